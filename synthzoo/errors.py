@@ -1,0 +1,33 @@
+"""The errors that synthzoo raises on purpose; the command line prints them as one line."""
+
+
+class SynthzooError(Exception):
+    """Something that the user can mend: the message says what came and what to do."""
+
+
+class InputError(SynthzooError):
+    """A structure, data file, recipe or option that cannot be used."""
+
+
+class UnknownModelError(SynthzooError):
+    """A name that no model card carries."""
+
+
+class CheckpointError(SynthzooError):
+    """A folder that is not a checkpoint, or one that is damaged or too new."""
+
+
+class IntegrityError(CheckpointError):
+    """A file whose SHA-256 or size is not the one on record."""
+
+
+class HubError(SynthzooError):
+    """A hub that could not be reached, refused, or sent something else."""
+
+
+class MissingExtraError(SynthzooError):
+    """An optional package that is not installed."""
+
+
+class TeacherError(SynthzooError):
+    """A label source that cannot be loaded or fails its start-up test."""

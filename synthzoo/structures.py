@@ -1,0 +1,289 @@
+"""Read, check, write and split atomic structures; the border where files become `Atoms`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.geometry import minkowski_reduce
+from ase.io.formats import UnknownFileTypeError
+from ase.neighborlist import neighbor_list
+
+from synthzoo.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAME_PLACE_A = 0.05
+"""Two atoms closer than this (Å) are one atom written twice."""
+
+GROUP_KEY = "group"
+"""Key in ``Atoms.info`` shared by related frames (one trajectory, one crystal)."""
+
+MIN_CELL_VOLUME_A3 = 1e-6
+
+
+def check_structure(
+    atoms: Atoms,
+    *,
+    elements: Collection[str] | None = None,
+    name: str = "the structure",
+    overlaps: bool = True,
+) -> None:
+    """Refuse a structure for which no energy is defined.
+
+    Parameters
+    ----------
+    atoms
+        Structure to look at; it is not changed.
+    elements
+        Chemical symbols that are allowed; all of them if not given.
+    name
+        What to call the structure in the message.
+    overlaps
+        Also look for two atoms on one place, which needs a neighbour search.
+
+    Raises
+    ------
+    InputError
+        If there are no atoms, positions or cell are not finite, a periodic
+        direction has no cell vector, the periodic cell has no volume, an element is
+        not allowed, or two atoms (or periodic images) lie on one place.
+    """
+    if len(atoms) == 0:
+        raise InputError(f"{name} holds no atoms.")
+    _check_finite(atoms, name)
+    _check_cell(atoms, name)
+    if elements is not None:
+        unknown = sorted(set(atoms.symbols) - set(elements))
+        if unknown:
+            raise InputError(
+                f"{name} contains {', '.join(unknown)}; "
+                f"only {', '.join(sorted(elements))} can be used here."
+            )
+    if overlaps:
+        _check_overlaps(atoms, name)
+
+
+def _check_finite(atoms: Atoms, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{name}: the position of atom {bad[0]} is not a finite number "
+            f"({len(bad)} such atoms)."
+        )
+    if not np.isfinite(atoms.cell.array).all():
+        raise InputError(f"{name}: the cell is not made of finite numbers.")
+
+
+def _check_cell(atoms: Atoms, name: str) -> None:
+    missing = [
+        axis
+        for axis, periodic, length in zip(
+            "abc", atoms.pbc, atoms.cell.lengths(), strict=True
+        )
+        if periodic and length == 0
+    ]
+    if missing:
+        raise InputError(
+            f"{name} is periodic along {', '.join(missing)}, but that cell vector is "
+            "zero. Set the cell, or switch the periodic flag off (atoms.pbc)."
+        )
+    if atoms.pbc.any() and atoms.cell.complete().volume < MIN_CELL_VOLUME_A3:
+        raise InputError(
+            f"{name} is periodic, but its cell has no volume: the cell vectors are "
+            "linearly dependent."
+        )
+
+
+def _check_overlaps(atoms: Atoms, name: str) -> None:
+    first, second = neighbor_list("ij", atoms, SAME_PLACE_A)
+    if len(first):
+        raise InputError(
+            f"{name}: atoms {first[0]} and {second[0]} lie on one place "
+            f"(closer than {SAME_PLACE_A} Å); remove the duplicate."
+        )
+
+
+def min_distance_A(atoms: Atoms, *, cutoff_A: float = 2.0) -> float:
+    """Return the shortest interatomic distance in Å, or ``cutoff_A`` if all are longer.
+
+    Parameters
+    ----------
+    atoms
+        Structure; periodic images count.
+    cutoff_A
+        How far to look.
+    """
+    distances = neighbor_list("d", atoms, cutoff_A)
+    return float(distances.min()) if len(distances) else cutoff_A
+
+
+def density_g_cm3(atoms: Atoms) -> float:
+    """Return the mass density of a periodic structure in g/cm³."""
+    from ase.units import kg, m
+
+    grams_per_cm3 = kg / m**3 * 1000
+    return float(atoms.get_masses().sum() / atoms.get_volume() / grams_per_cm3)
+
+
+def has_short_cell(atoms: Atoms, length_A: float) -> bool:
+    """Return whether a reduced periodic cell vector is shorter than ``length_A``."""
+    reduced = minkowski_reduce(atoms.cell.complete(), atoms.pbc)[0]
+    lengths = np.linalg.norm(reduced, axis=1)
+    return bool((lengths[atoms.pbc] < length_A).any())
+
+
+def iter_structures(path: Path | str) -> Iterator[Atoms]:
+    """Yield the structures of a file one by one, in any format that ASE reads.
+
+    Parameters
+    ----------
+    path
+        File; the format is recognised by ASE.
+
+    Yields
+    ------
+    atoms
+        Labels, where the file has them, sit in a `SinglePointCalculator`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, of unknown format, or cut short.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty: it holds no structure.")
+    count = 0
+    try:
+        for atoms in ase.io.iread(path, index=":"):
+            count += 1
+            yield atoms
+    except UnknownFileTypeError as error:
+        raise InputError(f"{path}: ASE does not recognise this format.") from error
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  each of ASE's readers has its own errors
+        raise InputError(
+            f"{path}: structure number {count + 1} cannot be read "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if count == 0:
+        raise InputError(f"{path} holds no structure.")
+
+
+def read_structures(path: Path | str) -> list[Atoms]:
+    """Return all structures of a file; see `iter_structures`."""
+    return list(iter_structures(path))
+
+
+def write_structures(path: Path | str, structures: Iterable[Atoms]) -> int:
+    """Write structures with their labels as extended XYZ and return their number.
+
+    The file appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    path
+        File to write; an existing one is replaced.
+    structures
+        Structures, taken one by one.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.part{os.getpid()}")
+    count = 0
+    try:
+        with partial.open("w") as stream:
+            for atoms in structures:
+                ase.io.write(stream, atoms, format="extxyz")
+                count += 1
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def label(
+    atoms: Atoms,
+    *,
+    energy_eV: float,
+    forces_eV_A: NDArray[np.float64],
+    stress_eV_A3: NDArray[np.float64] | None = None,
+    energies_eV: NDArray[np.float64] | None = None,
+) -> Atoms:
+    """Return a copy of a structure that carries these labels where ASE expects them.
+
+    Parameters
+    ----------
+    atoms
+        Structure with ``n`` atoms.
+    energy_eV
+        Energy of the whole cell.
+    forces_eV_A
+        Forces of shape ``(n, 3)``.
+    stress_eV_A3
+        Stress of shape ``(6,)`` in Voigt order and ASE's sign.
+    energies_eV
+        Energies per atom, of shape ``(n,)``.
+    """
+    labelled = atoms.copy()
+    results = {"energy": energy_eV, "forces": forces_eV_A}
+    if stress_eV_A3 is not None:
+        results["stress"] = stress_eV_A3
+    if energies_eV is not None:
+        results["energies"] = energies_eV
+    labelled.calc = SinglePointCalculator(labelled, **results)
+    return labelled
+
+
+def group_of(atoms: Atoms, index: int) -> str:
+    """Return the name of the group of related frames to which a frame belongs."""
+    return str(atoms.info.get(GROUP_KEY, f"frame-{index}"))
+
+
+def split_by_group(
+    structures: Sequence[Atoms], fraction: float, rng: np.random.Generator
+) -> tuple[list[int], list[int]]:
+    """Return the indices of a training and of a validation set, whole groups each.
+
+    Frames of one trajectory resemble each other; a split inside of it would make the
+    validation error look better than it is.
+
+    Parameters
+    ----------
+    structures
+        Structures; ``info["group"]`` names the group, otherwise each is its own.
+    fraction
+        Share of all structures that the validation set should reach.
+    rng
+        Source of randomness.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two groups, so that one of the sets would be empty.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, atoms in enumerate(structures):
+        groups.setdefault(group_of(atoms, index), []).append(index)
+    if len(groups) < 2:
+        raise InputError(
+            f"{len(structures)} structures in {len(groups)} group(s) cannot be split "
+            "into a training and a validation set; give a validation file."
+        )
+    names = sorted(groups)
+    rng.shuffle(names)
+    validation: list[int] = []
+    while names[1:] and len(validation) < fraction * len(structures):
+        validation.extend(groups[names.pop()])
+    training = [index for name in names for index in groups[name]]
+    return sorted(training), sorted(validation)

@@ -1,0 +1,58 @@
+"""Machine-learned interatomic potentials, pre-trained on synthetic data.
+
+The names below are loaded on first use, so that ``import synthzoo`` loads neither
+torch nor nequip nor ase.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from synthzoo.calculator import load_calculator as load_calculator
+    from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
+    from synthzoo.demo import run_demo as run_demo
+    from synthzoo.errors import SynthzooError as SynthzooError
+    from synthzoo.generate import generate_structures as generate_structures
+    from synthzoo.hub import fetch as fetch
+    from synthzoo.hub import publish as publish
+    from synthzoo.predict import predict_structures as predict_structures
+    from synthzoo.registry import find_card as find_card
+    from synthzoo.registry import model_cards as model_cards
+    from synthzoo.relabel import relabel_file as relabel_file
+    from synthzoo.training import pretrain as pretrain
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "SynthzooError": "errors",
+    "fetch": "hub",
+    "find_card": "registry",
+    "generate_structures": "generate",
+    "load_calculator": "calculator",
+    "model_cards": "registry",
+    "predict_structures": "predict",
+    "pretrain": "training",
+    "publish": "hub",
+    "relabel_file": "relabel",
+    "run_demo": "demo",
+    "verify_checkpoint": "checkpoint",
+}
+"""Public name: the module it is loaded from."""
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604  the keys are strings
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'synthzoo' has no attribute {name!r}")
+    value = getattr(import_module(f"synthzoo.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,125 @@
+"""What every test can use: no network, the shared files, a tiny real checkpoint."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.checkpoint import CheckpointConfig
+
+HERE = Path(__file__).parent
+LOOPBACK = {None, "", "localhost", "127.0.0.1", "::1"}
+HUB_SETTINGS = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's own caches, tokens and hub settings out of the tests."""
+    home = str(tmp_path_factory.mktemp("home"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in HUB_SETTINGS:
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", home)
+        patch.setenv("XDG_CACHE_HOME", f"{home}/.cache")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_network(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fail at once if a test without the network mark looks up another machine."""
+    if request.node.get_closest_marker("network"):
+        return
+    look_up = socket.getaddrinfo
+
+    def refuse(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name in LOOPBACK:
+            return look_up(host, *args, **kwargs)
+        return pytest.fail(
+            f"This test opened a connection to {name}; mark it `network` or fake the hub."
+        )
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Return the path of a shared data file, or skip the test (in CI: fail)."""
+    folder = Path(os.environ.get("SYNTHZOO_SHARED", HERE.parent.parent / "shared"))
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            message = f"shared file {name} is not there (set SYNTHZOO_SHARED)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)
+        return path
+
+    return find
+
+
+def tiny_config(
+    elements: tuple[str, ...] = ("C",), *, kind: str = "potential"
+) -> CheckpointConfig:
+    """Return the description of a real but very small NequIP model."""
+    from synthzoo.checkpoint import FORMAT_VERSION, CheckpointConfig
+
+    return CheckpointConfig(
+        format_version=FORMAT_VERSION,
+        builder="NequIPGNNModel",
+        arguments={
+            "num_layers": 2,
+            "l_max": 1,
+            "parity": False,
+            "num_features": 4,
+            "type_embed_num_features": 4,
+            "radial_mlp_depth": 1,
+            "radial_mlp_width": 8,
+            "num_bessels": 4,
+            "avg_num_neighbors": 16.0,
+            "per_type_energy_scales": 1.0,
+            "per_type_energy_shifts": [-7.0] * len(elements),
+        },
+        elements=elements,
+        cutoff_A=4.0,
+        dtype="float32",
+        isolated_atom_energies_eV=dict.fromkeys(elements, 0.0),
+        labels={"teacher": "none", "reference": "isolated atoms"},
+        kind=kind,  # type: ignore[arg-type]
+        provenance={"recipe": "tests/conftest.py", "seed": 0},
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a checkpoint of an untrained two-layer NequIP model of carbon."""
+    from ase.build import bulk
+
+    from synthzoo.checkpoint import build_model, write_checkpoint
+
+    config = tiny_config()
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    golden = [bulk("C", cubic=cubic) for cubic in (False, True)]
+    for seed, atoms in enumerate(golden):
+        atoms.rattle(0.05, seed=seed)
+    model = build_model(config, seed=0)
+    write_checkpoint(folder, model=model, config=config, golden=golden)
+    return folder
+
+
+@pytest.fixture
+def tiny_calculator(tiny_checkpoint: Path) -> SynthzooCalculator:
+    """Return a fresh calculator of the tiny checkpoint on the CPU."""
+    from synthzoo.calculator import load_calculator
+
+    return load_calculator(tiny_checkpoint, device="cpu")

@@ -45,7 +45,7 @@ def _no_network(
         if name in LOOPBACK:
             return look_up(host, *args, **kwargs)
         return pytest.fail(
-            f"This test opened a connection to {name}; mark it `network` or fake the hub."
+            f"This test looked up {name}; mark it `network` or fake the hub."
         )
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)

@@ -88,7 +88,7 @@ def tiny_config(
             "num_bessels": 4,
             "avg_num_neighbors": 16.0,
             "per_type_energy_scales": 1.0,
-            "per_type_energy_shifts": [-7.0] * len(elements),
+            "per_type_energy_shifts": dict.fromkeys(elements, -7.0),
         },
         elements=elements,
         cutoff_A=4.0,

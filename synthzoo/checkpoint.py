@@ -306,14 +306,14 @@ def write_checkpoint(
         If the description is not allowed, or does not fit the model.
     """
     folder = Path(folder)
-    _refuse_existing(folder)
+    refuse_existing(folder)
     if not golden:
         raise InputError("A checkpoint needs at least one golden structure.")
     provenance = {**config.provenance, "versions": installed_versions()}
     contents = _contents(replace(config, provenance=provenance), model, golden)
     if card is not None:
         contents[CARD_FILE] = card.encode()
-    with _new_folder(folder) as partial:
+    with new_folder(folder) as partial:
         for name, content in contents.items():
             (partial / name).write_bytes(content)
 
@@ -507,7 +507,8 @@ def _contents(
     return {CONFIG_FILE: text, WEIGHTS_FILE: weights_bytes, GOLDEN_FILE: golden_bytes}
 
 
-def _refuse_existing(folder: Path) -> None:
+def refuse_existing(folder: Path) -> None:
+    """Raise `InputError` unless a folder can be made at this place."""
     if folder.is_symlink() or folder.is_file():
         raise InputError(f"{folder} exists and is not a folder; choose another name.")
     if folder.is_dir() and any(folder.iterdir()):
@@ -515,7 +516,7 @@ def _refuse_existing(folder: Path) -> None:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """Give a neighbour folder to write in; rename it at the end, or remove it."""
     partial = folder.with_name(f".{folder.name}.part{os.getpid()}")
     partial.mkdir(parents=True)

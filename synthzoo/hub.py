@@ -1,0 +1,566 @@
+"""Where checkpoints come from and where they go: the only module with a connection.
+
+A reference is a folder, a name of the register, or ``hf:organisation/name@revision``.
+It is looked for in that order: folder, bundled, Hugging Face cache, network. Transport,
+cache, locks and tokens are `huggingface_hub`'s; ours are the order, the hashes and the
+errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import synthzoo
+from synthzoo import registry
+from synthzoo.cards import FileRecord, ModelCard
+from synthzoo.checkpoint import (
+    CARD_FILE,
+    CONFIG_FILE,
+    GOLDEN_FILE,
+    MODEL_FILES,
+    WEIGHTS_FILE,
+    read_config,
+    verify_checkpoint,
+)
+from synthzoo.errors import CheckpointError, HubError, InputError, IntegrityError
+from synthzoo.hub_faults import endpoint, may_pass, one_clear_error
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+Location = Literal["bundled", "cached", "hub", "missing"]
+
+_REFERENCE = re.compile(
+    r"hf:(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>\w[\w./-]*))?", re.ASCII
+)
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_WAITS_S = (1.0, 2.0, 4.0)
+"""Pauses before a request is made again; one try more than there are pauses."""
+
+_TIMEOUT_S = 10.0
+"""Of the question what a repository holds; files have `huggingface_hub`'s own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Remote:
+    """A repository at a revision, and its files' hashes if the register has them."""
+
+    repository: str
+    revision: str
+    card: ModelCard | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision can never mean something else."""
+        return _COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def reference(self) -> str:
+        """What a user types to get it."""
+        return self.card.name if self.card else f"hf:{self.repository}@{self.revision}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """What `publish` has uploaded, or would upload.
+
+    Attributes
+    ----------
+    repository
+        As ``organisation/name``.
+    private
+        Whether only its owners may see it.
+    pull_request
+        Whether it waits for its owners to accept it.
+    files
+        Size and hash of each file.
+    commit
+        Hash of the commit; none after a dry run.
+    url
+        Page of the commit or of the pull request; none after a dry run.
+    """
+
+    repository: str
+    private: bool
+    pull_request: bool
+    files: Mapping[str, FileRecord]
+    commit: str | None = None
+    url: str | None = None
+
+
+def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
+    """Return the folder of a checkpoint, downloaded only if it is nowhere on disk.
+
+    The hashes of a model of the register are checked before the folder is returned.
+
+    Parameters
+    ----------
+    reference
+        Folder, name or alias, or ``hf:organisation/name`` with an optional
+        ``@revision``.
+    offline
+        Whether the network is forbidden, as by HF_HUB_OFFLINE.
+
+    Raises
+    ------
+    UnknownModelError
+        If no model of the register has that name.
+    CheckpointError
+        If the folder does not exist, or holds no checkpoint.
+    IntegrityError
+        If a file is not the one on record.
+    HubError
+        If the hub is needed and does not deliver.
+    """
+    place = _place(reference)
+    if isinstance(place, Path):
+        return place
+    return _find_remote(place, offline=offline)
+
+
+def fetch(reference: str | Path, *, destination: Path | None = None) -> Path:
+    """Return the folder of a checkpoint, up to date and ready for use without network.
+
+    Unlike `find_folder` this asks the hub what a branch points to now.
+
+    Parameters
+    ----------
+    reference
+        As for `find_folder`.
+    destination
+        New folder to copy the checkpoint and its card to; it appears only when it is
+        complete.
+
+    Raises
+    ------
+    SynthzooError
+        As for `find_folder`.
+    InputError
+        If the destination holds something else, or cannot be written.
+    """
+    place = _place(reference)
+    folder = place if isinstance(place, Path) else _find_remote(place, refresh=True)
+    return _copy(folder, destination) if destination is not None else folder
+
+
+def fetch_all() -> tuple[Path, ...]:
+    """Return the folder of every model of the register, for use without network.
+
+    Raises
+    ------
+    SynthzooError
+        As for `find_folder`.
+    """
+    return tuple(fetch(card.name) for card in registry.model_cards())
+
+
+def location(card: ModelCard) -> Location:
+    """Return where `find_folder` would take a model from; nothing is opened.
+
+    Parameters
+    ----------
+    card
+        A model of the register.
+    """
+    if registry.bundled_folder(card) is not None:
+        return "bundled"
+    published = _published(card)
+    if published is None:
+        return "missing"
+    return "cached" if _cached(published) else "hub"
+
+
+def check_files(
+    folder: Path, records: Mapping[str, FileRecord], *, way_out: str
+) -> None:
+    """Compare the files of a folder with their records, before anything is parsed.
+
+    Parameters
+    ----------
+    folder
+        Where the files lie.
+    records
+        Size and hash of each.
+    way_out
+        Sentence at the end of the error.
+
+    Raises
+    ------
+    IntegrityError
+        If a file is missing, cannot be read, or differs; both hashes are named.
+    """
+    for name, record in records.items():
+        path = folder / name
+        try:
+            found = registry.file_record(path)
+        except OSError as error:
+            raise IntegrityError(
+                f"{path} cannot be read ({error.strerror}). {way_out}"
+            ) from error
+        if found != record:
+            raise IntegrityError(
+                f"{path}{_nature(path)} is not the file on record. Expected SHA-256 "
+                f"{record.sha256} ({record.size} bytes), found {found.sha256} "
+                f"({found.size} bytes). {way_out}"
+            )
+
+
+def _place(reference: str | Path) -> Path | _Remote:
+    """Return the folder that a reference means, or the repository to look in."""
+    if isinstance(reference, Path):
+        return _existing(reference)
+    if reference.startswith("hf:"):
+        return _parse(reference)
+    path = Path(reference).expanduser()
+    separators = [mark for mark in (os.sep, os.altsep) if mark]
+    if (path / CONFIG_FILE).is_file() or any(mark in reference for mark in separators):
+        return _existing(path)
+    return _registered(registry.find_card(reference))
+
+
+def _existing(path: Path) -> Path:
+    path = path.expanduser()
+    if path.is_dir():
+        return path
+    hint = ""
+    if _REPOSITORY.fullmatch(str(path)):
+        hint = f" For a repository of the hub write hf:{path}."
+    raise CheckpointError(f"There is no folder {path}.{hint}")
+
+
+def _parse(reference: str) -> _Remote:
+    match = _REFERENCE.fullmatch(reference)
+    if match is None or ".." in reference:
+        raise InputError(
+            f"Expected hf:organisation/name or hf:organisation/name@revision, found "
+            f"{reference!r}."
+        )
+    repository, revision = match["repository"], match["revision"]
+    for card in registry.model_cards():
+        published = _published(card)
+        if (
+            published
+            and published.repository == repository
+            and revision in {None, published.revision}
+        ):
+            return published
+    return _Remote(repository=repository, revision=revision or "main")
+
+
+def _published(card: ModelCard) -> _Remote | None:
+    repository, revision = card.hub.repository, card.hub.revision
+    if repository is None or revision is None:
+        return None
+    return _Remote(repository=repository, revision=revision, card=card)
+
+
+def _registered(card: ModelCard) -> Path | _Remote:
+    folder = registry.bundled_folder(card)
+    if folder is not None:
+        check_files(
+            folder,
+            card.files,
+            way_out="Install it anew: pip install --force-reinstall synthzoo",
+        )
+        return folder
+    if published := _published(card):
+        return published
+    raise HubError(
+        f"{card.name} is not published yet, and this installation was made without "
+        "the bundled checkpoints. Install a released synthzoo."
+    )
+
+
+def _find_remote(
+    remote: _Remote, *, offline: bool = False, refresh: bool = False
+) -> Path:
+    from huggingface_hub import is_offline_mode
+
+    offline = offline or is_offline_mode()
+    folder = None
+    if offline or remote.pinned or not refresh:
+        folder = _cached(remote)
+    if folder is None:
+        folder = _download(remote, offline=offline)
+    _check_remote(folder, remote)
+    return folder
+
+
+def _cached(remote: _Remote) -> Path | None:
+    """Return the snapshot in the Hugging Face cache, if it is whole."""
+    from huggingface_hub import try_to_load_from_cache
+
+    folders = set()
+    for name in MODEL_FILES:
+        found = try_to_load_from_cache(
+            remote.repository, name, revision=remote.revision
+        )
+        if not isinstance(found, str):
+            return None
+        folders.add(Path(found).parent)
+    return folders.pop() if len(folders) == 1 else None
+
+
+def _check_remote(folder: Path, remote: _Remote) -> None:
+    """Compare with the register, or without a record there with ``config.json``."""
+    way_out = f"Remove {folder.parents[1]} and run `synthzoo fetch {remote.reference}`."
+    if remote.card is not None:
+        check_files(folder, remote.card.files, way_out=way_out)
+        return
+    if nature := _nature(folder / CONFIG_FILE):
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE}{nature} does not describe a checkpoint. {way_out}"
+        )
+    config = read_config(folder)
+    hashes = {WEIGHTS_FILE: config.weights_sha256, GOLDEN_FILE: config.golden_sha256}
+    records = {
+        name: FileRecord(size=(folder / name).stat().st_size, sha256=sha256)
+        for name, sha256 in hashes.items()
+    }
+    check_files(folder, records, way_out=way_out)
+
+
+def _nature(path: Path) -> str:
+    """Return what a file looks like instead of what it should be, if that is clear."""
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return " (a web page)"
+    if start.startswith(b"version https://git-lfs"):
+        return " (a Git LFS pointer)"
+    return ""
+
+
+def _download(remote: _Remote, *, offline: bool) -> Path:
+    """Bring the files of a checkpoint, and nothing else, into the cache."""
+    if offline:
+        raise HubError(
+            f"{remote.repository}@{remote.revision} is not in the Hugging Face cache "
+            "and the network may not be used (HF_HUB_OFFLINE). Run `synthzoo fetch "
+            f"{remote.reference}` once where there is a network."
+        )
+    with one_clear_error(remote.repository, remote.revision):
+        api = _api()
+        info = _patiently(lambda: _ask(api, remote))
+        names = _names_to_download(info, remote)
+        first = _download_file(api, remote, names[0], revision=remote.revision)
+        folder = first.parent
+        if folder.name != info.sha:
+            raise HubError(
+                f"{remote.repository}@{remote.revision} changed while it was being "
+                "downloaded. Try again."
+            )
+        for name in names[1:]:
+            _download_file(api, remote, name, revision=folder.name)
+    return folder
+
+
+def _api() -> HfApi:
+    from huggingface_hub import HfApi
+
+    return HfApi(library_name="synthzoo", library_version=synthzoo.__version__)
+
+
+def _ask(api: HfApi, remote: _Remote) -> ModelInfo:
+    return api.model_info(
+        remote.repository,
+        revision=remote.revision,
+        timeout=_TIMEOUT_S,
+    )
+
+
+def _names_to_download(info: ModelInfo, remote: _Remote) -> list[str]:
+    there = {sibling.rfilename for sibling in info.siblings or ()}
+    if missing := [name for name in MODEL_FILES if name not in there]:
+        raise HubError(
+            f"{remote.repository}@{remote.revision} on {endpoint()} is not a synthzoo "
+            f"checkpoint: {missing} missing."
+        )
+    return [*MODEL_FILES, *([CARD_FILE] if CARD_FILE in there else [])]
+
+
+def _download_file(api: HfApi, remote: _Remote, name: str, *, revision: str) -> Path:
+    path = _patiently(
+        lambda: api.hf_hub_download(remote.repository, name, revision=revision)
+    )
+    return Path(path)
+
+
+def _patiently(request: Callable[[], Answer]) -> Answer:
+    """Return the answer to a request, made again while the hub is only busy."""
+    for wait_s in _WAITS_S:
+        try:
+            return request()
+        except OSError as error:
+            if not may_pass(error):
+                raise
+            logger.warning("The hub is busy; next try in %g s: %s", wait_s, error)
+        time.sleep(wait_s)
+    return request()
+
+
+def _copy(folder: Path, destination: Path) -> Path:
+    """Copy a checkpoint with its card to a new folder, all or nothing."""
+    partial = destination.with_name(f".{destination.name}.part{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        for name in MODEL_FILES:
+            shutil.copyfile(folder / name, partial / name)
+        if page := _page(folder):
+            (partial / CARD_FILE).write_text(page, encoding="utf-8")
+        _move(partial, destination)
+    except OSError as error:
+        raise InputError(
+            f"{destination} cannot be written: {error.strerror}."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return destination
+
+
+def _move(partial: Path, destination: Path) -> None:
+    with contextlib.suppress(OSError):
+        partial.replace(destination)
+        return
+    if not destination.is_dir():
+        raise InputError(f"{destination} exists and is not a folder.")
+    if _contents(destination) != _contents(partial):
+        raise InputError(
+            f"{destination} exists and holds something else. Choose another folder."
+        )
+
+
+def _contents(folder: Path) -> dict[str, FileRecord | None]:
+    return {
+        path.name: registry.file_record(path) if path.is_file() else None
+        for path in folder.iterdir()
+    }
+
+
+def _page(folder: Path) -> str | None:
+    """Return the card of a checkpoint: the register's, or the one in its folder."""
+    records = registry.file_records(folder)
+    for card in registry.model_cards():
+        if card.files == records:
+            return registry.render_card(card)
+    page = folder / CARD_FILE
+    return page.read_text(encoding="utf-8") if page.is_file() else None
+
+
+def publish(
+    folder: str | Path,
+    repository: str,
+    *,
+    private: bool = False,
+    pull_request: bool = False,
+    dry_run: bool = False,
+) -> Publication:
+    """Upload a checkpoint with its card as one commit and return what was uploaded.
+
+    The checkpoint is verified first: its golden predictions are made again.
+
+    Parameters
+    ----------
+    folder
+        A checkpoint, or any other reference.
+    repository
+        As ``organisation/name``; made if it does not exist, unless for a pull request.
+    private
+        Whether only its owners may see a new repository.
+    pull_request
+        Whether to propose the files to the owners of an existing repository.
+    dry_run
+        Whether to stop before any connection is opened.
+
+    Raises
+    ------
+    InputError
+        If the repository's name cannot be one, or there is no card.
+    CheckpointError
+        If the checkpoint is malformed or does not predict what it should.
+    HubError
+        If the hub refuses or cannot be reached.
+    """
+    if not _REPOSITORY.fullmatch(repository):
+        raise InputError(f"Expected organisation/name, found {repository!r}.")
+    source = find_folder(folder)
+    _verify(source)
+    contents = _upload_contents(source)
+    plan = Publication(
+        repository=repository,
+        private=private,
+        pull_request=pull_request,
+        files={name: _record(data) for name, data in contents.items()},
+    )
+    return plan if dry_run else _upload(plan, contents)
+
+
+def _verify(folder: Path) -> None:
+    verification = verify_checkpoint(folder)
+    if not verification.passed:
+        raise CheckpointError(
+            f"{folder} does not predict what it did when it was written "
+            f"({verification.summary()}) Nothing was uploaded."
+        )
+
+
+def _upload_contents(folder: Path) -> dict[str, bytes]:
+    page = _page(folder)
+    if page is None:
+        raise InputError(
+            f"{folder} has no {CARD_FILE}. Write there what the model was trained on, "
+            "its errors, limits and licence; then publish it."
+        )
+    contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
+    return {**contents, CARD_FILE: page.encode()}
+
+
+def _record(data: bytes) -> FileRecord:
+    return FileRecord(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _upload(plan: Publication, contents: Mapping[str, bytes]) -> Publication:
+    from huggingface_hub import CommitOperationAdd
+
+    with one_clear_error(plan.repository, "main"):
+        api = _api()
+        if not plan.pull_request:
+            api.create_repo(plan.repository, private=plan.private, exist_ok=True)
+        if plan.private:
+            _require_private(api, plan.repository)
+        commit = api.create_commit(
+            plan.repository,
+            [
+                CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
+                for name, data in contents.items()
+            ],
+            commit_message=f"Upload a checkpoint of synthzoo {synthzoo.__version__}",
+            create_pr=plan.pull_request,
+        )
+    url = commit.pr_url or commit.commit_url
+    return dataclasses.replace(plan, commit=commit.oid, url=url)
+
+
+def _require_private(api: HfApi, repository: str) -> None:
+    """Refuse to put what should stay private where everybody can read it."""
+    if not api.model_info(repository, timeout=_TIMEOUT_S).private:
+        raise HubError(
+            f"{repository} exists and is public; nothing was uploaded. Make it private "
+            f"on {endpoint()}/{repository}/settings or choose another name."
+        )

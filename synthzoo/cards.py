@@ -341,7 +341,7 @@ def _load_yaml(head: str, path: Path) -> Any:
 
 
 def _complaints(card: ModelCard) -> Iterator[tuple[str, str]]:
-    """Yield the key and the fault of whatever the types alone cannot exclude."""
+    # Yield the key and the fault of whatever the types alone cannot exclude.
     from synthzoo.checkpoint import MODEL_FILES
 
     if card.name != card.path.stem:

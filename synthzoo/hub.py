@@ -222,7 +222,7 @@ def check_files(
 
 
 def _place(reference: str | Path) -> Path | _Remote:
-    """Return the folder that a reference means, or the repository to look in."""
+    # Return the folder that a reference means, or the repository to look in.
     if isinstance(reference, Path):
         return _existing(reference)
     if reference.startswith("hf:"):
@@ -303,7 +303,7 @@ def _find_remote(
 
 
 def _cached(remote: _Remote) -> Path | None:
-    """Return the snapshot in the Hugging Face cache, if it is whole."""
+    # Return the snapshot in the Hugging Face cache, if it is whole.
     from huggingface_hub import try_to_load_from_cache
 
     folders = set()
@@ -318,7 +318,7 @@ def _cached(remote: _Remote) -> Path | None:
 
 
 def _check_remote(folder: Path, remote: _Remote) -> None:
-    """Compare with the register, or without a record there with ``config.json``."""
+    # Compare with the register, or without a record there with ``config.json``.
     way_out = f"Remove {folder.parents[1]} and run `synthzoo fetch {remote.reference}`."
     if remote.card is not None:
         check_files(folder, remote.card.files, way_out=way_out)
@@ -337,7 +337,7 @@ def _check_remote(folder: Path, remote: _Remote) -> None:
 
 
 def _nature(path: Path) -> str:
-    """Return what a file looks like instead of what it should be, if that is clear."""
+    # Return what a file looks like instead of what it should be, if that is clear.
     with path.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
@@ -348,7 +348,7 @@ def _nature(path: Path) -> str:
 
 
 def _download(remote: _Remote, *, offline: bool) -> Path:
-    """Bring the files of a checkpoint, and nothing else, into the cache."""
+    # Bring the files of a checkpoint, and nothing else, into the cache.
     if offline:
         raise HubError(
             f"{remote.repository}@{remote.revision} is not in the Hugging Face cache "
@@ -403,7 +403,7 @@ def _download_file(api: HfApi, remote: _Remote, name: str, *, revision: str) -> 
 
 
 def _patiently(request: Callable[[], Answer]) -> Answer:
-    """Return the answer to a request, made again while the hub is only busy."""
+    # Return the answer to a request, made again while the hub is only busy.
     for wait_s in _WAITS_S:
         try:
             return request()
@@ -416,7 +416,7 @@ def _patiently(request: Callable[[], Answer]) -> Answer:
 
 
 def _copy(folder: Path, destination: Path) -> Path:
-    """Copy a checkpoint with its card to a new folder, all or nothing."""
+    # Copy a checkpoint with its card to a new folder, all or nothing.
     partial = destination.with_name(f".{destination.name}.part{os.getpid()}")
     try:
         partial.mkdir(parents=True)
@@ -454,7 +454,7 @@ def _contents(folder: Path) -> dict[str, FileRecord | None]:
 
 
 def _page(folder: Path) -> str | None:
-    """Return the card of a checkpoint: the register's, or the one in its folder."""
+    # Return the card of a checkpoint: the register's, or the one in its folder.
     records = registry.file_records(folder)
     for card in registry.model_cards():
         if card.files == records:
@@ -558,7 +558,7 @@ def _upload(plan: Publication, contents: Mapping[str, bytes]) -> Publication:
 
 
 def _require_private(api: HfApi, repository: str) -> None:
-    """Refuse to put what should stay private where everybody can read it."""
+    # Refuse to put what should stay private where everybody can read it.
     if not api.model_info(repository, timeout=_TIMEOUT_S).private:
         raise HubError(
             f"{repository} exists and is public; nothing was uploaded. Make it private "

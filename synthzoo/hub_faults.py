@@ -65,6 +65,11 @@ def may_pass(error: Exception) -> bool:
 
     Faults that `huggingface_hub` itself has tried several times before it gave up
     are not among them.
+
+    Parameters
+    ----------
+    error
+        As raised by `huggingface_hub`.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -214,7 +219,7 @@ def _disk(error: OSError, repository: str, _revision: str) -> str:
 
 
 def _is_cut_short(error: Exception) -> bool:
-    """Whether this is the plain `OSError` that reports a file of the wrong size."""
+    # Whether this is the plain `OSError` that reports a file of the wrong size.
     return type(error) is OSError and error.errno is None
 
 

@@ -96,13 +96,25 @@ def find_card(name: str, folder: Path | None = None) -> ModelCard:
 
 
 def bundled_folder(card: ModelCard) -> Path | None:
-    """Return the checkpoint that is part of this installation, if there is one."""
+    """Return the checkpoint that is part of this installation, if there is one.
+
+    Parameters
+    ----------
+    card
+        A model of the register.
+    """
     folder = Path(__file__).parent / "weights" / card.name
     return folder if folder.is_dir() else None
 
 
 def file_record(path: Path) -> FileRecord:
-    """Return the size and SHA-256 of a file, read in pieces."""
+    """Return the size and SHA-256 of a file, read in pieces.
+
+    Parameters
+    ----------
+    path
+        Any file.
+    """
     digest = hashlib.sha256()
     size = 0
     with path.open("rb") as file:
@@ -134,7 +146,13 @@ def file_records(folder: Path) -> dict[str, FileRecord]:
 
 
 def files_yaml(records: Mapping[str, FileRecord]) -> str:
-    """Return file records as the YAML lines that go under `synthzoo:` in a card."""
+    """Return file records as the YAML lines that go under `synthzoo:` in a card.
+
+    Parameters
+    ----------
+    records
+        Size and hash of each file.
+    """
     plain = {
         name: {"size": record.size, "sha256": record.sha256}
         for name, record in records.items()

@@ -1,4 +1,4 @@
-"""Read, check, write and split atomic structures; the border where files become `Atoms`."""
+"""Read, check, write and split structures; the border where files become `Atoms`."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def iter_structures(path: Path | str) -> Iterator[Atoms]:
         raise InputError(f"{path}: ASE does not recognise this format.") from error
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001  each of ASE's readers has its own errors
+    except Exception as error:
         raise InputError(
             f"{path}: structure number {count + 1} cannot be read "
             f"({type(error).__name__}: {error})."

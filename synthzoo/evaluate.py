@@ -1,0 +1,173 @@
+"""Errors of a model on labelled structures, by group."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from synthzoo.labels import Labels, find_label_keys, labels_of
+from synthzoo.structures import read_structures
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+GROUP_KEYS = ("config_type", "kind")
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupErrors:
+    """Root-mean-square errors over the structures of one group.
+
+    Attributes
+    ----------
+    name
+        Group, or ``"all"``.
+    structures, atoms
+        How many there are.
+    energy_rmse_meV_per_atom
+        After one constant per atom, the same for all groups, was taken off if asked.
+    force_rmse_eV_A
+        Over all components.
+    """
+
+    name: str
+    structures: int
+    atoms: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Errors of a model on a set.
+
+    Attributes
+    ----------
+    model, data
+        What was compared.
+    energy_shift_eV_per_atom
+        Constant that was taken off the labels before the comparison; 0 if not asked.
+    groups
+        Errors over all structures first, then by group.
+    """
+
+    model: str
+    data: str
+    energy_shift_eV_per_atom: float
+    groups: tuple[GroupErrors, ...]
+
+    @property
+    def overall(self) -> GroupErrors:
+        """The errors over all structures."""
+        return self.groups[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Residual:
+    group: str
+    energy_eV_per_atom: float
+    forces_eV_A: NDArray[np.float64]
+
+
+def evaluate(
+    model: str,
+    source: Path,
+    *,
+    shift: bool = False,
+    skip: Sequence[str] = (),
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+) -> Evaluation:
+    """Compare a model with the labels of a file.
+
+    Parameters
+    ----------
+    model
+        Name, folder or hub reference of a checkpoint.
+    source
+        Labelled structures, in any format that ASE reads.
+    shift
+        Take the mean difference of the energies per atom off the labels, for total
+        energies whose isolated atom is not known.
+    skip
+        Groups that are left out.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or its labels are missing or ambiguous.
+    """
+    from synthzoo.calculator import load_calculator
+    from synthzoo.predict import predict_structures
+
+    structures = [
+        atoms for atoms in read_structures(source) if _group(atoms) not in skip
+    ]
+    keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
+    labels = [
+        labels_of(atoms, keys, name=f"structure number {number}")
+        for number, atoms in enumerate(structures, start=1)
+    ]
+    predicted = predict_structures(structures, load_calculator(model))
+    with tqdm(total=len(structures), desc="evaluate", unit="structure") as bar:
+        residuals = []
+        for atoms, label in zip(predicted, labels, strict=True):
+            residuals.append(_residual(atoms, label))
+            bar.update()
+    constant = float(np.mean([found.energy_eV_per_atom for found in residuals]))
+    taken_off = constant if shift else 0.0
+    return Evaluation(
+        model=str(model),
+        data=Path(source).name,
+        energy_shift_eV_per_atom=-taken_off,
+        groups=tuple(_by_group(residuals, taken_off)),
+    )
+
+
+def _group(atoms: Atoms) -> str:
+    found = [str(atoms.info[key]) for key in GROUP_KEYS if key in atoms.info]
+    return found[0] if found else ALL
+
+
+def _residual(predicted: Atoms, label: Labels) -> _Residual:
+    difference = predicted.get_potential_energy() - label.energy_eV
+    return _Residual(
+        group=_group(predicted),
+        energy_eV_per_atom=difference / len(predicted),
+        forces_eV_A=predicted.get_forces() - label.forces_eV_A,
+    )
+
+
+def _by_group(residuals: Sequence[_Residual], constant: float) -> list[GroupErrors]:
+    groups: dict[str, list[_Residual]] = defaultdict(list)
+    groups[ALL] = list(residuals)
+    for found in residuals:
+        if found.group != ALL:
+            groups[found.group].append(found)
+    return [_errors(name, group, constant) for name, group in groups.items()]
+
+
+def _errors(name: str, group: Sequence[_Residual], constant: float) -> GroupErrors:
+    energies = np.array([found.energy_eV_per_atom for found in group]) - constant
+    forces = np.concatenate([found.forces_eV_A for found in group])
+    return GroupErrors(
+        name=name,
+        structures=len(group),
+        atoms=len(forces),
+        energy_rmse_meV_per_atom=1000 * _rms(energies),
+        force_rmse_eV_A=_rms(forces),
+    )
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

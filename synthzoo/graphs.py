@@ -1,0 +1,117 @@
+"""Labelled structures as nequip's data, with neighbour lists that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from nequip.data import AtomicDataDict, compute_neighborlist_, from_ase
+from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
+from torch.utils.data import DataLoader, Sampler
+
+if TYPE_CHECKING:
+    from synthzoo.labels import Labels
+
+Graph = dict[str, torch.Tensor]
+"""nequip's ``AtomicDataDict``: one structure with its edges and labels."""
+
+
+def to_graph(
+    atoms: Atoms, labels: Labels, *, elements: Sequence[str], cutoff_A: float
+) -> Graph:
+    """Return a structure as a graph with its neighbour list and labels.
+
+    Parameters
+    ----------
+    atoms
+        Structure with ``n`` atoms.
+    labels
+        Energy and forces; they are stored as ``(1, 1)`` and ``(n, 3)``.
+    elements
+        Chemical symbols of the model, in its order.
+    cutoff_A
+        Radius within which atoms are neighbours.
+    """
+    bare = Atoms(
+        atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
+    )
+    species = ChemicalSpeciesToAtomTypeMapper(
+        model_type_names=list(elements),
+        chemical_species_to_atom_type_map={symbol: symbol for symbol in elements},
+    )
+    graph: Graph = species(from_ase(bare))
+    graph = compute_neighborlist_(graph, cutoff_A)
+    graph[AtomicDataDict.TOTAL_ENERGY_KEY] = torch.tensor([[labels.energy_eV]])
+    graph[AtomicDataDict.FORCE_KEY] = torch.as_tensor(labels.forces_eV_A)
+    return AtomicDataDict.with_batch_(graph)
+
+
+def mean_neighbours(graphs: Sequence[Graph]) -> float:
+    """Return the number of neighbours of an atom, averaged over all atoms."""
+    edges = sum(AtomicDataDict.num_edges(graph) for graph in graphs)
+    return edges / sum(map(AtomicDataDict.num_nodes, graphs))
+
+
+def force_rms_eV_A(graphs: Sequence[Graph]) -> float:
+    """Return the root mean square of all force components, in eV/Å."""
+    forces = torch.cat([graph[AtomicDataDict.FORCE_KEY] for graph in graphs])
+    return float(forces.square().mean().sqrt())
+
+
+class AtomBatches(Sampler[list[int]]):
+    """Batches of about the same number of atoms, in a new random order every epoch.
+
+    The number of batches is the same in every epoch, and the order depends on the seed
+    and the epoch only, so that an interrupted run goes on with the same batches.
+
+    Parameters
+    ----------
+    sizes
+        Number of atoms of each structure.
+    batch_atoms
+        Atoms per batch, on average; at least the size of the largest structure.
+    seed
+        Of the order.
+    """
+
+    def __init__(self, sizes: Sequence[int], batch_atoms: int, seed: int) -> None:
+        self.sizes = np.asarray(sizes)
+        # No batch narrower than the largest structure: none can be empty.
+        self.count = max(1, int(self.sizes.sum() // max(batch_atoms, self.sizes.max())))
+        self.seed = seed
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> AtomBatches:
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return self.count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the indices of the structures of each batch."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(len(self.sizes))
+        ends = np.cumsum(self.sizes[order])
+        middles = ends - self.sizes[order] / 2
+        batch = np.floor(middles * self.count / ends[-1]).astype(int)
+        for index in range(self.count):
+            yield order[batch == index].tolist()
+
+
+def loader(graphs: Sequence[Graph], batches: Sampler[list[int]]) -> DataLoader[Any]:
+    """Return a loader that joins the graphs of each batch into one."""
+    return DataLoader(
+        graphs,  # type: ignore[arg-type]  # a list is a dataset
+        batch_sampler=batches,
+        collate_fn=AtomicDataDict.batched_from_list,
+    )

@@ -1,0 +1,490 @@
+"""The recipes: frozen dataclasses that the YAML files mirror, one section per stage.
+
+Defaults live here only. Unknown keys are errors, so that a misspelt option is never
+silently ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import dacite
+import yaml
+
+from synthzoo.errors import InputError
+
+Range = tuple[float, float]
+"""Lower and upper end of an interval from which a value is drawn uniformly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """Random packings of atoms in a cubic cell.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Number of structures.
+    atoms
+        Smallest and largest number of atoms.
+    density_g_cm3
+        Range of densities.
+    min_distance_A
+        No two atoms are placed closer than this.
+    """
+
+    kind: Literal["packing"] = "packing"
+    count: int
+    atoms: tuple[int, int]
+    density_g_cm3: Range
+    min_distance_A: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeltQuench:
+    """Melt–quench–anneal molecular dynamics, then the same glass with a cut through it.
+
+    The stages follow the protocol of doi 10.1039/D2DD00137C: random packing, melt,
+    quench, anneal, cool; each stage of zero length is left out.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    trajectories
+        Number of independent trajectories.
+    atoms
+        Smallest and largest number of atoms.
+    density_g_cm3
+        Range of densities.
+    min_distance_A
+        Shortest distance in the random packing at the start.
+    melt_K, anneal_K, cold_K, surface_K
+        Ranges of temperature; one value is drawn per trajectory.
+    melt_fs, quench_fs, anneal_fs, cool_fs, surface_fs
+        Length of each stage.
+    vacuum_A
+        Gap that opens the cooled glass to a slab before the surface stage.
+    sample_fs
+        Time between two structures that are kept.
+    timestep_fs
+        Step of the integrator.
+    friction_per_fs
+        Friction of the Langevin thermostat.
+    """
+
+    kind: Literal["melt-quench"] = "melt-quench"
+    trajectories: int
+    atoms: tuple[int, int]
+    density_g_cm3: Range
+    min_distance_A: float
+    melt_K: Range
+    melt_fs: float
+    quench_fs: float
+    anneal_K: Range
+    anneal_fs: float
+    cool_fs: float
+    cold_K: Range = (300.0, 300.0)
+    surface_K: Range = (300.0, 2000.0)
+    surface_fs: float = 0.0
+    vacuum_A: float = 8.0
+    sample_fs: float = 100.0
+    timestep_fs: float = 1.0
+    friction_per_fs: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crystals:
+    """Crystals under strain, with rattled atoms and now and then a vacancy.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Structures per prototype.
+    prototypes
+        Name of each prototype and its shortest bond in Å.
+    max_atoms
+        The cell is repeated up to this size.
+    stretch
+        Range of the isotropic factor on all lengths.
+    max_strain
+        Largest entry of the random symmetric strain on top of it.
+    rattle_A
+        Range of the standard deviation of the random displacements.
+    vacancy_share
+        Share of structures that lose one atom.
+    """
+
+    kind: Literal["crystals"] = "crystals"
+    count: int
+    prototypes: dict[str, float]
+    max_atoms: int = 32
+    stretch: Range = (0.9, 1.15)
+    max_strain: float = 0.08
+    rattle_A: Range = (0.0, 0.25)
+    vacancy_share: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surfaces:
+    """Slabs of crystals: a rattled crystal, opened along one lattice vector.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Structures per prototype.
+    prototypes
+        Name of each prototype and its shortest bond in Å.
+    max_atoms
+        The cell is repeated up to this size before it is opened.
+    vacuum_A
+        Range of the gap.
+    rattle_A
+        Range of the standard deviation of the random displacements.
+    """
+
+    kind: Literal["surfaces"] = "surfaces"
+    count: int
+    prototypes: dict[str, float]
+    max_atoms: int = 32
+    vacuum_A: Range = (2.0, 10.0)
+    rattle_A: Range = (0.0, 0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimers:
+    """Pairs of atoms in a large cell, and one atom alone.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Number of distances, evenly spaced.
+    distance_A
+        Shortest and longest distance.
+    """
+
+    kind: Literal["dimers"] = "dimers"
+    count: int
+    distance_A: Range
+
+
+Part = Packing | MeltQuench | Crystals | Surfaces | Dimers
+PART_KINDS: dict[str, type] = {part.kind: part for part in get_args(Part)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateRecipe:
+    """Which synthetic structures to make.
+
+    Attributes
+    ----------
+    element
+        Chemical symbol.
+    seed
+        Every part, trajectory and structure draws from its own stream under this seed.
+    driver
+        Teacher whose forces move the atoms, such as ``ace:c_ace.yace``.
+    parts
+        What to make, in this order.
+    """
+
+    element: str
+    seed: int
+    driver: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelabelRecipe:
+    """How to label structures with a teacher, and which to leave out.
+
+    Attributes
+    ----------
+    teacher
+        Label source, such as ``ace:c_ace.yace``.
+    teacher_sha256
+        SHA-256 that the teacher's file must have; any file if not given.
+    max_force_eV_A
+        A structure with a longer force vector on any atom is left out.
+    min_distance_A
+        A structure with a shorter distance is left out.
+    energy_window_eV_per_atom
+        Structures outside of it are left out; relative to isolated atoms.
+    chunk_structures
+        Structures per unit of work; what is lost when a run is killed.
+    """
+
+    teacher: str
+    teacher_sha256: str | None = None
+    max_force_eV_A: float | None = 30.0
+    min_distance_A: float | None = None
+    energy_window_eV_per_atom: Range | None = None
+    chunk_structures: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """The shape of the network: the arguments of `nequip.model.NequIPGNNModel`.
+
+    Attributes
+    ----------
+    cutoff_A
+        Radius within which atoms are neighbours.
+    num_layers
+        Number of interaction blocks.
+    l_max
+        Largest rotation order of the features.
+    parity
+        Whether features of odd mirror parity are kept.
+    num_features
+        Features for each rotation order from 0 to ``l_max``.
+    type_embed_num_features
+        Features that tell the elements apart.
+    radial_mlp_depth
+        Hidden layers of the radial network.
+    radial_mlp_width
+        Neurons of each of them.
+    num_bessels
+        Bessel functions that describe a distance.
+    bessel_trainable
+        Whether their frequencies are trained.
+    polynomial_cutoff_p
+        Exponent of the polynomial cutoff.
+    """
+
+    cutoff_A: float = 4.0
+    num_layers: int = 4
+    l_max: int = 1
+    parity: bool = False
+    num_features: tuple[int, ...] = (32, 16)
+    type_embed_num_features: int = 8
+    radial_mlp_depth: int = 1
+    radial_mlp_width: int = 32
+    num_bessels: int = 8
+    bessel_trainable: bool = True
+    polynomial_cutoff_p: int = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRecipe:
+    """How the weights are found.
+
+    Attributes
+    ----------
+    seed
+        Of the first weights, the split and the order of the structures.
+    batch_atoms
+        Atoms per step, at most (a larger structure is a batch of its own).
+    max_epochs
+        Number of passes over the training set.
+    learning_rate
+        Of Adam, after the warm-up.
+    warmup_steps
+        Steps over which the rate grows linearly from a hundredth.
+    decay_start
+        Share of all steps after which the rate falls to zero along a half cosine.
+    ema_decay
+        Of the moving average of the weights, which is what is kept.
+    gradient_clip
+        Largest norm of the gradient.
+    energy_weight, forces_weight
+        Factors of the mean squared errors of energy per atom (eV) and of force
+        components (eV/Å) in the loss.
+    validation_share
+        Share of the structures that is held out, whole groups each.
+    patience
+        Epochs without a better validation error after which training stops; never if
+        not given.
+    threads
+        CPU threads; torch's default if not given.
+    """
+
+    seed: int = 0
+    batch_atoms: int = 96
+    max_epochs: int = 50
+    learning_rate: float = 0.01
+    warmup_steps: int = 50
+    decay_start: float = 0.5
+    ema_decay: float = 0.995
+    gradient_clip: float = 20.0
+    energy_weight: float = 4.0
+    forces_weight: float = 1.0
+    validation_share: float = 0.06
+    patience: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe:
+    """From labelled structures to a checkpoint.
+
+    Attributes
+    ----------
+    kind
+        Whether the checkpoint is a potential or only a start for fine-tuning.
+    model
+        Shape of the network.
+    fit
+        How its weights are found.
+    """
+
+    kind: Literal["potential", "starting-point"] = "potential"
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    fit: FitRecipe = field(default_factory=FitRecipe)
+
+
+SECTIONS: dict[str, type] = {
+    "generate": GenerateRecipe,
+    "relabel": RelabelRecipe,
+    "pretrain": PretrainRecipe,
+}
+
+TEACHER_KEYS = {"driver", "teacher"}
+"""Keys of recipes whose values are references of teachers."""
+
+Recipe = TypeVar("Recipe", GenerateRecipe, RelabelRecipe, PretrainRecipe)
+
+
+def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
+    """Return one section of a recipe file, checked.
+
+    Parameters
+    ----------
+    cls
+        Recipe class; it says which section to read.
+    path
+        YAML file, or the name of a recipe that comes with synthzoo.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not YAML, the section is absent, or a key is unknown,
+        missing or of the wrong type.
+    """
+    path = find_recipe(path)
+    sections = _read_yaml(path)
+    name = next(name for name, known in SECTIONS.items() if known is cls)
+    unknown = sorted(set(sections) - set(SECTIONS))
+    if unknown:
+        raise InputError(
+            f"{path}: unknown sections {unknown}. Known sections: {list(SECTIONS)}."
+        )
+    if name not in sections:
+        raise InputError(f"{path} has no section `{name}`.")
+    return parse_recipe(cls, sections[name], source=f"{path}, section {name}")
+
+
+def parse_recipe(cls: type[Recipe], values: Any, *, source: str) -> Recipe:
+    """Return a recipe made from plain values, checked; see `load_recipe`."""
+    return _from_values(cls, values, source)  # type: ignore[no-any-return]
+
+
+def recipe_values(recipe: Any) -> dict[str, Any]:
+    """Return a recipe as plain values that JSON and YAML can hold."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    return values
+
+
+def recipe_hash(recipe: Any) -> str:
+    """Return the SHA-256 of a resolved recipe, defaults included.
+
+    Of a teacher only the kind and the file's name count, not the folder it lies in.
+    """
+    values = recipe_values(recipe)
+    for key in TEACHER_KEYS & values.keys():
+        values[key] = teacher_name(values[key])
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def teacher_name(reference: str) -> str:
+    """Return a teacher's reference without the folder in which its file lies.
+
+    Examples
+    --------
+    >>> teacher_name("ace:potentials/c_ace.yace")
+    'ace:c_ace.yace'
+    """
+    kind, _, what = reference.partition(":")
+    return f"{kind}:{Path(what).name}"
+
+
+def recipes_folder() -> Path:
+    """Return the folder of the recipes that come with synthzoo."""
+    inside = Path(__file__).parent / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "recipes"
+
+
+def find_recipe(name: Path | str) -> Path:
+    """Return the path of a recipe file, or of a recipe that comes with synthzoo.
+
+    Raises
+    ------
+    InputError
+        If there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    packaged = recipes_folder() / f"{name}.yaml"
+    if packaged.is_file():
+        return packaged
+    known = sorted(found.stem for found in recipes_folder().glob("*.yaml"))
+    raise InputError(
+        f"There is no recipe file {name}, and no recipe of that name comes with "
+        f"synthzoo. It has: {', '.join(known)}."
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} should hold sections {list(SECTIONS)}.")
+    return content
+
+
+def _from_values(cls: type, values: Any, source: str) -> Any:
+    if not isinstance(values, dict):
+        raise InputError(f"{source}: expected keys and values, found {values!r}.")
+    known = [known.name for known in dataclasses.fields(cls)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"{source}: unknown keys {unknown}. Known keys: {known}.")
+    config = dacite.Config(
+        cast=[tuple],
+        strict=True,
+        type_hooks={
+            Part: lambda part: _part(part, source),
+            ModelRecipe: lambda model: _from_values(ModelRecipe, model, source),
+            FitRecipe: lambda fit: _from_values(FitRecipe, fit, source),
+        },
+    )
+    try:
+        return dacite.from_dict(cls, values, config)
+    except dacite.DaciteError as error:
+        raise InputError(f"{source}: {error}.") from error
+
+
+def _part(values: Any, source: str) -> Any:
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind not in PART_KINDS:
+        raise InputError(
+            f"{source}: a part is of kind {kind!r}. Known kinds: {list(PART_KINDS)}."
+        )
+    return _from_values(PART_KINDS[kind], values, f"{source}, part {kind}")

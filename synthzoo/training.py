@@ -1,0 +1,296 @@
+"""One fit for pre-training and fine-tuning, with nequip's losses and EMA."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
+from lightning.pytorch.loggers import CSVLogger
+from nequip.data import AtomicDataDict
+from nequip.train import EMALightningModule
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
+
+from synthzoo.checkpoint import CheckpointConfig, build_model
+from synthzoo.errors import SynthzooError
+from synthzoo.graphs import AtomBatches, Graph, loader
+
+if TYPE_CHECKING:
+    from synthzoo.recipes import FitRecipe
+
+FORCES_ERROR = "val0_epoch/forces_rmse"
+ENERGY_ERROR = "val0_epoch/per_atom_energy_rmse"
+LAST = "last"
+BEST = "best"
+WARMUP_START = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """The weights that were found, and what they are worth.
+
+    Attributes
+    ----------
+    model
+        With the averaged weights of the best epoch, in evaluation mode.
+    epochs, steps
+        How long the fit ran, interruptions left out.
+    best_epoch
+        Epoch with the smallest force error on the validation set.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        Validation errors of that epoch.
+    """
+
+    model: torch.nn.Module
+    epochs: int
+    steps: int
+    best_epoch: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+
+
+class FitModule(EMALightningModule):
+    """nequip's training module with our network, learning rate and guard."""
+
+    def __init__(
+        self,
+        *,
+        network: torch.nn.Module,
+        recipe: FitRecipe,
+        total_steps: int,
+    ) -> None:
+        coefficients = {
+            AtomicDataDict.TOTAL_ENERGY_KEY: recipe.energy_weight,
+            AtomicDataDict.FORCE_KEY: recipe.forces_weight,
+        }
+        monitored = {"per_atom_energy_rmse": None, "forces_rmse": 1.0}
+        super().__init__(
+            model=network,  # goes through _build_model
+            num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
+            loss={"_target_": "nequip.train.EnergyForceLoss", "coeffs": coefficients},
+            val_metrics={
+                "_target_": "nequip.train.EnergyForceMetrics",
+                "coeffs": monitored,
+            },
+            ema_decay=recipe.ema_decay,
+        )
+        self.recipe = recipe
+        self.total_steps = total_steps
+
+    def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
+        """Store none: a resumed run is built anew from its recipe."""
+
+    def _build_model(self, model_config: torch.nn.Module) -> torch.nn.Module:
+        """Return the network as it is: it was built by synthzoo.checkpoint."""
+        return model_config
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return Adam and the learning rate's schedule, which moves at every step."""
+        optimizer = torch.optim.Adam(self.model.parameters(), self.recipe.learning_rate)
+        schedule = LambdaLR(
+            optimizer, lambda step: rate_factor(step, self.total_steps, self.recipe)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def training_step(
+        self, batch: Graph, batch_idx: int, dataloader_idx: int = 0
+    ) -> torch.Tensor:
+        """Return the loss of a batch; stop if it is not a finite number."""
+        loss: torch.Tensor = super().training_step(batch, batch_idx, dataloader_idx)
+        if not torch.isfinite(loss):
+            raise SynthzooError(
+                f"The loss is not a finite number at epoch {self.current_epoch}, batch "
+                f"{batch_idx}. The weights of the last whole epoch are kept; lower the "
+                "learning rate, or look for absurd labels in the data."
+            )
+        return loss
+
+
+class Progress(Callback):
+    """A bar over all steps of all epochs, so that it tells the time that is left."""
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Open the bar where the run stands."""
+        self.bar = tqdm(
+            desc="train",
+            total=int(pl_module.total_steps),  # type: ignore[arg-type]
+            initial=trainer.global_step,
+            unit="step",
+            mininterval=1.0,
+        )
+
+    def on_train_batch_end(self, *_args: Any, **_kwargs: Any) -> None:
+        """Move the bar by one step."""
+        self.bar.update()
+
+    def on_validation_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Show the errors of the epoch."""
+        del pl_module
+        found = trainer.callback_metrics
+        if FORCES_ERROR in found and hasattr(self, "bar"):
+            self.bar.set_postfix_str(
+                f"epoch {trainer.current_epoch + 1}: "
+                f"{1000 * float(found[ENERGY_ERROR]):.0f} meV/atom, "
+                f"{float(found[FORCES_ERROR]):.3f} eV/Å"
+            )
+
+    def on_train_end(self, *_args: Any, **_kwargs: Any) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def on_exception(self, *_args: Any, **_kwargs: Any) -> None:
+        """Close the bar."""
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+def rate_factor(step: int, total_steps: int, recipe: FitRecipe) -> float:
+    """Return the learning rate at a step, as a share of its largest value.
+
+    Linear warm-up, constant, then half a cosine down to zero.
+
+    Parameters
+    ----------
+    step
+        Steps taken so far.
+    total_steps
+        Steps of the whole fit.
+    recipe
+        Length of the warm-up and start of the decay.
+    """
+    warmup = min(1.0, WARMUP_START + step / max(1, recipe.warmup_steps))
+    start = recipe.decay_start * total_steps
+    if step <= start:
+        return warmup
+    done = min(1.0, (step - start) / max(1.0, total_steps - start))
+    return warmup * (1 + math.cos(math.pi * done)) / 2
+
+
+def fit(
+    config: CheckpointConfig,
+    recipe: FitRecipe,
+    *,
+    training: Sequence[Graph],
+    validation: Sequence[Graph],
+    folder: Path,
+) -> FitResult:
+    """Fit a network to labelled structures; go on where an earlier run was killed.
+
+    The caller runs this inside `synthzoo.isolation.nequip_session`.
+
+    Parameters
+    ----------
+    config
+        Shape of the network.
+    recipe
+        How its weights are found.
+    training, validation
+        Graphs from `synthzoo.graphs.to_graph`.
+    folder
+        Where states and logs are kept.
+
+    Raises
+    ------
+    SynthzooError
+        If the loss stops being a number.
+    """
+    batches = AtomBatches(sizes_of(training), recipe.batch_atoms, recipe.seed)
+    module = FitModule(
+        network=build_model(config, seed=recipe.seed),
+        recipe=recipe,
+        total_steps=recipe.max_epochs * len(batches),
+    )
+    trainer = _trainer(recipe, folder)
+    last = folder / f"{LAST}.ckpt"
+    held_out = loader(
+        validation, AtomBatches(sizes_of(validation), 4 * recipe.batch_atoms, seed=0)
+    )
+    with _quiet():
+        trainer.fit(
+            module,
+            loader(training, batches),
+            held_out,
+            ckpt_path=last if last.is_file() else None,
+        )
+        epochs, steps = trainer.current_epoch, trainer.global_step
+        best = torch.load(folder / f"{BEST}.ckpt", weights_only=True)
+        module.load_state_dict(best["state_dict"])
+        (errors,) = trainer.validate(module, held_out, verbose=False)
+    (model,) = module.evaluation_model.values()
+    return FitResult(
+        model=model.eval(),
+        epochs=epochs,
+        steps=steps,
+        best_epoch=int(best["epoch"]) + 1,
+        energy_rmse_meV_per_atom=1000 * errors[ENERGY_ERROR],
+        force_rmse_eV_A=errors[FORCES_ERROR],
+    )
+
+
+def sizes_of(graphs: Sequence[Graph]) -> list[int]:
+    """Return the number of atoms of each graph."""
+    return [AtomicDataDict.num_nodes(graph) for graph in graphs]
+
+
+def _trainer(recipe: FitRecipe, folder: Path) -> lightning.Trainer:
+    callbacks: list[Callback] = [
+        Progress(),
+        LearningRateMonitor(logging_interval="epoch"),
+        _keep(folder, BEST, monitor=FORCES_ERROR),
+        _keep(folder, LAST, monitor=None),
+    ]
+    if recipe.patience is not None:
+        callbacks.append(EarlyStopping(FORCES_ERROR, patience=recipe.patience))
+    return lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=recipe.max_epochs,
+        gradient_clip_val=recipe.gradient_clip,
+        callbacks=callbacks,
+        logger=CSVLogger(folder, name="logs"),
+        log_every_n_steps=1_000_000,  # whole epochs only
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        inference_mode=False,  # forces are a derivative in validation, too
+    )
+
+
+def _keep(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder, filename=name, monitor=monitor, enable_version_counter=False
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice, which is for people who call it themselves, away."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

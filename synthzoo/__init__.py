@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from synthzoo.registry import find_card as find_card
     from synthzoo.registry import model_cards as model_cards
     from synthzoo.relabel import relabel_file as relabel_file
-    from synthzoo.training import pretrain as pretrain
 
 __version__ = "0.1.0"
 
@@ -33,7 +32,6 @@ _HOME = {
     "load_calculator": "calculator",
     "model_cards": "registry",
     "predict_structures": "predict",
-    "pretrain": "training",
     "publish": "hub",
     "relabel_file": "relabel",
     "run_demo": "demo",

@@ -1,0 +1,68 @@
+"""Importing synthzoo costs nothing and leaves no trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import synthzoo
+
+HEAVY = ("torch", "nequip", "ase", "huggingface_hub", "matplotlib", "numpy")
+
+
+def run_python(code: str, home: Path) -> str:
+    """Run code in a fresh process with an empty home and return what it prints."""
+    env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=env,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert list(home.iterdir()) == []
+    return done.stdout
+
+
+def test_import_loads_nothing_heavy_and_writes_nothing(tmp_path: Path) -> None:
+    """`import synthzoo` loads no numerical package and leaves the home folder empty."""
+    code = f"import sys, synthzoo; print([m for m in {HEAVY} if m in sys.modules])"
+    assert run_python(code, tmp_path) == "[]\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["predict", "--help"]])
+def test_light_commands_load_nothing_heavy(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    """Help and the list of models answer without torch, nequip, ase or the hub client."""
+    code = (
+        "import sys; from synthzoo.cli import main\n"
+        f"main({arguments}, standalone_mode=False)\n"
+        f"print('loaded:', [m for m in {HEAVY} if m in sys.modules])"
+    )
+    assert run_python(code, tmp_path).splitlines()[-1] == "loaded: []"
+
+
+@pytest.mark.parametrize("name", synthzoo.__all__)
+def test_every_public_name_can_be_used(name: str) -> None:
+    """Every name in `__all__` is found on first use and again on the second."""
+    assert getattr(synthzoo, name) is getattr(synthzoo, name)
+    assert name in dir(synthzoo)
+
+
+def test_unknown_attribute_is_an_attribute_error() -> None:
+    """A name that synthzoo lacks fails as on any other module."""
+    with pytest.raises(AttributeError, match="'load_calculater'"):
+        _ = synthzoo.load_calculater  # type: ignore[attr-defined]
+
+
+def test_no_public_name_hides_a_module() -> None:
+    """A function of the package never shares its name with one of its modules."""
+    modules = {path.stem for path in Path(synthzoo.__file__).parent.glob("*.py")}
+    assert modules.isdisjoint(synthzoo.__all__)

@@ -24,6 +24,9 @@ import yaml
 WRITE_TOKEN = "hf_write"  # noqa: S105  no secret: the fake hub's own
 READ_TOKEN = "hf_read"  # noqa: S105
 
+_TOKENS = {None, READ_TOKEN, WRITE_TOKEN}
+_WRONG_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
+
 WEB_PAGE = b"<!DOCTYPE html><html><body>Please log in to this network.</body></html>"
 
 
@@ -225,9 +228,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def readable(self, name: str) -> Repository | None:
         """Return a repository, or refuse the request as the hub does."""
-        if self.token not in {None, READ_TOKEN, WRITE_TOKEN}:
-            message = "Invalid credentials in Authorization header"
-            self.refuse(401, "", message)
+        if self.token not in _TOKENS:
+            self.refuse(401, "", _WRONG_TOKEN)
             return None
         repository = self.hub.repositories.get(name)
         if repository is None or (repository.private and self.token is None):
@@ -239,6 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
     def writable(self, name: str | None = None) -> bool:
         if self.token is None:
             self.refuse(401, "", "Invalid username or password.")
+        elif self.token not in _TOKENS:
+            self.refuse(401, "", _WRONG_TOKEN)
         elif self.token != WRITE_TOKEN:
             self.refuse(403, "", "You don't have the rights to write here")
         elif name is not None and name not in self.hub.repositories:

@@ -59,7 +59,7 @@ def test_every_public_name_can_be_used(name: str) -> None:
 def test_unknown_attribute_is_an_attribute_error() -> None:
     """A name that synthzoo lacks fails as on any other module."""
     with pytest.raises(AttributeError, match="'load_calculater'"):
-        _ = synthzoo.load_calculater  # type: ignore[attr-defined]
+        _ = synthzoo.load_calculater
 
 
 def test_no_public_name_hides_a_module() -> None:

@@ -1,0 +1,360 @@
+"""The command line: results on stdout, one line on stderr when the user can mend it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from click.testing import CliRunner
+
+from synthzoo import __version__, registry
+from synthzoo.cli import OUTSIDE_CAUSES, main
+from synthzoo.registry import file_records, model_cards
+from synthzoo.structures import iter_structures, write_structures
+from tests.example_card import example_head, write_card
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+
+def run(*arguments: object) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def fails(*arguments: object) -> str:
+    """Run a command that must fail as users should see it; return the message."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.fixture
+def zoo(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Make a zoo of one bundled model, `tiny-carbon` alias `tiny`."""
+    package = tmp_path / "package"
+    cards = package / "model_cards"
+    cards.mkdir(parents=True)
+    shutil.copytree(tiny_checkpoint, package / "weights" / "tiny-carbon")
+    records = {
+        name: {"size": record.size, "sha256": record.sha256}
+        for name, record in file_records(tiny_checkpoint).items()
+    }
+    write_card(cards, example_head(files=records))
+    monkeypatch.setattr(registry, "__file__", str(package / "registry.py"))
+    registry._installed_cards.cache_clear()
+    yield package
+    registry._installed_cards.cache_clear()
+
+
+@pytest.fixture
+def crystals(tmp_path: Path) -> Path:
+    """Write three carbon crystals."""
+    path = tmp_path / "crystals.xyz"
+    write_structures(path, [bulk("C", a=a) for a in (3.5, 3.6, 3.7)])
+    return path
+
+
+def test_version_is_the_packages() -> None:
+    """`--version` prints the version that Python sees."""
+    assert run("--version").stdout == f"synthzoo, version {__version__}\n"
+
+
+def test_misspelt_command_is_offered_the_right_one() -> None:
+    """A command that does not exist exits with 2 and names the nearest."""
+    result = run("lisst")
+    assert result.exit_code == 2
+    assert "list" in result.stderr
+
+
+def test_list_shows_each_model_on_a_line(zoo: Path) -> None:
+    """Name, alias, elements, place and summary stand in one row under the header."""
+    header, row = run("list").stdout.splitlines()
+    assert header.split() == ["NAME", "ALIASES", "ELEMENTS", "FROM", "SUMMARY"]
+    assert " ".join(row.split()) == "tiny-carbon tiny C bundled Carbon for tests"
+
+
+def test_list_as_json_holds_the_cards(zoo: Path) -> None:
+    """`list --json` gives programs the facts of the card, without its text."""
+    (found,) = json.loads(run("list", "--json").stdout)
+    (card,) = model_cards()
+    assert found["name"] == card.name
+    assert found["location"] == "bundled"
+    assert found["files"]["config.json"]["sha256"] == card.files["config.json"].sha256
+    assert "body" not in found
+
+
+def test_show_prints_facts_errors_and_citation(zoo: Path) -> None:
+    """`show` prints the licence, the measured errors, the page and what to cite."""
+    text = run("show", "tiny").stdout
+    (card,) = model_cards()
+    assert card.licence in text
+    assert card.results[0].command in text
+    assert "Made for tests." in text
+    assert card.citation.strip() in text
+    assert "<!-- table" not in text
+
+
+def test_show_bibtex_prints_only_bibtex(zoo: Path) -> None:
+    """`show --bibtex` can be appended to a .bib file."""
+    text = run("show", "tiny", "--bibtex").stdout
+    assert text.startswith("@")
+    assert text.endswith("}\n")
+
+
+def test_unknown_model_is_offered_the_nearest(zoo: Path) -> None:
+    """A misspelt name is answered with the right one."""
+    assert "Did you mean 'tiny'" in fails("show", "tinyy")
+
+
+def test_fetch_prints_the_folder(zoo: Path, tmp_path: Path) -> None:
+    """`fetch` prints where the checkpoint is, and copies it where asked."""
+    copy = tmp_path / "copy"
+    assert run("fetch", "tiny", "-o", copy).stdout == f"{copy}\n"
+    assert (copy / "model.safetensors").is_file()
+    assert run("fetch", "--all").stdout == f"{zoo / 'weights' / 'tiny-carbon'}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["tiny", "--all"], ["--all", "-o", "x"]])
+def test_fetch_wants_one_model_or_all(arguments: list[str]) -> None:
+    """`fetch` without a clear wish explains its usage and exits with 2."""
+    result = run("fetch", *arguments)
+    assert result.exit_code == 2
+    assert "Give one MODEL, or --all" in result.stderr
+
+
+def test_verify_passes_for_a_sound_checkpoint(tiny_checkpoint: Path) -> None:
+    """`verify --json` reports how far the golden predictions were met."""
+    result = run("verify", tiny_checkpoint, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["passed"] is True
+    assert "golden structures met" in run("verify", tiny_checkpoint).stdout
+
+
+def test_verify_refuses_damaged_weights(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """One flipped bit in the weights is one clear error."""
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "damaged")
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert "SHA-256" in fails("verify", folder)
+
+
+def test_predict_writes_what_ase_reads(
+    zoo: Path, crystals: Path, tmp_path: Path
+) -> None:
+    """`predict` keeps the order and adds energy, forces and stress to each frame."""
+    output = tmp_path / "out.xyz"
+    result = run("predict", "tiny", crystals, "-o", output, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["structures"] == 3
+    frames = list(iter_structures(output))
+    lengths = [atoms.cell.lengths()[0] * np.sqrt(2) for atoms in frames]
+    assert lengths == pytest.approx([3.5, 3.6, 3.7], abs=1e-6)
+    for atoms in frames:
+        assert np.isfinite(atoms.get_potential_energy())
+        assert atoms.get_forces().shape == (2, 3)
+        assert atoms.get_stress().shape == (6,)
+
+
+def test_float64_predictions_differ_only_by_rounding(
+    zoo: Path, crystals: Path, tmp_path: Path
+) -> None:
+    """`--dtype float64 --batch-atoms 2` changes the energy by float32 rounding only."""
+    energies = []
+    for options in ([], ["--dtype", "float64", "--batch-atoms", "2"]):
+        output = tmp_path / f"{len(options)}.xyz"
+        assert run("predict", "tiny", crystals, "-o", output, *options).exit_code == 0
+        frames = iter_structures(output)
+        energies.append([atoms.get_potential_energy() for atoms in frames])
+    assert energies[0] == pytest.approx(energies[1], abs=1e-4)
+    assert energies[0] != energies[1]
+
+
+def _too_close() -> Atoms:
+    return Atoms("C2", positions=[[0, 0, 0], [0, 0, 0.01]])
+
+
+def _not_a_number() -> Atoms:
+    return Atoms("C2", positions=[[0, 0, 0], [0, 0, np.nan]])
+
+
+def _flat_cell() -> Atoms:
+    return Atoms("C", cell=[[1, 0, 0], [2, 0, 0], [0, 0, 1]], pbc=True)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        (Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.1]]), "O"),
+        (_too_close(), "one place"),
+        (_not_a_number(), "not a finite number"),
+        (_flat_cell(), "no volume"),
+    ],
+    ids=["unknown element", "overlap", "NaN", "flat cell"],
+)
+def test_predict_refuses_structures_without_an_energy(
+    tiny_checkpoint: Path, tmp_path: Path, atoms: Atoms, message: str
+) -> None:
+    """A bad structure is one clear error, and no output is left behind."""
+    source, output = tmp_path / "bad.traj", tmp_path / "out.xyz"
+    ase.io.write(source, [bulk("C"), atoms])
+    assert message in fails("predict", tiny_checkpoint, source, "-o", output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.traj"]
+
+
+def test_predict_names_a_missing_file(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A file that does not exist is named."""
+    missing = tmp_path / "missing.xyz"
+    message = fails("predict", tiny_checkpoint, missing, "-o", tmp_path / "out.xyz")
+    assert str(missing) in message
+
+
+def test_predict_refuses_an_empty_file(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """An empty file is called empty."""
+    empty = tmp_path / "empty.xyz"
+    empty.touch()
+    message = fails("predict", tiny_checkpoint, empty, "-o", tmp_path / "out.xyz")
+    assert "empty" in message
+
+
+def test_publish_dry_run_lists_the_files(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """`publish --dry-run` shows what would be sent and opens no connection."""
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "mine")
+    (folder / "README.md").write_text("# My model\n")
+    result = run("publish", folder, "me/mine", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "model.safetensors" in result.stdout
+    assert "Nothing was sent" in result.stderr
+    described = json.loads(
+        run("publish", folder, "me/mine", "--dry-run", "--json").stdout
+    )
+    assert described["commit"] is None
+
+
+def test_relabel_needs_a_teacher(crystals: Path, tmp_path: Path) -> None:
+    """Without a teacher `relabel` says how to name one."""
+    result = run("relabel", crystals, tmp_path / "out.xyz")
+    assert result.exit_code == 2
+    assert "--teacher" in result.stderr
+
+
+def test_relabel_refuses_an_unknown_teacher(crystals: Path, tmp_path: Path) -> None:
+    """A teacher of unknown kind is answered with the known kinds."""
+    message = fails("relabel", crystals, tmp_path / "o.xyz", "--teacher", "dft:pbe")
+    assert "ace" in message
+
+
+def test_relabel_labels_with_c_ace(shared, crystals: Path, tmp_path: Path) -> None:
+    """`relabel` writes the teacher's labels; a second run refuses the output."""
+    pytest.importorskip("pyace")
+    teacher = f"ace:{shared('potentials/c_ace.yace')}"
+    output = tmp_path / "labelled.xyz"
+    command = ("relabel", crystals, output, "--teacher", teacher, "--workers", 1)
+    result = run(*command, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["labelled"] == 3
+    assert "exists" in fails(*command)
+
+
+def test_unknown_recipe_is_answered_with_the_known(tmp_path: Path) -> None:
+    """A recipe that does not exist is answered with those that come with synthzoo."""
+    for command in (["generate", "nope"], ["pretrain", "nope", "--data", "x"]):
+        assert "carbon" in fails(*command, "-o", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_prints_a_row_for_each_group(zoo: Path, tmp_path: Path) -> None:
+    """A model compared with its own predictions has no error, in each group."""
+    source, labelled = tmp_path / "in.xyz", tmp_path / "labelled.xyz"
+    frames = [bulk("C", a=a) for a in (3.5, 3.6, 3.7)]
+    for kind, atoms in zip(("cold", "cold", "hot"), frames, strict=True):
+        atoms.info["config_type"] = kind
+    write_structures(source, frames)
+    assert run("predict", "tiny", source, "-o", labelled).exit_code == 0
+    table = run("evaluate", "tiny", labelled, "--shift")
+    assert table.exit_code == 0, table.output
+    names = [line.split()[0] for line in table.stdout.splitlines()]
+    assert names == ["GROUP", "all", "cold", "hot"]
+    assert "Taken off" in table.stderr
+    found = json.loads(run("evaluate", "tiny", labelled, "--json").stdout)
+    assert found["groups"][0]["structures"] == 3
+    assert found["groups"][0]["force_rmse_eV_A"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str) -> None:
+    """Each shell gets a script that calls back into synthzoo."""
+    if shell == "bash" and shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    result = run("completion", shell)
+    assert result.exit_code == 0
+    assert "_SYNTHZOO_COMPLETE" in result.stdout
+
+
+def test_completion_offers_models(zoo: Path) -> None:
+    """The word after `show` is completed to names and aliases of the zoo."""
+    environment = {
+        "_SYNTHZOO_COMPLETE": "zsh_complete",
+        "COMP_WORDS": "synthzoo show ti",
+        "COMP_CWORD": "2",
+    }
+    result = CliRunner(env=environment).invoke(main, prog_name="synthzoo")
+    assert {"tiny", "tiny-carbon"} <= set(result.stdout.splitlines())
+
+
+def test_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults of the file system are shown without a traceback; other bugs keep it."""
+    for code in OUTSIDE_CAUSES:
+        monkeypatch.setattr(registry, "model_cards", _raiser(OSError(code, "no", "x")))
+        assert "x" in fails("list")
+    monkeypatch.setattr(registry, "model_cards", _raiser(OSError(0, "bug")))
+    assert isinstance(run("list").exception, OSError)
+
+
+def _raiser(error: BaseException):
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    """`synthzoo --help | head -0` ends quietly."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", "from synthzoo.cli import main; main(['--help'])"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        text=True,
+    )
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+def test_interrupt_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends a command with `Aborted!` and no traceback."""
+    monkeypatch.setattr(registry, "model_cards", _raiser(KeyboardInterrupt()))
+    result = run("list")
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "Aborted!"

@@ -1,0 +1,227 @@
+"""The demo: with a calm model in the fast lane, with `carbon` in the slow one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from synthzoo import demo
+from synthzoo.cards import Crystal, ReferenceValues
+from synthzoo.checkpoint import build_model, read_config, write_checkpoint
+from synthzoo.demo import DemoSummary, fit_curve, run_demo
+from synthzoo.errors import InputError
+from synthzoo.report import demo_table, write_demo_figure
+from synthzoo.structures import read_structures
+
+SHORT_PS = 0.02
+
+
+@pytest.fixture(scope="module")
+def calm_checkpoint(
+    tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Write a model whose forces are so weak that every crystal is at rest."""
+    config = read_config(tiny_checkpoint)
+    weak = dict(config.arguments, per_type_energy_scales=1e-3)
+    config = dataclasses.replace(config, arguments=weak)
+    folder = tmp_path_factory.mktemp("calm") / "calm"
+    write_checkpoint(
+        folder, model=build_model(config), config=config, golden=[bulk("C")]
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def summary(
+    calm_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> DemoSummary:
+    """Run a short demo once."""
+    output = tmp_path_factory.mktemp("demo") / "made"
+    return run_demo(output, model=str(calm_checkpoint), duration_ps=SHORT_PS)
+
+
+def test_demo_writes_every_file_it_names(summary: DemoSummary) -> None:
+    """The folder holds figure, report, results and structures, and nothing else."""
+    names = {path.name for path in summary.output.iterdir()}
+    assert names == {
+        demo.FIGURE_FILE,
+        demo.REPORT_FILE,
+        demo.RESULTS_FILE,
+        demo.RELAXED_FILE,
+        demo.CURVE_FILE,
+        demo.TRAJECTORY_FILE,
+    }
+    report = summary.report.read_text(encoding="utf-8")
+    assert all(name in report for name in names - {demo.REPORT_FILE})
+    assert matplotlib.image.imread(summary.figure).shape[0] > 500
+
+
+def test_results_repeat_the_summary(summary: DemoSummary) -> None:
+    """The JSON file holds the same numbers, with the hash and seed that made them."""
+    found = json.loads((summary.output / demo.RESULTS_FILE).read_text())
+    assert found["diamond"]["a_A"] == summary.diamond.a_A
+    assert found["weights_sha256"] == summary.weights_sha256
+    assert found["seed"] == summary.seed
+    assert found["versions"]["nequip"]
+
+
+def test_structures_carry_their_energies(summary: DemoSummary) -> None:
+    """The relaxed crystals hold the energies and lattice constants of the table."""
+    diamond, sheet = read_structures(summary.output / demo.RELAXED_FILE)
+    energy_eV_per_atom = diamond.get_potential_energy() / len(diamond)
+    assert energy_eV_per_atom == pytest.approx(summary.diamond.energy_eV_per_atom)
+    assert sheet.cell.lengths()[0] == pytest.approx(summary.graphene.a_A)
+    assert sheet.pbc.tolist() == [True, True, False]
+
+
+def test_trajectory_spans_the_dynamics(summary: DemoSummary) -> None:
+    """Frames are evenly spaced from the start to the end of the run."""
+    frames = read_structures(summary.output / demo.TRAJECTORY_FILE)
+    times_ps = [atoms.info["time_ps"] for atoms in frames]
+    assert times_ps[0] == 0
+    assert times_ps[-1] == pytest.approx(SHORT_PS)
+    assert len(set(np.diff(times_ps).round(9))) == 1
+    assert len(frames[0]) == summary.dynamics.atoms
+
+
+def test_free_atoms_keep_their_energy_and_start_temperature(
+    summary: DemoSummary,
+) -> None:
+    """Without forces nothing drifts, and the atoms keep the temperature drawn."""
+    dynamics = summary.dynamics
+    assert abs(dynamics.drift_meV_per_atom) < 1e-3
+    # 64 atoms: the drawn temperature scatters by sqrt(2 / (3 * 64)), about 10 %
+    assert dynamics.mean_temperature_K == pytest.approx(demo.START_K, rel=0.3)
+
+
+def test_same_seed_same_demo(
+    calm_checkpoint: Path, summary: DemoSummary, tmp_path: Path
+) -> None:
+    """The numbers depend on the model and the seed only."""
+    model = str(calm_checkpoint)
+    again = run_demo(tmp_path / "again", model=model, duration_ps=SHORT_PS)
+    assert again.dynamics == summary.dynamics
+    other = run_demo(tmp_path / "other", model=model, duration_ps=SHORT_PS, seed=2)
+    assert other.dynamics != summary.dynamics
+
+
+def test_curve_uses_the_volumes_of_the_card(
+    calm_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With reference values the curve is computed where the teacher's points lie."""
+    reference = _reference()
+    monkeypatch.setattr(demo, "_reference", lambda _model: reference)
+    found = run_demo(
+        tmp_path / "demo", model=str(calm_checkpoint), duration_ps=SHORT_PS
+    )
+    known = reference.crystals["diamond"]
+    assert found.curve.volumes_A3_per_atom == known.volumes_A3_per_atom
+    (line,) = [row for row in demo_table(found).splitlines() if "bulk modulus" in row]
+    assert float(line.split("|")[3]) == pytest.approx(400, rel=0.01)
+
+
+def _reference() -> ReferenceValues:
+    """Return a parabola whose bulk modulus is 400 GPa at 5.6 Å³ an atom."""
+    volumes = np.linspace(5.4, 5.8, 9)
+    modulus_eV_A3 = 400 / 160.21766208
+    energies = modulus_eV_A3 * (volumes - 5.6) ** 2 / (2 * 5.6) - 7
+    diamond = Crystal(
+        a_A=3.55,
+        energy_eV_per_atom=-7.0,
+        volumes_A3_per_atom=tuple(volumes.tolist()),
+        energies_eV_per_atom=tuple(energies.tolist()),
+    )
+    graphene = Crystal(a_A=2.46, energy_eV_per_atom=-7.1)
+    return ReferenceValues(
+        teacher="C-ACE", crystals={"diamond": diamond, "graphene": graphene}
+    )
+
+
+def test_fit_finds_minimum_and_bulk_modulus() -> None:
+    """A parabola's minimum and curvature come back."""
+    known = _reference().crystals["diamond"]
+    curve = fit_curve(known.volumes_A3_per_atom, known.energies_eV_per_atom)
+    assert curve.minimum_A3_per_atom == pytest.approx(5.6, abs=1e-3)
+    # the equation of state is no parabola: 1 % over this range
+    assert curve.bulk_modulus_GPa == pytest.approx(400, rel=0.01)
+
+
+@pytest.mark.parametrize("slope", [1.0, -1.0])
+def test_fit_without_minimum_says_so(slope: float) -> None:
+    """A curve that only rises or falls has no bulk modulus."""
+    volumes = np.linspace(5, 6, 7)
+    curve = fit_curve(volumes.tolist(), (slope * volumes).tolist())
+    assert curve.minimum_A3_per_atom is None
+    assert curve.bulk_modulus_GPa is None
+
+
+def test_existing_folder_is_refused(calm_checkpoint: Path, tmp_path: Path) -> None:
+    """The demo touches no folder that holds something."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious")
+    with pytest.raises(InputError, match="not empty"):
+        run_demo(tmp_path, model=str(calm_checkpoint))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_model_that_collapses_is_named(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """An untrained model cannot hold diamond: one clear error, nothing half-written."""
+    with pytest.raises(InputError, match="does not hold diamond together"):
+        run_demo(tmp_path / "demo", model=str(tiny_checkpoint))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
+    """The bundled potential has C-ACE's lattice constants within 1 %, no drift."""
+    found = run_demo(tmp_path / "demo")
+    assert found.reference is not None
+    for crystal in (found.diamond, found.graphene):
+        assert crystal.converged
+        known = found.reference.crystals[crystal.name]
+        assert crystal.a_A == pytest.approx(known.a_A, rel=0.01)
+    assert abs(found.dynamics.drift_meV_per_atom) < 1
+    assert found.dynamics.mean_temperature_K == pytest.approx(300, rel=0.3)
+    assert found.seconds < 120
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "starting-point"}, "starting point"),
+        (
+            {
+                "elements": ("Si",),
+                "isolated_atom_energies_eV": {"Si": 0.0},
+                "arguments": {"num_features": 4, "avg_num_neighbors": 4.0},
+            },
+            "knows Si",
+        ),
+    ],
+)
+def test_model_without_carbon_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    """Another element, or a mere starting point, is refused before any number."""
+    config = dataclasses.replace(read_config(tiny_checkpoint), **changes)
+    folder = tmp_path / "other"
+    golden = [bulk(config.elements[0])]
+    write_checkpoint(folder, model=build_model(config), config=config, golden=golden)
+    with pytest.raises(InputError, match=message):
+        run_demo(tmp_path / "demo", model=str(folder))
+
+
+def test_figure_without_reference_has_one_curve(
+    summary: DemoSummary, tmp_path: Path
+) -> None:
+    """A model without a card is drawn without a teacher, not with an empty one."""
+    assert summary.reference is None
+    write_demo_figure(tmp_path, summary)
+    assert (tmp_path / demo.FIGURE_FILE).stat().st_size > 10_000

@@ -8,7 +8,6 @@ errors.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -16,6 +15,7 @@ import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -410,19 +410,23 @@ def _patiently(request: Callable[[], Answer]) -> Answer:
         except OSError as error:
             if not may_pass(error):
                 raise
-            logger.warning("The hub is busy; next try in %g s: %s", wait_s, error)
+        logger.warning("%s is busy; next try in %g s", endpoint(), wait_s)
         time.sleep(wait_s)
     return request()
 
 
 def _copy(folder: Path, destination: Path) -> Path:
-    # Copy a checkpoint with its card to a new folder, all or nothing.
-    partial = destination.with_name(f".{destination.name}.part{os.getpid()}")
+    # All or nothing: written beside the destination, renamed last.
+    destination = destination.absolute()
+    if destination == Path.cwd():
+        raise InputError("Choose a new folder; the current one cannot be replaced.")
+    page = _page(folder)
+    partial = destination.with_name(f".{destination.name}.part{uuid.uuid4().hex[:8]}")
     try:
         partial.mkdir(parents=True)
         for name in MODEL_FILES:
             shutil.copyfile(folder / name, partial / name)
-        if page := _page(folder):
+        if page is not None:
             (partial / CARD_FILE).write_text(page, encoding="utf-8")
         _move(partial, destination)
     except OSError as error:
@@ -435,8 +439,12 @@ def _copy(folder: Path, destination: Path) -> Path:
 
 
 def _move(partial: Path, destination: Path) -> None:
-    with contextlib.suppress(OSError):
+    try:
         partial.replace(destination)
+    except OSError:
+        if not destination.exists():
+            raise
+    else:
         return
     if not destination.is_dir():
         raise InputError(f"{destination} exists and is not a folder.")
@@ -541,7 +549,7 @@ def _upload(plan: Publication, contents: Mapping[str, bytes]) -> Publication:
     with one_clear_error(plan.repository, "main"):
         api = _api()
         if not plan.pull_request:
-            api.create_repo(plan.repository, private=plan.private, exist_ok=True)
+            _make_repository(api, plan)
         if plan.private:
             _require_private(api, plan.repository)
         commit = api.create_commit(
@@ -557,9 +565,16 @@ def _upload(plan: Publication, contents: Mapping[str, bytes]) -> Publication:
     return dataclasses.replace(plan, commit=commit.oid, url=url)
 
 
+def _make_repository(api: HfApi, plan: Publication) -> None:
+    _patiently(
+        lambda: api.create_repo(plan.repository, private=plan.private, exist_ok=True)
+    )
+
+
 def _require_private(api: HfApi, repository: str) -> None:
     # Refuse to put what should stay private where everybody can read it.
-    if not api.model_info(repository, timeout=_TIMEOUT_S).private:
+    info = _patiently(lambda: api.model_info(repository, timeout=_TIMEOUT_S))
+    if not info.private:
         raise HubError(
             f"{repository} exists and is public; nothing was uploaded. Make it private "
             f"on {endpoint()}/{repository}/settings or choose another name."

@@ -167,10 +167,10 @@ def _refused(error: HfHubHTTPError, repository: str, _revision: str) -> str:
     return f"{answer} for {repository}{reason}."
 
 
-def _offline(_error: Exception, repository: str, revision: str) -> str:
+def _offline(_error: Exception, repository: str, _revision: str) -> str:
     return (
-        f"{repository}@{revision} is not in the Hugging Face cache and HF_HUB_OFFLINE "
-        "forbids to ask the hub. Fetch it once where there is a network."
+        f"HF_HUB_OFFLINE forbids to connect to {endpoint()} for {repository}. Unset it, "
+        "or do this where there is a network."
     )
 
 
@@ -215,7 +215,7 @@ def _disk(error: OSError, repository: str, _revision: str) -> str:
             "announced, several times: cut short, or a web page instead of the file. "
             "Try again; nothing was kept."
         )
-    return f"{repository} cannot be kept in the cache {cache}: {_short(error)}"
+    return f"{repository} could not be transferred ({_short(error)}); cache: {cache}"
 
 
 def _is_cut_short(error: Exception) -> bool:

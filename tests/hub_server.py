@@ -75,6 +75,8 @@ class Fault:
         Change the body of the answer; headers follow.
     break_off
         Announce the whole body, send half of it, and hang up.
+    stall_s
+        Say nothing for this long.
     """
 
     pattern: str
@@ -85,6 +87,7 @@ class Fault:
     page: bool = False
     change: Callable[[bytes], bytes] | None = None
     break_off: bool = False
+    stall_s: float = 0.0
 
 
 @dataclass
@@ -175,6 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(request)
         self.hub.tokens_seen[request] = self.headers.get("Authorization")
         self.fault = self.hub.fault_for(request)
+        if self.fault is not None:
+            threading.Event().wait(self.fault.stall_s)
         if self.fault is not None and self.answer_fault(self.fault):
             return
         for pattern, answer in _ROUTES:

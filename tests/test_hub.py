@@ -419,9 +419,9 @@ def test_a_fault_of_the_hub_is_one_clear_error(
 
 
 def test_a_hub_that_cannot_be_reached_is_named(
-    on_hub: ModelCard, monkeypatch: pytest.MonkeyPatch
+    on_hub: ModelCard, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ):
-    """The address and what can be checked are in the message."""
+    """The address and what can be checked are in the message, and it comes at once."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -430,6 +430,24 @@ def test_a_hub_that_cannot_be_reached_is_named(
         hub.find_folder("tiny")
     assert str(caught.value).startswith(f"Cannot reach {address} for {REPOSITORY} (")
     assert "HF_ENDPOINT" in str(caught.value)
+    assert waits == []
+
+
+@pytest.mark.parametrize("request_that_stalls", [r"GET /api", r"HEAD ", r"GET .*/con"])
+def test_a_hub_that_says_nothing_is_not_waited_for_forever(
+    on_hub: ModelCard,
+    server: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+    request_that_stalls: str,
+):
+    """Every request of a download has a time limit."""
+    monkeypatch.setattr(hub, "_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", 0.1)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
+    monkeypatch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", 0.1)
+    server.faults.append(Fault(request_that_stalls, stall_s=1.0))
+    with pytest.raises(HubError, match=r"Cannot reach .*timed out"):
+        hub.find_folder("tiny")
 
 
 @pytest.mark.parametrize(
@@ -609,13 +627,19 @@ def test_a_read_only_cache_serves_what_it_holds(
 
 # Other processes, with the settings of the environment
 
-CLIENT = (
-    "import sys; from synthzoo.hub import find_folder; print(find_folder(sys.argv[1]))"
-)
+FETCH = """
+import sys
+from pathlib import Path
+from synthzoo.hub import fetch, find_folder
+if len(sys.argv) == 2:
+    print(find_folder(sys.argv[1]))
+else:
+    print(fetch(sys.argv[1], destination=Path(sys.argv[2])))
+"""
 
 
-def run_client(server: FakeHub, home: Path, reference: str, **settings: str) -> Any:
-    """Start a process that looks for a model and prints where it is."""
+def run_client(server: FakeHub, home: Path, *arguments: str, **settings: str) -> Any:
+    """Start a process that finds a model, or copies it, and prints where it is."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": server.url,
@@ -624,7 +648,7 @@ def run_client(server: FakeHub, home: Path, reference: str, **settings: str) -> 
         **settings,
     }
     return subprocess.Popen(
-        [sys.executable, "-c", CLIENT, reference],
+        [sys.executable, "-c", FETCH, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -649,14 +673,14 @@ def test_the_environment_decides_as_everywhere(
     assert len(server.requests) == count
 
 
+@pytest.mark.parametrize("destination", [[], ["mine"]])
 def test_processes_that_fetch_at_once_do_not_disturb_each_other(
-    server: FakeHub, tmp_path: Path, files: dict[str, bytes]
+    server: FakeHub, tmp_path: Path, files: dict[str, bytes], destination: list[str]
 ):
-    """All get the same whole folder."""
-    commit = server.add(REPOSITORY, files)
-    clients = [
-        run_client(server, tmp_path, f"hf:{REPOSITORY}@{commit}") for _ in range(3)
-    ]
+    """All get the same whole folder, in the cache or where they want a copy."""
+    reference = f"hf:{REPOSITORY}@{server.add(REPOSITORY, files)}"
+    copies = [str(tmp_path / name) for name in destination]
+    clients = [run_client(server, tmp_path, reference, *copies) for _ in range(3)]
     answers = [client.communicate() for client in clients]
     assert [client.returncode for client in clients] == [0, 0, 0], answers
     (folder,) = {output.strip() for output, _ in answers}
@@ -704,6 +728,33 @@ def test_a_file_in_the_way_is_not_overwritten(tiny_checkpoint: Path, tmp_path: P
     with pytest.raises(InputError, match="mine exists and is not a folder"):
         hub.fetch(tiny_checkpoint, destination=tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "keep me"
+
+
+def test_half_a_checkpoint_is_not_copied(files: dict[str, bytes], tmp_path: Path):
+    """What is missing is named; no destination appears."""
+    del files[GOLDEN_FILE]
+    write_files(tmp_path / "half", files)
+    with pytest.raises(InputError, match=r"not a whole checkpoint: \['golden.safeten"):
+        hub.fetch(tmp_path / "half", destination=tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["half"]
+
+
+def test_the_current_folder_is_not_replaced(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A shell would be left standing in a folder that is gone."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="Choose a new folder"):
+        hub.fetch(tiny_checkpoint, destination=Path())
+
+
+def test_a_parent_that_is_a_file_is_one_clear_error(
+    tiny_checkpoint: Path, tmp_path: Path
+):
+    """The destination cannot be made below a file."""
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="mine cannot be written: Not a directory"):
+        hub.fetch(tiny_checkpoint, destination=tmp_path / "file" / "mine")
 
 
 def test_a_destination_that_cannot_be_written_leaves_nothing(
@@ -897,6 +948,16 @@ def test_publishing_needs_the_right_to_write(
     assert server.repositories == {}
 
 
+def test_a_hub_that_is_busy_for_a_moment_does_not_stop_a_publication(
+    author: None, server: FakeHub, own: Path
+):
+    """What can be asked twice without harm is asked again."""
+    for request in (r"POST /api/repos", r"POST .*/preupload", r"PUT /storage"):
+        server.faults.append(Fault(request, times=1, status=503))
+    assert hub.publish(own, REPOSITORY).commit is not None
+    assert [fault.times for fault in server.faults] == [0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -917,6 +978,16 @@ def test_an_upload_that_fails_publishes_nothing(
     with pytest.raises(HubError, match=message):
         hub.publish(own, REPOSITORY)
     assert len(server.repositories[REPOSITORY].commits) == 1
+
+
+def test_publishing_offline_is_refused(
+    author: None, server: FakeHub, own: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The setting that forbids it is named."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match=r"^HF_HUB_OFFLINE forbids to connect to http"):
+        hub.publish(own, REPOSITORY)
+    assert server.requests == []
 
 
 def test_a_card_that_the_hub_refuses_is_explained(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from ase.calculators.calculator import all_changes
 from ase.data import atomic_numbers
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.checkpoint import (
     CheckpointConfig,
@@ -112,7 +114,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             raise InputError("The calculator has not been given a structure.")
         self.check(atoms)
         try:
-            with torch.inference_mode(mode=False), torch.enable_grad():
+            with _gradients():
                 super().calculate(atoms, properties, system_changes)
         except OverlapError:
             check_structure(atoms, name="The structure")  # says which atoms
@@ -122,6 +124,39 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         )
         if atoms.cell.rank < 3:
             del self.results["stress"]
+
+    def compute(self, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
+        """Return the results of several structures from one evaluation of the model.
+
+        Up to rounding they are those of `calculate`, which see. The structures must
+        have passed `check`.
+
+        Parameters
+        ----------
+        structures
+            Structures; all of them are in memory at once.
+
+        Raises
+        ------
+        OverlapError
+            If two atoms lie on one place.
+        """
+        with _gradients():
+            graphs = [self.atoms_to_data(atoms) for atoms in structures]
+            output = self.call_model(AtomicDataDict.batched_from_list(graphs))
+        sizes = [len(atoms) for atoms in structures]
+        per_atom = [
+            torch.split(output[AtomicDataDict.PER_ATOM_ENERGY_KEY].reshape(-1), sizes),
+            torch.split(output[AtomicDataDict.FORCE_KEY], sizes),
+        ]
+        whole = [
+            output[AtomicDataDict.TOTAL_ENERGY_KEY].reshape(-1),
+            output[AtomicDataDict.STRESS_KEY],
+        ]
+        return [
+            _results(atoms, *tensors)
+            for atoms, *tensors in zip(structures, *whole, *per_atom, strict=True)
+        ]
 
     def check(self, atoms: Atoms, *, name: str = "The structure") -> None:
         """Refuse a structure that the model cannot compute; overlaps are seen later.
@@ -297,6 +332,29 @@ def _restore(
     return SynthzooCalculator(
         model.eval().requires_grad_(requires_grad=False), config, device=device
     )
+
+
+@contextmanager
+def _gradients() -> Iterator[None]:
+    """Switch gradients on, whatever the caller's script does: forces need them."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
+def _results(
+    atoms: Atoms,
+    energy: torch.Tensor,
+    stress: torch.Tensor,
+    energies: torch.Tensor,
+    forces: torch.Tensor,
+) -> dict[str, Any]:
+    """Return one structure's share of the output as ASE's results."""
+    results: dict[str, Any] = dict.fromkeys(("energy", "free_energy"), energy.item())
+    results["energies"] = energies.detach().cpu().numpy()
+    results["forces"] = forces.detach().cpu().numpy()
+    if atoms.cell.rank == 3:
+        results["stress"] = full_3x3_to_voigt_6_stress(stress.detach().cpu().numpy())
+    return results
 
 
 def _on_cpu(array: Any) -> torch.Tensor:

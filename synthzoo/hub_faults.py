@@ -169,8 +169,8 @@ def _refused(error: HfHubHTTPError, repository: str, _revision: str) -> str:
 
 def _offline(_error: Exception, repository: str, _revision: str) -> str:
     return (
-        f"HF_HUB_OFFLINE forbids to connect to {endpoint()} for {repository}. Unset it, "
-        "or do this where there is a network."
+        f"HF_HUB_OFFLINE forbids to connect to {endpoint()} for {repository}. "
+        "Unset it, or do this where there is a network."
     )
 
 

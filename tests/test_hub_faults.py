@@ -1,4 +1,4 @@
-"""Errors of the client that no server can be made to provoke; see also `test_hub.py`."""
+"""Errors of the client that no server can be made to provoke (see `test_hub.py`)."""
 
 from __future__ import annotations
 

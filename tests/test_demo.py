@@ -200,7 +200,12 @@ def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
             {
                 "elements": ("Si",),
                 "isolated_atom_energies_eV": {"Si": 0.0},
-                "arguments": {"num_features": 4, "avg_num_neighbors": 4.0},
+                "arguments": {
+                    "num_layers": 1,
+                    "l_max": 1,
+                    "num_features": 4,
+                    "avg_num_neighbors": 4.0,
+                },
             },
             "knows Si",
         ),

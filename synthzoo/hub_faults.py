@@ -112,7 +112,7 @@ def explain(error: Exception, repository: str, revision: str) -> str:
     for kind, explanation in explanations:
         if isinstance(error, kind):
             return explanation(error, repository, revision)
-    return f"{endpoint()} and {repository}: {_short(error)}"
+    return _other(error, repository, revision)
 
 
 def endpoint() -> str:
@@ -195,7 +195,7 @@ def _unreachable(error: Exception, repository: str, _revision: str) -> str:
     )
 
 
-def _disk(error: OSError, repository: str, _revision: str) -> str:
+def _disk(error: OSError, repository: str, revision: str) -> str:
     from huggingface_hub import constants
 
     cache = constants.HF_HUB_CACHE
@@ -215,7 +215,17 @@ def _disk(error: OSError, repository: str, _revision: str) -> str:
             "announced, several times: cut short, or a web page instead of the file. "
             "Try again; nothing was kept."
         )
-    return f"{repository} could not be transferred ({_short(error)}); cache: {cache}"
+    if error.errno is not None:
+        return f"{repository} cannot be kept in the cache {cache}: {_short(error)}."
+    return _other(error, repository, revision)
+
+
+def _other(error: Exception, repository: str, _revision: str) -> str:
+    text = _short(error)
+    hint = ""
+    if "xet" in text.lower():
+        hint = " If this hub has no Xet storage, set HF_HUB_DISABLE_XET=1."
+    return f"{repository} and {endpoint()}: {text}.{hint}"
 
 
 def _is_cut_short(error: Exception) -> bool:
@@ -228,5 +238,5 @@ def _is_broken_off(error: Exception) -> bool:
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -18,15 +18,19 @@ class XetAuthenticationError(PermissionError):
     ("error", "message"),
     [
         (
-            XetAuthenticationError("token expired"),
-            "zoo/tiny could not be transferred (token expired); cache: ",
+            XetAuthenticationError("404 for xet-write-token"),
+            "404 for xet-write-token. If this hub has no Xet storage, set HF_HUB_DISAB",
+        ),
+        (
+            NotADirectoryError(errno.ENOTDIR, "Not a directory"),
+            "zoo/tiny cannot be kept in the cache ",
         ),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded"),
             "No space left for zoo/tiny in the cache ",
         ),
-        (ValueError("odd\nanswer"), "zoo/tiny: odd answer"),
-        (RuntimeError(), "zoo/tiny: RuntimeError"),
+        (ValueError("odd\nanswer"), ": odd answer."),
+        (RuntimeError(), ": RuntimeError."),
         (ValueError("x" * 999), f"{'x' * 297}..."),
     ],
 )

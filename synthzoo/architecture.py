@@ -81,12 +81,24 @@ def check_arguments(
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a JSON value is a finite number (true and false are not)."""
+    """Return whether a JSON value is a finite number (true and false are not).
+
+    Parameters
+    ----------
+    value
+        Whatever JSON holds.
+    """
     return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def is_whole(value: Any) -> bool:
-    """Return whether a JSON value is a whole number (true and false are not)."""
+    """Return whether a JSON value is a whole number (true and false are not).
+
+    Parameters
+    ----------
+    value
+        Whatever JSON holds.
+    """
     return isinstance(value, int) and not isinstance(value, bool)
 
 

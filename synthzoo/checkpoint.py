@@ -508,7 +508,13 @@ def _contents(
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise `InputError` unless a folder can be made at this place."""
+    """Raise `InputError` unless a folder can be made at this place.
+
+    Parameters
+    ----------
+    folder
+        Where it would be; an empty folder may stand there.
+    """
     if folder.is_symlink() or folder.is_file():
         raise InputError(f"{folder} exists and is not a folder; choose another name.")
     if folder.is_dir() and any(folder.iterdir()):
@@ -517,7 +523,13 @@ def refuse_existing(folder: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Give a neighbour folder to write in; rename it at the end, or remove it."""
+    """Give a neighbour folder to write in; rename it at the end, or remove it.
+
+    Parameters
+    ----------
+    folder
+        Its name at the end.
+    """
     partial = folder.with_name(f".{folder.name}.part{os.getpid()}")
     partial.mkdir(parents=True)
     try:

@@ -1,4 +1,4 @@
-"""The errors that synthzoo raises on purpose; the command line prints them as one line."""
+"""The errors that synthzoo raises on purpose; commands print them as one line."""
 
 
 class SynthzooError(Exception):

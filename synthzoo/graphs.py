@@ -50,13 +50,25 @@ def to_graph(
 
 
 def mean_neighbours(graphs: Sequence[Graph]) -> float:
-    """Return the number of neighbours of an atom, averaged over all atoms."""
+    """Return the number of neighbours of an atom, averaged over all atoms.
+
+    Parameters
+    ----------
+    graphs
+        Structures with their edges.
+    """
     edges = sum(AtomicDataDict.num_edges(graph) for graph in graphs)
     return edges / sum(map(AtomicDataDict.num_nodes, graphs))
 
 
 def force_rms_eV_A(graphs: Sequence[Graph]) -> float:
-    """Return the root mean square of all force components, in eV/Å."""
+    """Return the root mean square of all force components, in eV/Å.
+
+    Parameters
+    ----------
+    graphs
+        Structures with force labels.
+    """
     forces = torch.cat([graph[AtomicDataDict.FORCE_KEY] for graph in graphs])
     return float(forces.square().mean().sqrt())
 
@@ -90,7 +102,13 @@ class AtomBatches(Sampler[list[int]]):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
+        """Choose the order of this epoch.
+
+        Parameters
+        ----------
+        epoch
+            Number of the epoch; each has its own order.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -109,7 +127,15 @@ class AtomBatches(Sampler[list[int]]):
 
 
 def loader(graphs: Sequence[Graph], batches: Sampler[list[int]]) -> DataLoader[Any]:
-    """Return a loader that joins the graphs of each batch into one."""
+    """Return a loader that joins the graphs of each batch into one.
+
+    Parameters
+    ----------
+    graphs
+        Structures of the set.
+    batches
+        Gives the indices of each batch.
+    """
     return DataLoader(
         graphs,  # type: ignore[arg-type]  # a list is a dataset
         batch_sampler=batches,

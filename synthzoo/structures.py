@@ -126,7 +126,13 @@ def min_distance_A(atoms: Atoms, *, cutoff_A: float = 2.0) -> float:
 
 
 def density_g_cm3(atoms: Atoms) -> float:
-    """Return the mass density of a periodic structure in g/cm³."""
+    """Return the mass density of a periodic structure in g/cm³.
+
+    Parameters
+    ----------
+    atoms
+        Structure whose cell has a volume.
+    """
     from ase.units import kg, m
 
     grams_per_cm3 = kg / m**3 * 1000
@@ -134,7 +140,15 @@ def density_g_cm3(atoms: Atoms) -> float:
 
 
 def has_short_cell(atoms: Atoms, length_A: float) -> bool:
-    """Return whether a reduced periodic cell vector is shorter than ``length_A``."""
+    """Return whether a reduced periodic cell vector is shorter than ``length_A``.
+
+    Parameters
+    ----------
+    atoms
+        Structure; only its periodic directions count.
+    length_A
+        Length to compare with.
+    """
     reduced = minkowski_reduce(atoms.cell.complete(), atoms.pbc)[0]
     lengths = np.linalg.norm(reduced, axis=1)
     return bool((lengths[atoms.pbc] < length_A).any())
@@ -182,7 +196,13 @@ def iter_structures(path: Path | str) -> Iterator[Atoms]:
 
 
 def read_structures(path: Path | str) -> list[Atoms]:
-    """Return all structures of a file; see `iter_structures`."""
+    """Return all structures of a file; see `iter_structures`.
+
+    Parameters
+    ----------
+    path
+        File, in any format that ASE reads.
+    """
     return list(iter_structures(path))
 
 
@@ -246,7 +266,15 @@ def label(
 
 
 def group_of(atoms: Atoms, index: int) -> str:
-    """Return the name of the group of related frames to which a frame belongs."""
+    """Return the name of the group of related frames to which a frame belongs.
+
+    Parameters
+    ----------
+    atoms
+        Frame; ``info["group"]`` is the name if it is there.
+    index
+        Number of the frame, which is otherwise a group of its own.
+    """
     return str(atoms.info.get(GROUP_KEY, f"frame-{index}"))
 
 

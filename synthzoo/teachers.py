@@ -134,12 +134,23 @@ def load_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
 
 @functools.lru_cache(maxsize=4)
 def cached_teacher(reference: str, sha256: str) -> Teacher:
-    """Return the teacher of this process for a reference; loaded and tested once."""
+    """Return the teacher of this process for a reference; loaded and tested once.
+
+    Parameters
+    ----------
+    reference, sha256
+        As for `load_teacher`.
+    """
     return load_teacher(reference, sha256=sha256)
 
 
 def file_sha256(path: str | Path) -> str:
     """Return the SHA-256 of a potential file.
+
+    Parameters
+    ----------
+    path
+        The file.
 
     Raises
     ------

@@ -64,7 +64,17 @@ class FitResult:
 
 
 class FitModule(EMALightningModule):
-    """nequip's training module with our network, learning rate and guard."""
+    """Our network, learning rate and guard on nequip's training module.
+
+    Parameters
+    ----------
+    network
+        Module to train.
+    recipe
+        How.
+    total_steps
+        Length of the whole fit, for the learning rate.
+    """
 
     def __init__(
         self,
@@ -249,7 +259,13 @@ def fit(
 
 
 def sizes_of(graphs: Sequence[Graph]) -> list[int]:
-    """Return the number of atoms of each graph."""
+    """Return the number of atoms of each graph.
+
+    Parameters
+    ----------
+    graphs
+        Structures.
+    """
     return [AtomicDataDict.num_nodes(graph) for graph in graphs]
 
 

@@ -40,7 +40,7 @@ def test_import_loads_nothing_heavy_and_writes_nothing(tmp_path: Path) -> None:
 def test_light_commands_load_nothing_heavy(
     arguments: list[str], tmp_path: Path
 ) -> None:
-    """Help and the list of models answer without torch, nequip, ase or the hub client."""
+    """Help and the list answer without torch, nequip, ase or the hub client."""
     code = (
         "import sys; from synthzoo.cli import main\n"
         f"main({arguments}, standalone_mode=False)\n"

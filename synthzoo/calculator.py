@@ -9,31 +9,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from ase.calculators.calculator import all_changes
-from ase.data import atomic_numbers
-from ase.stress import full_3x3_to_voigt_6_stress
-
-from synthzoo.checkpoint import (
-    CheckpointConfig,
-    build_model,
-    load_model,
-    load_weights,
-)
 from synthzoo.errors import InputError
 from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
 from synthzoo.registry import model_cards
-from synthzoo.structures import SAME_PLACE_A, check_structure
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-with nequip_session():
-    warnings.simplefilter("ignore")  # about nequip's own imports
+with nequip_session():  # these imports change warnings filters and the environment
+    warnings.simplefilter("ignore")
+    import torch
+    from ase.calculators.calculator import all_changes
+    from ase.data import atomic_numbers
+    from ase.stress import full_3x3_to_voigt_6_stress
     from nequip.data import AtomicDataDict
     from nequip.integrations.ase import NequIPCalculator
     from nequip.integrations.utils import basic_transforms
+
+    from synthzoo.checkpoint import (
+        CheckpointConfig,
+        build_model,
+        load_model,
+        load_weights,
+    )
+    from synthzoo.structures import SAME_PLACE_A, check_structure
 
 MAX_ATOMS_PER_A3 = 10.0
 """Above this density the neighbour list would outgrow the memory."""

@@ -132,9 +132,8 @@ def show_first_energy(folder: Path, starts: int) -> None:
 def show_steps(folder: Path, steps: int) -> None:
     """Time MD steps of both calculators, in turns."""
     ours, nequips = load_calculator(folder, device="cpu"), nequip_calculator(folder)
-    show(
-        "\n| atoms | synthzoo ms/step | nequip ms/step | ratio |\n| --- | --- | --- | --- |"
-    )
+    show("\n| atoms | synthzoo ms/step | nequip ms/step | ratio |")
+    show("| --- | --- | --- | --- |")
     for size, repeats in SIZES.items():
         pair = [dynamics(repeats, calculator) for calculator in (ours, nequips)]
         times = np.array([take_turns(pair, turn) for turn in range(steps + 3)])[3:]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_TRIALS_PER_ATOM = 2000
 VACUUM_A = 10.0
+FULLERENE_LONG_BOND_A = 1.45
+"""The bonds around the pentagons of ASE's C60; those between hexagons are shorter."""
 LAYER_DISTANCE_OVER_BOND = 3.35 / 1.42
 """Distance of the layers of graphite over its bond length."""
 
@@ -128,7 +130,7 @@ def cut_open(atoms: Atoms, axis: int, vacuum_A: float) -> Atoms:
     vacuum_A
         By how much, in Å.
     """
-    opened = atoms.copy()
+    opened: Atoms = atoms.copy()
     opened.wrap()
     cell = opened.cell.array.copy()
     cell[axis] *= 1 + vacuum_A / np.linalg.norm(cell[axis])
@@ -189,17 +191,19 @@ def _lonsdaleite(element: str, bond_A: float) -> Atoms:
 
 def _graphite_ab(element: str, bond_A: float) -> Atoms:
     height = 2 * LAYER_DISTANCE_OVER_BOND * bond_A
-    return Graphite(
+    graphite: Atoms = Graphite(
         element,
         latticeconstant={"a": bond_A * math.sqrt(3), "c": height},
         pbc=True,
     )
+    return graphite
 
 
 def _layer(element: str, bond_A: float) -> Atoms:
-    return ase.build.graphene(
+    sheet: Atoms = ase.build.graphene(
         f"{element}2", a=bond_A * math.sqrt(3), vacuum=VACUUM_A / 2
     )
+    return sheet
 
 
 def _graphite_aa(element: str, bond_A: float) -> Atoms:
@@ -222,15 +226,15 @@ def _cubic(structure: str, neighbour_over_a: float) -> Callable[[str, float], At
 
 
 def _tube(element: str, bond_A: float) -> Atoms:
-    atoms = ase.build.nanotube(4, 4, length=1, bond=bond_A, symbol=element)
+    atoms: Atoms = ase.build.nanotube(4, 4, length=1, bond=bond_A, symbol=element)
     atoms.center(vacuum=VACUUM_A / 2, axis=(0, 1))
     return atoms
 
 
 def _fullerene(element: str, bond_A: float) -> Atoms:
-    atoms = ase.build.molecule("C60")
+    atoms: Atoms = ase.build.molecule("C60")
     atoms.set_chemical_symbols([element] * len(atoms))
-    atoms.positions *= bond_A / 1.45
+    atoms.positions *= bond_A / FULLERENE_LONG_BOND_A
     atoms.center(vacuum=VACUUM_A / 2)
     return atoms
 
@@ -247,4 +251,4 @@ PROTOTYPES: dict[str, Callable[[str, float], Atoms]] = {
     "nanotube": _tube,
     "fullerene": _fullerene,
 }
-"""Crystals and molecules by name: functions of symbol and shortest bond (Å)."""
+"""Crystals and molecules by name: functions of symbol and bond length (Å)."""

@@ -46,7 +46,8 @@ def to_graph(
     graph = compute_neighborlist_(graph, cutoff_A)
     graph[AtomicDataDict.TOTAL_ENERGY_KEY] = torch.tensor([[labels.energy_eV]])
     graph[AtomicDataDict.FORCE_KEY] = torch.as_tensor(labels.forces_eV_A)
-    return AtomicDataDict.with_batch_(graph)
+    batched: Graph = AtomicDataDict.with_batch_(graph)
+    return batched
 
 
 def mean_neighbours(graphs: Sequence[Graph]) -> float:
@@ -57,8 +58,8 @@ def mean_neighbours(graphs: Sequence[Graph]) -> float:
     graphs
         Structures with their edges.
     """
-    edges = sum(AtomicDataDict.num_edges(graph) for graph in graphs)
-    return edges / sum(map(AtomicDataDict.num_nodes, graphs))
+    edges = sum(int(AtomicDataDict.num_edges(graph)) for graph in graphs)
+    return edges / sum(int(AtomicDataDict.num_nodes(graph)) for graph in graphs)
 
 
 def force_rms_eV_A(graphs: Sequence[Graph]) -> float:

@@ -111,7 +111,7 @@ class Crystals:
     count
         Structures per prototype.
     prototypes
-        Name of each prototype and its shortest bond in Å.
+        Name of each prototype and its bond length in Å.
     max_atoms
         The cell is repeated up to this size.
     stretch
@@ -145,7 +145,7 @@ class Surfaces:
     count
         Structures per prototype.
     prototypes
-        Name of each prototype and its shortest bond in Å.
+        Name of each prototype and its bond length in Å.
     max_atoms
         The cell is repeated up to this size before it is opened.
     vacuum_A
@@ -470,7 +470,7 @@ def _from_values(cls: type, values: Any, source: str) -> Any:
         cast=[tuple],
         strict=True,
         type_hooks={
-            Part: lambda part: _part(part, source),
+            Part: lambda part: _part(part, source),  # type: ignore[dict-item]
             ModelRecipe: lambda model: _from_values(ModelRecipe, model, source),
             FitRecipe: lambda fit: _from_values(FitRecipe, fit, source),
         },

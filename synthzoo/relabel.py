@@ -188,7 +188,7 @@ def _label_one(atoms: Atoms, teacher: Teacher, recipe: RelabelRecipe) -> Atoms:
 
 
 def _with_reason(atoms: Atoms, error: Exception) -> Atoms:
-    failed = atoms.copy()
+    failed: Atoms = atoms.copy()
     failed.info["failure"] = str(error)
     return failed
 

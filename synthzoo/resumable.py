@@ -130,6 +130,7 @@ def run_jobs(
     finally:
         for future in running:
             future.cancel()
+        wait_for(running)  # so that nobody else writes when the caller goes on
     return count
 
 

@@ -255,7 +255,7 @@ def label(
     energies_eV
         Energies per atom, of shape ``(n,)``.
     """
-    labelled = atoms.copy()
+    labelled: Atoms = atoms.copy()
     results = {"energy": energy_eV, "forces": forces_eV_A}
     if stress_eV_A3 is not None:
         results["stress"] = stress_eV_A3

@@ -63,7 +63,7 @@ class FitResult:
     force_rmse_eV_A: float
 
 
-class FitModule(EMALightningModule):
+class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
     """Our network, learning rate and guard on nequip's training module.
 
     Parameters
@@ -231,12 +231,12 @@ def fit(
         recipe=recipe,
         total_steps=recipe.max_epochs * len(batches),
     )
-    trainer = _trainer(recipe, folder)
     last = folder / f"{LAST}.ckpt"
     held_out = loader(
         validation, AtomBatches(sizes_of(validation), 4 * recipe.batch_atoms, seed=0)
     )
     with _quiet():
+        trainer = _trainer(recipe, folder)
         trainer.fit(
             module,
             loader(training, batches),

@@ -1,0 +1,124 @@
+"""Structures made without a potential are what their names say."""
+
+import numpy as np
+import pytest
+from ase.neighborlist import neighbor_list
+
+from synthzoo.builders import PROTOTYPES, crystal, cut_open, dimers, pack, slab
+from synthzoo.errors import InputError
+from synthzoo.recipes import Crystals, Dimers, Packing, Surfaces
+from synthzoo.structures import density_g_cm3, min_distance_A
+
+BOND_A = 1.5
+NEIGHBOURS = {
+    "diamond": 4,
+    "lonsdaleite": 4,
+    "graphite-ab": 3,
+    "graphite-aa": 3,
+    "layer": 3,
+    "simple-cubic": 6,
+    "bcc": 8,
+    "fcc": 12,
+    "nanotube": 3,
+    "fullerene": 3,
+}
+
+
+def perfect(prototype: str) -> Crystals:
+    return Crystals(
+        count=1,
+        prototypes={prototype: BOND_A},
+        stretch=(1.0, 1.0),
+        max_strain=0.0,
+        rattle_A=(0.0, 0.0),
+    )
+
+
+@pytest.mark.parametrize("prototype", PROTOTYPES)
+def test_each_atom_of_a_prototype_has_its_neighbours(prototype: str):
+    """Coordination and shortest bond are those of the named crystal or molecule."""
+    atoms = crystal(perfect(prototype), prototype, "C", np.random.default_rng(0))
+    first = neighbor_list("i", atoms, 1.12 * BOND_A)
+    counts = np.bincount(first, minlength=len(atoms))
+    assert set(counts) == {NEIGHBOURS[prototype]}
+    # bonds of a tube are chords of its circle; C60 has shorter bonds, too
+    assert min_distance_A(atoms) == pytest.approx(BOND_A, rel=0.05)
+    assert atoms.pbc.all()
+
+
+def test_every_prototype_is_tested():
+    """A new prototype needs its coordination in this file."""
+    assert set(NEIGHBOURS) == set(PROTOTYPES)
+
+
+def test_crystals_stay_below_their_size_and_lose_an_atom():
+    """Cells are doubled up to the limit; with certainty of a vacancy, one is gone."""
+    part = Crystals(
+        count=1, prototypes={"diamond": BOND_A}, max_atoms=32, vacancy_share=1.0
+    )
+    assert len(crystal(part, "diamond", "C", np.random.default_rng(0))) == 31
+
+
+def test_an_unknown_prototype_names_the_known_ones():
+    """A misspelt crystal is an error that lists what there is."""
+    part = Crystals(count=1, prototypes={"dimond": BOND_A})
+    with pytest.raises(InputError, match=r"'dimond'. Known ones: diamond"):
+        crystal(part, "dimond", "C", np.random.default_rng(0))
+
+
+def test_a_packing_keeps_its_distance_and_density():
+    """Size, density and distance lie inside of the ranges that were asked for."""
+    part = Packing(
+        count=1, atoms=(20, 30), density_g_cm3=(2.0, 2.2), min_distance_A=1.3
+    )
+    atoms = pack(part, "C", np.random.default_rng(1))
+    assert 20 <= len(atoms) <= 30
+    assert 2.0 <= density_g_cm3(atoms) <= 2.2
+    assert min_distance_A(atoms) >= 1.3
+
+
+def test_the_same_seed_gives_the_same_packing():
+    """Nothing but the generator that is passed in is random."""
+    part = Packing(count=1, atoms=(8, 9), density_g_cm3=(1.0, 3.0), min_distance_A=1.2)
+    first, second = (pack(part, "C", np.random.default_rng(5)) for _ in range(2))
+    assert first == second
+
+
+def test_a_packing_that_cannot_be_is_refused():
+    """Too dense for its distance: the message gives both."""
+    part = Packing(count=1, atoms=(9, 9), density_g_cm3=(3.5, 3.5), min_distance_A=2.5)
+    with pytest.raises(InputError, match=r"9 atoms of C at 3\.50 g/cm³ do not fit"):
+        pack(part, "C", np.random.default_rng(0))
+
+
+def test_a_slab_has_its_vacuum():
+    """The cell grows by the gap, and nothing lies in the gap."""
+    part = Surfaces(
+        count=1,
+        prototypes={"diamond": BOND_A},
+        max_atoms=8,
+        vacuum_A=(6.0, 6.0),
+        rattle_A=(0.0, 0.0),
+    )
+    atoms = slab(part, "diamond", "C", np.random.default_rng(0))
+    lengths = np.sort(atoms.cell.lengths())
+    assert lengths[2] - lengths[0] == pytest.approx(6.0)
+    axis = int(np.argmax(atoms.cell.lengths()))
+    heights = np.sort(atoms.get_scaled_positions()[:, axis]) * lengths[2]
+    gaps = np.diff([*heights, heights[0] + lengths[2]])
+    assert gaps.max() > 6.0
+
+
+def test_cutting_keeps_the_atoms_in_place():
+    """Only the cell changes: distances inside of the slab are those of the bulk."""
+    bulk = crystal(perfect("diamond"), "diamond", "C", np.random.default_rng(0))
+    bulk.wrap()
+    np.testing.assert_array_equal(cut_open(bulk, 2, 5.0).positions, bulk.positions)
+
+
+def test_dimers_span_their_range_and_end_with_one_atom():
+    """Distances are evenly spaced; the last structure is the isolated atom."""
+    *pairs, alone = dimers(Dimers(count=4, distance_A=(1.0, 4.0)), "Si")
+    assert [pair.get_distance(0, 1) for pair in pairs] == [1.0, 2.0, 3.0, 4.0]
+    assert len(alone) == 1
+    assert min(alone.cell.lengths()) > 20

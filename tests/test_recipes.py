@@ -1,0 +1,119 @@
+"""Recipes: strict reading, the ones that are shipped, and their hashes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from synthzoo.errors import InputError
+from synthzoo.recipes import (
+    SECTIONS,
+    GenerateRecipe,
+    MeltQuench,
+    PretrainRecipe,
+    RelabelRecipe,
+    find_recipe,
+    load_recipe,
+    parse_recipe,
+    recipe_hash,
+    recipe_values,
+    recipes_folder,
+)
+
+SHIPPED = sorted(recipes_folder().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_valid(path: Path):
+    """Each section of each recipe file can be read."""
+    for section in yaml.safe_load(path.read_text()):
+        load_recipe(SECTIONS[section], path.stem)
+
+
+def test_a_recipe_survives_yaml(tmp_path: Path):
+    """The resolved values, written out and read again, are the same recipe."""
+    recipe = load_recipe(GenerateRecipe, "carbon-ace-3k")
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump({"generate": recipe_values(recipe)}))
+    assert load_recipe(GenerateRecipe, path) == recipe
+    assert isinstance(recipe.parts[0], MeltQuench)
+
+
+def test_the_hash_ignores_where_the_teacher_lies():
+    """Two users with the same file in other folders have the same recipe."""
+    here, there, other = (
+        RelabelRecipe(teacher=f"ace:{path}")
+        for path in ("c_ace.yace", "far/away/c_ace.yace", "si.yace")
+    )
+    assert recipe_hash(here) == recipe_hash(there)
+    assert recipe_hash(here) != recipe_hash(other)
+
+
+def _generate(**changes):
+    packing = {
+        "kind": "packing",
+        "count": 1,
+        "atoms": [2, 4],
+        "density_g_cm3": [1, 2],
+        "min_distance_A": 1.0,
+    }
+    return {
+        "element": "C",
+        "seed": 1,
+        "driver": "ace:x.yace",
+        "parts": [packing | changes.pop("part", {})],
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "message"),
+    [
+        (GenerateRecipe, _generate(sede=1), r"unknown keys \['sede'\]"),
+        (GenerateRecipe, _generate(seed="one"), 'field "seed" - should be "int"'),
+        (GenerateRecipe, _generate(part={"kind": "melting"}), "of kind 'melting'"),
+        (GenerateRecipe, _generate(part={"atom": 3}), r"unknown keys \['atom'\]"),
+        (GenerateRecipe, _generate(part={"atoms": [1, 2, 3]}), 'field "atoms"'),
+        (GenerateRecipe, {"element": "C"}, 'missing value for field "seed"'),
+        (RelabelRecipe, None, "expected keys and values, found None"),
+        (PretrainRecipe, {"fit": {"lr": 1}}, r"unknown keys \['lr'\]"),
+        (PretrainRecipe, {"kind": "toy"}, 'field "kind"'),
+    ],
+    ids=[
+        "key",
+        "type",
+        "kind",
+        "part-key",
+        "length",
+        "missing",
+        "none",
+        "nested",
+        "word",
+    ],
+)
+def test_a_wrong_recipe_is_refused(cls, values, message: str):
+    """The message says which key came and what was expected."""
+    with pytest.raises(InputError, match=message):
+        parse_recipe(cls, values, source="my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("generate: [", "is not a YAML file"),
+        ("- 1\n", "should hold sections"),
+        ("gnerate: {}\n", r"unknown sections \['gnerate'\]"),
+        ("relabel: {teacher: 'ace:x'}\n", "has no section `generate`"),
+    ],
+)
+def test_a_wrong_recipe_file_is_refused(tmp_path: Path, content: str, message: str):
+    """What is not a recipe file says so."""
+    path = tmp_path / "my.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_recipe(GenerateRecipe, path)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    """A recipe that is neither file nor shipped names the shipped ones."""
+    with pytest.raises(InputError, match=r"It has: .*carbon-ace-3k"):
+        find_recipe("no-such-recipe")

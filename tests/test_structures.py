@@ -1,0 +1,165 @@
+"""Structures: what is refused, what survives a file, and how sets are split."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from synthzoo.errors import InputError
+from synthzoo.structures import (
+    check_structure,
+    density_g_cm3,
+    iter_structures,
+    label,
+    min_distance_A,
+    read_structures,
+    split_by_group,
+    write_structures,
+)
+
+
+def diamond() -> Atoms:
+    return bulk("C", cubic=True)
+
+
+def test_a_crystal_and_a_molecule_pass():
+    """Periodic and free structures with all numbers in place are accepted."""
+    check_structure(diamond(), elements=["C"])
+    check_structure(molecule("C60"))
+
+
+def _with_nan() -> Atoms:
+    atoms = diamond()
+    atoms.positions[3, 1] = np.nan
+    return atoms
+
+
+def _twice() -> Atoms:
+    atoms = diamond()
+    doubled: Atoms = atoms + atoms[2:3]
+    return doubled
+
+
+def _through_the_wall() -> Atoms:
+    return Atoms("C2", positions=[[0.0, 0, 0], [9.99, 0, 0]], cell=[10.0] * 3, pbc=True)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        (Atoms(), "holds no atoms"),
+        (_with_nan(), "position of atom 3 is not a finite number"),
+        (
+            Atoms("C", pbc=[True, False, False]),
+            "periodic along a, but that cell vector",
+        ),
+        (
+            Atoms("C", cell=[[3, 0, 0], [0, 3, 0], [3, 3, 0]], pbc=True),
+            "its cell has no volume",
+        ),
+        (_twice(), "atoms 2 and 8 lie on one place"),
+        (_through_the_wall(), "atoms 0 and 1 lie on one place"),
+        (molecule("CO"), "contains O; only C can be used"),
+    ],
+    ids=["empty", "nan", "no-cell", "flat", "duplicate", "image", "element"],
+)
+def test_a_structure_without_an_energy_is_refused(atoms: Atoms, message: str):
+    """Each fault is named, with the atom or the direction where it is."""
+    with pytest.raises(InputError, match=message):
+        check_structure(atoms, elements=["C"])
+
+
+def test_density_and_distance_of_diamond():
+    """Diamond with a = 3.567 Å has 3.51 g/cm³ and bonds of 1.545 Å."""
+    atoms = bulk("C", a=3.567, cubic=True)
+    assert density_g_cm3(atoms) == pytest.approx(3.515, abs=0.003)
+    assert min_distance_A(atoms) == pytest.approx(3.567 * 3**0.5 / 4)
+    assert min_distance_A(atoms, cutoff_A=1.0) == 1.0
+
+
+def test_labels_survive_a_file(tmp_path: Path):
+    """What is written can be read back where ASE expects it."""
+    atoms = diamond()
+    forces = np.random.default_rng(0).normal(size=(8, 3))
+    labelled = label(
+        atoms, energy_eV=-60.5, forces_eV_A=forces, energies_eV=np.full(8, -7.5625)
+    )
+    assert write_structures(tmp_path / "a.xyz", [labelled, labelled]) == 2
+    first, second = read_structures(tmp_path / "a.xyz")
+    assert first.get_potential_energy() == -60.5
+    np.testing.assert_allclose(second.get_forces(), forces, atol=1e-8)
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.xyz"]
+
+
+def test_a_failing_source_leaves_no_file(tmp_path: Path):
+    """A file appears under its name only when all structures are in it."""
+
+    def broken():
+        yield diamond()
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011  raised just above
+        write_structures(tmp_path / "a.xyz", broken())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "There is no file"),
+        ("", "is empty"),
+        ("2\nnothing\nC 0 0 0\n", "structure number 1 cannot be read"),
+    ],
+    ids=["missing", "empty", "cut"],
+)
+def test_unreadable_files_are_named(tmp_path: Path, content: str | None, message: str):
+    """A missing, empty or cut file ends in one error that says which it is."""
+    path = tmp_path / "bad.xyz"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        list(iter_structures(path))
+
+
+def test_an_unknown_format_is_named(tmp_path: Path):
+    """A file that ASE cannot recognise is the user's to mend."""
+    path = tmp_path / "notes.unknown"
+    path.write_text("hello\n")
+    with pytest.raises(InputError, match="does not recognise"):
+        list(iter_structures(path))
+
+
+def _grouped(sizes: dict[str, int]) -> list[Atoms]:
+    return [
+        Atoms("C", info={"group": group})
+        for group, count in sizes.items()
+        for _ in range(count)
+    ]
+
+
+def test_related_frames_stay_together():
+    """No group is on both sides, and every structure is on one of them."""
+    structures = _grouped({f"g{index}": 5 for index in range(10)})
+    training, validation = split_by_group(structures, 0.2, np.random.default_rng(3))
+    assert sorted(training + validation) == list(range(50))
+    assert len(validation) == 10
+    groups = [
+        {structures[i].info["group"] for i in part} for part in (training, validation)
+    ]
+    assert groups[0].isdisjoint(groups[1])
+
+
+def test_frames_without_a_group_are_split_one_by_one():
+    """Structures that do not say where they come from count as unrelated."""
+    training, validation = split_by_group(
+        [Atoms("C")] * 10, 0.3, np.random.default_rng(0)
+    )
+    assert (len(training), len(validation)) == (7, 3)
+
+
+def test_one_group_cannot_be_split():
+    """A validation set out of the training set's own trajectory would be a lie."""
+    with pytest.raises(InputError, match="1 group"):
+        split_by_group(_grouped({"a": 8}), 0.5, np.random.default_rng(0))

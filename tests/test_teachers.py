@@ -1,0 +1,144 @@
+"""Teachers: real C-ACE labels, and what is refused."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
+
+from synthzoo.errors import InputError, MissingExtraError, TeacherError
+from synthzoo.structures import iter_structures
+from synthzoo.teachers import Teacher, load_teacher
+
+
+@pytest.fixture(scope="module")
+def c_ace(shared) -> Teacher:
+    if not shared_ace_is_installed():
+        pytest.skip("python-ace is not installed")
+    return load_teacher(f"ace:{shared('potentials/c_ace.yace')}")
+
+
+def shared_ace_is_installed() -> bool:
+    import importlib.util
+    import os
+
+    found = importlib.util.find_spec("pyace") is not None
+    return found or os.environ.get("CI") == "true"
+
+
+def test_labels_equal_those_of_the_authors(c_ace: Teacher, shared):
+    """C-ACE labels of 200-atom quenched carbon agree with the published ones."""
+    path = shared("data/carbon-quenched-gap17.extxyz")
+    for number, atoms in enumerate(iter_structures(path)):
+        if number % 6:
+            continue
+        labelled = c_ace.label(atoms)
+        assert labelled.get_potential_energy() == pytest.approx(
+            atoms.info["ace_energy"], abs=1e-6
+        )
+        np.testing.assert_allclose(
+            labelled.get_forces(), atoms.arrays["ace_forces"], atol=1e-6
+        )
+
+
+def test_a_label_has_every_part(c_ace: Teacher):
+    """Energies per atom add up; stress is the derivative with respect to strain."""
+    atoms = bulk("C", cubic=True)
+    atoms.rattle(0.1, seed=2)
+    labelled = c_ace.label(atoms)
+    energy = labelled.get_potential_energy()
+    assert labelled.get_potential_energies().sum() == pytest.approx(energy)
+    step = 1e-5
+    slopes = []
+    for sign in (1, -1):
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell * (1 + sign * step), scale_atoms=True)
+        slopes.append(sign * c_ace.label(strained).get_potential_energy())
+    pressure = sum(slopes) / (2 * step) / atoms.get_volume()
+    assert labelled.get_stress()[:3].sum() == pytest.approx(pressure, rel=1e-4)
+
+
+def test_a_molecule_has_no_stress(c_ace: Teacher):
+    """Without a cell there is no volume to divide by."""
+    labelled = c_ace.label(Atoms("C2", positions=[[0, 0, 0], [0, 0, 1.3]]))
+    assert "stress" not in labelled.calc.results
+
+
+def test_provenance_names_the_file_and_not_its_folder(c_ace: Teacher):
+    """Labels can be traced without telling where the user keeps files."""
+    assert c_ace.provenance["teacher"] == "ace:c_ace.yace"
+    assert len(c_ace.provenance["teacher_sha256"]) == 64
+    assert c_ace.provenance["teacher_software"].startswith("python-ace ")
+    assert c_ace.isolated_atom_energies_eV == {"C": 0.0}
+
+
+def test_another_file_is_refused_by_its_hash(c_ace: Teacher):
+    """A recipe that names a hash is not run with another potential."""
+    with pytest.raises(
+        TeacherError, match=f"{c_ace.sha256}, but the recipe asks for 00"
+    ):
+        load_teacher(c_ace.reference, sha256="00")
+
+
+def test_energies_are_relative_to_isolated_atoms():
+    """The teacher's own atom is taken off, per element."""
+    teacher = Teacher(
+        reference="test:lj",
+        software="ase",
+        sha256="",
+        elements=("Ar",),
+        calculator=LennardJones(),
+        isolated_atom_energies_eV={"Ar": -2.5},
+    )
+    atom = Atoms("Ar", cell=[9.0] * 3, pbc=True)
+    assert teacher.label(atom).get_potential_energy() == 2.5
+
+
+def test_a_label_that_is_not_a_number_is_refused():
+    """Native code that returns NaN does not get into a training set."""
+    teacher = Teacher(
+        reference="test:lj",
+        software="ase",
+        sha256="",
+        elements=("Ar",),
+        calculator=LennardJones(epsilon=np.nan),
+        isolated_atom_energies_eV={"Ar": 0.0},
+    )
+    pair = Atoms("Ar2", positions=[[0, 0, 0], [0, 0, 1.1]], cell=[9.0] * 3, pbc=True)
+    with pytest.raises(TeacherError, match="not a number"):
+        teacher.label(pair)
+
+
+@pytest.mark.parametrize("reference", ["c_ace.yace", "magic:wand"])
+def test_a_reference_of_another_form_is_refused(reference: str):
+    """The message shows the form that is expected."""
+    with pytest.raises(InputError, match=r"for example ace:c_ace.yace"):
+        load_teacher(reference)
+
+
+def test_a_missing_file_is_named():
+    """A wrong path is said at once."""
+    with pytest.raises(InputError, match=r"no potential file nowhere.yace"):
+        load_teacher("ace:nowhere.yace")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path):
+    """Something that is no ACE potential is not loaded."""
+    if not shared_ace_is_installed():
+        pytest.skip("python-ace is not installed")
+    path = tmp_path / "notes.yace"
+    path.write_text("elements: [C]\n")
+    with pytest.raises(TeacherError, match="cannot be loaded as an ACE file"):
+        load_teacher(f"ace:{path}")
+
+
+def test_a_missing_package_says_which_extra(tmp_path: Path, monkeypatch):
+    """Without python-ace the message gives the line to type."""
+    monkeypatch.setitem(sys.modules, "pyace", None)
+    path = tmp_path / "any.yace"
+    path.write_text("x")
+    with pytest.raises(MissingExtraError, match=r"pip install 'synthzoo\[ace\]'"):
+        load_teacher(f"ace:{path}")

@@ -1,0 +1,275 @@
+"""The fit: its schedule, its batches, and that a killed run ends in the same place."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthzoo.errors import InputError, SynthzooError
+from synthzoo.recipes import FitRecipe, recipe_values
+from synthzoo.structures import label, write_structures
+from tests.toy import pretrain_recipe
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from synthzoo.pretrain import pretrain
+from synthzoo.recipes import PretrainRecipe, parse_recipe
+import json
+recipe = parse_recipe(PretrainRecipe, json.loads(sys.argv[1]), source="test")
+pretrain(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
+@pytest.fixture(scope="module")
+def lj_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 40 argon-like clusters of carbon atoms with Lennard-Jones labels."""
+    from ase import Atoms
+    from ase.calculators.lj import LennardJones
+
+    rng = np.random.default_rng(0)
+    structures = []
+    for number in range(40):
+        grid = np.stack(np.meshgrid(*[np.arange(2)] * 3), axis=-1).reshape(-1, 3)
+        atoms = Atoms("C8", positions=1.7 * grid + rng.normal(scale=0.1, size=(8, 3)))
+        atoms.calc = LennardJones(sigma=1.5, epsilon=0.5, rc=4.0)
+        atoms.info.update(group=f"g{number}", teacher="test:lj")
+        structures.append(
+            label(
+                atoms,
+                energy_eV=atoms.get_potential_energy(),
+                forces_eV_A=atoms.get_forces(),
+            )
+        )
+    path = tmp_path_factory.mktemp("lj") / "lj.xyz"
+    write_structures(path, structures)
+    return path
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_the_rate_warms_up_stays_and_falls_to_zero():
+    """Linear up to one, constant until the decay starts, half a cosine after."""
+    from synthzoo.training import rate_factor
+
+    recipe = FitRecipe(warmup_steps=10, decay_start=0.5)
+    factors = [rate_factor(step, 100, recipe) for step in range(101)]
+    assert factors[0] == pytest.approx(0.01)
+    assert factors[5] == pytest.approx(0.51)
+    assert factors[10:51] == [1.0] * 41
+    assert factors[75] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0.0, abs=1e-12)
+    assert all(np.diff(factors[50:]) <= 0)
+
+
+def test_batches_hold_every_structure_once():
+    """An epoch is a partition; no batch is empty, and sizes stay near the target."""
+    from synthzoo.graphs import AtomBatches
+
+    sizes = np.random.default_rng(1).integers(1, 65, size=500)
+    batches = AtomBatches(sizes.tolist(), 96, seed=4)
+    found = list(batches)
+    assert sorted(index for batch in found for index in batch) == list(range(500))
+    assert len(found) == len(batches)
+    atoms = [sizes[batch].sum() for batch in found]
+    assert min(atoms) > 0
+    assert max(atoms) <= 96 * 1.1 + 64
+
+
+def test_batches_change_with_the_epoch_and_repeat_with_the_seed():
+    """A resumed epoch has the batches of the undisturbed one."""
+    from synthzoo.graphs import AtomBatches
+
+    def epoch(number: int) -> list[list[int]]:
+        batches = AtomBatches([8] * 50, 40, seed=4)
+        batches.set_epoch(number)
+        return list(batches)
+
+    assert epoch(3) == epoch(3)
+    assert epoch(3) != epoch(4)
+
+
+def test_one_structure_larger_than_a_batch_is_a_batch():
+    """The largest structure sets the width, so that none is cut or lost."""
+    from synthzoo.graphs import AtomBatches
+
+    found = list(AtomBatches([200, 8, 8], 96, seed=0))
+    assert sorted(index for batch in found for index in batch) == [0, 1, 2]
+
+
+def test_a_fit_learns(lj_set: Path, tmp_path: Path):
+    """A minute network learns Lennard-Jones forces well below their spread."""
+    from ase.io import read
+
+    from synthzoo.pretrain import pretrain
+
+    recipe = pretrain_recipe(max_epochs=60, learning_rate=0.02, warmup_steps=10)
+    summary = pretrain(recipe, lj_set, tmp_path / "lj")
+    forces = np.concatenate([atoms.get_forces() for atoms in read(lj_set, ":")])
+    assert summary.force_rmse_eV_A < 0.5 * np.sqrt((forces**2).mean())
+    assert (summary.training_structures, summary.validation_structures) == (32, 8)
+    assert summary.steps == 60 * (32 * 8 // 40)
+
+
+def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
+    lj_set: Path, tmp_path: Path
+):
+    """What pretrain writes is a whole checkpoint with its provenance."""
+    from synthzoo.checkpoint import read_config, verify_checkpoint
+    from synthzoo.pretrain import pretrain
+
+    pretrain(pretrain_recipe(max_epochs=1, seed=5), lj_set, tmp_path / "lj")
+    assert verify_checkpoint(tmp_path / "lj").passed
+    config = read_config(tmp_path / "lj")
+    assert config.elements == ("C",)
+    assert config.provenance["teacher"] == "test:lj"
+    assert config.provenance["seed"] == 5
+    assert config.isolated_atom_energies_eV == {"C": 0.0}
+
+
+def test_a_killed_fit_ends_in_the_same_weights(lj_set: Path, tmp_path: Path):
+    """SIGKILL in mid-fit, then the same command: equal to the last bit."""
+    from synthzoo.pretrain import pretrain
+
+    recipe = pretrain_recipe(max_epochs=8)
+    pretrain(recipe, lj_set, tmp_path / "whole")
+    output = tmp_path / "killed"
+    values = json.dumps(recipe_values(recipe))
+    command = [sys.executable, "-c", SCRIPT, values, str(lj_set), str(output)]
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL
+    )
+    state = tmp_path / "killed.parts" / "last.ckpt"
+    while process.poll() is None and not state.is_file():
+        time.sleep(0.005)
+    assert process.poll() is None, "the fit ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    pretrain(recipe, lj_set, output)
+    whole, resumed = weights(tmp_path / "whole"), weights(output)
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], resumed[name])
+
+
+def test_a_fit_leaves_the_process_as_it_was(lj_set: Path, tmp_path: Path):
+    """Random numbers, default dtype and threads are the caller's again."""
+    import torch
+
+    from synthzoo.pretrain import pretrain
+
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    threads = torch.get_num_threads()
+    pretrain(pretrain_recipe(max_epochs=1), lj_set, tmp_path / "lj")
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.get_num_threads() == threads
+
+
+def test_a_loss_that_is_no_number_stops(lj_set: Path, tmp_path: Path):
+    """Divergence ends in one error that says what to try; no checkpoint appears."""
+    from synthzoo.pretrain import pretrain
+
+    recipe = pretrain_recipe(learning_rate=1e30, gradient_clip=1e30, warmup_steps=1)
+    with pytest.raises(SynthzooError, match="not a finite number at epoch 0"):
+        pretrain(recipe, lj_set, tmp_path / "lj")
+    assert not (tmp_path / "lj").exists()
+
+
+def _relabelled(lj_set: Path, tmp_path: Path, change) -> Path:
+    from synthzoo.structures import read_structures
+
+    structures = read_structures(lj_set)
+    change(structures)
+    write_structures(tmp_path / "bad.xyz", structures)
+    return tmp_path / "bad.xyz"
+
+
+def _other_teacher(structures) -> None:
+    structures[3].info["teacher"] = "ace:other.yace"
+
+
+def _nan_force(structures) -> None:
+    structures[3].calc.results["forces"][0, 0] = np.nan
+
+
+def _no_labels(structures) -> None:
+    structures[3].calc = None
+
+
+def _one_group(structures) -> None:
+    for atoms in structures:
+        atoms.info["group"] = "same"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_other_teacher, "come from several sources .*ace:other.yace, test:lj"),
+        (_nan_force, "structure number 4: a label is not a finite number"),
+        (_no_labels, "structure number 4 has no label"),
+        (_one_group, "cannot be split"),
+    ],
+    ids=["teachers", "nan", "unlabelled", "group"],
+)
+def test_data_that_cannot_be_trained_on_is_refused(
+    lj_set: Path, tmp_path: Path, change, message: str
+):
+    """Mixed sources, broken labels and inseparable sets are named at once."""
+    from synthzoo.pretrain import pretrain
+
+    with pytest.raises(InputError, match=message):
+        pretrain(
+            pretrain_recipe(), _relabelled(lj_set, tmp_path, change), tmp_path / "out"
+        )
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    """No data, no run folder."""
+    from synthzoo.pretrain import pretrain
+
+    with pytest.raises(InputError, match="There is no file"):
+        pretrain(pretrain_recipe(), tmp_path / "no.xyz", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_patience_ends_a_fit_early(lj_set: Path, tmp_path: Path):
+    """Without progress the fit stops long before its last epoch."""
+    from synthzoo.pretrain import pretrain
+
+    recipe = pretrain_recipe(max_epochs=50, learning_rate=1e-12, patience=2)
+    assert pretrain(recipe, lj_set, tmp_path / "lj").epochs < 50
+
+
+def test_the_recipe_lies_beside_the_logs(lj_set: Path, tmp_path: Path):
+    """The resolved recipe and one log row an epoch stay for the user."""
+    import csv
+
+    import yaml
+
+    from synthzoo.pretrain import pretrain
+
+    recipe = pretrain_recipe()
+    pretrain(recipe, lj_set, tmp_path / "lj")
+    run = tmp_path / "lj.parts"
+    assert yaml.safe_load((run / "recipe.yaml").read_text()) == recipe_values(recipe)
+    with (run / "logs" / "version_0" / "metrics.csv").open() as stream:
+        rows = [
+            row
+            for row in csv.DictReader(stream)
+            if row["train_loss_epoch/weighted_sum"]
+        ]
+    assert len(rows) == recipe.fit.max_epochs

@@ -244,7 +244,7 @@ def _existing(path: Path) -> Path:
     raise CheckpointError(f"There is no folder {path}.{hint}")
 
 
-def _parse(reference: str) -> _Remote:
+def _parse(reference: str) -> Path | _Remote:
     match = _REFERENCE.fullmatch(reference)
     if match is None or ".." in reference:
         raise InputError(
@@ -259,7 +259,7 @@ def _parse(reference: str) -> _Remote:
             and published.repository == repository
             and revision in {None, published.revision}
         ):
-            return published
+            return _registered(card)
     return _Remote(repository=repository, revision=revision or "main")
 
 

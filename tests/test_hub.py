@@ -196,6 +196,7 @@ def test_a_folder_that_is_no_checkpoint_does_not_hide_a_name(
         (Path("tiny"), CheckpointError, r"There is no folder tiny"),
         ("hf:tiny", InputError, r"Expected hf:organisation/name.*found 'hf:tiny'"),
         ("hf:a/b@../../c", InputError, r"Expected hf:organisation/name"),
+        ("hf:a/b@v/../../c", InputError, r"Expected hf:organisation/name"),
         ("hf:a/b@", InputError, r"Expected hf:organisation/name"),
         ("tinny", UnknownModelError, r"Did you mean 'tiny'\?"),
     ],
@@ -224,6 +225,7 @@ def test_a_bundled_model_needs_no_hub(
     bundled = zoo.bundle(card, files)
     assert hub.location(card) == "bundled"
     assert hub.find_folder("tiny") == hub.fetch("tiny-carbon") == bundled
+    assert hub.find_folder(f"hf:{REPOSITORY}@{card.hub.revision}") == bundled
     assert server.requests == []
 
 

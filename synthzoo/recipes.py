@@ -11,12 +11,12 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
-import dacite
 import yaml
 
 from synthzoo.errors import InputError
+from synthzoo.schema import from_values
 
 Range = tuple[float, float]
 """Lower and upper end of an interval from which a value is drawn uniformly."""
@@ -182,7 +182,6 @@ class Dimers:
 
 
 Part = Packing | MeltQuench | Crystals | Surfaces | Dimers
-PART_KINDS: dict[str, type] = {part.kind: part for part in get_args(Part)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,7 +388,7 @@ def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
 
 def parse_recipe(cls: type[Recipe], values: Any, *, source: str) -> Recipe:
     """Return a recipe made from plain values, checked; see `load_recipe`."""
-    return _from_values(cls, values, source)  # type: ignore[no-any-return]
+    return from_values(cls, values, source=source)
 
 
 def recipe_values(recipe: Any) -> dict[str, Any]:
@@ -457,34 +456,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} should hold sections {list(SECTIONS)}.")
     return content
-
-
-def _from_values(cls: type, values: Any, source: str) -> Any:
-    if not isinstance(values, dict):
-        raise InputError(f"{source}: expected keys and values, found {values!r}.")
-    known = [known.name for known in dataclasses.fields(cls)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise InputError(f"{source}: unknown keys {unknown}. Known keys: {known}.")
-    config = dacite.Config(
-        cast=[tuple],
-        strict=True,
-        type_hooks={
-            Part: lambda part: _part(part, source),  # type: ignore[dict-item]
-            ModelRecipe: lambda model: _from_values(ModelRecipe, model, source),
-            FitRecipe: lambda fit: _from_values(FitRecipe, fit, source),
-        },
-    )
-    try:
-        return dacite.from_dict(cls, values, config)
-    except dacite.DaciteError as error:
-        raise InputError(f"{source}: {error}.") from error
-
-
-def _part(values: Any, source: str) -> Any:
-    kind = values.get("kind") if isinstance(values, dict) else None
-    if kind not in PART_KINDS:
-        raise InputError(
-            f"{source}: a part is of kind {kind!r}. Known kinds: {list(PART_KINDS)}."
-        )
-    return _from_values(PART_KINDS[kind], values, f"{source}, part {kind}")

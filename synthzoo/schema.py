@@ -34,7 +34,8 @@ def from_values(
     ----------
     cls
         Dataclass; its fields may be texts, numbers, literals, optional values, tuples,
-        dictionaries with text keys, and dataclasses.
+        dictionaries with text keys, dataclasses, and unions of dataclasses that are
+        told apart by a literal field `kind`.
     values
         Mapping of field names to plain values.
     source
@@ -101,11 +102,23 @@ def _literal(choices: tuple[Any, ...], value: Any, source: str, path: str) -> An
     return value
 
 
-def _optional(members: tuple[Any, ...], value: Any, source: str, path: str) -> Any:
+def _union(members: tuple[Any, ...], value: Any, source: str, path: str) -> Any:
     if value is None and type(None) in members:
         return None
-    (annotation,) = (member for member in members if member is not type(None))
+    annotations = [member for member in members if member is not type(None)]
+    annotation = annotations[0]
+    if len(annotations) > 1:
+        annotation = _of_kind(annotations, value, source, path)
     return _convert(annotation, value, source, path)
+
+
+def _of_kind(classes: list[Any], value: Any, source: str, path: str) -> Any:
+    """Return the dataclass whose literal field `kind` has the value that came."""
+    kinds = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in classes}
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if kind not in kinds:
+        raise _wrong(source, _inside(path, "kind"), f"one of {list(kinds)}", kind)
+    return kinds[kind]
 
 
 def _tuple(members: tuple[Any, ...], value: Any, source: str, path: str) -> Any:
@@ -135,8 +148,8 @@ def _dictionary(members: tuple[Any, ...], value: Any, source: str, path: str) ->
 
 _GENERIC: dict[Any, Callable[[tuple[Any, ...], Any, str, str], Any]] = {
     Literal: _literal,
-    Union: _optional,
-    types.UnionType: _optional,
+    Union: _union,
+    types.UnionType: _union,
     tuple: _tuple,
     dict: _dictionary,
 }

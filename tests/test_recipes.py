@@ -69,14 +69,26 @@ def _generate(**changes):
     ("cls", "values", "message"),
     [
         (GenerateRecipe, _generate(sede=1), r"unknown keys \['sede'\]"),
-        (GenerateRecipe, _generate(seed="one"), 'field "seed" - should be "int"'),
-        (GenerateRecipe, _generate(part={"kind": "melting"}), "of kind 'melting'"),
+        (
+            GenerateRecipe,
+            _generate(seed="one"),
+            "seed: expected a whole number, found 'one'",
+        ),
+        (
+            GenerateRecipe,
+            _generate(part={"kind": "melting"}),
+            r"parts\[0\]\.kind: expected one of .*melt-quench.*found 'melting'",
+        ),
         (GenerateRecipe, _generate(part={"atom": 3}), r"unknown keys \['atom'\]"),
-        (GenerateRecipe, _generate(part={"atoms": [1, 2, 3]}), 'field "atoms"'),
-        (GenerateRecipe, {"element": "C"}, 'missing value for field "seed"'),
+        (
+            GenerateRecipe,
+            _generate(part={"atoms": [1, 2, 3]}),
+            "atoms: expected a list of 2",
+        ),
+        (GenerateRecipe, {"element": "C"}, r"missing keys \['seed'"),
         (RelabelRecipe, None, "expected keys and values, found None"),
         (PretrainRecipe, {"fit": {"lr": 1}}, r"unknown keys \['lr'\]"),
-        (PretrainRecipe, {"kind": "toy"}, 'field "kind"'),
+        (PretrainRecipe, {"kind": "toy"}, "kind: expected one of"),
     ],
     ids=[
         "key",

@@ -19,6 +19,21 @@ class Wheel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Horse:
+    """One of two that are told apart by their kind."""
+
+    kind: Literal["horse"] = "horse"
+    speed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ox:
+    """The other one."""
+
+    kind: Literal["ox"] = "ox"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cart:
     """One field of every type that a schema may have."""
 
@@ -31,6 +46,7 @@ class Cart:
     covered: bool = False
     anything: Any = None
     serial: int = field(default=7, init=False)
+    puller: Horse | Ox | None = None
 
 
 def test_every_type_is_converted():
@@ -44,6 +60,7 @@ def test_every_type_is_converted():
         "loads": {"hay": {"radius_A": 4}},
         "covered": True,
         "anything": [1],
+        "puller": {"kind": "horse", "speed": 5},
     }
     cart = from_values(Cart, values, source="cart.yaml")
     assert cart == Cart(
@@ -55,6 +72,7 @@ def test_every_type_is_converted():
         loads={"hay": Wheel(radius_A=4.0)},
         covered=True,
         anything=[1],
+        puller=Horse(speed=5.0),
     )
     assert isinstance(cart.wheels[0].radius_A, float)
 
@@ -82,6 +100,15 @@ def test_every_type_is_converted():
         ({"name": "a", "loads": {1: {}}}, r"loads: expected a text, found 1"),
         ({"name": "a", "loads": {"hay": {}}}, r"loads\.hay: missing keys \['radius_A'"),
         ({"name": "a", "covered": 1}, r"covered: expected true or false, found 1"),
+        (
+            {"name": "a", "puller": {"kind": "cow"}},
+            r"puller\.kind: expected one of \['horse', 'ox'\], found 'cow'",
+        ),
+        ({"name": "a", "puller": "ox"}, r"puller\.kind: expected one of"),
+        (
+            {"name": "a", "puller": {"kind": "ox", "speed": 1}},
+            r"puller: unknown keys \['speed'\]",
+        ),
         ({"name": ["x" * 99]}, r"found \['x{55}\.\.\. \(list\)\.$"),
         (
             {"name": "a", "spare": {"radius_A": float("inf")}},

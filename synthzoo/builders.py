@@ -28,7 +28,15 @@ LAYER_DISTANCE_OVER_BOND = 3.35 / 1.42
 
 
 def draw(interval: Range, rng: np.random.Generator) -> float:
-    """Return a number drawn uniformly from an interval."""
+    """Return a number drawn uniformly from an interval.
+
+    Parameters
+    ----------
+    interval
+        Its lower and upper end.
+    rng
+        Source of randomness.
+    """
     return float(rng.uniform(*interval))
 
 

@@ -32,7 +32,13 @@ MANIFEST_FILE = "manifest.json"
 
 
 def working_folder(output: Path) -> Path:
-    """Return the folder that holds the finished jobs of a run until it is complete."""
+    """Return the folder that holds the finished jobs of a run until it is complete.
+
+    Parameters
+    ----------
+    output
+        File that the run makes.
+    """
     return output.with_name(f"{output.name}.parts")
 
 
@@ -162,7 +168,17 @@ def join(folder: Path, count: int, name: str, output: Path) -> None:
 
 
 def read_results(folder: Path, count: int, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON file of that name of each job, in order."""
+    """Yield the JSON file of that name of each job, in order.
+
+    Parameters
+    ----------
+    folder
+        Working folder of the run.
+    count
+        Number of jobs.
+    name
+        Of the file in each job's folder.
+    """
     for index in range(count):
         yield json.loads((folder / f"{index:07d}" / name).read_text())
 
@@ -173,6 +189,11 @@ def process_pool(workers: int | None) -> Iterator[Executor]:
 
     The workers are started afresh (not forked), so that nothing of the caller's
     threads or generators is shared; each is limited to one thread of native code.
+
+    Parameters
+    ----------
+    workers
+        How many; one for each core if not given.
     """
     count = workers or os.cpu_count() or 1
     with (

@@ -257,7 +257,12 @@ _COMMON_RULES = {
     "num_bessels": _between(1, 128),
     "bessel_trainable": _FLAG,
     "polynomial_cutoff_p": _between(2, 64),
-    "avg_num_neighbors": _PER_ELEMENT,
+    "avg_num_neighbors": _Rule(
+        lambda value, elements: (
+            value is not None and _accepts_per_element(value, elements)
+        ),
+        "a number, or a number for each of the model's elements",
+    ),
     "per_type_energy_scales": _PER_ELEMENT,
     "per_type_energy_shifts": _PER_ELEMENT,
     "per_type_energy_scales_trainable": _FLAG,
@@ -289,8 +294,11 @@ _FULL_RULES = {
 BUILDERS: dict[str, tuple[dict[str, _Rule], set[str]]] = {
     "NequIPGNNModel": (
         _SHORT_RULES | _COMMON_RULES,
-        {"num_layers", "l_max", "num_features"},
+        {"num_layers", "l_max", "num_features", "avg_num_neighbors"},
     ),
-    "FullNequIPGNNModel": (_FULL_RULES | _COMMON_RULES, set(_FULL_RULES)),
+    "FullNequIPGNNModel": (
+        _FULL_RULES | _COMMON_RULES,
+        {*_FULL_RULES, "avg_num_neighbors"},
+    ),
 }
 """Builder: the arguments it may be given, and those it must be given."""

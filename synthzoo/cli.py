@@ -410,6 +410,15 @@ def evaluate(model: str, data: Path, *, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("teacher")
+def reference(teacher: str) -> None:
+    """Print what TEACHER says about diamond and graphene, for the head of a card."""
+    from synthzoo.crystals import reference_values
+
+    _echo_json(dataclasses.asdict(reference_values(teacher)))
+
+
+@main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell.

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from ase import Atoms, units
-from ase.build import bulk, graphene
-from ase.eos import EquationOfState
-from ase.filters import FrechetCellFilter
+from ase.build import bulk
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
-from ase.optimize import BFGS
 from tqdm import tqdm
 
 from synthzoo.checkpoint import (
@@ -28,31 +23,27 @@ from synthzoo.checkpoint import (
     read_config,
     refuse_existing,
 )
+from synthzoo.crystals import (
+    ELEMENT,
+    EnergyVolume,
+    Relaxation,
+    diamond_curve,
+    relax_crystals,
+    volumes_around,
+)
 from synthzoo.errors import InputError, UnknownModelError
 from synthzoo.structures import label, write_structures
 
 if TYPE_CHECKING:
-    from ase.calculators.calculator import Calculator
-
     from synthzoo.cards import ReferenceValues
     from synthzoo.checkpoint import CheckpointConfig
 
-ELEMENT = "C"
 RELAXED_FILE = "relaxed.xyz"
 CURVE_FILE = "energy-volume.xyz"
 TRAJECTORY_FILE = "dynamics.xyz"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.md"
 FIGURE_FILE = "demo.png"
-
-ATOMS_PER_CELL = 8
-"""In the conventional cell of diamond."""
-
-MAX_FORCE_EV_A = 0.002
-MAX_RELAX_STEPS = 100
-CURVE_POINTS = 13
-CURVE_STRETCH = (0.95, 1.06)
-"""Of the lattice constant, where the card has no volumes to compare with."""
 
 TEMPERATURE_K = 300.0
 START_K = 2 * TEMPERATURE_K
@@ -62,49 +53,6 @@ TIMESTEP_FS = 0.5
 STEPS_PER_FRAME = 20
 MD_CELLS = (2, 2, 2)
 """Conventional cells of diamond along each axis."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relaxation:
-    """A crystal whose cell and positions were relaxed.
-
-    Attributes
-    ----------
-    name
-        Of the crystal.
-    a_A
-        Lattice constant.
-    energy_eV_per_atom
-        Relative to isolated atoms.
-    steps
-        Steps that it took.
-    converged
-        Whether all forces, also on the cell, ended below the limit.
-    """
-
-    name: str
-    a_A: float
-    energy_eV_per_atom: float
-    steps: int
-    converged: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnergyVolume:
-    """Energies of diamond at several volumes.
-
-    Attributes
-    ----------
-    volumes_A3_per_atom, energies_eV_per_atom
-        Points on the curve.
-    minimum_A3_per_atom, bulk_modulus_GPa
-        From a fit through the points; None if it has no minimum.
-    """
-
-    volumes_A3_per_atom: tuple[float, ...]
-    energies_eV_per_atom: tuple[float, ...]
-    minimum_A3_per_atom: float | None
-    bulk_modulus_GPa: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,8 +181,12 @@ def run_demo(
     reference = _reference(model)
     with new_folder(output) as folder, tqdm(desc="demo", leave=False) as bar:
         rng = np.random.default_rng(seed)
-        diamond, graphene = _relax_crystals(calculator, rng, folder)
-        curve = _curve(calculator, _volumes(diamond, reference), folder)
+        relaxed = relax_crystals(calculator, rng)
+        diamond, graphene = (relaxed[name][0] for name in ("diamond", "graphene"))
+        curve, points = diamond_curve(calculator, _volumes(diamond, reference))
+        crystals = (_labelled(atoms) for _, atoms in relaxed.values())
+        write_structures(folder / RELAXED_FILE, crystals)
+        write_structures(folder / CURVE_FILE, map(_labelled, points))
         start = bulk(ELEMENT, "diamond", a=diamond.a_A, cubic=True).repeat(MD_CELLS)
         start.calc = calculator
         thermalize_momenta(start, START_K, rng=rng)
@@ -280,46 +232,6 @@ def _reference(model: str) -> ReferenceValues | None:
         return None  # a folder or a hub reference has no card here
 
 
-def _relax_crystals(
-    calculator: Calculator, rng: np.random.Generator, folder: Path
-) -> tuple[Relaxation, Relaxation]:
-    crystals = {
-        "diamond": bulk(ELEMENT, "diamond", a=3.65, cubic=True),
-        "graphene": graphene(a=2.40, vacuum=8.0),
-    }
-    found, relaxed = [], []
-    for name, atoms in crystals.items():
-        atoms.positions += rng.normal(scale=0.03, size=atoms.positions.shape)
-        atoms.calc = calculator
-        found.append(_relax(atoms, name))
-        relaxed.append(_labelled(atoms))
-    write_structures(folder / RELAXED_FILE, relaxed)
-    return found[0], found[1]
-
-
-def _relax(atoms: Atoms, name: str) -> Relaxation:
-    """Relax cell and positions in place; only periodic directions may stretch."""
-    x, y, z = atoms.pbc
-    mask = [x, y, z, y and z, x and z, x and y]
-    everything: Any = FrechetCellFilter(atoms, mask=mask)
-    optimiser = BFGS(everything, logfile=None)
-    try:
-        converged = optimiser.run(fmax=MAX_FORCE_EV_A, steps=MAX_RELAX_STEPS)
-    except InputError as error:
-        raise InputError(
-            f"This model does not hold {name} together: it collapsed while it was "
-            f"relaxed ({error})"
-        ) from error
-    atoms.info["name"] = name
-    return Relaxation(
-        name=name,
-        a_A=float(atoms.cell.lengths()[atoms.pbc].mean()),
-        energy_eV_per_atom=atoms.get_potential_energy() / len(atoms),
-        steps=optimiser.get_number_of_steps(),
-        converged=bool(converged),
-    )
-
-
 def _volumes(
     diamond: Relaxation, reference: ReferenceValues | None
 ) -> tuple[float, ...]:
@@ -327,56 +239,7 @@ def _volumes(
     known = reference.crystals.get("diamond") if reference else None
     if known and known.volumes_A3_per_atom:
         return known.volumes_A3_per_atom
-    stretch = np.linspace(*CURVE_STRETCH, CURVE_POINTS)
-    return tuple((stretch * diamond.a_A) ** 3 / ATOMS_PER_CELL)
-
-
-def _curve(
-    calculator: Calculator, volumes_A3_per_atom: tuple[float, ...], folder: Path
-) -> EnergyVolume:
-    structures = []
-    for volume in volumes_A3_per_atom:
-        atoms = bulk(ELEMENT, "diamond", a=(ATOMS_PER_CELL * volume) ** (1 / 3))
-        atoms.calc = calculator
-        structures.append(_labelled(atoms))
-    write_structures(folder / CURVE_FILE, structures)
-    energies = [atoms.get_potential_energy() / len(atoms) for atoms in structures]
-    return fit_curve(volumes_A3_per_atom, energies)
-
-
-def fit_curve(
-    volumes_A3_per_atom: Sequence[float], energies_eV_per_atom: Sequence[float]
-) -> EnergyVolume:
-    """Return points on an energy–volume curve with its minimum and bulk modulus.
-
-    The fit is a cubic polynomial in the inverse length, the equation of state of
-    doi 10.1103/PhysRevB.67.026103.
-
-    Parameters
-    ----------
-    volumes_A3_per_atom, energies_eV_per_atom
-        At least four points.
-
-    Examples
-    --------
-    >>> volumes = np.linspace(5, 6.5, 9)
-    >>> curve = fit_curve(volumes, (volumes - 5.7) ** 2)
-    >>> round(curve.minimum_A3_per_atom, 2)
-    5.7
-    """
-    volumes = tuple(map(float, volumes_A3_per_atom))
-    energies = tuple(map(float, energies_eV_per_atom))
-    minimum, modulus = None, None
-    with contextlib.suppress(ValueError):  # the fit has no minimum
-        found, _, curvature = EquationOfState(volumes, energies).fit(warn=False)
-        if min(volumes) < found < max(volumes):
-            minimum, modulus = float(found), float(curvature / units.GPa)
-    return EnergyVolume(
-        volumes_A3_per_atom=volumes,
-        energies_eV_per_atom=energies,
-        minimum_A3_per_atom=minimum,
-        bulk_modulus_GPa=modulus,
-    )
+    return volumes_around(diamond.a_A)
 
 
 def _dynamics(

@@ -13,13 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from synthzoo import demo
+from synthzoo.crystals import fit_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from synthzoo.cards import Crystal
-    from synthzoo.demo import DemoSummary, EnergyVolume, Relaxation
+    from synthzoo.crystals import EnergyVolume, Relaxation
+    from synthzoo.demo import DemoSummary
 
 MODEL_COLOUR = "#1f5fa8"
 TEACHER_COLOUR = "#d9730d"
@@ -299,7 +301,7 @@ def _curve_rows(summary: DemoSummary) -> list[tuple[str, ...]]:
     known = _known("diamond", summary)
     teacher: EnergyVolume | None = None
     if known and known.volumes_A3_per_atom:
-        teacher = demo.fit_curve(known.volumes_A3_per_atom, known.energies_eV_per_atom)
+        teacher = fit_curve(known.volumes_A3_per_atom, known.energies_eV_per_atom)
     return [
         _row(
             "diamond: volume at the minimum (Å³/atom)",

@@ -47,6 +47,9 @@ class Teacher:
         ASE calculator; energies in eV, forces in eV/Å.
     isolated_atom_energies_eV
         Energy that it gives one atom of each element alone.
+    gap_A
+        Vacuum beyond which atoms do not see each other; it stands in for the open
+        directions of a structure that is periodic in some directions only.
     """
 
     reference: str
@@ -55,6 +58,7 @@ class Teacher:
     elements: tuple[str, ...]
     calculator: Calculator
     isolated_atom_energies_eV: dict[str, float]
+    gap_A: float = 15.0
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -79,12 +83,12 @@ class Teacher:
         TeacherError
             If a label is not a finite number.
         """
-        atoms = atoms.copy()
-        atoms.calc = self.calculator
-        energies = np.array(atoms.get_potential_energies(), dtype=float)
+        computed = _with_gap(atoms, self.gap_A)
+        computed.calc = self.calculator
+        energies = np.array(computed.get_potential_energies(), dtype=float)
         energies -= [self.isolated_atom_energies_eV[symbol] for symbol in atoms.symbols]
-        forces = np.array(atoms.get_forces(), dtype=float)
-        stress = np.array(atoms.get_stress()) if atoms.pbc.all() else None
+        forces = np.array(computed.get_forces(), dtype=float)
+        stress = np.array(computed.get_stress()) if atoms.pbc.all() else None
         if not (np.isfinite(energies).all() and np.isfinite(forces).all()):
             raise TeacherError(f"{self.reference} gave a label that is not a number.")
         return label(
@@ -184,6 +188,16 @@ def _load_ace(reference: str, path: Path, sha256: str) -> Teacher:
         calculator=calculator,
         isolated_atom_energies_eV=_isolated_atoms(calculator, elements),
     )
+
+
+def _with_gap(atoms: Atoms, gap_A: float) -> Atoms:
+    """Return a copy without mixed periodicity, which pyace does not know."""
+    copy: Atoms = atoms.copy()
+    if copy.pbc.any() and not copy.pbc.all():
+        for axis in np.flatnonzero(~copy.pbc):
+            copy.center(vacuum=gap_A / 2, axis=int(axis))
+        copy.pbc = True
+    return copy
 
 
 def _isolated_atoms(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, graphene
 from ase.calculators.lj import LennardJones
 
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
@@ -65,6 +65,21 @@ def test_a_molecule_has_no_stress(c_ace: Teacher):
     """Without a cell there is no volume to divide by."""
     labelled = c_ace.label(Atoms("C2", positions=[[0, 0, 0], [0, 0, 1.3]]))
     assert "stress" not in labelled.calc.results
+
+
+def test_a_sheet_is_labelled_like_one_in_a_large_cell(c_ace: Teacher):
+    """Periodic in two directions only: the third is open, whatever the cell says."""
+    sheet = graphene(a=2.5, vacuum=12.0)
+    sheet.rattle(0.1, seed=1)
+    closed = sheet.copy()
+    closed.pbc = True
+    sheet.cell[2] = 0.0
+    mixed, periodic = c_ace.label(sheet), c_ace.label(closed)
+    assert mixed.get_potential_energy() == pytest.approx(
+        periodic.get_potential_energy(), abs=1e-9
+    )
+    np.testing.assert_allclose(mixed.get_forces(), periodic.get_forces(), atol=1e-9)
+    assert "stress" not in mixed.calc.results
 
 
 def test_provenance_names_the_file_and_not_its_folder(c_ace: Teacher):

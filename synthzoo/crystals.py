@@ -1,0 +1,240 @@
+"""Diamond and graphene by any potential: relaxed cells, energy–volume curve."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk, graphene
+from ase.eos import EquationOfState
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+
+from synthzoo.cards import Crystal, ReferenceValues
+from synthzoo.errors import InputError
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from numpy.typing import NDArray
+
+ELEMENT = "C"
+ATOMS_PER_CELL = 8
+"""In the conventional cell of diamond."""
+
+MAX_FORCE_EV_A = 0.002
+MAX_RELAX_STEPS = 100
+CURVE_POINTS = 13
+CURVE_STRETCH = (0.95, 1.06)
+"""Of the lattice constant, where no volumes are given."""
+
+VACUUM_A = 8.0
+"""On each side of graphene."""
+
+DISPLACEMENT_A = 0.03
+"""Width of the random displacements that a relaxation has to take back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxation:
+    """A crystal whose cell and positions were relaxed.
+
+    Attributes
+    ----------
+    name
+        Of the crystal.
+    a_A
+        Lattice constant.
+    energy_eV_per_atom
+        Relative to isolated atoms.
+    steps
+        Steps that it took.
+    converged
+        Whether all forces, also on the cell, ended below the limit.
+    """
+
+    name: str
+    a_A: float
+    energy_eV_per_atom: float
+    steps: int
+    converged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyVolume:
+    """Energies of diamond at several volumes.
+
+    Attributes
+    ----------
+    volumes_A3_per_atom, energies_eV_per_atom
+        Points on the curve.
+    minimum_A3_per_atom, bulk_modulus_GPa
+        From a fit through the points; None if it has no minimum.
+    """
+
+    volumes_A3_per_atom: tuple[float, ...]
+    energies_eV_per_atom: tuple[float, ...]
+    minimum_A3_per_atom: float | None
+    bulk_modulus_GPa: float | None
+
+
+def relax_crystals(
+    calculator: Calculator, rng: np.random.Generator
+) -> dict[str, tuple[Relaxation, Atoms]]:
+    """Return diamond and graphene, relaxed from displaced atoms in a wrong cell.
+
+    Graphene is periodic across its vacuum, too: some calculators know no mixed cells.
+
+    Parameters
+    ----------
+    calculator
+        Potential of carbon.
+    rng
+        Of the displacements.
+
+    Raises
+    ------
+    InputError
+        If a crystal collapses under the potential.
+    """
+    crystals = {
+        "diamond": bulk(ELEMENT, "diamond", a=3.65, cubic=True),
+        "graphene": graphene(a=2.40, vacuum=VACUUM_A),
+    }
+    found = {}
+    for name, atoms in crystals.items():
+        atoms.positions += rng.normal(scale=DISPLACEMENT_A, size=atoms.positions.shape)
+        stretches = np.array(atoms.pbc)
+        atoms.pbc = True
+        atoms.calc = calculator
+        found[name] = _relax(atoms, name, stretches), atoms
+    return found
+
+
+def _relax(atoms: Atoms, name: str, stretches: NDArray[np.bool_]) -> Relaxation:
+    """Relax positions and cell in place, the cell in the given directions only."""
+    x, y, z = stretches
+    mask = [x, y, z, y and z, x and z, x and y]
+    everything: Any = FrechetCellFilter(atoms, mask=mask)
+    optimiser = BFGS(everything, logfile=None)
+    try:
+        converged = optimiser.run(fmax=MAX_FORCE_EV_A, steps=MAX_RELAX_STEPS)
+    except InputError as error:
+        raise InputError(
+            f"This model does not hold {name} together: it collapsed while it was "
+            f"relaxed ({error})"
+        ) from error
+    atoms.info["name"] = name
+    return Relaxation(
+        name=name,
+        a_A=float(atoms.cell.lengths()[stretches].mean()),
+        energy_eV_per_atom=float(atoms.get_potential_energy() / len(atoms)),
+        steps=optimiser.get_number_of_steps(),
+        converged=bool(converged),
+    )
+
+
+def volumes_around(a_A: float) -> tuple[float, ...]:
+    """Return evenly stretched volumes (Å³ per atom) around a lattice constant in Å."""
+    stretch = np.linspace(*CURVE_STRETCH, CURVE_POINTS)
+    return tuple((stretch * a_A) ** 3 / ATOMS_PER_CELL)
+
+
+def diamond_curve(
+    calculator: Calculator, volumes_A3_per_atom: Sequence[float]
+) -> tuple[EnergyVolume, list[Atoms]]:
+    """Return the energies of diamond at each volume, and the cells.
+
+    Parameters
+    ----------
+    calculator
+        Potential of carbon.
+    volumes_A3_per_atom
+        At least four.
+    """
+    structures = []
+    for volume in volumes_A3_per_atom:
+        atoms = bulk(ELEMENT, "diamond", a=(ATOMS_PER_CELL * volume) ** (1 / 3))
+        atoms.calc = calculator
+        structures.append(atoms)
+    energies = [atoms.get_potential_energy() / len(atoms) for atoms in structures]
+    return fit_curve(volumes_A3_per_atom, energies), structures
+
+
+def fit_curve(
+    volumes_A3_per_atom: Sequence[float], energies_eV_per_atom: Sequence[float]
+) -> EnergyVolume:
+    """Return points on an energy–volume curve with its minimum and bulk modulus.
+
+    The fit is a cubic polynomial in the inverse length, the equation of state of
+    doi 10.1103/PhysRevB.67.026103.
+
+    Parameters
+    ----------
+    volumes_A3_per_atom, energies_eV_per_atom
+        At least four points.
+
+    Examples
+    --------
+    >>> volumes = np.linspace(5, 6.5, 9)
+    >>> curve = fit_curve(volumes, (volumes - 5.7) ** 2)
+    >>> round(curve.minimum_A3_per_atom, 2)
+    5.7
+    """
+    volumes = tuple(map(float, volumes_A3_per_atom))
+    energies = tuple(map(float, energies_eV_per_atom))
+    minimum, modulus = None, None
+    with contextlib.suppress(ValueError):  # the fit has no minimum
+        found, _, curvature = EquationOfState(volumes, energies).fit(warn=False)
+        if min(volumes) < found < max(volumes):
+            minimum, modulus = float(found), float(curvature / units.GPa)
+    return EnergyVolume(
+        volumes_A3_per_atom=volumes,
+        energies_eV_per_atom=energies,
+        minimum_A3_per_atom=minimum,
+        bulk_modulus_GPa=modulus,
+    )
+
+
+def reference_values(teacher: str) -> ReferenceValues:
+    """Return what a teacher says about diamond and graphene, for a model card.
+
+    Parameters
+    ----------
+    teacher
+        Reference of a teacher of carbon, such as ``ace:c_ace.yace``.
+
+    Raises
+    ------
+    InputError
+        If the reference has another form, the file is missing, or the teacher does not
+        know carbon.
+    TeacherError
+        If the teacher cannot be loaded or fails its test.
+    """
+    from synthzoo.teachers import load_teacher
+
+    loaded = load_teacher(teacher)
+    if ELEMENT not in loaded.elements:
+        raise InputError(f"{teacher} knows {', '.join(loaded.elements)}, not carbon.")
+    alone = loaded.isolated_atom_energies_eV[ELEMENT]
+    crystals = {
+        name: Crystal(
+            a_A=found.a_A, energy_eV_per_atom=found.energy_eV_per_atom - alone
+        )
+        for name, (found, _) in relax_crystals(
+            loaded.calculator, np.random.default_rng(0)
+        ).items()
+    }
+    curve, _ = diamond_curve(loaded.calculator, volumes_around(crystals["diamond"].a_A))
+    crystals["diamond"] = replace(
+        crystals["diamond"],
+        volumes_A3_per_atom=curve.volumes_A3_per_atom,
+        energies_eV_per_atom=tuple(
+            energy - alone for energy in curve.energies_eV_per_atom
+        ),
+    )
+    return ReferenceValues(teacher=loaded.provenance["teacher"], crystals=crystals)

@@ -1,0 +1,54 @@
+"""Reference crystals: what a teacher says about them, for the cards."""
+
+import pytest
+from ase.calculators.lj import LennardJones
+
+from synthzoo.crystals import fit_curve, reference_values
+from synthzoo.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def c_ace(shared) -> str:
+    pytest.importorskip("pyace", reason="python-ace is not installed")
+    return f"ace:{shared('potentials/c_ace.yace')}"
+
+
+def test_reference_values_of_c_ace(c_ace: str):
+    """Lattice constants near DFT's, and a curve around them with its minimum inside."""
+    values = reference_values(c_ace)
+    diamond, sheet = values.crystals["diamond"], values.crystals["graphene"]
+    assert values.teacher == "ace:c_ace.yace"
+    assert diamond.a_A == pytest.approx(3.57, abs=0.02)
+    assert sheet.a_A == pytest.approx(2.46, abs=0.02)
+    curve = fit_curve(diamond.volumes_A3_per_atom, diamond.energies_eV_per_atom)
+    assert curve.minimum_A3_per_atom == pytest.approx(diamond.a_A**3 / 8, rel=2e-3)
+    assert curve.bulk_modulus_GPa == pytest.approx(435, abs=25)
+    assert min(curve.energies_eV_per_atom) == pytest.approx(
+        diamond.energy_eV_per_atom,
+        abs=2e-3,  # no point lies right at the minimum
+    )
+
+
+def test_a_curve_without_a_minimum_has_no_modulus():
+    """A straight line has no equilibrium, and none is made up."""
+    curve = fit_curve([5.0, 5.5, 6.0, 6.5], [1.0, 2.0, 3.0, 4.0])
+    assert curve.minimum_A3_per_atom is None
+    assert curve.bulk_modulus_GPa is None
+
+
+def test_a_teacher_of_another_element_is_refused(monkeypatch):
+    """Diamond and graphene need carbon."""
+    import synthzoo.teachers
+    from synthzoo.teachers import Teacher
+
+    silicon = Teacher(
+        reference="ace:si.yace",
+        software="none",
+        sha256="",
+        elements=("Si",),
+        calculator=LennardJones(),
+        isolated_atom_energies_eV={"Si": 0.0},
+    )
+    monkeypatch.setattr(synthzoo.teachers, "load_teacher", lambda _: silicon)
+    with pytest.raises(InputError, match=r"ace:si\.yace knows Si, not carbon"):
+        reference_values("ace:si.yace")

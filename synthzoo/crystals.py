@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ ATOMS_PER_CELL = 8
 
 MAX_FORCE_EV_A = 0.002
 MAX_RELAX_STEPS = 100
+FIT_POINTS = 4
 CURVE_POINTS = 13
 CURVE_STRETCH = (0.95, 1.06)
 """Of the lattice constant, where no volumes are given."""
@@ -72,7 +72,7 @@ class EnergyVolume:
     volumes_A3_per_atom, energies_eV_per_atom
         Points on the curve.
     minimum_A3_per_atom, bulk_modulus_GPa
-        From a fit through the points; None if it has no minimum.
+        From a fit through the points; None if it has no minimum among them.
     """
 
     volumes_A3_per_atom: tuple[float, ...]
@@ -138,7 +138,13 @@ def _relax(atoms: Atoms, name: str, stretches: NDArray[np.bool_]) -> Relaxation:
 
 
 def volumes_around(a_A: float) -> tuple[float, ...]:
-    """Return evenly stretched volumes (Å³ per atom) around a lattice constant in Å."""
+    """Return evenly stretched volumes (Å³ per atom) around a lattice constant in Å.
+
+    Parameters
+    ----------
+    a_A
+        Lattice constant of diamond.
+    """
     stretch = np.linspace(*CURVE_STRETCH, CURVE_POINTS)
     return tuple((stretch * a_A) ** 3 / ATOMS_PER_CELL)
 
@@ -153,7 +159,7 @@ def diamond_curve(
     calculator
         Potential of carbon.
     volumes_A3_per_atom
-        At least four.
+        Where to compute.
     """
     structures = []
     for volume in volumes_A3_per_atom:
@@ -175,7 +181,7 @@ def fit_curve(
     Parameters
     ----------
     volumes_A3_per_atom, energies_eV_per_atom
-        At least four points.
+        Points on the curve; too few are not fitted.
 
     Examples
     --------
@@ -186,17 +192,28 @@ def fit_curve(
     """
     volumes = tuple(map(float, volumes_A3_per_atom))
     energies = tuple(map(float, energies_eV_per_atom))
-    minimum, modulus = None, None
-    with contextlib.suppress(ValueError):  # the fit has no minimum
-        found, _, curvature = EquationOfState(volumes, energies).fit(warn=False)
-        if min(volumes) < found < max(volumes):
-            minimum, modulus = float(found), float(curvature / units.GPa)
+    minimum, modulus = _fit_minimum(volumes, energies)
     return EnergyVolume(
         volumes_A3_per_atom=volumes,
         energies_eV_per_atom=energies,
         minimum_A3_per_atom=minimum,
         bulk_modulus_GPa=modulus,
     )
+
+
+def _fit_minimum(
+    volumes: tuple[float, ...], energies: tuple[float, ...]
+) -> tuple[float, float] | tuple[None, None]:
+    """Return volume and bulk modulus (GPa) at the minimum, if there is one inside."""
+    if len(volumes) < FIT_POINTS:
+        return None, None
+    try:
+        minimum, _, modulus = EquationOfState(volumes, energies).fit(warn=False)
+    except ValueError:  # ASE's word for a fit without a minimum
+        return None, None
+    if not min(volumes) < minimum < max(volumes):
+        return None, None
+    return float(minimum), float(modulus / units.GPa)
 
 
 def reference_values(teacher: str) -> ReferenceValues:

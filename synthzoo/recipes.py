@@ -387,12 +387,28 @@ def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
 
 
 def parse_recipe(cls: type[Recipe], values: Any, *, source: str) -> Recipe:
-    """Return a recipe made from plain values, checked; see `load_recipe`."""
+    """Return a recipe made from plain values, checked; see `load_recipe`.
+
+    Parameters
+    ----------
+    cls
+        Recipe class.
+    values
+        Keys and values, as YAML gives them.
+    source
+        What messages start with.
+    """
     return from_values(cls, values, source=source)
 
 
 def recipe_values(recipe: Any) -> dict[str, Any]:
-    """Return a recipe as plain values that JSON and YAML can hold."""
+    """Return a recipe as plain values that JSON and YAML can hold.
+
+    Parameters
+    ----------
+    recipe
+        Any recipe.
+    """
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(recipe)))
     return values
 
@@ -401,6 +417,11 @@ def recipe_hash(recipe: Any) -> str:
     """Return the SHA-256 of a resolved recipe, defaults included.
 
     Of a teacher only the kind and the file's name count, not the folder it lies in.
+
+    Parameters
+    ----------
+    recipe
+        Any recipe.
     """
     values = recipe_values(recipe)
     for key in TEACHER_KEYS & values.keys():
@@ -411,6 +432,11 @@ def recipe_hash(recipe: Any) -> str:
 
 def teacher_name(reference: str) -> str:
     """Return a teacher's reference without the folder in which its file lies.
+
+    Parameters
+    ----------
+    reference
+        Of the form ``kind:what``.
 
     Examples
     --------
@@ -429,6 +455,11 @@ def recipes_folder() -> Path:
 
 def find_recipe(name: Path | str) -> Path:
     """Return the path of a recipe file, or of a recipe that comes with synthzoo.
+
+    Parameters
+    ----------
+    name
+        Path, or name of a recipe that comes with synthzoo.
 
     Raises
     ------

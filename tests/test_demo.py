@@ -163,6 +163,12 @@ def test_fit_without_minimum_says_so(slope: float) -> None:
     assert curve.bulk_modulus_GPa is None
 
 
+def test_few_points_are_not_fitted() -> None:
+    """Three points do not determine a curve."""
+    curve = fit_curve([5.0, 5.5, 6.0], [1.0, 0.0, 1.0])
+    assert curve.minimum_A3_per_atom is None
+
+
 def test_existing_folder_is_refused(calm_checkpoint: Path, tmp_path: Path) -> None:
     """The demo touches no folder that holds something."""
     mine = tmp_path / "mine.txt"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from synthzoo.errors import InputError
 from synthzoo.labels import Labels, find_label_keys, labels_of
 from synthzoo.structures import read_structures
 
@@ -105,7 +106,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If the file cannot be read or its labels are missing or ambiguous.
+        If the file cannot be read, nothing is left of it, or its labels are missing or
+        ambiguous.
     """
     from synthzoo.calculator import load_calculator
     from synthzoo.predict import predict_structures
@@ -113,6 +115,8 @@ def evaluate(
     structures = [
         atoms for atoms in read_structures(source) if _group(atoms) not in skip
     ]
+    if not structures:
+        raise InputError(f"{source} holds no structure outside of {', '.join(skip)}.")
     keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
     labels = [
         labels_of(atoms, keys, name=f"structure number {number}")

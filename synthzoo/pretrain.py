@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from synthzoo.checkpoint import FORMAT_VERSION, CheckpointConfig, write_checkpoint
+from synthzoo.curves import draw_curves
 from synthzoo.errors import InputError
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import CALCULATOR, LabelKeys, labels_of
@@ -75,7 +76,8 @@ class _Split:
 def pretrain(recipe: PretrainRecipe, data: Path, output: Path) -> PretrainSummary:
     """Train a network on labelled structures and write it as a checkpoint.
 
-    The state of the fit, its logs and the resolved recipe are kept in ``OUTPUT.parts``;
+    The state of the fit, its logs and the resolved recipe are kept in ``OUTPUT.parts``,
+    with a figure of the errors over the epochs;
     a run that was killed goes on there after its last whole epoch and ends in the same
     weights as one that was not.
 
@@ -114,6 +116,7 @@ def pretrain(recipe: PretrainRecipe, data: Path, output: Path) -> PretrainSummar
         result = _fit(config, recipe, split, folder)
         config = _with_result(config, recipe, result)
         write_checkpoint(output, model=result.model, config=config, golden=split.golden)
+    draw_curves(folder)
     return PretrainSummary(
         output=output,
         parameters=sum(weight.numel() for weight in result.model.parameters()),

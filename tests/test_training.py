@@ -254,22 +254,21 @@ def test_patience_ends_a_fit_early(lj_set: Path, tmp_path: Path):
     assert pretrain(recipe, lj_set, tmp_path / "lj").epochs < 50
 
 
-def test_the_recipe_lies_beside_the_logs(lj_set: Path, tmp_path: Path):
-    """The resolved recipe and one log row an epoch stay for the user."""
-    import csv
-
+def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: Path):
+    """The resolved recipe, the errors of each epoch and their figure stay."""
+    import matplotlib.image
     import yaml
 
+    from synthzoo.curves import CURVES_FILE, read_errors
     from synthzoo.pretrain import pretrain
 
     recipe = pretrain_recipe()
-    pretrain(recipe, lj_set, tmp_path / "lj")
+    summary = pretrain(recipe, lj_set, tmp_path / "lj")
     run = tmp_path / "lj.parts"
     assert yaml.safe_load((run / "recipe.yaml").read_text()) == recipe_values(recipe)
-    with (run / "logs" / "version_0" / "metrics.csv").open() as stream:
-        rows = [
-            row
-            for row in csv.DictReader(stream)
-            if row["train_loss_epoch/weighted_sum"]
-        ]
-    assert len(rows) == recipe.fit.max_epochs
+    errors = read_errors(run)
+    assert [found.epoch for found in errors] == [1, 2, 3]
+    assert min(found.force_rmse_eV_A for found in errors) == pytest.approx(
+        summary.force_rmse_eV_A, rel=1e-6
+    )
+    assert matplotlib.image.imread(run / CURVES_FILE).shape[1] > 1000

@@ -1,0 +1,109 @@
+"""The course of a fit, read from its logs and drawn."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+CURVES_FILE = "curves.png"
+EPOCH = "epoch"
+COLUMNS = {
+    "force_rmse_eV_A": "val0_epoch/forces_rmse",
+    "energy_rmse_eV_per_atom": "val0_epoch/per_atom_energy_rmse",
+    "training_force_mse": "train_loss_epoch/forces_mse",
+    "training_energy_mse": "train_loss_epoch/per_atom_energy_mse",
+}
+
+
+MINOR_TICKS = (2, 3, 5, 7)
+"""Times a power of ten."""
+
+PANELS = {
+    "energy RMSE (meV/atom)": "energy_rmse_meV_per_atom",
+    "force RMSE (eV/Å)": "force_rmse_eV_A",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochErrors:
+    """Errors of one epoch.
+
+    Attributes
+    ----------
+    epoch
+        Number, from one.
+    force_rmse_eV_A, energy_rmse_meV_per_atom
+        On the validation set, with the averaged weights.
+    training_force_rmse_eV_A, training_energy_rmse_meV_per_atom
+        On the training set, while the weights changed.
+    """
+
+    epoch: int
+    force_rmse_eV_A: float
+    energy_rmse_meV_per_atom: float
+    training_force_rmse_eV_A: float
+    training_energy_rmse_meV_per_atom: float
+
+
+def read_errors(folder: Path) -> list[EpochErrors]:
+    """Return the errors of all epochs that a fit finished, interruptions included.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fit; its logs lie in ``logs/version_N/metrics.csv``, one version
+        for each time that it was started.
+    """
+    rows: dict[int, dict[str, float]] = {}
+    versions = sorted(
+        folder.glob("logs/version_*"), key=lambda path: int(path.name.split("_")[1])
+    )
+    for version in versions:
+        with (version / "metrics.csv").open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                found = {key: row.get(name) for key, name in COLUMNS.items()}
+                values = {key: float(text) for key, text in found.items() if text}
+                if values and row[EPOCH]:
+                    rows.setdefault(int(row[EPOCH]), {}).update(values)
+    whole = {epoch: row for epoch, row in rows.items() if row.keys() == COLUMNS.keys()}
+    return [_errors(epoch + 1, whole[epoch]) for epoch in sorted(whole)]
+
+
+def draw_curves(folder: Path) -> Path:
+    """Draw the errors of a fit over its epochs and return the path of the figure.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fit.
+    """
+    errors = read_errors(folder)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    panels = zip(figure.subplots(1, 2), PANELS.items(), strict=True)
+    for axes, (quantity, field) in panels:
+        for name, prefix in (("training", "training_"), ("validation", "")):
+            values = [getattr(found, prefix + field) for found in errors]
+            axes.plot([found.epoch for found in errors], values, label=name)
+        axes.set(xlabel="epoch", ylabel=quantity, yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(LogLocator(subs=MINOR_TICKS))
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.grid(which="both", alpha=0.3)
+        axes.legend(frameon=False)
+    path = folder / CURVES_FILE
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def _errors(epoch: int, row: dict[str, float]) -> EpochErrors:
+    return EpochErrors(
+        epoch=epoch,
+        force_rmse_eV_A=row["force_rmse_eV_A"],
+        energy_rmse_meV_per_atom=1000 * row["energy_rmse_eV_per_atom"],
+        training_force_rmse_eV_A=row["training_force_mse"] ** 0.5,
+        training_energy_rmse_meV_per_atom=1000 * row["training_energy_mse"] ** 0.5,
+    )

@@ -1,0 +1,91 @@
+"""Errors by group: right for a model whose errors are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from synthzoo.errors import InputError
+from synthzoo.evaluate import evaluate
+from synthzoo.structures import label, write_structures
+
+OFFSET_EV = -3.0
+
+
+def rattled_crystals() -> list[Atoms]:
+    structures = []
+    for number in range(6):
+        atoms = bulk("C", cubic=number % 2 == 0)
+        atoms.rattle(0.1, seed=number)
+        atoms.info["config_type"] = "large" if number % 2 == 0 else "small"
+        structures.append(atoms)
+    return structures
+
+
+@pytest.fixture(scope="module")
+def own_labels(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write structures with the model's own labels, moved by known amounts.
+
+    Energies lie 3 eV/atom lower, and in the group "large" another 0.1 eV/atom; forces
+    of that group differ by 0.5 eV/Å in one of three components.
+    """
+    from synthzoo.calculator import load_calculator
+
+    calculator = load_calculator(tiny_checkpoint)
+    structures = []
+    for atoms in rattled_crystals():
+        atoms.calc = calculator
+        large = atoms.info["config_type"] == "large"
+        energy = atoms.get_potential_energy()
+        energy += (OFFSET_EV - 0.1 * large) * len(atoms)
+        forces = atoms.get_forces() + large * np.array([0.5, 0, 0])
+        structures.append(label(atoms, energy_eV=energy, forces_eV_A=forces))
+    path = tmp_path_factory.mktemp("own") / "own.xyz"
+    write_structures(path, structures)
+    return path
+
+
+def test_known_errors_are_found_by_group(tiny_checkpoint: Path, own_labels: Path):
+    """Each group has exactly the error that was put into it."""
+    found = evaluate(str(tiny_checkpoint), own_labels)
+    groups = {group.name: group for group in found.groups}
+    assert list(groups) == ["all", "large", "small"]
+    assert groups["small"].energy_rmse_meV_per_atom == pytest.approx(3000, rel=1e-6)
+    assert groups["large"].energy_rmse_meV_per_atom == pytest.approx(3100, rel=1e-6)
+    assert groups["small"].force_rmse_eV_A == pytest.approx(0, abs=1e-6)
+    assert groups["large"].force_rmse_eV_A == pytest.approx(0.5 / 3**0.5, rel=1e-5)
+    assert found.overall.atoms == 3 * 8 + 3 * 2
+    expected = np.sqrt(24 / 30 * 0.25 / 3)
+    assert found.overall.force_rmse_eV_A == pytest.approx(expected, rel=1e-5)
+    assert found.energy_shift_eV_per_atom == 0.0
+
+
+def test_a_shift_takes_off_one_constant_per_atom(
+    tiny_checkpoint: Path, own_labels: Path
+):
+    """What is left is the spread around the mean difference."""
+    found = evaluate(str(tiny_checkpoint), own_labels, shift=True)
+    assert found.energy_shift_eV_per_atom == pytest.approx(OFFSET_EV - 0.05, rel=1e-5)
+    assert found.overall.energy_rmse_meV_per_atom == pytest.approx(50, rel=1e-3)
+
+
+def test_a_group_can_be_left_out(tiny_checkpoint: Path, own_labels: Path):
+    """Dimers, say, do not count where the reference leaves them out."""
+    found = evaluate(str(tiny_checkpoint), own_labels, skip=["large"])
+    assert [group.name for group in found.groups] == ["all", "small"]
+    assert found.overall.structures == 3
+
+
+def test_nothing_left_is_an_error(tiny_checkpoint: Path, own_labels: Path):
+    """Leaving out every group is said, not divided by."""
+    with pytest.raises(InputError, match=r"own\.xyz holds no structure outside of"):
+        evaluate(str(tiny_checkpoint), own_labels, skip=["large", "small"])
+
+
+def test_another_element_is_refused(tiny_checkpoint: Path, shared):
+    """Real silicon labels are found, but a carbon model cannot compute them."""
+    path = shared("data/silicon-mlearn-dft-train.extxyz")
+    with pytest.raises(InputError, match="Si"):
+        evaluate(str(tiny_checkpoint), path)

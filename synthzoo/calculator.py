@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
 from synthzoo.hub import find_folder
-from synthzoo.isolation import nequip_session
+from synthzoo.isolation import MODEL_GATE, nequip_session
 from synthzoo.registry import model_cards
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
     """A model of the zoo as an ASE calculator.
 
     It gives energy, free energy and energies per atom (eV), forces (eV/Å) and, where
-    the cell has a volume, stress (eV/Å³). Copies and pickles carry the weights with
-    them, so that they work in other processes and without the checkpoint's folder.
+    the cell has a volume, stress (eV/Å³). Pickles carry the weights with them, so that
+    they work in other processes and without the checkpoint's folder; copies share the
+    model, which computing does not change. Each thread needs its own copy.
     The numbers do not depend on torch's default dtype, gradient mode or random state.
 
     Parameters
@@ -114,7 +115,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             raise InputError("The calculator has not been given a structure.")
         self.check(atoms)
         try:
-            with _gradients():
+            with _computing():
                 super().calculate(atoms, properties, system_changes)
         except OverlapError:
             check_structure(atoms, name="The structure")  # says which atoms
@@ -141,7 +142,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         OverlapError
             If two atoms lie on one place.
         """
-        with _gradients():
+        with _computing():
             graphs = [self.atoms_to_data(atoms) for atoms in structures]
             output = self.call_model(AtomicDataDict.batched_from_list(graphs))
         sizes = [len(atoms) for atoms in structures]
@@ -224,9 +225,8 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         return output
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SynthzooCalculator:
-        """Return an independent calculator with the same weights and results."""
-        model = copy.deepcopy(self.model, memo)
-        other = SynthzooCalculator(model, self.config, device=str(self.device))
+        """Return a calculator with its own results, and with the same model."""
+        other = SynthzooCalculator(self.model, self.config, device=str(self.device))
         other.__dict__.update(copy.deepcopy(self._memory(), memo))
         return other
 
@@ -335,9 +335,13 @@ def _restore(
 
 
 @contextmanager
-def _gradients() -> Iterator[None]:
+def _computing() -> Iterator[None]:
     """Switch gradients on, whatever the caller's script does: forces need them."""
-    with torch.inference_mode(mode=False), torch.enable_grad():
+    with (
+        MODEL_GATE.computing(),
+        torch.inference_mode(mode=False),
+        torch.enable_grad(),
+    ):
         yield
 
 

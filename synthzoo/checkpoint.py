@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import synthzoo
 from synthzoo.architecture import check_arguments, is_number
 from synthzoo.errors import CheckpointError, InputError, IntegrityError
-from synthzoo.isolation import nequip_session
+from synthzoo.isolation import MODEL_GATE, nequip_session
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -200,7 +200,7 @@ def build_model(
         If the installed nequip refuses the description.
     """
     check_arguments(config.builder, config.arguments, config.elements)
-    with nequip_session():
+    with nequip_session(), MODEL_GATE.building():
         import nequip.model
 
         warnings.simplefilter("ignore")  # advice on arguments, meant for training

@@ -23,6 +23,45 @@ _PRECISION_SCOPES = (
 """Where below ``torch.backends`` a float32 precision is set; outer scopes first."""
 
 
+class _Gate:
+    """Many threads may compute with models, or one may build one.
+
+    To build a model, e3nn traces parts of it with torch.fx, which replaces
+    ``torch.nn.Module.__call__`` for the whole process meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._computing = 0
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Let a block run at any time but during `building`."""
+        with self._condition:
+            self._computing += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._computing -= 1
+                self._condition.notify_all()
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Wait until nobody computes, and keep others from it during the block."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._computing == 0)
+            yield
+
+
+MODEL_GATE = _Gate()
+"""To be passed by whatever builds models or computes with them."""
+
+if hasattr(os, "register_at_fork"):
+    # Threads that were inside do not exist in the child; nobody else would leave.
+    os.register_at_fork(after_in_child=MODEL_GATE.__init__)  # type: ignore[misc]
+
+
 class _Setting(NamedTuple):
     """Something of the whole process: how to read it and how to write it back."""
 
@@ -49,6 +88,7 @@ def preserved_process_state() -> Iterator[None]:
             )  # of packages that the caller did not choose
             _keep(stack, _torch_settings())
             _keep(stack, _nequip_settings())
+        stack.callback(warnings.simplefilter, "ignore")  # while all is written back
         yield
 
 
@@ -60,7 +100,9 @@ def nequip_session() -> Iterator[None]:
         from lightning.pytorch.utilities.seed import isolate_rng
         from nequip.utils.global_state import set_global_state
 
-        set_global_state()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # set-up that torch has deprecated
+            set_global_state()
         # To keep CUDA's random state, nequip's builder would start CUDA on every GPU,
         # for a model on the CPU too, and could then not be used in a forked process.
         # The state is kept here already.

@@ -107,6 +107,13 @@ def test_first_load_in_a_fresh_process_changes_nothing(
     assert found["dtype after nequip's own"] == "torch.float64"
 
 
+def test_loading_raises_no_warnings(tiny_checkpoint: Path):
+    """A script that turns all warnings into errors can load a model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_calculator(tiny_checkpoint, device="cpu")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_loading_keeps_the_default_dtype(tiny_checkpoint: Path, dtype: torch.dtype):
     """Whatever default dtype the caller has chosen is there after loading."""

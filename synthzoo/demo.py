@@ -49,8 +49,8 @@ TEMPERATURE_K = 300.0
 START_K = 2 * TEMPERATURE_K
 """Half of the kinetic energy goes into the springs of a crystal that starts at rest."""
 
-TIMESTEP_FS = 0.5
-STEPS_PER_FRAME = 20
+TIMESTEP_FS = 1.0
+STEPS_PER_FRAME = 10
 MD_CELLS = (2, 2, 2)
 """Conventional cells of diamond along each axis."""
 

@@ -281,15 +281,22 @@ def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) ->
     help="Folder to make.",
 )
 @click.option("--model", type=MODEL, help="Model to show; carbon if not given.")
+@click.option(
+    "--duration-ps",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of the molecular dynamics.",
+)
 @json_option
-def demo(output: Path, model: str | None, *, as_json: bool) -> None:
+def demo(
+    output: Path, model: str | None, duration_ps: float | None, *, as_json: bool
+) -> None:
     """Relax diamond and graphene, draw an energy–volume curve, run dynamics.
 
     Takes under two minutes on two cores and needs no network.
     """
     from synthzoo.demo import run_demo
 
-    summary = run_demo(output, **_given(model=model))
+    summary = run_demo(output, **_given(model=model, duration_ps=duration_ps))
     if as_json:
         _echo_result(summary, as_json=True)
         return

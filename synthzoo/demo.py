@@ -246,7 +246,7 @@ def _dynamics(
     atoms: Atoms, duration_ps: float, folder: Path, bar: tqdm[NoReturn]
 ) -> Dynamics:
     """Run at constant energy from the momenta that the atoms have."""
-    steps = round(1000 * duration_ps / TIMESTEP_FS)
+    steps = max(1, round(1000 * duration_ps / TIMESTEP_FS))
     bar.reset(total=steps)
     Stationary(atoms)
     integrator = VelocityVerlet(atoms, TIMESTEP_FS * units.fs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,5 +65,5 @@ def test_unknown_attribute_is_an_attribute_error() -> None:
 
 def test_no_public_name_hides_a_module() -> None:
     """A function of the package never shares its name with one of its modules."""
-    modules = {path.stem for path in Path(synthzoo.__file__).parent.glob("*.py")}
+    modules = {module.name for module in pkgutil.iter_modules(synthzoo.__path__)}
     assert modules.isdisjoint(synthzoo.__all__)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -94,19 +94,8 @@ def labels_of(atoms: Atoms, keys: LabelKeys, *, name: str = "the structure") -> 
     InputError
         If a label is missing, not a finite number, or of the wrong shape.
     """
-    try:
-        energy = (
-            atoms.calc.results["energy"]
-            if keys.energy == CALCULATOR
-            else atoms.info[keys.energy]
-        )
-        forces = (
-            atoms.calc.results["forces"]
-            if keys.forces == CALCULATOR
-            else atoms.arrays[keys.forces]
-        )
-    except (AttributeError, KeyError) as error:
-        raise InputError(f"{name} has no label under {keys}.") from error
+    energy = _label(atoms, "energy", keys.energy, atoms.info, name)
+    forces = _label(atoms, "forces", keys.forces, atoms.arrays, name)
     found = Labels(energy_eV=float(energy), forces_eV_A=np.asarray(forces, dtype=float))
     if found.forces_eV_A.shape != (len(atoms), 3):
         raise InputError(
@@ -116,6 +105,16 @@ def labels_of(atoms: Atoms, keys: LabelKeys, *, name: str = "the structure") -> 
     if not (np.isfinite(found.energy_eV) and np.isfinite(found.forces_eV_A).all()):
         raise InputError(f"{name}: a label is not a finite number.")
     return found
+
+
+def _label(
+    atoms: Atoms, what: str, key: str, place: Mapping[str, Any], name: str
+) -> Any:
+    if key == CALCULATOR:
+        key, place = what, atoms.calc.results if atoms.calc is not None else {}
+    if key not in place:
+        raise InputError(f"{name} has no {what}: there is no label {key!r}.")
+    return place[key]
 
 
 def _energy_keys(atoms: Atoms) -> set[str]:

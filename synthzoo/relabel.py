@@ -118,8 +118,8 @@ def relabel_file(
     Raises
     ------
     InputError
-        If the input cannot be read, the output exists, or an unfinished run with
-        another input, teacher or recipe is in the way.
+        If the input cannot be read, the output exists, an unfinished run with another
+        input, teacher or recipe is in the way, or no structure was labelled.
     TeacherError
         If the teacher cannot be loaded or fails its test.
     """
@@ -134,6 +134,13 @@ def relabel_file(
         count = run_jobs(_label_chunk, jobs, folder, executor=running, progress=bar)
     summary = _finish(folder, count, output)
     shutil.rmtree(working_folder(output))
+    if not summary.labelled:
+        output.unlink()
+        raise InputError(
+            f"None of the structures was labelled: {summary.failed} failed"
+            f"{f' (reasons in {summary.failed_file})' if summary.failed_file else ''}, "
+            f"left out by filters: {summary.left_out or 'none'}."
+        )
     return summary
 
 

@@ -57,7 +57,7 @@ def test_labels_that_are_not_numbers_are_named():
     keys = LabelKeys(energy="REF_energy", forces="REF_forces")
     with pytest.raises(InputError, match="frame 3: a label is not a finite number"):
         labels_of(labelled(REF_energy=np.nan), keys, name="frame 3")
-    with pytest.raises(InputError, match="has no label under"):
+    with pytest.raises(InputError, match="no energy: there is no label 'REF_energy'"):
         labels_of(labelled(), keys)
     short = labelled(REF_energy=-1.0)
     short.arrays["REF_forces"] = np.ones((2, 2))

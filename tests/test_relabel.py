@@ -104,6 +104,18 @@ def test_a_structure_that_cannot_be_labelled_is_listed(
     )
 
 
+def test_an_empty_result_is_an_error(recipe: RelabelRecipe, tmp_path: Path):
+    """If nothing could be labelled, no file pretends that all is well."""
+    source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
+    write_structures(source, [bulk("Si")] * 3)
+    with pytest.raises(InputError, match=r"3 failed \(reasons in .*out\.failed\.xyz"):
+        relabel_file(source, output, recipe=recipe, workers=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "in.xyz",
+        "out.failed.xyz",
+    ]
+
+
 def test_a_run_goes_on_where_it_stopped(recipe: RelabelRecipe, tmp_path: Path):
     """Chunks that were finished before a fault are not labelled again."""
     from concurrent.futures import ThreadPoolExecutor

@@ -220,7 +220,7 @@ def _one_group(structures) -> None:
     [
         (_other_teacher, "come from several sources .*ace:other.yace, test:lj"),
         (_nan_force, "structure number 4: a label is not a finite number"),
-        (_no_labels, "structure number 4 has no label"),
+        (_no_labels, "structure number 4 has no energy"),
         (_one_group, "cannot be split"),
     ],
     ids=["teachers", "nan", "unlabelled", "group"],

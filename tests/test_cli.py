@@ -9,20 +9,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import ase.io
 import numpy as np
 import pytest
+import yaml
 from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 
-from synthzoo import __version__, registry
+from synthzoo import __version__, demo, registry
 from synthzoo.cli import OUTSIDE_CAUSES, main
+from synthzoo.recipes import recipe_values
 from synthzoo.registry import file_records, model_cards
 from synthzoo.structures import iter_structures, write_structures
 from tests.example_card import example_head, write_card
+from tests.toy import generate_recipe, pretrain_recipe
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -358,3 +362,57 @@ def test_interrupt_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("list")
     assert result.exit_code == 1
     assert result.stderr.strip() == "Aborted!"
+
+
+def test_chain_of_commands_makes_a_model(shared, tmp_path: Path) -> None:
+    """generate, relabel, pretrain and predict pass plain files from one to the next."""
+    pytest.importorskip("pyace")
+    teacher = f"ace:{shared('potentials/c_ace.yace')}"
+    recipe = tmp_path / "toy.yaml"
+    sections = {
+        "generate": recipe_values(generate_recipe(teacher)),
+        "relabel": {"teacher": "ace:elsewhere.yace"},
+        "pretrain": recipe_values(pretrain_recipe(max_epochs=1)),
+    }
+    sections["generate"]["parts"] = sections["generate"]["parts"][1:4]
+    recipe.write_text(yaml.safe_dump(sections))
+    made, labelled, model, predicted = (
+        tmp_path / name for name in ("made.xyz", "labelled.xyz", "model", "out.xyz")
+    )
+    one = ("--workers", 1)
+    for command in (
+        ["generate", recipe, "-o", made, *one],
+        ["relabel", made, labelled, "--recipe", recipe, "--teacher", teacher, *one],
+        ["pretrain", recipe, "--data", labelled, "-o", model],
+        ["predict", model, labelled, "-o", predicted],
+    ):
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+        assert "output" in result.stdout
+    assert len(list(iter_structures(predicted))) == len(list(iter_structures(labelled)))
+    assert "exists" in fails("generate", recipe, "-o", made)
+
+
+def test_demo_prints_its_report(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`demo` passes its options on, prints the report, and names the figure."""
+    asked: dict[str, object] = {}
+    report = tmp_path / "report.md"
+    report.write_text("# Done\n")
+
+    def pretend(output: Path, **options: object) -> SimpleNamespace:
+        asked.update(options, output=output)
+        return SimpleNamespace(report=report, figure=output / "demo.png")
+
+    monkeypatch.setattr(demo, "run_demo", pretend)
+    result = run("demo", "-o", tmp_path / "new", "--model", "tiny")
+    assert asked == {"output": tmp_path / "new", "model": "tiny"}
+    assert result.stdout.strip() == "# Done"
+    assert "demo.png" in result.stderr
+
+
+def test_demo_refuses_a_folder_that_is_in_use(zoo: Path, tmp_path: Path) -> None:
+    """An existing folder with files in it is not touched."""
+    (tmp_path / "mine.txt").write_text("precious")
+    assert "not empty" in fails("demo", "-o", tmp_path, "--model", "tiny")

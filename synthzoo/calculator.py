@@ -56,7 +56,8 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
     It gives energy, free energy and energies per atom (eV), forces (eV/Å) and, where
     the cell has a volume, stress (eV/Å³). Pickles carry the weights with them, so that
     they work in other processes and without the checkpoint's folder; copies share the
-    model, which computing does not change. Each thread needs its own copy.
+    model, which computing does not change. Each thread needs its own copy. A forked
+    process computes with one thread.
     The numbers do not depend on torch's default dtype, gradient mode or random state.
 
     Parameters
@@ -209,7 +210,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         Parameters
         ----------
         data
-            nequip's input.
+            Input in nequip's form.
 
         Raises
         ------

@@ -263,15 +263,18 @@ def load_weights(model: Module, weights: Mapping[str, Tensor], *, where: str) ->
     CheckpointError
         If names or shapes differ, or a number is not finite.
     """
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(f"{where}: {name} holds numbers that are not finite.")
-    try:
-        model.load_state_dict(dict(weights), strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{where} does not fit the model that {CONFIG_FILE} describes: {error}"
-        ) from error
+    with MODEL_GATE.computing():
+        for name, tensor in weights.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise CheckpointError(
+                    f"{where}: {name} holds numbers that are not finite."
+                )
+        try:
+            model.load_state_dict(dict(weights), strict=True)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{where} does not fit the model that {CONFIG_FILE} describes: {error}"
+            ) from error
 
 
 def write_checkpoint(

@@ -30,9 +30,10 @@ class _Gate:
     ``torch.nn.Module.__call__`` for the whole process meanwhile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, forked: bool = False) -> None:
         self._condition = threading.Condition()
         self._computing = 0
+        self._forked = forked
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -40,6 +41,7 @@ class _Gate:
         with self._condition:
             self._computing += 1
         try:
+            self._use_one_thread_if_forked()
             yield
         finally:
             with self._condition:
@@ -51,15 +53,26 @@ class _Gate:
         """Wait until nobody computes, and keep others from it during the block."""
         with self._condition:
             self._condition.wait_for(lambda: self._computing == 0)
+            self._use_one_thread_if_forked()
             yield
+
+    def _use_one_thread_if_forked(self) -> None:
+        """Keep away from OpenMP's threads, which a fork loses: torch would hang."""
+        if self._forked:
+            _write_threads(1)
 
 
 MODEL_GATE = _Gate()
 """To be passed by whatever builds models or computes with them."""
 
-if hasattr(os, "register_at_fork"):
+
+def _after_fork() -> None:
     # Threads that were inside do not exist in the child; nobody else would leave.
-    os.register_at_fork(after_in_child=MODEL_GATE.__init__)  # type: ignore[misc]
+    MODEL_GATE.__init__(forked=True)  # type: ignore[misc]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Setting(NamedTuple):

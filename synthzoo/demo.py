@@ -179,7 +179,10 @@ def run_demo(
     _check_model(model, read_config(checkpoint))
     calculator = load_calculator(checkpoint, device="cpu")
     reference = _reference(model)
-    with new_folder(output) as folder, tqdm(desc="demo", leave=False) as bar:
+    with (
+        new_folder(output) as folder,
+        tqdm(desc="demo", leave=False, disable=None) as bar,
+    ):
         rng = np.random.default_rng(seed)
         relaxed = relax_crystals(calculator, rng)
         diamond, graphene = (relaxed[name][0] for name in ("diamond", "graphene"))
@@ -251,12 +254,18 @@ def _dynamics(
     Stationary(atoms)
     integrator = VelocityVerlet(atoms, TIMESTEP_FS * units.fs)
     temperatures, energies, frames = [], [], []
-    for step, _ in enumerate(integrator.irun(steps)):
-        temperatures.append(atoms.get_temperature())
-        energies.append(1000 * atoms.get_total_energy() / len(atoms))
-        if step % STEPS_PER_FRAME == 0:
-            frames.append(_labelled(atoms, time_ps=step * TIMESTEP_FS / 1000))
-        bar.update(min(step, 1))
+    try:
+        for step, _ in enumerate(integrator.irun(steps)):
+            temperatures.append(atoms.get_temperature())
+            energies.append(1000 * atoms.get_total_energy() / len(atoms))
+            if step % STEPS_PER_FRAME == 0:
+                frames.append(_labelled(atoms, time_ps=step * TIMESTEP_FS / 1000))
+            bar.update(min(step, 1))
+    except InputError as error:
+        raise InputError(
+            f"This model does not hold diamond together: it collapsed in the dynamics "
+            f"({error})"
+        ) from error
     write_structures(folder / TRAJECTORY_FILE, frames)
     times = np.arange(steps + 1) * TIMESTEP_FS / 1000
     changes = np.array(energies) - energies[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.image
 import numpy as np
@@ -20,6 +20,9 @@ from synthzoo.demo import DemoSummary, run_demo
 from synthzoo.errors import InputError
 from synthzoo.report import demo_table, write_demo_figure
 from synthzoo.structures import read_structures
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 SHORT_PS = 0.02
 
@@ -197,6 +200,20 @@ def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
     assert abs(found.dynamics.drift_meV_per_atom) < 1
     assert found.dynamics.mean_temperature_K == pytest.approx(300, rel=0.3)
     assert found.seconds < 120
+
+
+def test_collapse_in_the_dynamics_is_named(
+    calm_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Atoms that meet while they move are the model's fault, not the input's."""
+    monkeypatch.setattr(demo, "Stationary", _put_on_one_place)
+    with pytest.raises(InputError, match="collapsed in the dynamics"):
+        run_demo(tmp_path / "demo", model=str(calm_checkpoint), duration_ps=SHORT_PS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _put_on_one_place(atoms: Atoms) -> None:
+    atoms.positions[1] = atoms.positions[0]
 
 
 @pytest.mark.parametrize(

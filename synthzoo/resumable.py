@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthzoo.errors import InputError, SynthzooError
+from synthzoo.files import new_file, new_folder
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -68,9 +69,8 @@ def open_run(output: Path, manifest: dict[str, Any]) -> Path:
         _compare(json.loads(record.read_text()), manifest, folder)
         return folder
     folder.mkdir(exist_ok=True)
-    partial = record.with_suffix(f".part{os.getpid()}")
-    partial.write_text(json.dumps(manifest, indent=1, sort_keys=True))
-    partial.replace(record)
+    with new_file(record) as partial:
+        partial.write_text(json.dumps(manifest, indent=1, sort_keys=True))
     return folder
 
 
@@ -154,17 +154,12 @@ def join(folder: Path, count: int, name: str, output: Path) -> None:
     output
         File to write; it appears only when it is complete.
     """
-    partial = output.with_name(f".{output.name}.part{os.getpid()}")
-    try:
-        with partial.open("wb") as target:
-            for index in range(count):
-                part = folder / f"{index:07d}" / name
-                if part.is_file():
-                    with part.open("rb") as source:
-                        shutil.copyfileobj(source, target)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(output) as partial, partial.open("wb") as target:
+        for index in range(count):
+            part = folder / f"{index:07d}" / name
+            if part.is_file():
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, target)
 
 
 def read_results(folder: Path, count: int, name: str) -> Iterator[dict[str, Any]]:
@@ -221,11 +216,8 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _run_one(function: JobFunction[Job], job: Job, target: Path) -> None:
-    partial = target.with_name(f"{target.name}.part{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    function(job, partial)
-    partial.replace(target)
+    with new_folder(target) as partial:
+        function(job, partial)
 
 
 def _collect(running: set[Future[None]], progress: tqdm[Any]) -> set[Future[None]]:

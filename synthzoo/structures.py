@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from ase.io.formats import UnknownFileTypeError
 from ase.neighborlist import neighbor_list
 
 from synthzoo.errors import InputError
+from synthzoo.files import new_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -218,17 +218,11 @@ def write_structures(path: Path | str, structures: Iterable[Atoms]) -> int:
     structures
         Structures, taken one by one.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.part{os.getpid()}")
     count = 0
-    try:
-        with partial.open("w") as stream:
-            for atoms in structures:
-                ase.io.write(stream, atoms, format="extxyz")
-                count += 1
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(Path(path)) as partial, partial.open("w") as stream:
+        for atoms in structures:
+            ase.io.write(stream, atoms, format="extxyz")
+            count += 1
     return count
 
 

@@ -1,0 +1,66 @@
+"""All-or-nothing files and folders: written under another name, renamed last."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from synthzoo.errors import InputError
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a neighbour to write; at the end it gets the name, after a fault it goes.
+
+    Parameters
+    ----------
+    path
+        Name at the end; what has it is replaced.
+    """
+    partial = _neighbour(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a neighbour folder to fill; at the end it gets the name, or goes.
+
+    Parameters
+    ----------
+    path
+        Name at the end; an empty folder may have it.
+    """
+    partial = _neighbour(path)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise `InputError` unless a folder can be made at this place.
+
+    Parameters
+    ----------
+    folder
+        Where it would be; an empty folder may stand there.
+    """
+    if folder.is_symlink() or folder.is_file():
+        raise InputError(f"{folder} exists and is not a folder; choose another name.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} exists and is not empty; choose another name.")
+
+
+def _neighbour(path: Path) -> Path:
+    """Return a hidden name beside a path that no other thread or process takes."""
+    return path.with_name(f".{path.name}.part{os.getpid()}-{threading.get_ident()}")

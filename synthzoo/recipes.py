@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -354,6 +355,8 @@ SECTIONS: dict[str, type] = {
 TEACHER_KEYS = {"driver", "teacher"}
 """Keys of recipes whose values are references of teachers."""
 
+_QUOTED_PATH, _LAST_PART = re.compile(r'"[^"]*/([^"/]*)"'), r'"\1"'
+
 Recipe = TypeVar("Recipe", GenerateRecipe, RelabelRecipe, PretrainRecipe)
 
 
@@ -442,9 +445,14 @@ def teacher_name(reference: str) -> str:
     --------
     >>> teacher_name("ace:potentials/c_ace.yace")
     'ace:c_ace.yace'
+    >>> teacher_name("lammps:tersoff:mine/C.tersoff")
+    'lammps:tersoff:C.tersoff'
     """
     kind, _, what = reference.partition(":")
-    return f"{kind}:{Path(what).name}"
+    if "{" in what:  # the arguments of an ASE calculator may hold paths, too
+        return f"{kind}:{_QUOTED_PATH.sub(_LAST_PART, what)}"
+    style, colon, file = what.rpartition(":")
+    return f"{kind}:{style}{colon}{Path(file).name}"
 
 
 def recipes_folder() -> Path:

@@ -1,0 +1,84 @@
+"""ACE potentials, evaluated by python-ace."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.errors import MissingExtraError, TeacherError
+from synthzoo.teachers.fingerprint import files_sha256
+from synthzoo.teachers.teacher import Teacher, isolated_atoms
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from numpy.typing import NDArray
+
+ACTIVE_SET_SUFFIX = ".asi"
+GRADE_NAME = "ace_extrapolation_grade"
+
+
+def ace_sha256(what: str) -> str:
+    """Return the hash of an ACE file and of its active set, if it has one.
+
+    Parameters
+    ----------
+    what
+        Path of the ``.yace`` file; the active set lies beside it (``.asi``).
+    """
+    active_set = _active_set(what)
+    return files_sha256([Path(what), *([active_set] if active_set.is_file() else [])])
+
+
+def load_ace(reference: str, what: str, sha256: str) -> Teacher:
+    """Return an ACE potential as a teacher; its doubt is the extrapolation grade.
+
+    Parameters
+    ----------
+    reference, what, sha256
+        As the user named it, the path in it, and the hash of the file.
+
+    Raises
+    ------
+    MissingExtraError
+        If python-ace is not installed.
+    TeacherError
+        If the file cannot be loaded.
+    """
+    try:
+        from pyace import PyACECalculator
+    except ImportError as error:
+        raise MissingExtraError(
+            "ACE teachers need python-ace: pip install 'synthzoo[ace]'."
+        ) from error
+    active_set = _active_set(what)
+    graded = active_set.is_file()
+    try:
+        calculator: Any = PyACECalculator(what)
+        elements = tuple(str(name) for name in calculator.basis.elements_name)
+        if graded:
+            calculator.set_active_set(str(active_set))
+    except Exception as error:  # native code raises whatever it likes
+        raise TeacherError(
+            f"{what} cannot be loaded as an ACE file: {error}"
+        ) from error
+    return Teacher(
+        reference=reference,
+        software=f"python-ace {version('python-ace')}",
+        sha256=sha256,
+        elements=elements,
+        calculator=calculator,
+        isolated_atom_energies_eV=isolated_atoms(calculator, elements),
+        doubt_name=GRADE_NAME if graded else None,
+        doubt=_extrapolation_grade if graded else None,
+    )
+
+
+def _active_set(what: str) -> Path:
+    return Path(what).with_suffix(ACTIVE_SET_SUFFIX)
+
+
+def _extrapolation_grade(calculator: Calculator) -> NDArray[np.float64]:
+    return np.array(calculator.results["gamma"], dtype=float)

@@ -1,0 +1,127 @@
+"""Any ASE calculator as a teacher, codes for density functional theory included."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from importlib.metadata import packages_distributions, version
+from typing import TYPE_CHECKING, Any
+
+from ase.data import atomic_numbers
+
+from synthzoo.errors import InputError, MissingExtraError, TeacherError
+from synthzoo.teachers.fingerprint import text_sha256
+from synthzoo.teachers.teacher import Teacher, isolated_atoms
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+ALONE_KEY = "isolated_atom_energies_eV"
+EXAMPLE = f'ase:ase.calculators.emt.EMT{{"{ALONE_KEY}": {{"Cu": null}}}}'
+STEP_A = 0.005
+TOLERANCE = 0.02
+"""Self-consistent energies are not converged to the last digit."""
+
+
+def ase_sha256(what: str) -> str:
+    """Return the hash of a calculator's name, version and arguments.
+
+    Files that an argument points to are not part of it.
+
+    Parameters
+    ----------
+    what
+        Class and arguments, see `load_ase`.
+    """
+    name, arguments = _parse(what)
+    text = json.dumps(arguments, sort_keys=True)
+    return text_sha256(name, _software(name), text)
+
+
+def load_ase(reference: str, what: str, sha256: str) -> Teacher:
+    """Return any ASE calculator as a teacher.
+
+    Parameters
+    ----------
+    reference, what, sha256
+        As the user named it; the class with its arguments as JSON, one of which is not
+        the calculator's: ``isolated_atom_energies_eV``, the energy of one atom of each
+        element that is to be labelled, or null where the calculator shall compute it;
+        and their hash.
+
+    Raises
+    ------
+    InputError
+        If the text has another form.
+    TeacherError
+        If the calculator cannot be made.
+    """
+    name, arguments = _parse(what)
+    given: dict[str, float | None] = arguments.pop(ALONE_KEY)
+    calculator = _make(name, arguments)
+    unknown = tuple(element for element, energy in given.items() if energy is None)
+    try:
+        found = isolated_atoms(calculator, unknown)
+    except Exception as error:  # any code may be behind it
+        raise TeacherError(
+            f"{name} cannot compute one atom alone ({error}); give its energy in "
+            f"{ALONE_KEY}."
+        ) from error
+    energies = {name: energy for name, energy in given.items() if energy is not None}
+    return Teacher(
+        reference=reference,
+        software=_software(name),
+        sha256=sha256,
+        elements=tuple(given),
+        calculator=calculator,
+        isolated_atom_energies_eV=energies | found,
+        open_directions="kept",
+        step_A=STEP_A,
+        tolerance=TOLERANCE,
+    )
+
+
+def _parse(what: str) -> tuple[str, dict[str, Any]]:
+    name, brace, text = what.partition("{")
+    try:
+        arguments = json.loads(brace + text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{what!r} does not end in JSON arguments ({error}). Expected something "
+            f"like {EXAMPLE}."
+        ) from error
+    given = arguments.get(ALONE_KEY)
+    if (
+        not isinstance(given, dict)
+        or not given
+        or not set(given) <= set(atomic_numbers)
+    ):
+        raise InputError(
+            f"{what!r} does not say which elements it labels: {ALONE_KEY} should hold "
+            f"the energy of one atom of each, or null, as in {EXAMPLE}."
+        )
+    return name, arguments
+
+
+def _make(name: str, arguments: dict[str, Any]) -> Calculator:
+    module, _, cls = name.rpartition(".")
+    try:
+        found = getattr(import_module(module), cls)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{name} cannot be imported: install the package that has {error.name}."
+        ) from error
+    except (AttributeError, ValueError) as error:
+        raise InputError(f"There is no calculator {name}: {error}.") from error
+    try:
+        calculator: Calculator = found(**arguments)
+    except Exception as error:  # any code may be behind it
+        raise TeacherError(f"{name} cannot be made: {error}") from error
+    return calculator
+
+
+def _software(name: str) -> str:
+    """Return the package that a class comes from, with its version."""
+    top = name.partition(".")[0]
+    packages = packages_distributions().get(top, [])
+    return f"{packages[0]} {version(packages[0])}" if packages else top

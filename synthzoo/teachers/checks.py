@@ -1,0 +1,246 @@
+"""What every teacher has to show before its labels are used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.data import atomic_numbers, covalent_radii
+
+from synthzoo.errors import TeacherError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from synthzoo.teachers.teacher import Teacher
+
+CLUSTER = np.array([[0.0, 0.0, 0.0], [1.12, 0.07, 0.0], [0.26, 1.25, 0.2]])
+"""Three atoms without symmetry, in units of a bond length."""
+
+CRYSTAL_STRETCH = 1.03
+VACUUM_A = 6.0
+MIN_BOND_A = 1.2
+"""Hydrogen is no crystal at its own bond length."""
+
+DIRECTION_SEED = 1
+SAME_ENERGY = 0.01
+SAME_FORCE = 0.1
+"""Differences (eV, eV/Å) of equal values that pass, in units of the tolerance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One property that any potential has, measured.
+
+    Attributes
+    ----------
+    name
+        What was looked at.
+    element
+        Chemical symbol of the atoms.
+    found, expected
+        Two values that should agree.
+    limit
+        Largest difference that passes.
+    unit
+        Of all three.
+    """
+
+    name: str
+    element: str
+    found: float
+    expected: float
+    limit: float
+    unit: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the two values agree; never if one is not a number."""
+        return abs(self.found - self.expected) <= self.limit
+
+
+def check_teacher(teacher: Teacher) -> tuple[Check, ...]:
+    """Return what a teacher says about a few structures of each of its elements.
+
+    Forces and stress are compared with finite differences of the energy along one
+    random direction, and energies and forces with those after a translation and a
+    rotation; an atom alone must not depend on its place.
+
+    Parameters
+    ----------
+    teacher
+        Teacher to look at.
+    """
+    return tuple(
+        check
+        for element in teacher.elements
+        for look in (_forces, _stress, _alone, _translation, _rotation)
+        for check in look(teacher, element)
+    )
+
+
+def require_passed(teacher: Teacher) -> None:
+    """Refuse a teacher that fails one of its checks; see `check_teacher`.
+
+    Parameters
+    ----------
+    teacher
+        Teacher to look at.
+
+    Raises
+    ------
+    TeacherError
+        If a check fails; the message says which and by how much.
+    """
+    for check in check_teacher(teacher):
+        if not check.passed:
+            raise TeacherError(
+                f"{teacher.reference} fails its test of {check.name} for "
+                f"{check.element}: found {check.found:.6f} {check.unit}, expected "
+                f"{check.expected:.6f} within {check.limit:.1g}."
+            )
+
+
+def _bond_A(element: str) -> float:
+    return max(MIN_BOND_A, float(2 * covalent_radii[atomic_numbers[element]]))
+
+
+def _cluster(element: str) -> Atoms:
+    atoms = Atoms([element] * len(CLUSTER), positions=CLUSTER * _bond_A(element))
+    atoms.center(vacuum=VACUUM_A)
+    return atoms
+
+
+def _crystal(element: str) -> Atoms:
+    lattice_A = CRYSTAL_STRETCH * _bond_A(element) * 4 / np.sqrt(3)
+    atoms = bulk(element, "diamond", a=lattice_A, cubic=True)
+    atoms.rattle(0.03 * lattice_A, seed=DIRECTION_SEED)
+    return atoms
+
+
+def _forces(teacher: Teacher, element: str) -> list[Check]:
+    atoms = _cluster(element)
+    rng = np.random.default_rng(DIRECTION_SEED)
+    direction = rng.normal(size=atoms.positions.shape)
+    direction /= np.linalg.norm(direction)
+    along = float((teacher.label(atoms).get_forces() * direction).sum())
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions += sign * teacher.step_A * direction
+        energies.append(teacher.label(moved).get_potential_energy())
+    slope = -(energies[0] - energies[1]) / (2 * teacher.step_A)
+    return [_derivative("forces", teacher, element, along, slope, "eV/Å")]
+
+
+def _stress(teacher: Teacher, element: str) -> list[Check]:
+    atoms = _crystal(element)
+    if "stress" not in teacher.calculator.implemented_properties:
+        return []
+    strain = _symmetric_strain()
+    stress = teacher.label(atoms).get_stress(voigt=False)
+    step = teacher.step_A / _bond_A(element)
+    energies = []
+    for sign in (1, -1):
+        strained = atoms.copy()
+        cell = atoms.cell.array @ (np.eye(3) + sign * step * strain)
+        strained.set_cell(cell, scale_atoms=True)
+        energies.append(teacher.label(strained).get_potential_energy())
+    slope = (energies[0] - energies[1]) / (2 * step * len(atoms))
+    along = atoms.get_volume() / len(atoms) * float((stress * strain).sum())
+    return [_derivative("stress", teacher, element, along, slope, "eV/atom")]
+
+
+def _symmetric_strain() -> NDArray[np.float64]:
+    strain = np.random.default_rng(DIRECTION_SEED).normal(size=(3, 3))
+    strain = strain + strain.T
+    return np.asarray(strain / np.linalg.norm(strain))
+
+
+def _derivative(
+    name: str, teacher: Teacher, element: str, found: float, slope: float, unit: str
+) -> Check:
+    return Check(
+        name=name,
+        element=element,
+        found=found,
+        expected=slope,
+        limit=teacher.tolerance * max(1.0, abs(slope)),
+        unit=unit,
+    )
+
+
+def _alone(teacher: Teacher, element: str) -> list[Check]:
+    energies, forces = [], []
+    for vacuum_A in (VACUUM_A, 1.5 * VACUUM_A):
+        atom = Atoms(element)
+        atom.center(vacuum=vacuum_A)
+        labelled = teacher.label(atom)
+        energies.append(labelled.get_potential_energy())
+        forces.append(np.abs(labelled.get_forces()).max())
+    return [
+        _same_energy("an atom alone (energy)", teacher, element, energies),
+        _no_force("an atom alone (forces)", teacher, element, max(forces)),
+    ]
+
+
+def _translation(teacher: Teacher, element: str) -> list[Check]:
+    atoms = _crystal(element)
+    moved = atoms.copy()
+    moved.positions += np.array([0.31, 0.52, 0.17]) @ atoms.cell.array
+    moved.wrap()
+    return _compare("translation", teacher, (atoms, moved), np.eye(3))
+
+
+def _rotation(teacher: Teacher, element: str) -> list[Check]:
+    atoms = _cluster(element)
+    rotation = np.linalg.qr(np.random.default_rng(DIRECTION_SEED).normal(size=(3, 3))).Q
+    turned = atoms.copy()
+    turned.positions = atoms.positions @ rotation.T
+    turned.center(vacuum=VACUUM_A)
+    return _compare("rotation", teacher, (atoms, turned), rotation)
+
+
+def _compare(
+    name: str,
+    teacher: Teacher,
+    pair: tuple[Atoms, Atoms],
+    rotation: NDArray[np.float64],
+) -> list[Check]:
+    """Return whether a structure and a moved copy have one energy, and its forces."""
+    first, second = map(teacher.label, pair)
+    element = first[0].symbol
+    energies = [labelled.get_potential_energy() for labelled in (first, second)]
+    turned = first.get_forces() @ rotation.T
+    worst = np.abs(second.get_forces() - turned).max()
+    return [
+        _same_energy(f"{name} (energy)", teacher, element, energies),
+        _no_force(f"{name} (difference of forces)", teacher, element, worst),
+    ]
+
+
+def _same_energy(
+    name: str, teacher: Teacher, element: str, energies: list[float]
+) -> Check:
+    return Check(
+        name=name,
+        element=element,
+        found=energies[1],
+        expected=energies[0],
+        limit=SAME_ENERGY * teacher.tolerance,
+        unit="eV",
+    )
+
+
+def _no_force(name: str, teacher: Teacher, element: str, worst: float) -> Check:
+    return Check(
+        name=name,
+        element=element,
+        found=float(worst),
+        expected=0.0,
+        limit=SAME_FORCE * teacher.tolerance,
+        unit="eV/Å",
+    )

@@ -1,0 +1,62 @@
+"""Hashes that say which potential a label came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from synthzoo.errors import InputError
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a potential file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"There is no potential file {path}.")
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def files_sha256(paths: Sequence[Path]) -> str:
+    """Return one hash for several files that belong together, or that of a single one.
+
+    It is the SHA-256 of what the command ``sha256sum`` prints for the names without
+    their folder, in this order.
+
+    Parameters
+    ----------
+    paths
+        The files, at least one.
+
+    Raises
+    ------
+    InputError
+        If one of them is missing.
+    """
+    hashes = [file_sha256(path) for path in paths]
+    if len(hashes) == 1:
+        return hashes[0]
+    return text_sha256(
+        *(f"{found}  {path.name}" for found, path in zip(hashes, paths, strict=True))
+    )
+
+
+def text_sha256(*lines: str) -> str:
+    """Return the SHA-256 of lines of text.
+
+    Parameters
+    ----------
+    *lines
+        Lines without their ends.
+    """
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()

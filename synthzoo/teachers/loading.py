@@ -1,0 +1,143 @@
+"""From a reference of the form ``kind:what`` to a teacher."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synthzoo.errors import InputError, TeacherError
+from synthzoo.teachers.ace import ace_sha256, load_ace
+from synthzoo.teachers.ase_class import ase_sha256, load_ase
+from synthzoo.teachers.checks import require_passed
+from synthzoo.teachers.fingerprint import file_sha256
+from synthzoo.teachers.gap import gap_sha256, load_gap
+from synthzoo.teachers.kim import kim_sha256, load_kim
+from synthzoo.teachers.lammps import lammps_sha256, load_lammps
+from synthzoo.teachers.nep import load_nep
+from synthzoo.teachers.zoo import load_zoo, zoo_sha256
+
+if TYPE_CHECKING:
+    from synthzoo.teachers.teacher import Teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How teachers of one kind are told apart and loaded.
+
+    Attributes
+    ----------
+    what
+        What stands behind the colon.
+    sha256
+        From that to the hash that says which potential it is; loads no potential file.
+    load
+        From the whole reference, what stands behind the colon and the hash to the
+        teacher.
+    """
+
+    what: str
+    sha256: Callable[[str], str]
+    load: Callable[[str, str, str], Teacher]
+
+
+KINDS: dict[str, Kind] = {
+    "ace": Kind(
+        what="FILE (.yace, or .yaml with its active set .asi)",
+        sha256=ace_sha256,
+        load=load_ace,
+    ),
+    "gap": Kind(
+        what="FILE (.xml, its sparse points beside it)",
+        sha256=gap_sha256,
+        load=load_gap,
+    ),
+    "nep": Kind(what="FILE (nep.txt)", sha256=file_sha256, load=load_nep),
+    "kim": Kind(what="ID of a portable model", sha256=kim_sha256, load=load_kim),
+    "lammps": Kind(
+        what="STYLE, or STYLE:FILE with other parameters",
+        sha256=lammps_sha256,
+        load=load_lammps,
+    ),
+    "zoo": Kind(what="MODEL", sha256=zoo_sha256, load=load_zoo),
+    "ase": Kind(what="module.Class{JSON}", sha256=ase_sha256, load=load_ase),
+}
+"""What each kind of teacher is named by."""
+
+
+def load_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
+    """Return a teacher, loaded and tested.
+
+    Parameters
+    ----------
+    reference
+        One of
+
+        - ``ace:FILE``: an ACE potential, by python-ace;
+        - ``gap:FILE``: a Gaussian approximation potential, by quippy;
+        - ``nep:FILE``: a neuroevolution potential, by calorine;
+        - ``kim:ID``: a portable model of OpenKIM that is installed;
+        - ``lammps:STYLE`` or ``lammps:STYLE:FILE``: an empirical potential of LAMMPS,
+          such as ``lammps:lcbop``;
+        - ``zoo:MODEL``: a checkpoint, by name or folder;
+        - ``ase:module.Class{JSON}``: any ASE calculator, with its arguments and
+          ``isolated_atom_energies_eV``, see `load_ase`.
+    sha256
+        Hash that the teacher must have; any if not given.
+
+    Raises
+    ------
+    InputError
+        If the reference has another form, or a file is missing.
+    MissingExtraError
+        If the package that evaluates it is not installed.
+    TeacherError
+        If the potential cannot be loaded, has another hash, or fails its test.
+    """
+    teacher = open_teacher(reference, sha256=sha256)
+    require_passed(teacher)
+    return teacher
+
+
+def open_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
+    """Return a teacher that is loaded, but not tested; see `load_teacher`.
+
+    Parameters
+    ----------
+    reference, sha256
+        As for `load_teacher`.
+
+    Raises
+    ------
+    InputError
+        If the reference has another form, or a file is missing.
+    TeacherError
+        If the potential cannot be loaded or has another hash.
+    """
+    name, separator, what = reference.partition(":")
+    if not separator or not what or name not in KINDS:
+        raise InputError(
+            f"{reference!r} names no teacher. Expected kind:what, with one of the "
+            f"kinds {', '.join(KINDS)}; for example ace:c_ace.yace."
+        )
+    kind = KINDS[name]
+    found = kind.sha256(what)
+    if sha256 is not None and found != sha256:
+        raise TeacherError(
+            f"{what} has SHA-256 {found}, but the recipe asks for {sha256}: this is "
+            "another potential."
+        )
+    return kind.load(reference, what, found)
+
+
+@functools.lru_cache(maxsize=4)
+def cached_teacher(reference: str, sha256: str) -> Teacher:
+    """Return the teacher of this process for a reference; loaded and tested once.
+
+    Parameters
+    ----------
+    reference, sha256
+        As for `load_teacher`.
+    """
+    return load_teacher(reference, sha256=sha256)

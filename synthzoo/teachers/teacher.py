@@ -1,0 +1,183 @@
+"""The teacher: a calculator with what is needed to say where a label came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from ase import Atoms
+
+from synthzoo.errors import SynthzooError, TeacherError
+from synthzoo.recipes import teacher_name
+from synthzoo.structures import label
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from numpy.typing import NDArray
+
+Doubt = Callable[["Calculator"], "NDArray[np.float64]"]
+"""Reads the teacher's own doubt about each atom after a calculation."""
+
+OpenDirections = Literal["kept", "filled", "filled if mixed"]
+"""What happens to the directions in which a structure is not periodic."""
+
+ENERGIES_ADD_UP_TO_EV = 1e-4
+"""Energies per atom whose sum is further off than this (eV per atom) are a fault."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A label source, tested, with what is needed to say where a label came from.
+
+    Attributes
+    ----------
+    reference
+        How the user named it.
+    software
+        Package that evaluates it, with its version.
+    sha256
+        Of the potential file; of what stands in for it where there is none.
+    elements
+        Chemical symbols that it knows.
+    calculator
+        ASE calculator; energies in eV, forces in eV/Å.
+    isolated_atom_energies_eV
+        Energy that it gives one atom of each element alone.
+    gap_A
+        Vacuum beyond which atoms do not see each other; it stands in for the open
+        directions of a structure.
+    open_directions
+        Whether that gap is used never, in every open direction, or only where other
+        directions are periodic.
+    doubt_name, doubt
+        Name of the per-atom array that holds the teacher's own doubt, with its unit,
+        and what reads it; None if the teacher has none.
+    step_A, tolerance
+        Displacement for finite differences, and the largest relative error of a
+        derivative found with it that rounding or convergence explains.
+    """
+
+    reference: str
+    software: str
+    sha256: str
+    elements: tuple[str, ...]
+    calculator: Calculator
+    isolated_atom_energies_eV: dict[str, float]
+    gap_A: float = 15.0
+    open_directions: OpenDirections = "filled if mixed"
+    doubt_name: str | None = None
+    doubt: Doubt | None = None
+    step_A: float = 1e-4
+    tolerance: float = 1e-3
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Kind, file name, hash and software, free of local paths."""
+        return {
+            "teacher": teacher_name(self.reference),
+            "teacher_sha256": self.sha256,
+            "teacher_software": self.software,
+        }
+
+    def label(self, atoms: Atoms) -> Atoms:
+        """Return a copy with energy (relative to isolated atoms), forces and stress.
+
+        Energies per atom and stress are there if the teacher has them; its doubt is an
+        array under ``doubt_name``, its largest value is in ``info``.
+
+        Parameters
+        ----------
+        atoms
+            Structure with ``n`` atoms; stress is labelled where the cell is periodic in
+            all directions.
+
+        Raises
+        ------
+        TeacherError
+            If the teacher breaks down, or a label is not a finite number.
+        """
+        computed = self._with_gap(atoms)
+        computed.calc = self.calculator
+        try:
+            labelled = self._labelled(atoms, computed)
+        except SynthzooError:
+            raise
+        except Exception as error:  # native code raises whatever it likes
+            raise TeacherError(
+                f"{self.reference} could not label this structure: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        self._check(labelled)
+        return labelled
+
+    def _labelled(self, atoms: Atoms, computed: Atoms) -> Atoms:
+        known = self.calculator.implemented_properties
+        alone = np.array(
+            [self.isolated_atom_energies_eV[name] for name in atoms.symbols]
+        )
+        energies, energy = None, 0.0
+        if "energies" in known:
+            energies = np.array(computed.get_potential_energies(), dtype=float) - alone
+            energy = float(energies.sum())
+        whole = float(computed.get_potential_energy()) - float(alone.sum())
+        if energies is None:
+            energy = whole
+        elif abs(energy - whole) > ENERGIES_ADD_UP_TO_EV * len(atoms):
+            raise TeacherError(
+                f"{self.reference} gave energies per atom with the sum {energy:.6f} "
+                f"eV, but {whole:.6f} eV for the structure."
+            )
+        has_stress = "stress" in known and atoms.pbc.all()
+        labelled = label(
+            atoms,
+            energy_eV=energy,
+            forces_eV_A=np.array(computed.get_forces(), dtype=float),
+            stress_eV_A3=np.array(computed.get_stress()) if has_stress else None,
+            energies_eV=energies,
+        )
+        if self.doubt is not None and self.doubt_name is not None:
+            doubt = self.doubt(self.calculator)
+            labelled.set_array(self.doubt_name, doubt)
+            labelled.info[f"max_{self.doubt_name}"] = float(doubt.max())
+        return labelled
+
+    def _check(self, labelled: Atoms) -> None:
+        for name, values in labelled.calc.results.items():
+            if not np.isfinite(values).all():
+                raise TeacherError(
+                    f"{self.reference} gave a label that is not a number ({name})."
+                )
+
+    def _with_gap(self, atoms: Atoms) -> Atoms:
+        """Return a copy in which open directions that it does not know are filled."""
+        copy: Atoms = atoms.copy()
+        mixed = bool(copy.pbc.any())
+        if copy.pbc.all() or self.open_directions == "kept":
+            return copy
+        if mixed or self.open_directions == "filled":
+            for axis in np.flatnonzero(~copy.pbc):
+                copy.center(vacuum=self.gap_A / 2, axis=int(axis))
+            copy.pbc = True
+        return copy
+
+
+def isolated_atoms(
+    calculator: Calculator, elements: tuple[str, ...]
+) -> dict[str, float]:
+    """Return the energy in eV that a calculator gives one atom of each element alone.
+
+    Parameters
+    ----------
+    calculator
+        ASE calculator.
+    elements
+        Chemical symbols.
+    """
+    energies = {}
+    for element in elements:
+        atom = Atoms(element, cell=[30.0] * 3, pbc=True)
+        atom.calc = calculator
+        energies[element] = float(atom.get_potential_energy())
+    return energies

@@ -1,0 +1,54 @@
+"""Checkpoints of the zoo as teachers: distillation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthzoo.teachers.fingerprint import files_sha256
+from synthzoo.teachers.teacher import Teacher
+
+
+def zoo_sha256(what: str) -> str:
+    """Return the hash of a checkpoint's description and weights.
+
+    Parameters
+    ----------
+    what
+        Name or folder of a checkpoint.
+    """
+    from synthzoo.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+
+    folder = _folder(what)
+    return files_sha256([folder / CONFIG_FILE, folder / WEIGHTS_FILE])
+
+
+def load_zoo(reference: str, what: str, sha256: str) -> Teacher:
+    """Return a checkpoint as a teacher, computing in double precision.
+
+    Its energies are relative to isolated atoms as they are: nothing is taken off.
+
+    Parameters
+    ----------
+    reference, what, sha256
+        As the user named it, the model in it, and the hash of its files.
+    """
+    from synthzoo import __version__
+    from synthzoo.calculator import load_calculator
+
+    calculator = load_calculator(_folder(what), device="cpu", dtype="float64")
+    elements = calculator.config.elements
+    return Teacher(
+        reference=reference,
+        software=f"synthzoo {__version__}",
+        sha256=sha256,
+        elements=elements,
+        calculator=calculator,
+        isolated_atom_energies_eV=dict.fromkeys(elements, 0.0),
+        open_directions="kept",
+    )
+
+
+def _folder(what: str) -> Path:
+    from synthzoo.hub import find_folder
+
+    return find_folder(what)

@@ -17,6 +17,8 @@ from synthzoo.registry import model_cards
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from synthzoo.config import CheckpointConfig
+
 with nequip_session():  # these imports change warnings filters and the environment
     warnings.simplefilter("ignore")
     import torch
@@ -27,12 +29,7 @@ with nequip_session():  # these imports change warnings filters and the environm
     from nequip.integrations.ase import NequIPCalculator
     from nequip.integrations.utils import basic_transforms
 
-    from synthzoo.checkpoint import (
-        CheckpointConfig,
-        build_model,
-        load_model,
-        load_weights,
-    )
+    from synthzoo.checkpoint import build_model, load_model, load_weights
     from synthzoo.structures import SAME_PLACE_A, check_structure
 
 MAX_ATOMS_PER_A3 = 10.0

@@ -16,13 +16,7 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from tqdm import tqdm
 
-from synthzoo.checkpoint import (
-    WEIGHTS_FILE,
-    installed_versions,
-    new_folder,
-    read_config,
-    refuse_existing,
-)
+from synthzoo.checkpoint import WEIGHTS_FILE, read_config
 from synthzoo.crystals import (
     ELEMENT,
     EnergyVolume,
@@ -32,11 +26,13 @@ from synthzoo.crystals import (
     volumes_around,
 )
 from synthzoo.errors import InputError, UnknownModelError
+from synthzoo.files import new_folder, refuse_existing
+from synthzoo.provenance import installed_versions
 from synthzoo.structures import label, write_structures
 
 if TYPE_CHECKING:
     from synthzoo.cards import ReferenceValues
-    from synthzoo.checkpoint import CheckpointConfig
+    from synthzoo.config import CheckpointConfig
 
 RELAXED_FILE = "relaxed.xyz"
 CURVE_FILE = "energy-volume.xyz"

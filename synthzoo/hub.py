@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from synthzoo.checkpoint import (
     verify_checkpoint,
 )
 from synthzoo.errors import CheckpointError, HubError, InputError, IntegrityError
+from synthzoo.files import new_folder
 from synthzoo.hub_faults import endpoint, may_pass, one_clear_error
 
 if TYPE_CHECKING:
@@ -416,41 +416,34 @@ def _patiently(request: Callable[[], Answer]) -> Answer:
 
 
 def _copy(folder: Path, destination: Path) -> Path:
-    # All or nothing: written beside the destination, renamed last.
     destination = destination.absolute()
     if destination == Path.cwd():
         raise InputError("Choose a new folder; the current one cannot be replaced.")
     page = _page(folder)
-    partial = destination.with_name(f".{destination.name}.part{uuid.uuid4().hex[:8]}")
+    wanted = None
     try:
-        partial.mkdir(parents=True)
-        for name in MODEL_FILES:
-            shutil.copyfile(folder / name, partial / name)
-        if page is not None:
-            (partial / CARD_FILE).write_text(page, encoding="utf-8")
-        _move(partial, destination)
+        with new_folder(destination) as partial:
+            for name in MODEL_FILES:
+                shutil.copyfile(folder / name, partial / name)
+            if page is not None:
+                (partial / CARD_FILE).write_text(page, encoding="utf-8")
+            wanted = _contents(partial)
     except OSError as error:
-        raise InputError(
-            f"{destination} cannot be written: {error.strerror}."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if wanted is None or not destination.exists():
+            raise InputError(
+                f"{destination} cannot be written: {error.strerror}."
+            ) from error
+        _refuse_others(destination, wanted)
     return destination
 
 
-def _move(partial: Path, destination: Path) -> None:
-    try:
-        partial.replace(destination)
-    except OSError:
-        if not destination.exists():
-            raise
-    else:
-        return
-    if not destination.is_dir():
-        raise InputError(f"{destination} exists and is not a folder.")
-    if _contents(destination) != _contents(partial):
+def _refuse_others(folder: Path, wanted: Mapping[str, FileRecord | None]) -> None:
+    # A copy that somebody else has just made will do; anything else will not.
+    if not folder.is_dir():
+        raise InputError(f"{folder} exists and is not a folder.")
+    if _contents(folder) != wanted:
         raise InputError(
-            f"{destination} exists and holds something else. Choose another folder."
+            f"{folder} exists and holds something else. Choose another folder."
         )
 
 

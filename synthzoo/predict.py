@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthzoo.checkpoint import installed_versions
 from synthzoo.errors import InputError
+from synthzoo.provenance import installed_versions
 
 if TYPE_CHECKING:
     from ase import Atoms

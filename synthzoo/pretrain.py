@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from synthzoo.checkpoint import FORMAT_VERSION, CheckpointConfig, write_checkpoint
+from synthzoo.checkpoint import write_checkpoint
+from synthzoo.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.curves import draw_curves
 from synthzoo.errors import InputError
 from synthzoo.isolation import nequip_session

@@ -25,11 +25,12 @@ from nequip.train import EMALightningModule
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from synthzoo.checkpoint import CheckpointConfig, build_model
+from synthzoo.checkpoint import build_model
 from synthzoo.errors import SynthzooError
 from synthzoo.graphs import AtomBatches, Graph, loader
 
 if TYPE_CHECKING:
+    from synthzoo.config import CheckpointConfig
     from synthzoo.recipes import FitRecipe
 
 FORCES_ERROR = "val0_epoch/forces_rmse"

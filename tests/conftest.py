@@ -12,7 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from synthzoo.calculator import SynthzooCalculator
-    from synthzoo.checkpoint import CheckpointConfig
+    from synthzoo.config import CheckpointConfig
 
 HERE = Path(__file__).parent
 LOOPBACK = {None, "", "localhost", "127.0.0.1", "::1"}
@@ -72,7 +72,7 @@ def tiny_config(
     elements: tuple[str, ...] = ("C",), *, kind: str = "potential"
 ) -> CheckpointConfig:
     """Return the description of a real but very small NequIP model."""
-    from synthzoo.checkpoint import FORMAT_VERSION, CheckpointConfig
+    from synthzoo.config import FORMAT_VERSION, CheckpointConfig
 
     return CheckpointConfig(
         format_version=FORMAT_VERSION,

@@ -26,17 +26,16 @@ from synthzoo.architecture import check_arguments
 from synthzoo.calculator import load_calculator
 from synthzoo.checkpoint import (
     CONFIG_FILE,
-    FORMAT_VERSION,
     GOLDEN_FILE,
     MODEL_FILES,
     WEIGHTS_FILE,
-    CheckpointConfig,
     build_model,
     load_model,
     read_config,
     verify_checkpoint,
     write_checkpoint,
 )
+from synthzoo.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.errors import CheckpointError, InputError, IntegrityError
 
 Edit = Callable[[dict[str, Any]], None]

@@ -31,9 +31,10 @@ from ase.md.verlet import VelocityVerlet
 from ase.units import fs
 
 from synthzoo.calculator import load_calculator
-from synthzoo.checkpoint import installed_versions, load_model
+from synthzoo.checkpoint import load_model
 from synthzoo.hub import find_folder
 from synthzoo.predict import predict_structures
+from synthzoo.provenance import installed_versions
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -1,0 +1,219 @@
+"""Golden predictions: what a checkpoint computed when made, and computes here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from synthzoo.errors import CheckpointError
+from synthzoo.provenance import installed_versions
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+# float32 carries 6e-8 of a number; sums of some thousand terms, which another machine
+# adds in another order, lose two more digits.
+_ENERGY_TOLERANCE = 1e-5  # of the largest energy per atom, or of 1 eV
+_FORCE_TOLERANCE = 1e-4  # of the largest force, or of 1 eV/Å
+_STRESS_TOLERANCE = 1e-4  # of the largest stress, or of 0.1 eV/Å³
+
+INPUTS = ("numbers", "positions", "cell", "pbc")
+LABELS = ("energy", "forces", "stress")
+
+Golden = dict[str, "NDArray[Any]"]
+"""One structure (numbers, positions, cell, pbc) and its labels, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """How well the golden predictions of a checkpoint were met.
+
+    Attributes
+    ----------
+    structures
+        Number of golden structures.
+    energy_difference_meV_per_atom, force_difference_eV_A, stress_difference_eV_A3
+        Largest absolute differences from the recorded predictions.
+    energy_tolerance_meV_per_atom, force_tolerance_eV_A, stress_tolerance_eV_A3
+        Differences that float32 arithmetic excuses.
+    recorded_versions, installed_versions
+        Packages that made the predictions, and those that recomputed them.
+    """
+
+    structures: int
+    energy_difference_meV_per_atom: float
+    force_difference_eV_A: float
+    stress_difference_eV_A3: float
+    energy_tolerance_meV_per_atom: float
+    force_tolerance_eV_A: float
+    stress_tolerance_eV_A3: float
+    recorded_versions: dict[str, str]
+    installed_versions: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is within its tolerance."""
+        return (
+            self.energy_difference_meV_per_atom <= self.energy_tolerance_meV_per_atom
+            and self.force_difference_eV_A <= self.force_tolerance_eV_A
+            and self.stress_difference_eV_A3 <= self.stress_tolerance_eV_A3
+        )
+
+    def summary(self) -> str:
+        """Return one sentence for people; it names both sides where they differ."""
+        text = (
+            f"{self.structures} golden structures "
+            f"{'met' if self.passed else 'NOT met'}: largest differences "
+            f"{self.energy_difference_meV_per_atom:.2g} meV/atom, "
+            f"{self.force_difference_eV_A:.2g} eV/Å, "
+            f"{self.stress_difference_eV_A3:.2g} eV/Å³."
+        )
+        if self.passed:
+            return text
+        return (
+            f"{text} Recorded with {_versions_text(self.recorded_versions)}; "
+            f"here {_versions_text(self.installed_versions)}."
+        )
+
+
+def predict_golden(atoms: Atoms, calculator: Any) -> Golden:
+    """Return a structure with what a calculator computes for it.
+
+    Parameters
+    ----------
+    atoms
+        Structure; energies in eV, forces in eV/Å, stress in eV/Å³ come out.
+    calculator
+        ASE calculator of the model.
+    """
+    import numpy as np
+
+    calculator.calculate(atoms)
+    entry = {
+        "numbers": atoms.numbers,
+        "positions": atoms.positions,
+        "cell": atoms.cell.array,
+        "pbc": atoms.pbc,
+    }
+    results = calculator.results
+    labels = {name: results[name] for name in LABELS if name in results}
+    return {name: np.array(value) for name, value in (entry | labels).items()}
+
+
+def golden_atoms(entry: Golden) -> Atoms:
+    """Return the structure of an entry.
+
+    Parameters
+    ----------
+    entry
+        From `unpack_golden`.
+    """
+    from ase import Atoms
+
+    return Atoms(**{name: entry[name] for name in INPUTS})
+
+
+def pack_golden(predictions: Sequence[Golden]) -> bytes:
+    """Return predictions as the content of a safetensors file.
+
+    Parameters
+    ----------
+    predictions
+        From `predict_golden`.
+    """
+    import safetensors.numpy
+
+    return safetensors.numpy.save(
+        {
+            f"{index}.{name}": value
+            for index, entry in enumerate(predictions)
+            for name, value in entry.items()
+        }
+    )
+
+
+def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
+    """Return the predictions that a safetensors file holds.
+
+    Parameters
+    ----------
+    tensors
+        Its content.
+    where
+        What to call it in messages.
+
+    Raises
+    ------
+    CheckpointError
+        If an entry is unknown or missing.
+    """
+    entries: dict[int, Golden] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        if not index.isdecimal() or name not in INPUTS + LABELS:
+            raise CheckpointError(f"{where}: unknown entry {key!r}.")
+        entries.setdefault(int(index), {})[name] = value.numpy()
+    needed = {*INPUTS, "energy", "forces"}
+    if not entries or any(not needed <= set(entry) for entry in entries.values()):
+        raise CheckpointError(f"{where} lacks a part of a golden structure.")
+    return [entries[index] for index in sorted(entries)]
+
+
+def compare_golden(
+    recorded: Sequence[Golden],
+    here: Sequence[Golden],
+    *,
+    recorded_versions: dict[str, str],
+) -> Verification:
+    """Return how much predictions made here differ from those on record.
+
+    Parameters
+    ----------
+    recorded, here
+        Predictions for the same structures.
+    recorded_versions
+        Packages that made the recorded ones.
+
+    Raises
+    ------
+    CheckpointError
+        If a label on record has a shape that cannot be.
+    """
+    energies, forces, stresses = (
+        [_largest(name, old, new) for old, new in zip(recorded, here, strict=True)]
+        for name in LABELS
+    )
+    return Verification(
+        structures=len(recorded),
+        energy_difference_meV_per_atom=1000 * max(new for new, _ in energies),
+        force_difference_eV_A=max(new for new, _ in forces),
+        stress_difference_eV_A3=max(new for new, _ in stresses),
+        energy_tolerance_meV_per_atom=1000
+        * _ENERGY_TOLERANCE
+        * max(1.0, *(size for _, size in energies)),
+        force_tolerance_eV_A=_FORCE_TOLERANCE * max(1.0, *(size for _, size in forces)),
+        stress_tolerance_eV_A3=_STRESS_TOLERANCE
+        * max(0.1, *(size for _, size in stresses)),
+        recorded_versions=recorded_versions,
+        installed_versions=installed_versions(),
+    )
+
+
+def _largest(name: str, old: Golden, new: Golden) -> tuple[float, float]:
+    """Return the largest difference and magnitude of a label; energies per atom."""
+    import numpy as np
+
+    if name not in old:
+        return 0.0, 0.0
+    if name not in new or old[name].shape != new[name].shape:
+        raise CheckpointError(f"A golden {name} has a shape that cannot be.")
+    atoms = len(old["numbers"]) if name == "energy" else 1
+    difference = np.abs(new[name] - old[name]).max() / atoms
+    return float(difference), float(np.abs(old[name]).max() / atoms)
+
+
+def _versions_text(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())

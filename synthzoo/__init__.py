@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.generate import generate_structures as generate_structures
     from synthzoo.hub import fetch as fetch
-    from synthzoo.hub import publish as publish
     from synthzoo.predict import predict_structures as predict_structures
+    from synthzoo.publication import publish as publish
     from synthzoo.registry import find_card as find_card
     from synthzoo.registry import model_cards as model_cards
     from synthzoo.relabel import relabel_file as relabel_file
@@ -32,7 +32,7 @@ _HOME = {
     "load_calculator": "calculator",
     "model_cards": "registry",
     "predict_structures": "predict",
-    "publish": "hub",
+    "publish": "publication",
     "relabel_file": "relabel",
     "run_demo": "demo",
     "verify_checkpoint": "checkpoint",

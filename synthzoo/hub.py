@@ -1,4 +1,4 @@
-"""Where checkpoints come from and where they go: the only module with a connection.
+"""Where checkpoints come from. Only this and `synthzoo.publication` use the network.
 
 A reference is a folder, a name of the register, or ``hf:organisation/name@revision``.
 It is looked for in that order: folder, bundled, Hugging Face cache, network. Transport,
@@ -8,8 +8,6 @@ errors.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
 import os
 import re
@@ -30,7 +28,6 @@ from synthzoo.checkpoint import (
     MODEL_FILES,
     WEIGHTS_FILE,
     read_config,
-    verify_checkpoint,
 )
 from synthzoo.errors import CheckpointError, HubError, InputError, IntegrityError
 from synthzoo.files import new_folder
@@ -48,12 +45,14 @@ Location = Literal["bundled", "cached", "hub", "missing"]
 _REFERENCE = re.compile(
     r"hf:(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>\w[\w./-]*))?", re.ASCII
 )
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+"""Form of a repository's name."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WAITS_S = (1.0, 2.0, 4.0)
 """Pauses before a request is made again; one try more than there are pauses."""
 
-_TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0
 """Of the question what a repository holds; files have `huggingface_hub`'s own."""
 
 
@@ -74,34 +73,6 @@ class _Remote:
     def reference(self) -> str:
         """What a user types to get it."""
         return self.card.name if self.card else f"hf:{self.repository}@{self.revision}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Publication:
-    """What `publish` has uploaded, or would upload.
-
-    Attributes
-    ----------
-    repository
-        As ``organisation/name``.
-    private
-        Whether only its owners may see it.
-    pull_request
-        Whether it waits for its owners to accept it.
-    files
-        Size and hash of each file.
-    commit
-        Hash of the commit; none after a dry run.
-    url
-        Page of the commit or of the pull request; none after a dry run.
-    """
-
-    repository: str
-    private: bool
-    pull_request: bool
-    files: Mapping[str, FileRecord]
-    commit: str | None = None
-    url: str | None = None
 
 
 def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
@@ -239,7 +210,7 @@ def _existing(path: Path) -> Path:
     if path.is_dir():
         return path
     hint = ""
-    if _REPOSITORY.fullmatch(str(path)):
+    if REPOSITORY.fullmatch(str(path)):
         hint = f" For a repository of the hub write hf:{path}."
     raise CheckpointError(f"There is no folder {path}.{hint}")
 
@@ -356,8 +327,8 @@ def _download(remote: _Remote, *, offline: bool) -> Path:
             f"{remote.reference}` once where there is a network."
         )
     with one_clear_error(remote.repository, remote.revision):
-        api = _api()
-        info = _patiently(lambda: _ask(api, remote))
+        api = hub_api()
+        info = patiently(lambda: _ask(api, remote))
         names = _names_to_download(info, remote)
         first = _download_file(api, remote, names[0], revision=remote.revision)
         folder = first.parent
@@ -371,7 +342,8 @@ def _download(remote: _Remote, *, offline: bool) -> Path:
     return folder
 
 
-def _api() -> HfApi:
+def hub_api() -> HfApi:
+    """Return the client of the hub; it knows endpoint, token and cache by itself."""
     from huggingface_hub import HfApi
 
     return HfApi(library_name="synthzoo", library_version=synthzoo.__version__)
@@ -381,7 +353,7 @@ def _ask(api: HfApi, remote: _Remote) -> ModelInfo:
     return api.model_info(
         remote.repository,
         revision=remote.revision,
-        timeout=_TIMEOUT_S,
+        timeout=TIMEOUT_S,
     )
 
 
@@ -396,14 +368,20 @@ def _names_to_download(info: ModelInfo, remote: _Remote) -> list[str]:
 
 
 def _download_file(api: HfApi, remote: _Remote, name: str, *, revision: str) -> Path:
-    path = _patiently(
+    path = patiently(
         lambda: api.hf_hub_download(remote.repository, name, revision=revision)
     )
     return Path(path)
 
 
-def _patiently(request: Callable[[], Answer]) -> Answer:
-    # Return the answer to a request, made again while the hub is only busy.
+def patiently(request: Callable[[], Answer]) -> Answer:
+    """Return the answer to a request, made again while the hub is only busy.
+
+    Parameters
+    ----------
+    request
+        Called without arguments.
+    """
     for wait_s in _WAITS_S:
         try:
             return request()
@@ -419,7 +397,7 @@ def _copy(folder: Path, destination: Path) -> Path:
     destination = destination.absolute()
     if destination == Path.cwd():
         raise InputError("Choose a new folder; the current one cannot be replaced.")
-    page = _page(folder)
+    page = page_of(folder)
     wanted = None
     try:
         with new_folder(destination) as partial:
@@ -454,121 +432,17 @@ def _contents(folder: Path) -> dict[str, FileRecord | None]:
     }
 
 
-def _page(folder: Path) -> str | None:
-    # Return the card of a checkpoint: the register's, or the one in its folder.
+def page_of(folder: Path) -> str | None:
+    """Return the card of a checkpoint: the register's, or the one in its folder.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    """
     records = registry.file_records(folder)
     for card in registry.model_cards():
         if card.files == records:
             return registry.render_card(card)
     page = folder / CARD_FILE
     return page.read_text(encoding="utf-8") if page.is_file() else None
-
-
-def publish(
-    folder: str | Path,
-    repository: str,
-    *,
-    private: bool = False,
-    pull_request: bool = False,
-    dry_run: bool = False,
-) -> Publication:
-    """Upload a checkpoint with its card as one commit and return what was uploaded.
-
-    The checkpoint is verified first: its golden predictions are made again.
-
-    Parameters
-    ----------
-    folder
-        A checkpoint, or any other reference.
-    repository
-        As ``organisation/name``; made if it does not exist, unless for a pull request.
-    private
-        Whether only its owners may see a new repository.
-    pull_request
-        Whether to propose the files to the owners of an existing repository.
-    dry_run
-        Whether to stop before any connection is opened.
-
-    Raises
-    ------
-    InputError
-        If the repository's name cannot be one, or there is no card.
-    CheckpointError
-        If the checkpoint is malformed or does not predict what it should.
-    HubError
-        If the hub refuses or cannot be reached.
-    """
-    if not _REPOSITORY.fullmatch(repository):
-        raise InputError(f"Expected organisation/name, found {repository!r}.")
-    source = find_folder(folder)
-    _verify(source)
-    contents = _upload_contents(source)
-    plan = Publication(
-        repository=repository,
-        private=private,
-        pull_request=pull_request,
-        files={name: _record(data) for name, data in contents.items()},
-    )
-    return plan if dry_run else _upload(plan, contents)
-
-
-def _verify(folder: Path) -> None:
-    verification = verify_checkpoint(folder)
-    if not verification.passed:
-        raise CheckpointError(
-            f"{folder} does not predict what it did when it was written "
-            f"({verification.summary()}) Nothing was uploaded."
-        )
-
-
-def _upload_contents(folder: Path) -> dict[str, bytes]:
-    page = _page(folder)
-    if page is None:
-        raise InputError(
-            f"{folder} has no {CARD_FILE}. Write there what the model was trained on, "
-            "its errors, limits and licence; then publish it."
-        )
-    contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
-    return {**contents, CARD_FILE: page.encode()}
-
-
-def _record(data: bytes) -> FileRecord:
-    return FileRecord(size=len(data), sha256=hashlib.sha256(data).hexdigest())
-
-
-def _upload(plan: Publication, contents: Mapping[str, bytes]) -> Publication:
-    from huggingface_hub import CommitOperationAdd
-
-    with one_clear_error(plan.repository, "main"):
-        api = _api()
-        if not plan.pull_request:
-            _make_repository(api, plan)
-        if plan.private:
-            _require_private(api, plan.repository)
-        commit = api.create_commit(
-            plan.repository,
-            [
-                CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
-                for name, data in contents.items()
-            ],
-            commit_message=f"Upload a checkpoint of synthzoo {synthzoo.__version__}",
-            create_pr=plan.pull_request,
-        )
-    url = commit.pr_url or commit.commit_url
-    return dataclasses.replace(plan, commit=commit.oid, url=url)
-
-
-def _make_repository(api: HfApi, plan: Publication) -> None:
-    _patiently(
-        lambda: api.create_repo(plan.repository, private=plan.private, exist_ok=True)
-    )
-
-
-def _require_private(api: HfApi, repository: str) -> None:
-    # Refuse to put what should stay private where everybody can read it.
-    info = _patiently(lambda: api.model_info(repository, timeout=_TIMEOUT_S))
-    if not info.private:
-        raise HubError(
-            f"{repository} exists and is public; nothing was uploaded. Make it private "
-            f"on {endpoint()}/{repository}/settings or choose another name."
-        )

@@ -33,6 +33,7 @@ from synthzoo.errors import (
     IntegrityError,
     UnknownModelError,
 )
+from synthzoo.publication import publish
 from tests.example_card import example_head, write_card
 from tests.hub_server import (
     READ_TOKEN,
@@ -443,7 +444,7 @@ def test_a_hub_that_says_nothing_is_not_waited_for_forever(
     request_that_stalls: str,
 ):
     """Every request of a download has a time limit."""
-    monkeypatch.setattr(hub, "_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(hub, "TIMEOUT_S", 0.1)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", 0.1)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     monkeypatch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", 0.1)
@@ -801,7 +802,7 @@ def test_a_published_model_predicts_the_same_everywhere(
 
     card = zoo.add(files)
     bundled = zoo.bundle(card, files)
-    publication = hub.publish("tiny", REPOSITORY)
+    publication = publish("tiny", REPOSITORY)
     assert publication.commit is not None
     assert publication.url == f"{server.url}/{REPOSITORY}/commit/{publication.commit}"
     on_server = server.repositories[REPOSITORY].commits[publication.commit]
@@ -823,7 +824,7 @@ def test_the_hashes_of_a_publication_fit_into_the_card(
 ):
     """With the commit written into its card, a model comes from the hub."""
     zoo.bundle(zoo.add(files), files)
-    publication = hub.publish("tiny", REPOSITORY)
+    publication = publish("tiny", REPOSITORY)
     shutil.rmtree(zoo.package / "weights")
     card = zoo.add(files, revision=publication.commit)
     assert hub.find_folder("tiny").name == publication.commit
@@ -837,7 +838,7 @@ def test_a_dry_run_opens_no_connection(
 ):
     """The plan is made without token and without network."""
     zoo.bundle(zoo.add(files), files)
-    plan = hub.publish("tiny", REPOSITORY, private=True, dry_run=True)
+    plan = publish("tiny", REPOSITORY, private=True, dry_run=True)
     assert server.requests == []
     assert (plan.repository, plan.private, plan.commit) == (REPOSITORY, True, None)
     assert set(plan.files) == {*MODEL_FILES, CARD_FILE}
@@ -848,7 +849,7 @@ def test_a_model_of_the_users_own_is_published_with_its_own_card(
     author: None, server: FakeHub, own: Path
 ):
     """A fine-tuned model is in no register; its README.md is its card."""
-    publication = hub.publish(own, REPOSITORY)
+    publication = publish(own, REPOSITORY)
     content = server.repositories[REPOSITORY].commits[publication.commit or ""]
     assert content[CARD_FILE] == (own / CARD_FILE).read_bytes()
     assert "notes.txt" not in content
@@ -859,7 +860,7 @@ def test_a_model_without_card_is_not_published(
 ):
     """The message says what to write."""
     with pytest.raises(InputError, match=r"has no README\.md\. Write there what the"):
-        hub.publish(tiny_checkpoint, REPOSITORY)
+        publish(tiny_checkpoint, REPOSITORY)
     assert server.requests == []
 
 
@@ -872,7 +873,7 @@ def test_a_model_that_predicts_something_else_is_not_published(
     config["arguments"]["avg_num_neighbors"] = 2.0
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r"does not predict.*Nothing was upload"):
-        hub.publish(folder, REPOSITORY)
+        publish(folder, REPOSITORY)
     assert server.requests == []
 
 
@@ -883,7 +884,7 @@ def test_a_private_model_is_seen_by_its_owners_only(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Without a token the repository does not exist."""
-    commit = hub.publish(own, REPOSITORY, private=True).commit
+    commit = publish(own, REPOSITORY, private=True).commit
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(HubError, match=r"no repository zoo/tiny-carbon on .* private"):
         hub.find_folder(f"hf:{REPOSITORY}@{commit}")
@@ -899,7 +900,7 @@ def test_a_private_model_is_not_put_into_a_public_repository(
     """An existing public repository would give away what should stay private."""
     server.add(REPOSITORY, {CARD_FILE: b"# Public\n"})
     with pytest.raises(HubError, match="exists and is public; nothing was uploaded"):
-        hub.publish(own, REPOSITORY, private=True, **how)
+        publish(own, REPOSITORY, private=True, **how)
     assert len(server.repositories[REPOSITORY].commits) == 1
 
 
@@ -908,7 +909,7 @@ def test_a_pull_request_leaves_the_branch_alone(
 ):
     """The owners of a repository decide what becomes of it."""
     before = server.add(REPOSITORY, {CARD_FILE: b"# Theirs\n"})
-    publication = hub.publish(own, REPOSITORY, pull_request=True)
+    publication = publish(own, REPOSITORY, pull_request=True)
     assert publication.url == f"{server.url}/{REPOSITORY}/discussions/1"
     repository = server.repositories[REPOSITORY]
     assert repository.branches["main"] == before
@@ -918,7 +919,7 @@ def test_a_pull_request_leaves_the_branch_alone(
 def test_a_pull_request_needs_a_repository(author: None, server: FakeHub, own: Path):
     """A repository is not made in passing."""
     with pytest.raises(HubError, match="There is no repository zoo/tiny-carbon"):
-        hub.publish(own, REPOSITORY, pull_request=True)
+        publish(own, REPOSITORY, pull_request=True)
     assert server.repositories == {}
 
 
@@ -946,7 +947,7 @@ def test_publishing_needs_the_right_to_write(
     if token is not None:
         monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(HubError, match=message):
-        hub.publish(own, REPOSITORY)
+        publish(own, REPOSITORY)
     assert server.repositories == {}
 
 
@@ -956,7 +957,7 @@ def test_a_hub_that_is_busy_for_a_moment_does_not_stop_a_publication(
     """What can be asked twice without harm is asked again."""
     for request in (r"POST /api/repos", r"POST .*/preupload", r"PUT /storage"):
         server.faults.append(Fault(request, times=1, status=503))
-    assert hub.publish(own, REPOSITORY).commit is not None
+    assert publish(own, REPOSITORY).commit is not None
     assert [fault.times for fault in server.faults] == [0, 0, 0]
 
 
@@ -978,7 +979,7 @@ def test_an_upload_that_fails_publishes_nothing(
     """All files come with one commit or none does."""
     server.faults.append(fault)
     with pytest.raises(HubError, match=message):
-        hub.publish(own, REPOSITORY)
+        publish(own, REPOSITORY)
     assert len(server.repositories[REPOSITORY].commits) == 1
 
 
@@ -988,7 +989,7 @@ def test_publishing_offline_is_refused(
     """The setting that forbids it is named."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match=r"^HF_HUB_OFFLINE forbids to connect to http"):
-        hub.publish(own, REPOSITORY)
+        publish(own, REPOSITORY)
     assert server.requests == []
 
 
@@ -1000,7 +1001,7 @@ def test_a_card_that_the_hub_refuses_is_explained(
     with pytest.raises(
         HubError, match=r"Invalid metadata in README\.md\. - while pars"
     ):
-        hub.publish(own, REPOSITORY)
+        publish(own, REPOSITORY)
 
 
 @pytest.mark.parametrize("name", ["tiny", "a/b/c", "a b/c", "hf:a/b"])
@@ -1009,4 +1010,4 @@ def test_a_name_that_cannot_be_a_repository_is_refused(
 ):
     """The expected form is named."""
     with pytest.raises(InputError, match="Expected organisation/name, found"):
-        hub.publish(tiny_checkpoint, name, dry_run=True)
+        publish(tiny_checkpoint, name, dry_run=True)

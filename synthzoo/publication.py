@@ -1,0 +1,165 @@
+"""Stage 4: a checkpoint to a repository of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import synthzoo
+from synthzoo.cards import FileRecord
+from synthzoo.checkpoint import CARD_FILE, MODEL_FILES, verify_checkpoint
+from synthzoo.errors import CheckpointError, HubError, InputError
+from synthzoo.hub import (
+    REPOSITORY,
+    TIMEOUT_S,
+    find_folder,
+    hub_api,
+    page_of,
+    patiently,
+)
+from synthzoo.hub_faults import endpoint, one_clear_error
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """What `publish` has uploaded, or would upload.
+
+    Attributes
+    ----------
+    repository
+        As ``organisation/name``.
+    private
+        Whether only its owners may see it.
+    pull_request
+        Whether it waits for its owners to accept it.
+    files
+        Size and hash of each file.
+    commit
+        Hash of the commit; none after a dry run.
+    url
+        Page of the commit or of the pull request; none after a dry run.
+    """
+
+    repository: str
+    private: bool
+    pull_request: bool
+    files: Mapping[str, FileRecord]
+    commit: str | None = None
+    url: str | None = None
+
+
+def publish(
+    folder: str | Path,
+    repository: str,
+    *,
+    private: bool = False,
+    pull_request: bool = False,
+    dry_run: bool = False,
+) -> Publication:
+    """Upload a checkpoint with its card as one commit and return what was uploaded.
+
+    The checkpoint is verified first: its golden predictions are made again.
+
+    Parameters
+    ----------
+    folder
+        A checkpoint, or any other reference.
+    repository
+        As ``organisation/name``; made if it does not exist, unless for a pull request.
+    private
+        Whether only its owners may see a new repository.
+    pull_request
+        Whether to propose the files to the owners of an existing repository.
+    dry_run
+        Whether to stop before any connection is opened.
+
+    Raises
+    ------
+    InputError
+        If the repository's name cannot be one, or there is no card.
+    CheckpointError
+        If the checkpoint is malformed or does not predict what it should.
+    HubError
+        If the hub refuses or cannot be reached.
+    """
+    if not REPOSITORY.fullmatch(repository):
+        raise InputError(f"Expected organisation/name, found {repository!r}.")
+    source = find_folder(folder)
+    _verify(source)
+    contents = _upload_contents(source)
+    plan = Publication(
+        repository=repository,
+        private=private,
+        pull_request=pull_request,
+        files={name: _record(data) for name, data in contents.items()},
+    )
+    return plan if dry_run else _upload(plan, contents)
+
+
+def _verify(folder: Path) -> None:
+    verification = verify_checkpoint(folder)
+    if not verification.passed:
+        raise CheckpointError(
+            f"{folder} does not predict what it did when it was written "
+            f"({verification.summary()}) Nothing was uploaded."
+        )
+
+
+def _upload_contents(folder: Path) -> dict[str, bytes]:
+    page = page_of(folder)
+    if page is None:
+        raise InputError(
+            f"{folder} has no {CARD_FILE}. Write there what the model was trained on, "
+            "its errors, limits and licence; then publish it."
+        )
+    contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
+    return {**contents, CARD_FILE: page.encode()}
+
+
+def _record(data: bytes) -> FileRecord:
+    return FileRecord(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _upload(plan: Publication, contents: Mapping[str, bytes]) -> Publication:
+    from huggingface_hub import CommitOperationAdd
+
+    with one_clear_error(plan.repository, "main"):
+        api = hub_api()
+        if not plan.pull_request:
+            _make_repository(api, plan)
+        if plan.private:
+            _require_private(api, plan.repository)
+        commit = api.create_commit(
+            plan.repository,
+            [
+                CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
+                for name, data in contents.items()
+            ],
+            commit_message=f"Upload a checkpoint of synthzoo {synthzoo.__version__}",
+            create_pr=plan.pull_request,
+        )
+    url = commit.pr_url or commit.commit_url
+    return dataclasses.replace(plan, commit=commit.oid, url=url)
+
+
+def _make_repository(api: HfApi, plan: Publication) -> None:
+    patiently(
+        lambda: api.create_repo(plan.repository, private=plan.private, exist_ok=True)
+    )
+
+
+def _require_private(api: HfApi, repository: str) -> None:
+    # Refuse to put what should stay private where everybody can read it.
+    info = patiently(lambda: api.model_info(repository, timeout=TIMEOUT_S))
+    if not info.private:
+        raise HubError(
+            f"{repository} exists and is public; nothing was uploaded. Make it private "
+            f"on {endpoint()}/{repository}/settings or choose another name."
+        )

@@ -123,11 +123,14 @@ def evaluate(
         for number, atoms in enumerate(structures, start=1)
     ]
     predicted = predict_structures(structures, load_calculator(model))
-    with tqdm(total=len(structures), desc="evaluate", unit="structure") as bar:
-        residuals = []
-        for atoms, label in zip(predicted, labels, strict=True):
-            residuals.append(_residual(atoms, label))
-            bar.update()
+    progress = tqdm(
+        zip(predicted, labels, strict=True),
+        total=len(labels),
+        desc="evaluate",
+        unit="structure",
+        disable=None,
+    )
+    residuals = [_residual(atoms, label) for atoms, label in progress]
     constant = float(np.mean([found.energy_eV_per_atom for found in residuals]))
     taken_off = constant if shift else 0.0
     return Evaluation(

@@ -133,7 +133,10 @@ def generate_structures(
     del manifest["recipe"]["driver"]  # the same file may lie elsewhere the next time
     folder = open_run(output, manifest)
     pool: Any = nullcontext(executor) if executor else process_pool(workers)
-    with pool as running, tqdm(total=len(jobs), desc="generate", unit="job") as bar:
+    with (
+        pool as running,
+        tqdm(total=len(jobs), desc="generate", unit="job", disable=None) as bar,
+    ):
         run_jobs(_make, jobs, folder, executor=running, progress=bar)
     join(folder, len(jobs), STRUCTURES_FILE, output)
     shutil.rmtree(working_folder(output))

@@ -130,7 +130,10 @@ def relabel_file(
     jobs = _jobs(source, recipe, teacher.sha256)
     pool: Any = nullcontext(executor) if executor else process_pool(workers)
     chunks = -(-total // recipe.chunk_structures)
-    with pool as running, tqdm(total=chunks, desc="relabel", unit="chunk") as bar:
+    with (
+        pool as running,
+        tqdm(total=chunks, desc="relabel", unit="chunk", disable=None) as bar,
+    ):
         count = run_jobs(_label_chunk, jobs, folder, executor=running, progress=bar)
     summary = _finish(folder, count, output)
     shutil.rmtree(working_folder(output))

@@ -147,6 +147,7 @@ class Progress(Callback):
             initial=trainer.global_step,
             unit="step",
             mininterval=1.0,
+            disable=None,  # in log files
         )
 
     def on_train_batch_end(self, *_args: Any, **_kwargs: Any) -> None:

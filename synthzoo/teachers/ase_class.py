@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
@@ -120,6 +121,7 @@ def _make(name: str, arguments: dict[str, Any]) -> Calculator:
     return calculator
 
 
+@functools.cache
 def _software(name: str) -> str:
     """Return the package that a class comes from, with its version."""
     top = name.partition(".")[0]

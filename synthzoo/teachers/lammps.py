@@ -75,6 +75,7 @@ class RestartingLAMMPS(LAMMPSlib):
         except Exception:
             self.clean()  # type: ignore[no-untyped-call]
             self.reset()  # type: ignore[no-untyped-call]
+            self.previous_atoms_numbers: list[int] = []  # ASE forgets to forget
             raise
 
 

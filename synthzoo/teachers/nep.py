@@ -35,6 +35,7 @@ def load_nep(reference: str, what: str, sha256: str) -> Teacher:
     elements = _elements(Path(what))
     try:
         calculator = CPUNEP(what)
+        alone = isolated_atoms(calculator, elements)
     except Exception as error:  # native code raises whatever it likes
         raise TeacherError(f"{what} cannot be loaded as a NEP file: {error}") from error
     return Teacher(
@@ -43,7 +44,7 @@ def load_nep(reference: str, what: str, sha256: str) -> Teacher:
         sha256=sha256,
         elements=elements,
         calculator=calculator,
-        isolated_atom_energies_eV=isolated_atoms(calculator, elements),
+        isolated_atom_energies_eV=alone,
         open_directions="filled",
     )
 

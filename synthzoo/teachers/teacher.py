@@ -11,7 +11,7 @@ from ase import Atoms
 
 from synthzoo.errors import SynthzooError, TeacherError
 from synthzoo.recipes import teacher_name
-from synthzoo.structures import label
+from synthzoo.structures import check_structure, label
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -95,9 +95,13 @@ class Teacher:
 
         Raises
         ------
+        InputError
+            If the structure has an element that the teacher does not know, or no energy
+            is defined for it.
         TeacherError
             If the teacher breaks down, or a label is not a finite number.
         """
+        check_structure(atoms, elements=self.elements, overlaps=False)
         computed = self._with_gap(atoms)
         computed.calc = self.calculator
         try:

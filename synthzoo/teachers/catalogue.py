@@ -1,0 +1,214 @@
+"""The catalogue of named teachers: what is published where, under which terms."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import yaml
+from ase.build import bulk
+
+from synthzoo.errors import InputError, TeacherError
+from synthzoo.schema import from_values
+from synthzoo.teachers.checks import Check, check_teacher
+from synthzoo.teachers.fingerprint import file_sha256
+from synthzoo.teachers.loading import KINDS, open_teacher
+
+if TYPE_CHECKING:
+    from synthzoo.teachers.teacher import Teacher
+
+CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
+KINDS_WITH_FILE = ("ace", "gap", "nep")
+KNOWN_TO_EV_PER_ATOM = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownNumber:
+    """An energy that a teacher has to reproduce.
+
+    Attributes
+    ----------
+    crystal, element, a_A
+        Structure, its element and lattice constant.
+    energy_eV_per_atom
+        Energy relative to isolated atoms.
+    """
+
+    crystal: Literal["diamond"]
+    element: str
+    a_A: float
+    energy_eV_per_atom: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedTeacher:
+    """What is known about a published potential; None is unknown.
+
+    Attributes
+    ----------
+    name
+        Short name.
+    reference
+        What loads it; for kinds with a file, the file's usual name.
+    elements
+        Chemical symbols.
+    summary
+        One line.
+    citation
+        Whom to cite.
+    published
+        Where the file is.
+    licence
+        Of the file.
+    level_of_theory
+        What it was fitted to.
+    sha256
+        Of the file.
+    isolated_atom_energies_eV
+        Energy that it gives one atom alone.
+    known
+        An energy that it has to reproduce.
+    """
+
+    name: str
+    reference: str
+    elements: tuple[str, ...]
+    summary: str
+    citation: str
+    published: str | None = None
+    licence: str | None = None
+    level_of_theory: str | None = None
+    sha256: str | None = None
+    isolated_atom_energies_eV: dict[str, float] | None = None
+    known: KnownNumber | None = None
+
+    @property
+    def kind(self) -> str:
+        """Part of the reference before the colon."""
+        return self.reference.partition(":")[0]
+
+    @property
+    def needs_file(self) -> bool:
+        """Whether a file has to be downloaded to use it."""
+        return self.kind in KINDS_WITH_FILE
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Catalogue:
+    teachers: tuple[NamedTeacher, ...]
+
+
+@functools.cache
+def named_teachers() -> tuple[NamedTeacher, ...]:
+    """Return the catalogue."""
+    values = yaml.safe_load(CATALOGUE_FILE.read_text(encoding="utf-8"))
+    return from_values(_Catalogue, values, source=CATALOGUE_FILE.name).teachers
+
+
+def find_named(name: str) -> NamedTeacher:
+    """Return a teacher of the catalogue.
+
+    Parameters
+    ----------
+    name
+        Its name; upper and lower case are one.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    known = {teacher.name.lower(): teacher for teacher in named_teachers()}
+    if name.lower() in known:
+        return known[name.lower()]
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f" Did you mean {known[close[0]].name}?" if close else ""
+    raise InputError(
+        f"No teacher named {name!r}.{hint} See `synthzoo teachers list`; any other is "
+        f"given as kind:what, with one of the kinds {', '.join(KINDS)}."
+    )
+
+
+def check_file(named: NamedTeacher, path: Path) -> str:
+    """Return the SHA-256 of a file that is the one on record, if one is.
+
+    Parameters
+    ----------
+    named
+        Teacher of the catalogue.
+    path
+        File that should be its potential.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or the teacher needs none.
+    TeacherError
+        If it is another one than that in the catalogue.
+    """
+    if not named.needs_file:
+        raise InputError(f"{named.name} needs no file: {named.reference}.")
+    found = file_sha256(path)
+    if named.sha256 is not None and found != named.sha256:
+        raise TeacherError(
+            f"{path} has SHA-256 {found}, but {named.name} is {named.sha256}: this is "
+            f"another file or a damaged one. It is published at {named.published}."
+        )
+    return found
+
+
+def examine(what: str, *, file: Path | None = None) -> tuple[Teacher, list[Check]]:
+    """Return a teacher and what its checks found; see `check_teacher`.
+
+    Parameters
+    ----------
+    what
+        Name in the catalogue, whose known number is checked too, or a reference.
+    file
+        Potential file of a named teacher that needs one.
+
+    Raises
+    ------
+    InputError
+        If there is no such teacher, or its file is not given.
+    TeacherError
+        If it cannot be loaded, or the file is another one.
+    """
+    if ":" in what:
+        if file is not None:
+            raise InputError(f"{what} is a whole reference; it takes no other file.")
+        teacher = open_teacher(what)
+        return teacher, list(check_teacher(teacher))
+    named = find_named(what)
+    teacher = open_teacher(_reference(named, file))
+    checks = list(check_teacher(teacher))
+    if named.known is not None:
+        checks.append(_known(teacher, named.known))
+    return teacher, checks
+
+
+def _reference(named: NamedTeacher, file: Path | None) -> str:
+    if file is not None:
+        check_file(named, file)
+        return f"{named.kind}:{file}"
+    if named.needs_file:
+        raise InputError(
+            f"{named.name} needs its potential file: give it with --file. "
+            f"It is published at {named.published or 'a place not on record'}."
+        )
+    return named.reference
+
+
+def _known(teacher: Teacher, known: KnownNumber) -> Check:
+    atoms = bulk(known.element, known.crystal, a=known.a_A)
+    return Check(
+        name=f"energy of {known.crystal}",
+        element=known.element,
+        found=teacher.label(atoms).get_potential_energy() / len(atoms),
+        expected=known.energy_eV_per_atom,
+        limit=KNOWN_TO_EV_PER_ATOM,
+        unit="eV/atom",
+    )

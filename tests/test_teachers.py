@@ -11,22 +11,15 @@ from ase.calculators.lj import LennardJones
 
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
 from synthzoo.structures import iter_structures
-from synthzoo.teachers import Teacher, load_teacher
+from synthzoo.teachers import Teacher, check_teacher, load_teacher
+from synthzoo.teachers.checks import require_passed
+from tests.extras import need
 
 
 @pytest.fixture(scope="module")
 def c_ace(shared) -> Teacher:
-    if not shared_ace_is_installed():
-        pytest.skip("python-ace is not installed")
+    need("pyace", "ace")
     return load_teacher(f"ace:{shared('potentials/c_ace.yace')}")
-
-
-def shared_ace_is_installed() -> bool:
-    import importlib.util
-    import os
-
-    found = importlib.util.find_spec("pyace") is not None
-    return found or os.environ.get("CI") == "true"
 
 
 def test_labels_equal_those_of_the_authors(c_ace: Teacher, shared):
@@ -127,7 +120,93 @@ def test_a_label_that_is_not_a_number_is_refused():
         teacher.label(pair)
 
 
-@pytest.mark.parametrize("reference", ["c_ace.yace", "magic:wand"])
+def argon(calculator: LennardJones) -> Teacher:
+    return Teacher(
+        reference="test:argon",
+        software="ase",
+        sha256="",
+        elements=("Ar",),
+        calculator=calculator,
+        isolated_atom_energies_eV={"Ar": 0.0},
+    )
+
+
+class Faulty(LennardJones):
+    """Argon with results that are spoilt after each calculation."""
+
+    def __init__(self, spoil) -> None:
+        super().__init__(sigma=2.0, rc=6.0, smooth=True)
+        self.spoil = spoil
+
+    def calculate(self, *args, **kwargs) -> None:
+        """Compute, then spoil."""
+        super().calculate(*args, **kwargs)
+        self.spoil(self.results, self.atoms)
+
+
+def nothing(results, atoms) -> None:
+    """Leave the results as they are."""
+
+
+def double_the_forces(results, atoms) -> None:
+    results["forces"] = 2 * results["forces"]
+
+
+def turn_the_stress(results, atoms) -> None:
+    results["stress"] = -results["stress"]
+
+
+def pull_to_the_origin(results, atoms) -> None:
+    results["energies"] = results["energies"] + 0.1 * (atoms.positions**2).sum(axis=1)
+    results["energy"] = results["energies"].sum()
+    results["forces"] = results["forces"] - 0.2 * atoms.positions
+
+
+def forget_a_part(results, atoms) -> None:
+    results["energies"] = results["energies"] + 0.1
+
+
+def test_a_sound_calculator_passes_every_check():
+    """Forces, stress, an atom alone, translation and rotation of argon."""
+    checks = check_teacher(argon(Faulty(nothing)))
+    assert [check for check in checks if not check.passed] == []
+    assert len(checks) == 8
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (double_the_forces, "fails its test of forces for Ar"),
+        (turn_the_stress, "fails its test of stress for Ar"),
+        (pull_to_the_origin, "fails its test of"),
+        (forget_a_part, "energies per atom with the sum"),
+    ],
+)
+def test_a_faulty_calculator_is_refused(spoil, message: str):
+    """Each law that a potential obeys is looked at before a label is used."""
+    with pytest.raises(TeacherError, match=message):
+        require_passed(argon(Faulty(spoil)))
+
+
+def test_translation_is_tested():
+    """A field that is fixed in space keeps forces right, but is found."""
+    checks = check_teacher(argon(Faulty(pull_to_the_origin)))
+    failed = {check.name for check in checks if not check.passed}
+    assert {"translation (energy)", "an atom alone (energy)"} <= failed
+    assert "forces" not in failed
+
+
+def test_a_calculator_that_breaks_down_loses_one_structure():
+    """Whatever it raises becomes a reason for the list of failures."""
+
+    def break_down(results, atoms) -> None:
+        raise RuntimeError("no convergence")
+
+    with pytest.raises(TeacherError, match="RuntimeError: no convergence"):
+        argon(Faulty(break_down)).label(Atoms("Ar"))
+
+
+@pytest.mark.parametrize("reference", ["c_ace.yace", "magic:wand", "ace:"])
 def test_a_reference_of_another_form_is_refused(reference: str):
     """The message shows the form that is expected."""
     with pytest.raises(InputError, match=r"for example ace:c_ace.yace"):
@@ -142,8 +221,7 @@ def test_a_missing_file_is_named():
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path):
     """Something that is no ACE potential is not loaded."""
-    if not shared_ace_is_installed():
-        pytest.skip("python-ace is not installed")
+    need("pyace", "ace")
     path = tmp_path / "notes.yace"
     path.write_text("elements: [C]\n")
     with pytest.raises(TeacherError, match="cannot be loaded as an ACE file"):

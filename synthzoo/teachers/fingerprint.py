@@ -8,6 +8,8 @@ from pathlib import Path
 
 from synthzoo.errors import InputError
 
+BLOCK_BYTES = 1 << 20
+
 
 def file_sha256(path: str | Path) -> str:
     """Return the SHA-256 of a potential file.
@@ -24,7 +26,26 @@ def file_sha256(path: str | Path) -> str:
     """
     if not Path(path).is_file():
         raise InputError(f"There is no potential file {path}.")
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return _digest(Path(path), hashlib.sha256())
+
+
+def file_md5(path: Path) -> str:
+    """Return the MD5 of a file, as GAP files state it for their sparse points.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+    return _digest(path, hashlib.md5(usedforsecurity=False))
+
+
+def _digest(path: Path, digest: hashlib._Hash) -> str:
+    """Return the digest of a file, which may be larger than memory."""
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def files_sha256(paths: Sequence[Path]) -> str:

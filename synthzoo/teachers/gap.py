@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -14,7 +13,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from synthzoo.errors import MissingExtraError, TeacherError
-from synthzoo.teachers.fingerprint import file_sha256, files_sha256
+from synthzoo.teachers.fingerprint import file_md5, file_sha256, files_sha256
 from synthzoo.teachers.teacher import Teacher, isolated_atoms
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def gap_sha256(what: str) -> str:
     """
     file_sha256(what)
     path = Path(what)
-    extra = [path.with_name(part.file) for part in _read(path) if part.file]
+    extra = [path.with_name(part.file) for part in _read(path) if part.file is not None]
     return files_sha256([path, *extra])
 
 
@@ -159,6 +158,10 @@ def _check_points(path: Path, part: _Coordinates) -> None:
         )
     if part.file is None:
         return
+    if Path(part.file).name != part.file:
+        raise TeacherError(
+            f"{path} needs sparse points in {part.file}, which is no file beside it."
+        )
     beside = path.with_name(part.file)
     if not beside.is_file():
         raise TeacherError(
@@ -166,7 +169,7 @@ def _check_points(path: Path, part: _Coordinates) -> None:
         )
     if part.md5 is None:
         return
-    found = hashlib.md5(beside.read_bytes(), usedforsecurity=False).hexdigest()
+    found = file_md5(beside)
     if found != part.md5.lower():
         raise TeacherError(
             f"{beside} is damaged or belongs to another potential: it has MD5 {found}, "

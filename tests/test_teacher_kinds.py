@@ -387,3 +387,23 @@ def test_own_parameters_are_named_without_their_folder(tmp_path: Path):
     teacher = open_teacher(f"lammps:sw:{own}")
     assert teacher.provenance["teacher"] == "lammps:sw:mine.sw"
     assert teacher.sha256 == open_teacher("lammps:sw").sha256
+
+
+@pytest.mark.parametrize("reference", ["lammps:airebo", TERSOFF_88])
+def test_worker_processes_label_like_this_one(reference: str, tmp_path: Path):
+    """MPI and the KIM API start anew in each worker and give the same labels."""
+    needs(reference)
+    source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
+    write_structures(source, diamonds(4))
+    recipe = RelabelRecipe(teacher=reference, max_force_eV_A=None, chunk_structures=1)
+    assert relabel_file(source, output, recipe=recipe, workers=2).labelled == 4
+    teacher = open_teacher(reference)
+    for before, after in zip(
+        read_structures(source), read_structures(output), strict=True
+    ):
+        expected = teacher.label(before)
+        assert after.get_potential_energy() == pytest.approx(
+            expected.get_potential_energy(), abs=1e-6
+        )
+        np.testing.assert_allclose(after.get_forces(), expected.get_forces(), atol=1e-6)
+        assert after.info["teacher"] == reference

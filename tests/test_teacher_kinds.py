@@ -361,11 +361,31 @@ def copied(gap_file: Path, folder: Path) -> Path:
 
 
 def test_a_cut_gap_file_is_refused(gap_file: Path, tmp_path: Path):
-    """Half a download does not get as far as native code, which would end the run."""
+    """Half a download does not get as far as quippy, which would take it."""
     path = copied(gap_file, tmp_path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(TeacherError, match="not a whole GAP file"):
         load_teacher(f"gap:{path}")
+
+
+def test_a_missing_line_of_sparse_points_is_refused(gap_file: Path, tmp_path: Path):
+    """Quippy would compute with memory that was never set."""
+    path = copied(gap_file, tmp_path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if 'sparseX i="3"' not in line))
+    with pytest.raises(TeacherError, match="14 sparse points where it announces 15"):
+        load_teacher(f"gap:{path}")
+
+
+def test_an_unknown_descriptor_is_refused(gap_file: Path, tmp_path: Path):
+    """Quippy's own message is passed on, but not at any length."""
+    path = copied(gap_file, tmp_path)
+    path.write_text(path.read_text().replace(" soap cutoff", " soup cutoff"))
+    with pytest.raises(
+        TeacherError, match=r"cannot be loaded as a GAP .* soup"
+    ) as info:
+        load_teacher(f"gap:{path}")
+    assert len(str(info.value)) < 500
 
 
 def test_missing_sparse_points_are_named(gap_file: Path, tmp_path: Path):

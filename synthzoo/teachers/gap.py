@@ -24,6 +24,8 @@ QUIP_VARIANCE = "local_gap_variance"
 CALC_ARGS = f"local_energy virial {QUIP_VARIANCE}={QUIP_VARIANCE}"
 """Computed each time, so that one call gives every label."""
 
+REASON_LENGTH = 300
+
 SPECIES = re.compile(r"(?:\b|species_)Z\d*=\{*([\d ,]+)")
 """Atomic numbers in a descriptor, such as ``Z1=6``, ``Z={{6 6}}``, ``species_Z=6``."""
 
@@ -86,7 +88,10 @@ def load_gap(reference: str, what: str, sha256: str) -> Teacher:
         calculator = Potential(param_filename=what, calc_args=CALC_ARGS)
         alone = isolated_atoms(calculator, elements)
     except Exception as error:  # native code raises whatever it likes
-        raise TeacherError(f"{what} cannot be loaded as a GAP file: {error}") from error
+        reason = " ".join(str(error).split())[:REASON_LENGTH]  # may quote all of it
+        raise TeacherError(
+            f"{what} cannot be loaded as a GAP file: {reason}"
+        ) from error
     return Teacher(
         reference=reference,
         software=f"quippy-ase {version('quippy-ase')}",
@@ -108,7 +113,7 @@ def _local_variance(calculator: Any) -> NDArray[np.float64]:
 def _read(path: Path) -> list[_Coordinates]:
     """Return what a GAP file says about its descriptors, checked.
 
-    Native code ends the whole process where something is missing.
+    quippy takes a cut file without a word and computes with memory that was never set.
     """
     reader = _Reader()
     parser = expat.ParserCreate()

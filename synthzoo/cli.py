@@ -367,10 +367,24 @@ def relabel(
 
 @main.command()
 @click.argument("recipe")
-@click.option("--data", type=READ, required=True, help="Labelled structures.")
+@click.option(
+    "--data",
+    type=READ,
+    required=True,
+    multiple=True,
+    help="Labelled structures; may be repeated.",
+)
 @click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
+@click.option("--start", type=MODEL, help="Checkpoint whose weights to start from.")
 @json_option
-def pretrain(recipe: str, data: Path, output: Path, *, as_json: bool) -> None:
+def pretrain(
+    recipe: str,
+    data: tuple[Path, ...],
+    output: Path,
+    start: str | None,
+    *,
+    as_json: bool,
+) -> None:
     """Train a network as RECIPE (a file, or a name) says and write a checkpoint.
 
     The same command goes on after the last whole epoch of a killed one.
@@ -378,7 +392,7 @@ def pretrain(recipe: str, data: Path, output: Path, *, as_json: bool) -> None:
     from synthzoo.pretrain import pretrain as train
     from synthzoo.recipes import PretrainRecipe, load_recipe
 
-    summary = train(load_recipe(PretrainRecipe, recipe), data, output)
+    summary = train(load_recipe(PretrainRecipe, recipe), data, output, start=start)
     _echo_result(summary, as_json=as_json)
 
 

@@ -8,15 +8,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
-from synthzoo.checkpoint import write_checkpoint
+from synthzoo.checkpoint import (
+    build_model,
+    load_model,
+    read_config,
+    write_checkpoint,
+)
 from synthzoo.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.curves import draw_curves
 from synthzoo.errors import InputError
+from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import CALCULATOR, LabelKeys, labels_of
 from synthzoo.recipes import PretrainRecipe, recipe_hash, recipe_values
@@ -24,6 +30,7 @@ from synthzoo.resumable import open_run
 from synthzoo.structures import check_structure, read_structures, split_by_group
 
 if TYPE_CHECKING:
+    import torch
     from ase import Atoms
 
     from synthzoo.graphs import Graph
@@ -69,12 +76,19 @@ class PretrainSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class _Split:
+    elements: tuple[str, ...]
     training: list[Graph]
     validation: list[Graph]
     golden: list[Atoms]
 
 
-def pretrain(recipe: PretrainRecipe, data: Path, output: Path) -> PretrainSummary:
+def pretrain(
+    recipe: PretrainRecipe,
+    data: Path | Sequence[Path],
+    output: Path,
+    *,
+    start: str | Path | None = None,
+) -> PretrainSummary:
     """Train a network on labelled structures and write it as a checkpoint.
 
     The state of the fit, its logs and the resolved recipe are kept in ``OUTPUT.parts``,
@@ -87,35 +101,38 @@ def pretrain(recipe: PretrainRecipe, data: Path, output: Path) -> PretrainSummar
     recipe
         Network and fit.
     data
-        Structures labelled by `synthzoo.relabel.relabel_file`: energies relative to
-        isolated atoms, in ASE's own place.
+        Files with structures labelled by `synthzoo.relabel.relabel_file`: energies
+        relative to isolated atoms, in ASE's own place.
     output
         Checkpoint folder to make.
+    start
+        Checkpoint whose network and weights the fit starts from, instead of a new
+        network of the recipe's shape.
 
     Raises
     ------
     InputError
-        If the output exists, labels are missing or not finite, or the set cannot be
-        split.
+        If the output exists, labels are missing or not finite, the set cannot be split,
+        or the start knows other elements.
     SynthzooError
         If the loss stops being a number.
     """
     started = time.monotonic()
-    data, output = Path(data), Path(output)
-    digest = hashlib.sha256(_read_bytes(data)).hexdigest()
-    folder = open_run(output, {"recipe": recipe_values(recipe), "data_sha256": digest})
+    output = Path(output)
+    files = [data] if isinstance(data, Path) else list(data)
+    made = {"data_sha256": _hash(files)}
+    if start is not None:
+        start = find_folder(start)
+        made["start_weights_sha256"] = read_config(start).weights_sha256
+    folder = open_run(output, {"recipe": recipe_values(recipe)} | made)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe_values(recipe)))
-    structures = read_structures(data)
-    elements = tuple(
-        sorted({symbol for atoms in structures for symbol in atoms.symbols})
-    )
+    structures = [atoms for file in files for atoms in read_structures(file)]
+    made |= _provenance(structures)
     with nequip_session():
-        split = _split(structures, elements, recipe)
-        config = _config(
-            recipe, elements, split.training, _provenance(structures, digest)
-        )
-        result = _fit(config, recipe, split, folder)
-        config = _with_result(config, recipe, result)
+        split = _split(structures, recipe, _cutoff_A(recipe, start))
+        network, config = _network(recipe, split, start)
+        result = _fit(network, recipe, split, folder)
+        config = _with_result(config, recipe, result, made)
         write_checkpoint(output, model=result.model, config=config, golden=split.golden)
     draw_curves(folder)
     return PretrainSummary(
@@ -133,86 +150,110 @@ def pretrain(recipe: PretrainRecipe, data: Path, output: Path) -> PretrainSummar
     )
 
 
-def _read_bytes(data: Path) -> bytes:
-    if not data.is_file():
-        raise InputError(f"There is no file {data}.")
-    return data.read_bytes()
+def _hash(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of all files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"There is no file {file}.")
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _cutoff_A(recipe: PretrainRecipe, start: Path | None) -> float:
+    return recipe.model.cutoff_A if start is None else read_config(start).cutoff_A
 
 
 def _split(
-    structures: Sequence[Atoms], elements: tuple[str, ...], recipe: PretrainRecipe
+    structures: Sequence[Atoms], recipe: PretrainRecipe, cutoff_A: float
 ) -> _Split:
     from synthzoo.graphs import to_graph
 
+    elements = tuple(
+        sorted({symbol for atoms in structures for symbol in atoms.symbols})
+    )
     keys = LabelKeys(energy=CALCULATOR, forces=CALCULATOR)
     graphs = []
     for number, atoms in enumerate(structures, start=1):
         name = f"structure number {number}"
         check_structure(atoms, name=name)
         labels = labels_of(atoms, keys, name=name)
-        graphs.append(
-            to_graph(atoms, labels, elements=elements, cutoff_A=recipe.model.cutoff_A)
-        )
+        graphs.append(to_graph(atoms, labels, elements=elements, cutoff_A=cutoff_A))
     rng = np.random.default_rng(recipe.fit.seed)
     training, validation = split_by_group(structures, recipe.fit.validation_share, rng)
     small = [index for index in validation if len(structures[index]) <= GOLDEN_ATOMS]
     golden = small[:: max(1, len(small) // GOLDEN_STRUCTURES)][:GOLDEN_STRUCTURES]
     return _Split(
+        elements=elements,
         training=[graphs[index] for index in training],
         validation=[graphs[index] for index in validation],
         golden=[structures[index] for index in golden],
     )
 
 
-def _config(
-    recipe: PretrainRecipe,
-    elements: tuple[str, ...],
-    training: list[Graph],
-    provenance: dict[str, Any],
-) -> CheckpointConfig:
+def _network(
+    recipe: PretrainRecipe, split: _Split, start: Path | None
+) -> tuple[torch.nn.Module, CheckpointConfig]:
+    """Return a new network, or that of the start, with its description."""
+    if start is None:
+        config = _config(recipe, split)
+        return build_model(config, seed=recipe.fit.seed), config
+    network, config = load_model(start)
+    if config.elements != split.elements:
+        raise InputError(
+            f"{start} knows {', '.join(config.elements)}, but the structures are of "
+            f"{', '.join(split.elements)}."
+        )
+    return network.train(), dataclasses.replace(config, kind=recipe.kind)
+
+
+def _config(recipe: PretrainRecipe, split: _Split) -> CheckpointConfig:
     from synthzoo.graphs import force_rms_eV_A, mean_neighbours
 
     shape = dataclasses.asdict(recipe.model)
     cutoff_A = shape.pop("cutoff_A")
     shape["num_features"] = list(shape["num_features"])
+    zeros = dict.fromkeys(split.elements, 0.0)
     statistics = {
-        "avg_num_neighbors": mean_neighbours(training),
-        "per_type_energy_scales": force_rms_eV_A(training),
-        "per_type_energy_shifts": dict.fromkeys(elements, 0.0),
+        "avg_num_neighbors": mean_neighbours(split.training),
+        "per_type_energy_scales": force_rms_eV_A(split.training),
+        "per_type_energy_shifts": zeros,
     }
     return CheckpointConfig(
         format_version=FORMAT_VERSION,
         builder="NequIPGNNModel",
         arguments=shape | statistics,
-        elements=elements,
+        elements=split.elements,
         cutoff_A=cutoff_A,
         dtype="float32",
-        isolated_atom_energies_eV=dict.fromkeys(elements, 0.0),
-        labels={
-            "teacher": provenance["teacher"],
-            "energy": "total energy of the cell minus its isolated atoms",
-        },
+        isolated_atom_energies_eV=zeros,
+        labels={},
         kind=recipe.kind,
-        provenance=provenance,
+        provenance={},
     )
 
 
-def _provenance(structures: Sequence[Atoms], data_sha256: str) -> dict[str, Any]:
-    keys = ("teacher", "teacher_sha256", "teacher_software", "generate_recipe")
-    found: dict[str, Any] = {}
-    for key in keys:
-        values = sorted({str(atoms.info.get(key, "unknown")) for atoms in structures})
+def _provenance(structures: Sequence[Atoms]) -> dict[str, str]:
+    """Return where the labels come from; one teacher must have made them all."""
+    found = {}
+    for key in ("teacher", "teacher_sha256", "teacher_software"):
+        values = _values(structures, key)
         if len(values) > 1:
             raise InputError(
                 f"The structures come from several sources ({key}: "
                 f"{', '.join(values)}); train on the labels of one teacher at a time."
             )
         found[key] = values[0]
-    return found | {"data_sha256": data_sha256}
+    recipes = ", ".join(_values(structures, "generate_recipe"))
+    return found | {"generate_recipe": recipes}
+
+
+def _values(structures: Sequence[Atoms], key: str) -> list[str]:
+    return sorted({str(atoms.info.get(key, "unknown")) for atoms in structures})
 
 
 def _fit(
-    config: CheckpointConfig, recipe: PretrainRecipe, split: _Split, folder: Path
+    network: torch.nn.Module, recipe: PretrainRecipe, split: _Split, folder: Path
 ) -> FitResult:
     import torch
 
@@ -221,7 +262,7 @@ def _fit(
     if recipe.fit.threads is not None:
         torch.set_num_threads(recipe.fit.threads)
     return fit(
-        config,
+        network,
         recipe.fit,
         training=split.training,
         validation=split.validation,
@@ -230,13 +271,20 @@ def _fit(
 
 
 def _with_result(
-    config: CheckpointConfig, recipe: PretrainRecipe, result: FitResult
+    config: CheckpointConfig,
+    recipe: PretrainRecipe,
+    result: FitResult,
+    made: dict[str, str],
 ) -> CheckpointConfig:
-    made = {
+    labels = {
+        "teacher": made["teacher"],
+        "energy": "total energy of the cell minus its isolated atoms",
+    }
+    fitted = {
         "pretrain_recipe": recipe_hash(recipe)[:12],
         "seed": recipe.fit.seed,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
         "steps": result.steps,
     }
-    return dataclasses.replace(config, provenance=config.provenance | made)
+    return dataclasses.replace(config, labels=labels, provenance=made | fitted)

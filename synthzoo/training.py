@@ -25,12 +25,10 @@ from nequip.train import EMALightningModule
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from synthzoo.checkpoint import build_model
 from synthzoo.errors import SynthzooError
 from synthzoo.graphs import AtomBatches, Graph, loader
 
 if TYPE_CHECKING:
-    from synthzoo.config import CheckpointConfig
     from synthzoo.recipes import FitRecipe
 
 FORCES_ERROR = "val0_epoch/forces_rmse"
@@ -200,7 +198,7 @@ def rate_factor(step: int, total_steps: int, recipe: FitRecipe) -> float:
 
 
 def fit(
-    config: CheckpointConfig,
+    network: torch.nn.Module,
     recipe: FitRecipe,
     *,
     training: Sequence[Graph],
@@ -213,8 +211,8 @@ def fit(
 
     Parameters
     ----------
-    config
-        Shape of the network.
+    network
+        Untrained, or with the weights to start from; it is trained in place.
     recipe
         How its weights are found.
     training, validation
@@ -229,7 +227,7 @@ def fit(
     """
     batches = AtomBatches(sizes_of(training), recipe.batch_atoms, recipe.seed)
     module = FitModule(
-        network=build_model(config, seed=recipe.seed),
+        network=network,
         recipe=recipe,
         total_steps=recipe.max_epochs * len(batches),
     )

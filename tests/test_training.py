@@ -246,6 +246,44 @@ def test_a_missing_file_is_named(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
+    """With a rate of nearly zero, what comes out is what went in; both are on record."""
+    from synthzoo.checkpoint import read_config
+    from synthzoo.pretrain import pretrain
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    pretrain(pretrain_recipe(), lj_set, first)
+    still = pretrain_recipe(max_epochs=1, learning_rate=1e-12)
+    pretrain(still, [lj_set, lj_set], second, start=first)
+    old, new = weights(first), weights(second)
+    for name in old:
+        np.testing.assert_allclose(new[name], old[name], atol=1e-9)
+    before, after = read_config(first), read_config(second)
+    assert after.arguments == before.arguments
+    assert after.provenance["start_weights_sha256"] == before.weights_sha256
+    assert after.provenance["data_sha256"] != before.provenance["data_sha256"]
+
+
+def test_a_start_of_other_elements_is_refused(
+    lj_set: Path, tiny_checkpoint: Path, tmp_path: Path
+):
+    """Carbon weights say nothing about silicon labels."""
+    from synthzoo.pretrain import pretrain
+    from synthzoo.structures import read_structures
+
+    structures = read_structures(lj_set)
+    for atoms in structures:
+        atoms.symbols[:] = "Si"
+    write_structures(tmp_path / "si.xyz", structures)
+    with pytest.raises(InputError, match="knows C, but the structures are of Si"):
+        pretrain(
+            pretrain_recipe(),
+            tmp_path / "si.xyz",
+            tmp_path / "out",
+            start=tiny_checkpoint,
+        )
+
+
 def test_patience_ends_a_fit_early(lj_set: Path, tmp_path: Path):
     """Without progress the fit stops long before its last epoch."""
     from synthzoo.pretrain import pretrain

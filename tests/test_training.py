@@ -247,7 +247,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 
 def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
-    """With a rate of nearly zero, what comes out is what went in; both are on record."""
+    """With a rate of nearly zero, what comes out is what went in."""
     from synthzoo.checkpoint import read_config
     from synthzoo.pretrain import pretrain
 

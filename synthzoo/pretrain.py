@@ -53,7 +53,7 @@ class PretrainSummary:
         Number of trained weights.
     training_structures, training_atoms, validation_structures
         Sizes of the two sets.
-    epochs, best_epoch, steps
+    epochs, kept_epoch, steps
         Length of the fit, and the epoch whose weights were kept.
     energy_rmse_meV_per_atom, force_rmse_eV_A
         Errors on the validation set, against the labels.
@@ -67,7 +67,7 @@ class PretrainSummary:
     training_atoms: int
     validation_structures: int
     epochs: int
-    best_epoch: int
+    kept_epoch: int
     steps: int
     energy_rmse_meV_per_atom: float
     force_rmse_eV_A: float
@@ -142,7 +142,7 @@ def pretrain(
         training_atoms=sum(len(graph["pos"]) for graph in split.training),
         validation_structures=len(split.validation),
         epochs=result.epochs,
-        best_epoch=result.best_epoch,
+        kept_epoch=result.kept_epoch,
         steps=result.steps,
         energy_rmse_meV_per_atom=result.energy_rmse_meV_per_atom,
         force_rmse_eV_A=result.force_rmse_eV_A,
@@ -284,7 +284,7 @@ def _with_result(
         "pretrain_recipe": recipe_hash(recipe)[:12],
         "seed": recipe.fit.seed,
         "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
+        "kept_epoch": result.kept_epoch,
         "steps": result.steps,
     }
     return dataclasses.replace(config, labels=labels, provenance=made | fitted)

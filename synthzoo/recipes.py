@@ -305,6 +305,10 @@ class FitRecipe:
         components (eV/Å) in the loss.
     validation_share
         Share of the structures that is held out, whole groups each.
+    keep
+        Epoch whose averaged weights are kept: that with the smallest force error on the
+        validation set, or the last, for a fit that starts from weights which have seen
+        a part of that set.
     patience
         Epochs without a better validation error after which training stops; never if
         not given.
@@ -323,6 +327,7 @@ class FitRecipe:
     energy_weight: float = 4.0
     forces_weight: float = 1.0
     validation_share: float = 0.06
+    keep: Literal["best", "last"] = "best"
     patience: int | None = None
     threads: int | None = None
 

@@ -48,8 +48,8 @@ class FitResult:
         With the averaged weights of the best epoch, in evaluation mode.
     epochs, steps
         How long the fit ran, interruptions left out.
-    best_epoch
-        Epoch with the smallest force error on the validation set.
+    kept_epoch
+        Epoch whose weights these are.
     energy_rmse_meV_per_atom, force_rmse_eV_A
         Validation errors of that epoch.
     """
@@ -57,7 +57,7 @@ class FitResult:
     model: torch.nn.Module
     epochs: int
     steps: int
-    best_epoch: int
+    kept_epoch: int
     energy_rmse_meV_per_atom: float
     force_rmse_eV_A: float
 
@@ -244,15 +244,15 @@ def fit(
             ckpt_path=last if last.is_file() else None,
         )
         epochs, steps = trainer.current_epoch, trainer.global_step
-        best = torch.load(folder / f"{BEST}.ckpt", weights_only=True)
-        module.load_state_dict(best["state_dict"])
+        kept = torch.load(folder / f"{recipe.keep}.ckpt", weights_only=True)
+        module.load_state_dict(kept["state_dict"])
         (errors,) = trainer.validate(module, held_out, verbose=False)
     (model,) = module.evaluation_model.values()
     return FitResult(
         model=model.eval(),
         epochs=epochs,
         steps=steps,
-        best_epoch=int(best["epoch"]) + 1,
+        kept_epoch=int(kept["epoch"]) + 1,
         energy_rmse_meV_per_atom=1000 * errors[ENERGY_ERROR],
         force_rmse_eV_A=errors[FORCES_ERROR],
     )
@@ -273,8 +273,8 @@ def _trainer(recipe: FitRecipe, folder: Path) -> lightning.Trainer:
     callbacks: list[Callback] = [
         Progress(),
         LearningRateMonitor(logging_interval="epoch"),
-        _keep(folder, BEST, monitor=FORCES_ERROR),
-        _keep(folder, LAST, monitor=None),
+        _store(folder, BEST, monitor=FORCES_ERROR),
+        _store(folder, LAST, monitor=None),
     ]
     if recipe.patience is not None:
         callbacks.append(EarlyStopping(FORCES_ERROR, patience=recipe.patience))
@@ -292,7 +292,7 @@ def _trainer(recipe: FitRecipe, folder: Path) -> lightning.Trainer:
     )
 
 
-def _keep(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
+def _store(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
     return ModelCheckpoint(
         folder, filename=name, monitor=monitor, enable_version_counter=False
     )

@@ -264,6 +264,19 @@ def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
     assert after.provenance["data_sha256"] != before.provenance["data_sha256"]
 
 
+def test_the_last_epoch_is_kept_on_request(lj_set: Path, tmp_path: Path):
+    """With a rate that leaps at the end, best and last epoch are told apart."""
+    from synthzoo.pretrain import pretrain
+
+    wild = {"max_epochs": 4, "warmup_steps": 10_000, "learning_rate": 50.0}
+    wild |= {"gradient_clip": 1e9, "ema_decay": 0.0}
+    best = pretrain(pretrain_recipe(**wild), lj_set, tmp_path / "best")
+    last = pretrain(pretrain_recipe(**wild, keep="last"), lj_set, tmp_path / "last")
+    assert last.kept_epoch == 4
+    assert best.kept_epoch < 4
+    assert best.force_rmse_eV_A < last.force_rmse_eV_A
+
+
 def test_a_start_of_other_elements_is_refused(
     lj_set: Path, tiny_checkpoint: Path, tmp_path: Path
 ):

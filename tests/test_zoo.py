@@ -1,0 +1,125 @@
+"""Every bundled checkpoint: whole, sound, near to its teacher, as its card says."""
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.fd import calculate_numerical_forces
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from ase.md.verlet import VelocityVerlet
+
+from synthzoo import load_calculator
+from synthzoo.cards import ModelCard
+from synthzoo.checkpoint import read_config, verify_checkpoint
+from synthzoo.crystals import relax_crystals
+from synthzoo.hub import find_folder
+from synthzoo.isolation import nequip_session
+from synthzoo.registry import bundled_folder, find_card, model_cards
+
+BUNDLED = [card for card in model_cards() if bundled_folder(card) is not None]
+CARBON = find_card("carbon")
+
+
+@pytest.fixture(scope="module")
+def glass() -> Atoms:
+    """Return a disordered cell: diamond with every atom well out of place."""
+    atoms = bulk("C", a=3.7, cubic=True)
+    atoms.rattle(0.25, seed=4)
+    return atoms
+
+
+@pytest.fixture(params=BUNDLED, ids=lambda card: card.name)
+def card(request: pytest.FixtureRequest) -> ModelCard:
+    found: ModelCard = request.param
+    return found
+
+
+def test_golden_predictions_are_repeated(card: ModelCard):
+    """Each checkpoint still predicts what it did when it was made."""
+    verification = verify_checkpoint(find_folder(card.name))
+    assert verification.passed, verification.summary()
+
+
+def test_card_and_checkpoint_agree(card: ModelCard):
+    """Elements, cutoff, kind and size on the card are those of the files."""
+    config = read_config(find_folder(card.name))
+    calculator = load_calculator(card.name, device="cpu")
+    assert config.elements == card.elements
+    assert config.cutoff_A == card.cutoff_A
+    assert config.kind == card.kind
+    assert sum(weight.numel() for weight in calculator.model.parameters()) == (
+        card.parameters
+    )
+    assert config.provenance["teacher_sha256"] == card.teacher.sha256
+    assert config.provenance["data_sha256"] == card.training.data_sha256
+
+
+def test_every_result_has_its_command(card: ModelCard):
+    """A number on a card can be measured again."""
+    assert card.results
+    for result in card.results:
+        assert result.command.startswith("synthzoo ")
+
+
+def test_forces_of_carbon_are_the_gradient_of_its_energy(glass: Atoms):
+    """Central differences in double precision: 1e-4 eV/Å leaves no room for errors."""
+    glass.calc = load_calculator("carbon", device="cpu", dtype="float64")
+    forces = glass.get_forces()
+    assert np.abs(forces).max() > 1.0
+    numerical = calculate_numerical_forces(glass, eps=1e-4)
+    np.testing.assert_allclose(forces, numerical, atol=1e-4)
+
+
+def test_carbon_equals_the_eager_model_of_nequip(glass: Atoms):
+    """The same weights in nequip's own calculator: same energies and forces."""
+    from nequip.integrations.ase import NequIPCalculator
+    from nequip.integrations.utils import basic_transforms
+
+    from synthzoo.checkpoint import load_model
+
+    model, config = load_model(find_folder("carbon"), dtype="float64")
+    with nequip_session():  # nequip's calculator follows the default dtype
+        transforms = basic_transforms(
+            model.metadata, config.cutoff_A, ["C"], {"C": "C"}
+        )
+        theirs = NequIPCalculator(model, "cpu", transforms=transforms)
+        theirs.calculate(glass)
+    ours = load_calculator("carbon", device="cpu", dtype="float64")
+    ours.calculate(glass)
+    energies = [found.results["energy"] / len(glass) for found in (ours, theirs)]
+    assert energies[0] == pytest.approx(float(energies[1]), abs=1e-6)
+    np.testing.assert_allclose(
+        ours.results["forces"], theirs.results["forces"], atol=1e-5
+    )
+
+
+def test_lattice_constants_of_carbon_are_those_of_its_teacher():
+    """Diamond and graphene within 1 % of C-ACE's, as stored in the card."""
+    calculator = load_calculator("carbon", device="cpu")
+    relaxed = relax_crystals(calculator, np.random.default_rng(2))
+    assert CARBON.reference_values is not None
+    for name, known in CARBON.reference_values.crystals.items():
+        found, _ = relaxed[name]
+        assert found.converged
+        assert found.a_A == pytest.approx(known.a_A, rel=0.01)
+
+
+def test_a_lone_atom_of_carbon_has_no_energy():
+    """Energies are relative to isolated atoms."""
+    atom = Atoms("C", cell=[20.0] * 3, pbc=True, calculator=load_calculator("carbon"))
+    assert atom.get_potential_energy() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_diamond_keeps_its_energy_for_ten_picoseconds():
+    """64 atoms at 300 K, NVE: the energy ends within 1 meV/atom of its start."""
+    atoms = bulk("C", a=CARBON.reference_values.crystals["diamond"].a_A, cubic=True)  # type: ignore[union-attr]
+    atoms = atoms.repeat(2)
+    atoms.calc = load_calculator("carbon", device="cpu")
+    thermalize_momenta(atoms, 600, rng=np.random.default_rng(1))
+    Stationary(atoms)
+    dynamics = VelocityVerlet(atoms, 1.0 * units.fs)
+    energies = [atoms.get_total_energy() for _ in dynamics.irun(10_000)]
+    times = np.arange(len(energies))
+    drift = np.polyfit(times, energies, 1)[0] * times[-1] / len(atoms)
+    assert abs(drift) < 1e-3

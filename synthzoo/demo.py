@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -176,6 +178,7 @@ def run_demo(
     calculator = load_calculator(checkpoint, device="cpu")
     reference = _reference(model)
     with (
+        _one_thread(),
         new_folder(output) as folder,
         tqdm(desc="demo", leave=False, disable=None) as bar,
     ):
@@ -207,6 +210,22 @@ def run_demo(
         write_demo_figure(folder, summary)
         write_demo_report(folder, summary)
     return summary
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: cells this small gain nothing from more.
+
+    On a machine that is busy otherwise, more threads wait for each other for minutes.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _check_model(model: str, config: CheckpointConfig) -> None:

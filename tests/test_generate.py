@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ def driver(shared) -> str:
 @pytest.fixture(scope="module")
 def toy_set(driver: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("generated") / "toy.xyz"
-    generate_structures(generate_recipe(driver), path, workers=1)
+    with ThreadPoolExecutor(1) as executor:
+        generate_structures(generate_recipe(driver), path, executor=executor)
     return path
 
 

@@ -1,0 +1,158 @@
+"""Commands that make a model: generate, relabel, pretrain, evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synthzoo.cli.group import (
+    MODEL,
+    NEW,
+    READ,
+    echo_json,
+    echo_result,
+    echo_table,
+    given,
+    json_option,
+    main,
+    note,
+    workers_option,
+)
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
+@click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
+@workers_option
+@json_option
+def generate(
+    recipe: str,
+    output: Path,
+    driver: str | None,
+    workers: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Make synthetic structures as RECIPE (a file, or a name) says.
+
+    The same command goes on where a killed one stopped.
+    """
+    from synthzoo.generate import generate_structures
+    from synthzoo.recipes import GenerateRecipe, load_recipe
+
+    loaded = load_recipe(GenerateRecipe, recipe)
+    loaded = dataclasses.replace(loaded, **given(driver=driver))
+    summary = generate_structures(loaded, output, workers=workers)
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("structures", type=READ)
+@click.argument("output", type=NEW)
+@click.option("--teacher", help="Label source, such as ace:c_ace.yace.")
+@click.option("--recipe", help="File or name of a recipe: the filters, the teacher.")
+@workers_option
+@json_option
+def relabel(
+    structures: Path,
+    output: Path,
+    teacher: str | None,
+    recipe: str | None,
+    workers: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Label STRUCTURES with a teacher and write extended XYZ to OUTPUT.
+
+    The same command goes on where a killed one stopped.
+    """
+    from synthzoo.recipes import RelabelRecipe, load_recipe
+    from synthzoo.relabel import relabel_file
+
+    if recipe is not None:
+        loaded = load_recipe(RelabelRecipe, recipe)
+        loaded = dataclasses.replace(loaded, **given(teacher=teacher))
+    elif teacher is not None:
+        loaded = RelabelRecipe(teacher=teacher)
+    else:
+        raise click.UsageError("Give --teacher, or a --recipe that names one.")
+    summary = relabel_file(structures, output, recipe=loaded, workers=workers)
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("recipe")
+@click.option(
+    "--data",
+    type=READ,
+    required=True,
+    multiple=True,
+    help="Labelled structures; may be repeated.",
+)
+@click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
+@click.option("--start", type=MODEL, help="Checkpoint whose weights to start from.")
+@json_option
+def pretrain(
+    recipe: str,
+    data: tuple[Path, ...],
+    output: Path,
+    start: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Train a network as RECIPE (a file, or a name) says and write a checkpoint.
+
+    The same command goes on after the last whole epoch of a killed one.
+    """
+    from synthzoo.pretrain import pretrain as train
+    from synthzoo.recipes import PretrainRecipe, load_recipe
+
+    summary = train(load_recipe(PretrainRecipe, recipe), data, output, start=start)
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("model", type=MODEL)
+@click.argument("data", type=READ)
+@click.option(
+    "--shift", is_flag=True, help="Take a constant per atom off the labels' energies."
+)
+@click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
+@click.option("--energy-key", help="Where the energies are, such as dft_energy.")
+@click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@json_option
+def evaluate(model: str, data: Path, *, as_json: bool, **options: Any) -> None:
+    """Measure the errors of MODEL against the labels in DATA, by group."""
+    from synthzoo.evaluate import evaluate as measure
+
+    result = measure(model, data, **given(**options))
+    if as_json:
+        echo_json(dataclasses.asdict(result))
+        return
+    echo_table(
+        ("GROUP", "STRUCTURES", "ENERGY RMSE (meV/atom)", "FORCE RMSE (eV/Å)"),
+        [
+            (
+                group.name,
+                str(group.structures),
+                f"{group.energy_rmse_meV_per_atom:.1f}",
+                f"{group.force_rmse_eV_A:.3f}",
+            )
+            for group in result.groups
+        ],
+    )
+    if options["shift"]:
+        note(f"Taken off the labels: {result.energy_shift_eV_per_atom:.4f} eV/atom.")
+
+
+@main.command()
+@click.argument("teacher")
+def reference(teacher: str) -> None:
+    """Print what TEACHER says about diamond and graphene, for the head of a card."""
+    from synthzoo.crystals import reference_values
+
+    echo_json(dataclasses.asdict(reference_values(teacher)))

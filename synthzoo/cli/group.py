@@ -1,0 +1,114 @@
+"""The group of all commands, and how they read options and print."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from synthzoo import __version__
+from synthzoo.errors import SynthzooError
+
+OUTSIDE_CAUSES = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+"""Faults of the file system that are the user's to mend, not ours."""
+
+
+class OneLineErrors(click.Group):
+    """Turns the errors that users can mend into one line on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except SynthzooError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except OSError as error:
+            if error.errno in OUTSIDE_CAUSES:
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+class ModelType(click.ParamType[str]):
+    """A name of the zoo, a checkpoint folder, or hf:organisation/name."""
+
+    name = "model"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Offer the names of the zoo, or else folders."""
+        from synthzoo.registry import model_cards
+
+        names = [name for card in model_cards() for name in card.names]
+        known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return known or [CompletionItem(incomplete, type="dir")]
+
+
+MODEL = ModelType()
+READ = click.Path(path_type=Path)
+NEW = click.Path(path_type=Path)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for other programs."
+)
+device_option = click.option(
+    "--device", help="cpu, cuda, cuda:1, ...; the best there is if not given."
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes; all cores if not given."
+)
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: defaults are the called function's."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def echo_json(value: Any) -> None:
+    """Print JSON for other programs."""
+    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def echo_result(result: Any, *, as_json: bool) -> None:
+    """Print a frozen dataclass as JSON, or one field a line."""
+    values = dataclasses.asdict(result)
+    if as_json:
+        echo_json(values)
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def echo_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns that line up."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def note(message: str) -> None:
+    """Print a message on stderr: results alone go to stdout."""
+    click.echo(message, err=True)
+
+
+@click.group(
+    cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="synthzoo")
+def main() -> None:
+    """Interatomic potentials pre-trained on synthetic data.
+
+    MODEL is a name from `synthzoo list`, a checkpoint folder, or hf:organisation/name,
+    with @revision if wanted.
+    """

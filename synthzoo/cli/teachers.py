@@ -1,0 +1,115 @@
+"""Commands about teachers: list, show, fetch, test."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from synthzoo.cli.group import (
+    READ,
+    echo_json,
+    echo_result,
+    echo_table,
+    json_option,
+    main,
+    note,
+)
+
+
+@main.group()
+def teachers() -> None:
+    """Existing potentials that label structures: a catalogue, and their tests.
+
+    TEACHER is a name from `synthzoo teachers list`, or kind:what for any other, such as
+    gap:potential.xml, kim:MODEL_ID, lammps:lcbop or zoo:carbon.
+    """
+
+
+@teachers.command("list")
+@json_option
+def list_teachers(*, as_json: bool) -> None:
+    """List the named teachers."""
+    from synthzoo.teachers.catalogue import named_teachers
+
+    found = named_teachers()
+    if as_json:
+        echo_json([dataclasses.asdict(teacher) for teacher in found])
+        return
+    echo_table(
+        ("NAME", "ELEMENTS", "REFERENCE", "SUMMARY"),
+        [
+            (each.name, ", ".join(each.elements), each.reference, each.summary)
+            for each in found
+        ],
+    )
+
+
+@teachers.command("show")
+@click.argument("name")
+@json_option
+def show_teacher(name: str, *, as_json: bool) -> None:
+    """Print what is known about a named teacher: source, licence, whom to cite."""
+    from synthzoo.teachers.catalogue import find_named
+
+    echo_result(find_named(name), as_json=as_json)
+
+
+@teachers.command("fetch")
+@click.argument("name")
+@click.option("--file", type=READ, help="File that you have downloaded, to check.")
+def fetch_teacher(name: str, file: Path | None) -> None:
+    """Say where the file of a named teacher is published, or check one you have."""
+    from synthzoo.teachers.catalogue import check_file, find_named
+
+    named = find_named(name)
+    if file is None:
+        click.echo(f"published  {named.published or 'not on record'}")
+        click.echo(f"licence    {named.licence or 'not on record'}")
+        click.echo(f"sha256     {named.sha256 or 'not on record'}")
+        return
+    click.echo(check_file(named, file))
+    if named.sha256 is None:
+        note(f"No SHA-256 of {named.name} is on record to compare with.")
+
+
+@teachers.command("test")
+@click.argument("teacher")
+@click.option("--file", type=READ, help="Potential file of a named teacher.")
+@json_option
+@click.pass_context
+def examine_teacher(
+    context: click.Context, teacher: str, file: Path | None, *, as_json: bool
+) -> None:
+    """Test TEACHER: finite differences, an atom alone, symmetries, one known number.
+
+    Exits with 1 if a test fails.
+    """
+    from synthzoo.teachers.catalogue import examine
+
+    found, checks = examine(teacher, file=file)
+    passed = all(check.passed for check in checks)
+    if as_json:
+        rows = [dataclasses.asdict(each) | {"passed": each.passed} for each in checks]
+        alone = found.isolated_atom_energies_eV
+        about = found.provenance | {"isolated_atom_energies_eV": alone}
+        echo_json(about | {"passed": passed, "checks": rows})
+    else:
+        echo_table(
+            ("TEST", "ELEMENT", "FOUND", "EXPECTED", "LIMIT", "UNIT", ""),
+            [
+                (
+                    each.name,
+                    each.element,
+                    f"{each.found:.6f}",
+                    f"{each.expected:.6f}",
+                    f"{each.limit:.1g}",
+                    each.unit,
+                    "ok" if each.passed else "FAILED",
+                )
+                for each in checks
+            ],
+        )
+        note(f"{found.reference}: {found.software}, SHA-256 {found.sha256}")
+    context.exit(0 if passed else 1)

@@ -1,0 +1,216 @@
+"""Commands about models that are there: look, fetch, check, compute, publish."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from synthzoo.cli.group import (
+    MODEL,
+    NEW,
+    READ,
+    device_option,
+    echo_json,
+    echo_result,
+    echo_table,
+    given,
+    json_option,
+    main,
+    note,
+)
+
+if TYPE_CHECKING:
+    from synthzoo.cards import ModelCard
+
+
+@main.command("list")
+@json_option
+def list_models(*, as_json: bool) -> None:
+    """List the models of the zoo and where each would come from."""
+    from synthzoo.hub import location
+    from synthzoo.registry import model_cards
+
+    cards = model_cards()
+    if as_json:
+        echo_json([_card_values(card) for card in cards])
+        return
+    echo_table(
+        ("NAME", "ALIASES", "ELEMENTS", "FROM", "SUMMARY"),
+        [
+            (
+                card.name,
+                ", ".join(card.aliases),
+                ", ".join(card.elements),
+                location(card),
+                card.summary,
+            )
+            for card in cards
+        ],
+    )
+
+
+def _card_values(card: ModelCard) -> dict[str, Any]:
+    from synthzoo.hub import location
+
+    values = dataclasses.asdict(card)
+    for text in ("path", "head", "body"):
+        del values[text]
+    return values | {"location": location(card)}
+
+
+@main.command()
+@click.argument("name", type=MODEL)
+@click.option("--bibtex", is_flag=True, help="Print only what to cite, as BibTeX.")
+@json_option
+def show(name: str, *, bibtex: bool, as_json: bool) -> None:
+    """Print the card of a model: what it is, its errors, its limits, whom to cite."""
+    from synthzoo.registry import find_card, render_card
+
+    card = find_card(name)
+    if bibtex:
+        click.echo(card.citation.strip())
+    elif as_json:
+        echo_json(_card_values(card))
+    else:
+        for fact, value in _facts(card).items():
+            click.echo(f"{fact:<16} {value}")
+        click.echo(render_card(card).removeprefix(f"---\n{card.head}---\n").rstrip())
+        click.echo(f"\n{card.citation.strip()}")
+
+
+def _facts(card: ModelCard) -> dict[str, str]:
+    from synthzoo.hub import location
+
+    return {
+        "name": ", ".join(card.names),
+        "summary": card.summary,
+        "kind": card.kind,
+        "elements": ", ".join(card.elements),
+        "cutoff": f"{card.cutoff_A} Å",
+        "parameters": f"{card.parameters:,}",
+        "labels from": f"{card.teacher.name} ({card.teacher.potential})",
+        "level of theory": card.teacher.level_of_theory,
+        "licence": card.licence,
+        "comes from": location(card),
+    }
+
+
+@main.command()
+@click.argument("model", type=MODEL, required=False)
+@click.option("--all", "everything", is_flag=True, help="Fetch every model of the zoo.")
+@click.option("-o", "--output", type=NEW, help="Folder to copy the checkpoint to.")
+def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
+    """Fetch a model into the cache, check it, and print its folder."""
+    from synthzoo import hub
+
+    if everything == (model is not None) or (everything and output is not None):
+        raise click.UsageError("Give one MODEL, or --all without --output.")
+    if model is not None:
+        click.echo(hub.fetch(model, **given(destination=output)))
+        return
+    for folder in hub.fetch_all():
+        click.echo(folder)
+
+
+@main.command()
+@click.argument("model", type=MODEL)
+@click.option("--device", help="Where to compute; the processor if not given.")
+@json_option
+@click.pass_context
+def verify(
+    context: click.Context, model: str, device: str | None, *, as_json: bool
+) -> None:
+    """Recompute the predictions that a checkpoint carries and compare.
+
+    Exits with 1 if they differ by more than rounding explains.
+    """
+    from synthzoo.checkpoint import verify_checkpoint
+    from synthzoo.hub import find_folder
+
+    result = verify_checkpoint(find_folder(model), **given(device=device))
+    if as_json:
+        echo_json(dataclasses.asdict(result) | {"passed": result.passed})
+    else:
+        click.echo(f"{model}: {result.summary()}")
+    context.exit(0 if result.passed else 1)
+
+
+@main.command()
+@click.argument("model", type=MODEL)
+@click.argument("structures", type=READ)
+@click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
+@device_option
+@click.option("--dtype", type=click.Choice(["float32", "float64"]))
+@click.option(
+    "--batch-atoms", type=click.IntRange(min=1), help="Atoms computed at a time."
+)
+@json_option
+def predict(
+    model: str, structures: Path, output: Path, *, as_json: bool, **options: Any
+) -> None:
+    """Predict energy, forces and stress of all STRUCTURES, in any format ASE reads."""
+    from synthzoo.predict import predict_file
+
+    summary = predict_file(model, structures, output, **given(**options))
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("folder", type=READ)
+@click.argument("repository")
+@click.option("--private", is_flag=True, help="Only you can see the repository.")
+@click.option("--pull-request", is_flag=True, help="Propose instead of commit.")
+@click.option("--dry-run", is_flag=True, help="Check, say what would be sent, stop.")
+@json_option
+def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) -> None:
+    """Send the checkpoint in FOLDER to the Hugging Face REPOSITORY (organisation/name).
+
+    The access token is taken from HF_TOKEN or from `hf auth login`.
+    """
+    from synthzoo.publication import publish as send
+
+    sent = send(folder, repository, **options)
+    if as_json:
+        echo_json(dataclasses.asdict(sent))
+        return
+    echo_table(
+        ("FILE", "BYTES", "SHA-256"),
+        [(name, str(file.size), file.sha256) for name, file in sent.files.items()],
+    )
+    note(f"Sent to {sent.url}" if sent.url else f"Nothing was sent to {repository}.")
+
+
+@main.command()
+@click.option(
+    "-o",
+    "--output",
+    type=NEW,
+    default=Path("synthzoo-demo"),
+    show_default=True,
+    help="Folder to make.",
+)
+@click.option("--model", type=MODEL, help="Model to show; carbon if not given.")
+@click.option(
+    "--duration-ps",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of the molecular dynamics.",
+)
+@json_option
+def demo(
+    output: Path, model: str | None, duration_ps: float | None, *, as_json: bool
+) -> None:
+    """Relax diamond and graphene, draw an energy–volume curve, run dynamics.
+
+    Takes under two minutes on two cores and needs no network.
+    """
+    from synthzoo.demo import run_demo
+
+    summary = run_demo(output, **given(model=model, duration_ps=duration_ps))
+    if as_json:
+        echo_result(summary, as_json=True)
+        return
+    click.echo(summary.report.read_text(encoding="utf-8"))
+    note(f"Everything is in {output}; look at {summary.figure} first.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.recipes import RelabelRecipe, recipe_hash, recipe_values
+from synthzoo.registry import file_record
 from synthzoo.resumable import (
     join,
     open_run,
@@ -148,15 +148,11 @@ def relabel_file(
 
 
 def _manifest(source: Path, recipe: RelabelRecipe, teacher: Teacher) -> dict[str, Any]:
-    with source.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
     values = recipe_values(recipe)
     del values["teacher"]  # the same file may lie elsewhere the next time
     return {
         "recipe": values,
-        "input": digest.hexdigest(),
+        "input": file_record(source).sha256,
         "teacher": teacher.provenance,
     }
 

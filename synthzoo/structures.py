@@ -10,7 +10,6 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.geometry import minkowski_reduce
 from ase.io.formats import UnknownFileTypeError
 from ase.neighborlist import neighbor_list
 
@@ -137,21 +136,6 @@ def density_g_cm3(atoms: Atoms) -> float:
 
     grams_per_cm3 = kg / m**3 * 1000
     return float(atoms.get_masses().sum() / atoms.get_volume() / grams_per_cm3)
-
-
-def has_short_cell(atoms: Atoms, length_A: float) -> bool:
-    """Return whether a reduced periodic cell vector is shorter than ``length_A``.
-
-    Parameters
-    ----------
-    atoms
-        Structure; only its periodic directions count.
-    length_A
-        Length to compare with.
-    """
-    reduced = minkowski_reduce(atoms.cell.complete(), atoms.pbc)[0]
-    lengths = np.linalg.norm(reduced, axis=1)
-    return bool((lengths[atoms.pbc] < length_A).any())
 
 
 def iter_structures(path: Path | str) -> Iterator[Atoms]:

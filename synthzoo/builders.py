@@ -17,7 +17,7 @@ from ase.units import _amu as amu_kg
 from synthzoo.errors import InputError
 
 if TYPE_CHECKING:
-    from synthzoo.recipes import Crystals, Dimers, Packing, Range, Surfaces
+    from synthzoo.parts import Crystals, Dimers, Packing, Range, Surfaces
 
 MAX_TRIALS_PER_ATOM = 2000
 VACUUM_A = 10.0

@@ -15,17 +15,8 @@ from tqdm import tqdm
 
 from synthzoo import builders
 from synthzoo.melt_quench import trajectory
-from synthzoo.recipes import (
-    Crystals,
-    Dimers,
-    GenerateRecipe,
-    MeltQuench,
-    Packing,
-    Part,
-    Surfaces,
-    recipe_hash,
-    recipe_values,
-)
+from synthzoo.parts import Crystals, Dimers, MeltQuench, Packing, Part, Surfaces
+from synthzoo.recipes import GenerateRecipe, recipe_hash, recipe_values
 from synthzoo.resumable import join, open_run, process_pool, run_jobs, working_folder
 from synthzoo.structures import (
     GROUP_KEY,

@@ -20,7 +20,7 @@ from synthzoo.structures import min_distance_A
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.recipes import MeltQuench
+    from synthzoo.parts import MeltQuench
 
 RELAX_STEPS = 15
 """Steps that take the worst forces off a random packing before it is heated."""

@@ -6,7 +6,7 @@ from ase.neighborlist import neighbor_list
 
 from synthzoo.builders import PROTOTYPES, crystal, cut_open, dimers, pack, slab
 from synthzoo.errors import InputError
-from synthzoo.recipes import Crystals, Dimers, Packing, Surfaces
+from synthzoo.parts import Crystals, Dimers, Packing, Surfaces
 from synthzoo.structures import density_g_cm3, min_distance_A
 
 BOND_A = 1.5

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from synthzoo.errors import InputError
+from synthzoo.parts import MeltQuench
 from synthzoo.recipes import (
     SECTIONS,
     GenerateRecipe,
-    MeltQuench,
     PretrainRecipe,
     RelabelRecipe,
     find_recipe,

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from synthzoo.recipes import (
-    Crystals,
-    Dimers,
-    FitRecipe,
-    GenerateRecipe,
-    MeltQuench,
-    ModelRecipe,
-    Packing,
-    PretrainRecipe,
-    Surfaces,
-)
+from synthzoo.parts import Crystals, Dimers, MeltQuench, Packing, Surfaces
+from synthzoo.recipes import FitRecipe, GenerateRecipe, ModelRecipe, PretrainRecipe
 
 
 def generate_recipe(driver: str) -> GenerateRecipe:

@@ -1,0 +1,171 @@
+"""What `synthzoo.generate` can make: one frozen dataclass for each kind of part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Range = tuple[float, float]
+"""Lower and upper end of an interval from which a value is drawn uniformly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """Random packings of atoms in a cubic cell.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Number of structures.
+    atoms
+        Smallest and largest number of atoms.
+    density_g_cm3
+        Range of densities.
+    min_distance_A
+        No two atoms are placed closer than this.
+    """
+
+    kind: Literal["packing"] = "packing"
+    count: int
+    atoms: tuple[int, int]
+    density_g_cm3: Range
+    min_distance_A: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeltQuench:
+    """Melt–quench–anneal molecular dynamics, then the same glass with a cut through it.
+
+    The stages follow the protocol of doi 10.1039/D2DD00137C: random packing, melt,
+    quench, anneal, cool; each stage of zero length is left out.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    trajectories
+        Number of independent trajectories.
+    atoms
+        Smallest and largest number of atoms.
+    density_g_cm3
+        Range of densities.
+    min_distance_A
+        Shortest distance in the random packing at the start.
+    melt_K, anneal_K, cold_K, surface_K
+        Ranges of temperature; one value is drawn per trajectory.
+    melt_fs, quench_fs, anneal_fs, cool_fs, surface_fs
+        Length of each stage.
+    vacuum_A
+        Gap that opens the cooled glass to a slab before the surface stage.
+    sample_fs
+        Time between two structures that are kept.
+    timestep_fs
+        Step of the integrator.
+    friction_per_fs
+        Friction of the Langevin thermostat.
+    """
+
+    kind: Literal["melt-quench"] = "melt-quench"
+    trajectories: int
+    atoms: tuple[int, int]
+    density_g_cm3: Range
+    min_distance_A: float
+    melt_K: Range
+    melt_fs: float
+    quench_fs: float
+    anneal_K: Range
+    anneal_fs: float
+    cool_fs: float
+    cold_K: Range = (300.0, 300.0)
+    surface_K: Range = (300.0, 2000.0)
+    surface_fs: float = 0.0
+    vacuum_A: float = 8.0
+    sample_fs: float = 100.0
+    timestep_fs: float = 1.0
+    friction_per_fs: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crystals:
+    """Crystals under strain, with rattled atoms and now and then a vacancy.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Structures per prototype.
+    prototypes
+        Name of each prototype and its bond length in Å.
+    max_atoms
+        The cell is repeated up to this size.
+    stretch
+        Range of the isotropic factor on all lengths.
+    max_strain
+        Largest entry of the random symmetric strain on top of it.
+    rattle_A
+        Range of the standard deviation of the random displacements.
+    vacancy_share
+        Share of structures that lose one atom.
+    """
+
+    kind: Literal["crystals"] = "crystals"
+    count: int
+    prototypes: dict[str, float]
+    max_atoms: int = 32
+    stretch: Range = (0.9, 1.15)
+    max_strain: float = 0.08
+    rattle_A: Range = (0.0, 0.25)
+    vacancy_share: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surfaces:
+    """Slabs of crystals: a rattled crystal, opened along one lattice vector.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Structures per prototype.
+    prototypes
+        Name of each prototype and its bond length in Å.
+    max_atoms
+        The cell is repeated up to this size before it is opened.
+    vacuum_A
+        Range of the gap.
+    rattle_A
+        Range of the standard deviation of the random displacements.
+    """
+
+    kind: Literal["surfaces"] = "surfaces"
+    count: int
+    prototypes: dict[str, float]
+    max_atoms: int = 32
+    vacuum_A: Range = (2.0, 10.0)
+    rattle_A: Range = (0.0, 0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimers:
+    """Pairs of atoms in a large cell, and one atom alone.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Number of distances, evenly spaced.
+    distance_A
+        Shortest and longest distance.
+    """
+
+    kind: Literal["dimers"] = "dimers"
+    count: int
+    distance_A: Range
+
+
+Part = Packing | MeltQuench | Crystals | Surfaces | Dimers

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import yaml
 
 from synthzoo.checkpoint import (
@@ -179,8 +178,9 @@ def _split(
         check_structure(atoms, name=name)
         labels = labels_of(atoms, keys, name=name)
         graphs.append(to_graph(atoms, labels, elements=elements, cutoff_A=cutoff_A))
-    rng = np.random.default_rng(recipe.fit.seed)
-    training, validation = split_by_group(structures, recipe.fit.validation_share, rng)
+    training, validation = split_by_group(
+        structures, recipe.fit.validation_share, seed=recipe.fit.seed
+    )
     small = [index for index in validation if len(structures[index]) <= GOLDEN_ATOMS]
     golden = small[:: max(1, len(small) // GOLDEN_STRUCTURES)][:GOLDEN_STRUCTURES]
     return _Split(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -243,35 +244,59 @@ def label(
     return labelled
 
 
-def group_of(atoms: Atoms, index: int) -> str:
+def group_of(atoms: Atoms) -> str:
     """Return the name of the group of related frames to which a frame belongs.
 
     Parameters
     ----------
     atoms
-        Frame; ``info["group"]`` is the name if it is there.
-    index
-        Number of the frame, which is otherwise a group of its own.
+        Frame; ``info["group"]`` is the name if it is there. A frame without one is a
+        group of its own, named by its content: a copy of it belongs to the same group.
     """
-    return str(atoms.info.get(GROUP_KEY, f"frame-{index}"))
+    return str(atoms.info.get(GROUP_KEY) or f"frame-{content_hash(atoms)}")
+
+
+def content_hash(atoms: Atoms) -> str:
+    """Return a hash of what a structure is: elements, positions, cell, periodicity.
+
+    Parameters
+    ----------
+    atoms
+        Structure; labels and other information do not count, nor do the digits of
+        coordinates beyond a millionth of an Å.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(atoms.numbers.astype("<i4").tobytes())
+    digest.update(atoms.pbc.tobytes())
+    for lengths_A in (atoms.cell.array, atoms.positions):
+        rounded = np.round(lengths_A, 6) + 0.0  # no negative zeros
+        digest.update(rounded.astype("<f8").tobytes())
+    return digest.hexdigest()
 
 
 def split_by_group(
-    structures: Sequence[Atoms], fraction: float, rng: np.random.Generator
+    structures: Sequence[Atoms], share: float, *, seed: int
 ) -> tuple[list[int], list[int]]:
     """Return the indices of a training and of a validation set, whole groups each.
 
     Frames of one trajectory resemble each other; a split inside of it would make the
     validation error look better than it is.
 
+    A hash of seed and name sends each group to one side, whatever the other groups
+    are: with the same share and seed, structures that are added later move no group
+    from one side to the other. The price is that the share is met on average only: of
+    ``n`` groups of equal size, ``n * share`` are for validation, give or take
+    ``sqrt(n * share * (1 - share))``. Where all groups would be on one side, the
+    nearest one changes over, so that neither set is empty.
+
     Parameters
     ----------
     structures
         Structures; ``info["group"]`` names the group, otherwise each is its own.
-    fraction
-        Share of all structures that the validation set should reach.
-    rng
-        Source of randomness.
+    share
+        Share of the groups that is for validation, between 0 and 1.
+    seed
+        Another seed is another split.
 
     Raises
     ------
@@ -280,16 +305,22 @@ def split_by_group(
     """
     groups: dict[str, list[int]] = {}
     for index, atoms in enumerate(structures):
-        groups.setdefault(group_of(atoms, index), []).append(index)
+        groups.setdefault(group_of(atoms), []).append(index)
     if len(groups) < 2:
         raise InputError(
             f"{len(structures)} structures in {len(groups)} group(s) cannot be split "
             "into a training and a validation set; give a validation file."
         )
-    names = sorted(groups)
-    rng.shuffle(names)
-    validation: list[int] = []
-    while names[1:] and len(validation) < fraction * len(structures):
-        validation.extend(groups[names.pop()])
-    training = [index for name in names for index in groups[name]]
+    ranks = {name: _rank(name, seed) for name in groups}
+    names = sorted(groups, key=lambda name: ranks[name])
+    wanted = sum(rank < share for rank in ranks.values())
+    taken = min(max(wanted, 1), len(groups) - 1)
+    validation = [index for name in names[:taken] for index in groups[name]]
+    training = [index for name in names[taken:] for index in groups[name]]
     return sorted(training), sorted(validation)
+
+
+def _rank(name: str, seed: int) -> float:
+    """Return a number between 0 and 1 that depends on nothing but name and seed."""
+    digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    return float(int.from_bytes(digest, "big") / 2**64)

@@ -142,24 +142,55 @@ def _grouped(sizes: dict[str, int]) -> list[Atoms]:
 def test_related_frames_stay_together():
     """No group is on both sides, and every structure is on one of them."""
     structures = _grouped({f"g{index}": 5 for index in range(10)})
-    training, validation = split_by_group(structures, 0.2, np.random.default_rng(3))
+    training, validation = split_by_group(structures, 0.2, seed=3)
     assert sorted(training + validation) == list(range(50))
-    assert len(validation) == 10
     groups = [
         {structures[i].info["group"] for i in part} for part in (training, validation)
     ]
     assert groups[0].isdisjoint(groups[1])
+    assert all(groups)
+
+
+def test_added_groups_move_no_other():
+    """A set that grows, at either end, leaves every frame on its side."""
+    few = _grouped({f"g{index}": 2 for index in range(40)})
+    more = [*_grouped({f"h{index}": 3 for index in range(70)}), *few]
+    for seed in range(5):
+        before = {few[i].info["group"] for i in split_by_group(few, 0.2, seed=seed)[1]}
+        after = {more[i].info["group"] for i in split_by_group(more, 0.2, seed=seed)[1]}
+        assert before == {name for name in after if name.startswith("g")}
+
+
+def test_the_share_is_met_as_closely_as_promised():
+    """Over many groups it is met within three standard deviations; seeds differ."""
+    structures = _grouped({f"g{index}": 1 for index in range(2000)})
+    splits = [split_by_group(structures, 0.1, seed=seed)[1] for seed in range(5)]
+    assert all(
+        abs(len(split) - 200) < 3 * (2000 * 0.1 * 0.9) ** 0.5 for split in splits
+    )
+    assert len({tuple(split) for split in splits}) == 5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("seed", range(10))
+def test_neither_set_is_empty(share: float, seed: int):
+    """Two groups are enough, whatever the share and the seed."""
+    assert all(split_by_group(_grouped({"a": 2, "b": 1}), share, seed=seed))
 
 
 def test_frames_without_a_group_are_split_one_by_one():
-    """Structures that do not say where they come from count as unrelated."""
-    training, validation = split_by_group(
-        [Atoms("C")] * 10, 0.3, np.random.default_rng(0)
-    )
-    assert (len(training), len(validation)) == (7, 3)
+    """A structure that does not say where it comes from goes with its copies only."""
+    structures = [diamond() for _ in range(200)]
+    for index, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=index)
+    _, validation = split_by_group(structures, 0.3, seed=0)
+    assert abs(len(validation) - 60) < 3 * (200 * 0.3 * 0.7) ** 0.5
+    copies = [*structures, *(atoms.copy() for atoms in structures)]
+    twice = split_by_group(copies, 0.3, seed=0)[1]
+    assert twice == validation + [200 + index for index in validation]
 
 
 def test_one_group_cannot_be_split():
     """A validation set out of the training set's own trajectory would be a lie."""
     with pytest.raises(InputError, match="1 group"):
-        split_by_group(_grouped({"a": 8}), 0.5, np.random.default_rng(0))
+        split_by_group(_grouped({"a": 8}), 0.5, seed=0)

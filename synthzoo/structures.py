@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -25,6 +26,10 @@ SAME_PLACE_A = 0.05
 
 GROUP_KEY = "group"
 """Key in ``Atoms.info`` shared by related frames (one trajectory, one crystal)."""
+
+KIND_KEYS = ("config_type", "kind")
+"""Keys in ``Atoms.info`` that say what a structure is."""
+UNNAMED = "unnamed"
 
 MIN_CELL_VOLUME_A3 = 1e-6
 
@@ -164,7 +169,7 @@ def iter_structures(path: Path | str) -> Iterator[Atoms]:
         raise InputError(f"{path} is empty: it holds no structure.")
     count = 0
     try:
-        for atoms in ase.io.iread(path, index=":"):
+        for atoms in _frames(path):
             count += 1
             yield atoms
     except UnknownFileTypeError as error:
@@ -178,6 +183,16 @@ def iter_structures(path: Path | str) -> Iterator[Atoms]:
         ) from error
     if count == 0:
         raise InputError(f"{path} holds no structure.")
+
+
+def _frames(path: Path) -> Iterator[Atoms]:
+    if path.suffix != ".db":
+        yield from ase.io.iread(path, index=":")
+        return
+    for row in ase.db.connect(path).select():  # `iread` leaves out what users added
+        atoms = row.toatoms()
+        atoms.info.update(row.key_value_pairs)
+        yield atoms
 
 
 def read_structures(path: Path | str) -> list[Atoms]:
@@ -254,6 +269,18 @@ def group_of(atoms: Atoms) -> str:
         group of its own, named by its content: a copy of it belongs to the same group.
     """
     return str(atoms.info.get(GROUP_KEY) or f"frame-{content_hash(atoms)}")
+
+
+def kind_of(atoms: Atoms) -> str:
+    """Return what kind of structure a frame is, as far as it says so.
+
+    Parameters
+    ----------
+    atoms
+        Frame; the first of `KIND_KEYS` that its ``info`` has is the kind.
+    """
+    found = (str(atoms.info[key]) for key in KIND_KEYS if key in atoms.info)
+    return next(found, UNNAMED)
 
 
 def content_hash(atoms: Atoms) -> str:

@@ -1,0 +1,123 @@
+"""Read labelled structures from many files, in any format, and remember which."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthzoo.errors import InputError
+from synthzoo.structures import iter_structures
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a structure was read.
+
+    Attributes
+    ----------
+    file
+        As it was named.
+    index
+        Number of the frame in the file, from zero.
+
+    Examples
+    --------
+    >>> print(Origin(file=Path("run/OUTCAR"), index=3))
+    run/OUTCAR@3
+    """
+
+    file: Path
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.file}@{self.index}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSet:
+    """Structures of one or more files, one after the other.
+
+    Attributes
+    ----------
+    structures
+        With the labels that the files have.
+    origins
+        Where each was read, in the same order.
+    """
+
+    structures: list[Atoms]
+    origins: list[Origin]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files in the order in which they were read."""
+        return list(dict.fromkeys(origin.file for origin in self.origins))
+
+
+def read_frames(sources: Path | str | Iterable[Path | str]) -> FrameSet:
+    """Read all structures of files in any format that ASE reads.
+
+    Extended XYZ, ASE databases and trajectories, VASP's ``OUTCAR`` and
+    ``vasprun.xml``, and outputs of GPAW, CASTEP, Quantum ESPRESSO and others may be
+    mixed.
+
+    Parameters
+    ----------
+    sources
+        Files, or patterns with ``*``, ``?`` and ``**``; the files of a pattern are
+        taken in alphabetical order, and a file that is named twice is read once.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, empty, of unknown format or cut short, a pattern fits no
+        file, or nothing is named; the message names the file.
+    """
+    structures: list[Atoms] = []
+    origins: list[Origin] = []
+    for file in find_files(sources):
+        for index, atoms in enumerate(iter_structures(file)):
+            structures.append(atoms)
+            origins.append(Origin(file=file, index=index))
+    return FrameSet(structures=structures, origins=origins)
+
+
+def find_files(sources: Path | str | Iterable[Path | str]) -> list[Path]:
+    """Return the files that paths and patterns name, each once.
+
+    Parameters
+    ----------
+    sources
+        Files, or patterns with ``*``, ``?`` and ``**``.
+
+    Raises
+    ------
+    InputError
+        If a pattern fits no file, a folder is named, or nothing is.
+    """
+    named = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    if not named:
+        raise InputError("No file is named; name at least one.")
+    files = [file for source in named for file in _matching(Path(source))]
+    return list(dict.fromkeys(files))
+
+
+def _matching(source: Path) -> list[Path]:
+    if source.is_dir():
+        raise InputError(
+            f"{source} is a folder; name the files in it, such as '{source}/*.xyz'."
+        )
+    if source.exists() or not glob.has_magic(str(source)):
+        return [source]
+    # `Path.glob` refuses absolute patterns
+    found = sorted(map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207
+    files = [path for path in found if path.is_file()]
+    if not files:
+        raise InputError(f"No file fits the pattern {source}.")
+    return files

@@ -214,7 +214,7 @@ def _hidden_layers(
     builder: str, arguments: Mapping[str, Any]
 ) -> tuple[list[list[_Irrep]], int]:
     """Return the features of each layer, and the largest order on the edges."""
-    if builder == "FullNequIPGNNModel":
+    if builder != "NequIPGNNModel":
         hidden = [
             _parse_irreps(text) or [] for text in arguments["feature_irreps_hidden"]
         ]
@@ -290,6 +290,27 @@ _FULL_RULES = {
     "radial_mlp_depth": _list_of(_DEPTH),
     "radial_mlp_width": _list_of(_WIDTH),
 }
+_LEGACY_REQUIRED = {
+    *_FULL_RULES,
+    "readout_mlp_hidden_layers_width",
+    "avg_num_neighbors",
+}
+_LEGACY_RULES = {
+    **_FULL_RULES,
+    "irreps_edge_sh": _IRREPS,
+    "readout_mlp_hidden_layers_width": _between(1, MAX_WIDTH),
+    **{
+        name: _COMMON_RULES[name]
+        for name in (
+            "avg_num_neighbors",
+            "num_bessels",
+            "bessel_trainable",
+            "polynomial_cutoff_p",
+            "per_type_energy_scales",
+            "per_type_energy_shifts",
+        )
+    },
+}
 
 BUILDERS: dict[str, tuple[dict[str, _Rule], set[str]]] = {
     "NequIPGNNModel": (
@@ -300,5 +321,6 @@ BUILDERS: dict[str, tuple[dict[str, _Rule], set[str]]] = {
         _FULL_RULES | _COMMON_RULES,
         {*_FULL_RULES, "avg_num_neighbors"},
     ),
+    "LegacyNequIPModel": (_LEGACY_RULES, _LEGACY_REQUIRED),
 }
 """Builder: the arguments it may be given, and those it must be given."""

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,11 +86,9 @@ def build_model(
     """
     check_arguments(config.builder, config.arguments, config.elements)
     with nequip_session(), MODEL_GATE.building():
-        import nequip.model
-
         warnings.simplefilter("ignore")  # advice on arguments, meant for training
         try:
-            model: Module = getattr(nequip.model, config.builder)(
+            model: Module = _builder(config.builder)(
                 seed=seed,
                 model_dtype=_checked_dtype(dtype or config.dtype),
                 type_names=list(config.elements),
@@ -206,6 +204,26 @@ def write_checkpoint(
             (partial / name).write_bytes(content)
 
 
+def golden_structures(folder: str | Path) -> list[Atoms]:
+    """Return the structures for which a checkpoint carries predictions.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is not a sound checkpoint.
+    """
+    folder = Path(folder)
+    sha256 = read_config(folder).golden_sha256
+    tensors = _read_tensors(folder, GOLDEN_FILE, sha256=sha256)
+    entries = unpack_golden(tensors, where=str(folder / GOLDEN_FILE))
+    return [golden_atoms(entry) for entry in entries]
+
+
 def verify_checkpoint(folder: str | Path, *, device: str = "cpu") -> Verification:
     """Recompute a checkpoint's golden predictions and return how much they differ.
 
@@ -233,6 +251,18 @@ def verify_checkpoint(folder: str | Path, *, device: str = "cpu") -> Verificatio
     return compare_golden(
         recorded, here, recorded_versions=dict(config.provenance.get("versions", {}))
     )
+
+
+def _builder(name: str) -> Callable[..., Module]:
+    """Return a function of nequip, or ours for the networks of 2023."""
+    builder: Callable[..., Module]
+    if name == "LegacyNequIPModel":
+        from synthzoo.legacy_network import legacy_nequip_model as builder
+    else:
+        import nequip.model
+
+        builder = getattr(nequip.model, name)
+    return builder
 
 
 def _checked_dtype(dtype: str) -> str:

@@ -17,7 +17,11 @@ import yaml
 from synthzoo.errors import InputError
 from synthzoo.schema import from_values
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+NO_LICENCE = "none"
+"""Licence of a model whose authors gave none: it may be used, but not passed on."""
+
+_NAME = re.compile(r"([a-z0-9]+/)?[a-z0-9]+(-[a-z0-9]+)*")
+_ADDRESS = re.compile(r"https://[\w.-]+/[\w./%-]+", re.ASCII)
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -51,25 +55,25 @@ class Teacher:
         Name that `synthzoo relabel` knows.
     potential
         The teacher's own potential file or model.
-    version
-        Of the teacher's code.
-    sha256
-        Hash of the potential file.
     licence
         Of the potential.
     reference
         DOI or address of its description.
     level_of_theory
         What the teacher itself was fitted to.
+    version
+        Of the teacher's code; none if it is not known.
+    sha256
+        Hash of the potential file; none if it is not known.
     """
 
     name: str
     potential: str
-    version: str
-    sha256: str
     licence: str
     reference: str
     level_of_theory: str
+    version: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +103,7 @@ class TrainingRun:
     atoms
         Atoms in all of them.
     seconds
-        Wall time of the fit.
+        Wall time of the fit; none if it is not known.
     hardware
         What it ran on.
     recipe
@@ -118,7 +122,7 @@ class TrainingRun:
 
     structures: int
     atoms: int
-    seconds: float
+    seconds: float | None
     hardware: str
     recipe: str
     epochs: int | None = None
@@ -141,19 +145,19 @@ class Result:
     energy_rmse_meV_per_atom
         Root-mean-square error of the energy; none if energies cannot be compared.
     force_rmse_eV_A
-        Root-mean-square error over all force components.
+        Root-mean-square error over all force components; none if it was not published.
     note
         What the labels are, and what was done to make them comparable.
     command
-        What to type to measure it again.
+        What to type to measure it again; none for a published number.
     """
 
     data: str
     structures: int
     energy_rmse_meV_per_atom: float | None
-    force_rmse_eV_A: float
+    force_rmse_eV_A: float | None
     note: str
-    command: str
+    command: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +197,47 @@ class ReferenceValues:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the software that wrote a published file predicts for one structure.
+
+    Attributes
+    ----------
+    energy_eV
+        Total energy.
+    first_force_eV_A
+        Force on the first atom, three components.
+    """
+
+    energy_eV: float
+    first_force_eV_A: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A file of nequip 0.5.6 that others have published; it is converted when used.
+
+    Attributes
+    ----------
+    address
+        Where it is downloaded; it holds a commit hash, so that it can never change.
+    file
+        Its size and hash.
+    avg_num_neighbors
+        Number of neighbours, which the file does not hold.
+    found
+        How that number was found.
+    predictions
+        For the structures of `synthzoo.paper.small_structures`, in their order.
+    """
+
+    address: str
+    file: FileRecord
+    avg_num_neighbors: float
+    found: str
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Record:
     """What stands under `synthzoo:` in the head of a card."""
 
@@ -210,6 +255,7 @@ class _Record:
     citation: str
     aliases: tuple[str, ...] = ()
     reference_values: ReferenceValues | None = None
+    published: Published | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +275,8 @@ class ModelCard(_Record):
     Attributes
     ----------
     name
-        Also the name of the card's file and of the folder of weights.
+        Also the name of the card's file, with a dash for a slash, and of the folder of
+        weights.
     aliases
         Shorter names.
     summary
@@ -245,7 +292,7 @@ class ModelCard(_Record):
     teacher
         What made the labels.
     files
-        Size and hash of each file of the checkpoint.
+        Size and hash of each file of the checkpoint; none if it is made when needed.
     hub
         Where it can be downloaded.
     training
@@ -254,10 +301,12 @@ class ModelCard(_Record):
         Measured errors.
     reference_values
         What the teacher says about a few crystals.
+    published
+        The file of others that the checkpoint is made of.
     citation
         BibTeX.
     licence
-        SPDX name in small letters, as the hub writes it.
+        SPDX name in small letters, as the hub writes it, or ``none``.
     tags
         Keywords for the hub.
     path
@@ -310,6 +359,24 @@ def read_card(path: Path) -> ModelCard:
     return card
 
 
+def published_file(card: ModelCard) -> Published:
+    """Return the file of others that the checkpoint of a model is made of.
+
+    Parameters
+    ----------
+    card
+        A model of the register.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if card.published is None:
+        raise InputError(f"{card.path} names no file that its authors have published.")
+    return card.published
+
+
 def _split(path: Path) -> tuple[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -344,7 +411,7 @@ def _complaints(card: ModelCard) -> Iterator[tuple[str, str]]:
     # Yield the key and the fault of whatever the types alone cannot exclude.
     from synthzoo.checkpoint import MODEL_FILES
 
-    if card.name != card.path.stem:
+    if card.name.replace("/", "-") != card.path.stem:
         yield "synthzoo.name", f"expected the file's name {card.path.stem!r}."
     yield from _pattern_complaints(card)
     yield from _number_complaints(card)
@@ -352,15 +419,25 @@ def _complaints(card: ModelCard) -> Iterator[tuple[str, str]]:
         yield "synthzoo.summary", "expected one line."
     if (card.hub.repository is None) != (card.hub.revision is None):
         yield "synthzoo.hub", "expected a repository with its revision, or neither."
-    if set(card.files) != set(MODEL_FILES):
-        yield "synthzoo.files", f"expected {list(MODEL_FILES)}, found {[*card.files]}."
+    expected = () if card.published else MODEL_FILES
+    if set(card.files) != set(expected):
+        yield "synthzoo.files", f"expected {list(expected)}, found {[*card.files]}."
+    if (card.licence == NO_LICENCE) != (card.published is not None):
+        yield "license", f"expected {NO_LICENCE!r} for what others published, only."
 
 
 def _pattern_complaints(card: ModelCard) -> Iterator[tuple[str, str]]:
-    hashes = {f"files.{name}.sha256": file.sha256 for name, file in card.files.items()}
+    hashes: dict[str, str | None] = {
+        f"files.{name}.sha256": file.sha256 for name, file in card.files.items()
+    }
     hashes["teacher.sha256"] = card.teacher.sha256
+    addresses: dict[str, str | None] = {}
+    if card.published is not None:
+        addresses["published.address"] = card.published.address
+        hashes["published.file.sha256"] = card.published.file.sha256
     rules: tuple[tuple[re.Pattern[str], str, Mapping[str, str | None]], ...] = (
         (_NAME, "small letters, digits and single dashes", _numbered("names", card)),
+        (_ADDRESS, "an https address", addresses),
         (_ELEMENT, "a chemical symbol", _numbered("elements", card)),
         (_SHA256, "64 hexadecimal digits", hashes),
         (_REPOSITORY, "organisation/name", {"hub.repository": card.hub.repository}),
@@ -388,6 +465,9 @@ def _number_complaints(card: ModelCard) -> Iterator[tuple[str, str]]:
             f"results[{i}].structures": r.structures for i, r in enumerate(card.results)
         },
     }
+    if card.published is not None:
+        positive["published.avg_num_neighbors"] = card.published.avg_num_neighbors
+        positive["published.file.size"] = card.published.file.size
     for key, value in positive.items():
         if value <= 0:
             yield f"synthzoo.{key}", f"expected more than 0, found {value}."

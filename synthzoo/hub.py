@@ -1,4 +1,6 @@
-"""Where checkpoints come from. Only this and `synthzoo.publication` use the network.
+"""Where checkpoints come from.
+
+Only this, `synthzoo.publication` and `synthzoo.upstream` use the network.
 
 A reference is a folder, a name of the register, or ``hf:organisation/name@revision``.
 It is looked for in that order: folder, bundled, Hugging Face cache, network. Transport,
@@ -32,6 +34,7 @@ from synthzoo.checkpoint import (
 from synthzoo.errors import CheckpointError, HubError, InputError, IntegrityError
 from synthzoo.files import new_folder
 from synthzoo.hub_faults import endpoint, may_pass, one_clear_error
+from synthzoo.upstream import find_converted, kept_folder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-Location = Literal["bundled", "cached", "hub", "missing"]
+Location = Literal["bundled", "cached", "hub", "authors", "missing"]
 
 _REFERENCE = re.compile(
     r"hf:(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>\w[\w./-]*))?", re.ASCII
@@ -99,10 +102,7 @@ def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
     HubError
         If the hub is needed and does not deliver.
     """
-    place = _place(reference)
-    if isinstance(place, Path):
-        return place
-    return _find_remote(place, offline=offline)
+    return _find(_place(reference), offline=offline)
 
 
 def fetch(reference: str | Path, *, destination: Path | None = None) -> Path:
@@ -125,8 +125,7 @@ def fetch(reference: str | Path, *, destination: Path | None = None) -> Path:
     InputError
         If the destination holds something else, or cannot be written.
     """
-    place = _place(reference)
-    folder = place if isinstance(place, Path) else _find_remote(place, refresh=True)
+    folder = _find(_place(reference), refresh=True)
     return _copy(folder, destination) if destination is not None else folder
 
 
@@ -151,6 +150,9 @@ def location(card: ModelCard) -> Location:
     """
     if registry.bundled_folder(card) is not None:
         return "bundled"
+    if card.published is not None:
+        kept = kept_folder(card).is_dir()
+        return "cached" if kept else "authors"
     published = _published(card)
     if published is None:
         return "missing"
@@ -192,15 +194,19 @@ def check_files(
             )
 
 
-def _place(reference: str | Path) -> Path | _Remote:
-    # Return the folder that a reference means, or the repository to look in.
+def _place(reference: str | Path) -> Path | _Remote | ModelCard:
+    # Return the folder that a reference means, the repository to look in, or the card
+    # of a model that is made of a file of its authors.
     if isinstance(reference, Path):
         return _existing(reference)
     if reference.startswith("hf:"):
         return _parse(reference)
     path = Path(reference).expanduser()
     separators = [mark for mark in (os.sep, os.altsep) if mark]
-    if (path / CONFIG_FILE).is_file() or any(mark in reference for mark in separators):
+    group = any(reference.startswith(name) for name in registry.groups())
+    if (path / CONFIG_FILE).is_file() or (
+        not group and any(mark in reference for mark in separators)
+    ):
         return _existing(path)
     return _registered(registry.find_card(reference))
 
@@ -215,7 +221,7 @@ def _existing(path: Path) -> Path:
     raise CheckpointError(f"There is no folder {path}.{hint}")
 
 
-def _parse(reference: str) -> Path | _Remote:
+def _parse(reference: str) -> Path | _Remote | ModelCard:
     match = _REFERENCE.fullmatch(reference)
     if match is None or ".." in reference:
         raise InputError(
@@ -241,7 +247,7 @@ def _published(card: ModelCard) -> _Remote | None:
     return _Remote(repository=repository, revision=revision, card=card)
 
 
-def _registered(card: ModelCard) -> Path | _Remote:
+def _registered(card: ModelCard) -> Path | _Remote | ModelCard:
     folder = registry.bundled_folder(card)
     if folder is not None:
         check_files(
@@ -250,12 +256,26 @@ def _registered(card: ModelCard) -> Path | _Remote:
             way_out="Install it anew: pip install --force-reinstall synthzoo",
         )
         return folder
+    if card.published is not None:
+        return card
     if published := _published(card):
         return published
     raise HubError(
         f"{card.name} is not published yet, and this installation was made without "
         "the bundled checkpoints. Install a released synthzoo."
     )
+
+
+def _find(
+    place: Path | _Remote | ModelCard, *, offline: bool = False, refresh: bool = False
+) -> Path:
+    if isinstance(place, Path):
+        return place
+    if isinstance(place, _Remote):
+        return _find_remote(place, offline=offline, refresh=refresh)
+    from huggingface_hub import is_offline_mode
+
+    return find_converted(place, offline=offline or is_offline_mode())
 
 
 def _find_remote(

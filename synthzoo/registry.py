@@ -95,6 +95,20 @@ def find_card(name: str, folder: Path | None = None) -> ModelCard:
     raise UnknownModelError(f"No model named {name!r}.{hint} See `synthzoo list`.")
 
 
+def groups(folder: Path | None = None) -> tuple[str, ...]:
+    """Return what names with a slash begin with, such as ``paper/``.
+
+    Parameters
+    ----------
+    folder
+        Where the cards lie, if not in this installation.
+    """
+    names = [name for card in model_cards(folder) for name in card.names]
+    return tuple(
+        sorted({name.partition("/")[0] + "/" for name in names if "/" in name})
+    )
+
+
 def bundled_folder(card: ModelCard) -> Path | None:
     """Return the checkpoint that is part of this installation, if there is one.
 
@@ -188,7 +202,7 @@ def render_card(card: ModelCard) -> str:
 
 
 def model_table(folder: Path | None = None) -> str:
-    """Return a Markdown table of all models, one row each, for the README.
+    """Return a Markdown table of the zoo's own models, one row each, for the README.
 
     Parameters
     ----------
@@ -204,7 +218,8 @@ def model_table(folder: Path | None = None) -> str:
         "Force RMSE (eV/Å)",
         "Measured on",
     )
-    return _table(header, [_model_row(card) for card in model_cards(folder)])
+    ours = [card for card in model_cards(folder) if card.published is None]
+    return _table(header, [_model_row(card) for card in ours])
 
 
 def _model_row(card: ModelCard) -> tuple[str, ...]:
@@ -222,10 +237,10 @@ def _model_row(card: ModelCard) -> tuple[str, ...]:
 
 
 def _errors(result: Result) -> tuple[str, str]:
-    energy = result.energy_rmse_meV_per_atom
+    energy, force = result.energy_rmse_meV_per_atom, result.force_rmse_eV_A
     return (
         "–" if energy is None else f"{energy:.1f}",
-        f"{result.force_rmse_eV_A:.3f}",
+        "–" if force is None else f"{force:.3f}",
     )
 
 
@@ -244,7 +259,7 @@ def _results_table(card: ModelCard) -> str:
             str(result.structures),
             *_errors(result),
             result.note,
-            f"`{result.command}`",
+            f"`{result.command}`" if result.command else "– (published)",
         )
         for result in card.results
     ]

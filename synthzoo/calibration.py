@@ -1,0 +1,170 @@
+"""The number of neighbours that a network divides by, found from labels.
+
+NequIP divides the messages to an atom by the square root of the average number of
+neighbours in its training set. Where that number is lost, the one at which forces agree
+best with the teacher's is a good stand-in: only the right one fits the other weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from synthzoo.errors import InputError
+from synthzoo.labels import find_label_keys, labels_of
+from synthzoo.structures import read_structures
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from synthzoo.config import CheckpointConfig
+
+RANGE = (5.0, 200.0)
+"""Where the number is looked for: a few bonds, or the dozens of a large cutoff."""
+
+PRECISION = 2e-4
+"""Of its logarithm: a tenth of the differences between well-trained models."""
+
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The number of neighbours at which a network agrees best with labels.
+
+    Attributes
+    ----------
+    avg_num_neighbors
+        Messages to an atom are divided by its square root.
+    data
+        Name of the file of labelled structures.
+    structures
+        How many it holds.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        What is left between network and labels there.
+    """
+
+    avg_num_neighbors: float
+    data: str
+    structures: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+
+
+def calibrate(
+    model: Module,
+    config: CheckpointConfig,
+    source: str | Path,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+) -> Calibration:
+    """Return the number of neighbours with the smallest error of the forces.
+
+    Parameters
+    ----------
+    model
+        Network on the CPU; it has that number afterwards.
+    config
+        Its description.
+    source
+        Structures that the network's teacher has labelled, in any format.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+
+    Raises
+    ------
+    InputError
+        If the labels cannot be used, or the errors have no minimum in `RANGE`.
+    """
+    measure = _errors(model, config, source, energy_key, forces_key)
+    low, high = map(math.log, RANGE)
+    steps = math.ceil(math.log(PRECISION / (high - low), _GOLDEN_RATIO))
+    with tqdm(total=steps, desc="calibrate", disable=None, leave=False) as progress:
+
+        def force_error(logarithm: float) -> float:
+            progress.update()
+            return measure(math.exp(logarithm))[1]
+
+        best = _minimum(force_error, low, high, steps)
+    if min(best - low, high - best) < 10 * PRECISION:
+        raise InputError(
+            f"The forces in {source} agree best with the network for an absurd number "
+            f"of neighbours ({math.exp(best):.1f}). Were they made by its teacher, and "
+            "is the cutoff right?"
+        )
+    found = round(math.exp(best), 2)
+    energy_error, force_error_there = measure(found)
+    return Calibration(
+        avg_num_neighbors=found,
+        data=Path(source).name,
+        structures=len(read_structures(source)),
+        energy_rmse_meV_per_atom=1000 * energy_error,
+        force_rmse_eV_A=force_error_there,
+    )
+
+
+def _errors(
+    model: Module,
+    config: CheckpointConfig,
+    source: str | Path,
+    energy_key: str | None,
+    forces_key: str | None,
+) -> Callable[[float], tuple[float, float]]:
+    """Return a function of the number of neighbours: errors in eV/atom and eV/Å."""
+    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.predict import predict_structures
+
+    structures = read_structures(source)
+    keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
+    labels = [labels_of(atoms, keys) for atoms in structures]
+    calculator = SynthzooCalculator(model, config, device="cpu")
+
+    def measure(neighbours: float) -> tuple[float, float]:
+        _set_neighbours(model, neighbours)
+        energies, forces = [], []
+        predicted = predict_structures(structures, calculator)
+        for atoms, label in zip(predicted, labels, strict=True):
+            difference = atoms.get_potential_energy() - label.energy_eV
+            energies.append(difference / len(atoms))
+            forces.append(atoms.get_forces() - label.forces_eV_A)
+        return _rms(np.array(energies)), _rms(np.concatenate(forces))
+
+    return measure
+
+
+def _set_neighbours(model: Module, neighbours: float) -> None:
+    from nequip.nn import AvgNumNeighborsNorm
+
+    for module in model.modules():
+        if isinstance(module, AvgNumNeighborsNorm):
+            module.norm_const.fill_(1 / math.sqrt(neighbours))
+
+
+def _minimum(
+    function: Callable[[float], float], low: float, high: float, steps: int
+) -> float:
+    """Return where a function with one minimum has it (golden-section search)."""
+    left = high - _GOLDEN_RATIO * (high - low)
+    right = low + _GOLDEN_RATIO * (high - low)
+    at_left, at_right = function(left), function(right)
+    for _ in range(steps - 2):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN_RATIO * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN_RATIO * (high - low)
+            at_right = function(right)
+    return (low + high) / 2
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -72,7 +72,19 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Residual:
+class Residual:
+    """Prediction minus label of one structure.
+
+    Attributes
+    ----------
+    group
+        Name of its group; ``"all"`` if it has none.
+    energy_eV_per_atom
+        Difference of the energies.
+    forces_eV_A
+        Differences of the forces, of shape ``(n_atoms, 3)``.
+    """
+
     group: str
     energy_eV_per_atom: float
     forces_eV_A: NDArray[np.float64]
@@ -113,7 +125,7 @@ def evaluate(
     from synthzoo.predict import predict_structures
 
     structures = [
-        atoms for atoms in read_structures(source) if _group(atoms) not in skip
+        atoms for atoms in read_structures(source) if group_name(atoms) not in skip
     ]
     if not structures:
         raise InputError(f"{source} holds no structure outside of {', '.join(skip)}.")
@@ -130,41 +142,70 @@ def evaluate(
         unit="structure",
         disable=None,
     )
-    residuals = [_residual(atoms, label) for atoms, label in progress]
+    residuals = [residual_of(atoms, label) for atoms, label in progress]
     constant = float(np.mean([found.energy_eV_per_atom for found in residuals]))
     taken_off = constant if shift else 0.0
     return Evaluation(
         model=str(model),
         data=Path(source).name,
         energy_shift_eV_per_atom=-taken_off,
-        groups=tuple(_by_group(residuals, taken_off)),
+        groups=errors_by_group(residuals, taken_off),
     )
 
 
-def _group(atoms: Atoms) -> str:
+def group_name(atoms: Atoms) -> str:
+    """Return the name of the group that a structure belongs to, or ``"all"``.
+
+    Parameters
+    ----------
+    atoms
+        Structure; the first of `GROUP_KEYS` in its ``info`` counts.
+    """
     found = [str(atoms.info[key]) for key in GROUP_KEYS if key in atoms.info]
     return found[0] if found else ALL
 
 
-def _residual(predicted: Atoms, label: Labels) -> _Residual:
+def residual_of(predicted: Atoms, label: Labels) -> Residual:
+    """Return prediction minus label.
+
+    Parameters
+    ----------
+    predicted
+        Structure with the predicted energy and forces.
+    label
+        What they should be.
+    """
     difference = predicted.get_potential_energy() - label.energy_eV
-    return _Residual(
-        group=_group(predicted),
+    return Residual(
+        group=group_name(predicted),
         energy_eV_per_atom=difference / len(predicted),
         forces_eV_A=predicted.get_forces() - label.forces_eV_A,
     )
 
 
-def _by_group(residuals: Sequence[_Residual], constant: float) -> list[GroupErrors]:
-    groups: dict[str, list[_Residual]] = defaultdict(list)
+def errors_by_group(
+    residuals: Sequence[Residual], constant_eV_per_atom: float = 0.0
+) -> tuple[GroupErrors, ...]:
+    """Return the errors over all structures first, then by group.
+
+    Parameters
+    ----------
+    residuals
+        From `residual_of`.
+    constant_eV_per_atom
+        Taken off the differences of the energies.
+    """
+    groups: dict[str, list[Residual]] = defaultdict(list)
     groups[ALL] = list(residuals)
     for found in residuals:
         if found.group != ALL:
             groups[found.group].append(found)
-    return [_errors(name, group, constant) for name, group in groups.items()]
+    return tuple(
+        _errors(name, group, constant_eV_per_atom) for name, group in groups.items()
+    )
 
 
-def _errors(name: str, group: Sequence[_Residual], constant: float) -> GroupErrors:
+def _errors(name: str, group: Sequence[Residual], constant: float) -> GroupErrors:
     energies = np.array([found.energy_eV_per_atom for found in group]) - constant
     forces = np.concatenate([found.forces_eV_A for found in group])
     return GroupErrors(

@@ -18,7 +18,32 @@ import yaml
 
 from synthzoo.errors import InputError
 from synthzoo.parts import Part, Range  # noqa: TC001  from_values resolves them
-from synthzoo.schema import from_values
+from synthzoo.schema import LATER, from_values, hashed_values
+from synthzoo.tuning_recipe import FinetuneRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThinRecipe:
+    """Which structures of a set to keep: those that are least like each other.
+
+    Attributes
+    ----------
+    keep
+        Number of structures.
+    cutoff_A
+        Radius of the atomic environments that are compared.
+    environments
+        Each structure is represented by so many of its environments, those that are
+        least like each other.
+    one_of_each
+        Key in ``Atoms.info``, such as ``kind``: at least one structure is kept for each
+        of its values.
+    """
+
+    keep: int
+    cutoff_A: float = 5.0
+    environments: int = 8
+    one_of_each: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +60,15 @@ class GenerateRecipe:
         Teacher whose forces move the atoms, such as ``ace:c_ace.yace``.
     parts
         What to make, in this order.
+    thin
+        Which of the structures to keep; all of them if not given.
     """
 
     element: str
     seed: int
     driver: str
     parts: tuple[Part, ...]
+    thin: ThinRecipe | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +87,8 @@ class RelabelRecipe:
         A structure with a shorter distance is left out.
     energy_window_eV_per_atom
         Structures outside of it are left out; relative to isolated atoms.
+    max_seconds
+        A structure that takes the teacher longer fails; never if not given.
     chunk_structures
         Structures per unit of work; what is lost when a run is killed.
     """
@@ -68,6 +98,7 @@ class RelabelRecipe:
     max_force_eV_A: float | None = 30.0
     min_distance_A: float | None = None
     energy_window_eV_per_atom: Range | None = None
+    max_seconds: float | None = field(default=600.0, metadata=LATER)
     chunk_structures: int = 50
 
 
@@ -150,6 +181,14 @@ class FitRecipe:
         not given.
     threads
         CPU threads; torch's default if not given.
+    frozen
+        Parts of the network that stay as they are: ``embedding``, ``layer0``,
+        ``layer1`` … or ``readout``.
+    layer_rate_factor
+        Each layer's learning rate over that of the next one; the readout has the full
+        rate.
+    pull
+        Strength of the pull back to the weights that the fit started from; 0 is none.
     """
 
     seed: int = 0
@@ -166,6 +205,9 @@ class FitRecipe:
     keep: Literal["best", "last"] = "best"
     patience: int | None = None
     threads: int | None = None
+    frozen: tuple[str, ...] = field(default=(), metadata=LATER)
+    layer_rate_factor: float = field(default=1.0, metadata=LATER)
+    pull: float = field(default=0.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +233,7 @@ SECTIONS: dict[str, type] = {
     "generate": GenerateRecipe,
     "relabel": RelabelRecipe,
     "pretrain": PretrainRecipe,
+    "finetune": FinetuneRecipe,
 }
 
 TEACHER_KEYS = {"driver", "teacher"}
@@ -198,7 +241,9 @@ TEACHER_KEYS = {"driver", "teacher"}
 
 _QUOTED_PATH, _LAST_PART = re.compile(r'"[^"]*/([^"/]*)"'), r'"\1"'
 
-Recipe = TypeVar("Recipe", GenerateRecipe, RelabelRecipe, PretrainRecipe)
+Recipe = TypeVar(
+    "Recipe", GenerateRecipe, RelabelRecipe, PretrainRecipe, FinetuneRecipe
+)
 
 
 def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
@@ -260,14 +305,15 @@ def recipe_values(recipe: Any) -> dict[str, Any]:
 def recipe_hash(recipe: Any) -> str:
     """Return the SHA-256 of a resolved recipe, defaults included.
 
-    Of a teacher only the kind and the file's name count, not the folder it lies in.
+    Of a teacher only the kind and the file's name count, not the folder it lies in. An
+    option that came later counts once it is used.
 
     Parameters
     ----------
     recipe
         Any recipe.
     """
-    values = recipe_values(recipe)
+    values = hashed_values(recipe)
     for key in TEACHER_KEYS & values.keys():
         values[key] = teacher_name(values[key])
     text = json.dumps(values, sort_keys=True)

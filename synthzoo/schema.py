@@ -17,6 +17,9 @@ from synthzoo.errors import InputError
 
 Record = TypeVar("Record")
 
+LATER = {"later": True}
+"""Metadata of a field that was added when recipes were in use; see `hashed_values`."""
+
 _NAMES = {
     str: "a text",
     int: "a whole number",
@@ -64,6 +67,41 @@ def from_values(
         for key, value in values.items()
     }
     return cls(**converted)
+
+
+def hashed_values(value: Any) -> Any:
+    """Return the plain values of a recipe that its hash is made of.
+
+    A field with the metadata `LATER` is left out while it has its default, with which
+    an older recipe does what it always did: its hash stays what it was.
+
+    Parameters
+    ----------
+    value
+        A recipe, or any value in one.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class Box:
+    ...     side_A: float
+    ...     open: bool = dataclasses.field(default=False, metadata=LATER)
+    >>> hashed_values(Box(side_A=1.0)), hashed_values(Box(side_A=1.0, open=True))
+    ({'side_A': 1.0}, {'side_A': 1.0, 'open': True})
+    """
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: hashed_values(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not (
+                field.metadata == LATER and getattr(value, field.name) == field.default
+            )
+        }
+    if isinstance(value, Mapping):
+        return {key: hashed_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [hashed_values(item) for item in value]
+    return value
 
 
 def _check_keys(cls: type, values: Any, source: str, path: str) -> None:

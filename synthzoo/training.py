@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,12 @@ from nequip.train import EMALightningModule
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from synthzoo.errors import SynthzooError
+from synthzoo.errors import InputError, SynthzooError
 from synthzoo.graphs import AtomBatches, Graph, loader
 
 if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
     from synthzoo.recipes import FitRecipe
 
 FORCES_ERROR = "val0_epoch/forces_rmse"
@@ -51,7 +54,7 @@ class FitResult:
     kept_epoch
         Epoch whose weights these are.
     energy_rmse_meV_per_atom, force_rmse_eV_A
-        Validation errors of that epoch.
+        Validation errors of that epoch; NaN without a validation set.
     """
 
     model: torch.nn.Module
@@ -99,6 +102,7 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         )
         self.recipe = recipe
         self.total_steps = total_steps
+        self._start = [value.detach().clone() for value in self.model.parameters()]
 
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
         """Store none: a resumed run is built anew from its recipe."""
@@ -109,7 +113,7 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return Adam and the learning rate's schedule, which moves at every step."""
-        optimizer = torch.optim.Adam(self.model.parameters(), self.recipe.learning_rate)
+        optimizer = torch.optim.Adam(parameter_groups(self.model, self.recipe))
         schedule = LambdaLR(
             optimizer, lambda step: rate_factor(step, self.total_steps, self.recipe)
         )
@@ -117,6 +121,18 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, then let the start pull, before the average is updated."""
+        if self.recipe.pull:
+            optimizer = self.optimizers()
+            share = self.recipe.pull * optimizer.param_groups[-1]["lr"]
+            with torch.no_grad():
+                for value, start in zip(
+                    self.model.parameters(), self._start, strict=True
+                ):
+                    value.lerp_(start, share)
+        super().optimizer_step(*args, **kwargs)
 
     def training_step(
         self, batch: Graph, batch_idx: int, dataloader_idx: int = 0
@@ -197,6 +213,58 @@ def rate_factor(step: int, total_steps: int, recipe: FitRecipe) -> float:
     return warmup * (1 + math.cos(math.pi * done)) / 2
 
 
+def parameter_groups(
+    network: torch.nn.Module, recipe: FitRecipe
+) -> list[dict[str, Any]]:
+    """Return the weights to train, by part of the network, each with its rate.
+
+    Parameters
+    ----------
+    network
+        Module to train; frozen weights are marked as such.
+    recipe
+        With the frozen parts and the rates.
+
+    Raises
+    ------
+    InputError
+        If a frozen part is not one of the network's, or nothing is left to train.
+    """
+    if not recipe.frozen and recipe.layer_rate_factor == 1:
+        return [{"params": list(network.parameters()), "lr": recipe.learning_rate}]
+    parts: dict[str, list[torch.nn.Parameter]] = {}
+    for name, value in network.named_parameters():
+        parts.setdefault(_part_of(name), []).append(value)
+    names = sorted(parts, key=_depth)
+    if unknown := sorted(set(recipe.frozen) - set(names)):
+        raise InputError(
+            f"{', '.join(unknown)} cannot be frozen: the parts of this network are "
+            f"{', '.join(names)}."
+        )
+    groups = []
+    for above, name in enumerate(reversed(names)):
+        if name in recipe.frozen:
+            for value in parts[name]:
+                value.requires_grad = False
+            continue
+        rate = recipe.learning_rate * recipe.layer_rate_factor**above
+        groups.append({"params": parts[name], "lr": rate})
+    if not groups:
+        raise InputError("Every part of the network is frozen: nothing can be fitted.")
+    return groups[::-1]
+
+
+def _part_of(name: str) -> str:
+    """Return the part of the network that a weight belongs to."""
+    if match := re.search(r"\blayer(\d+)_", name):
+        return f"layer{match[1]}"
+    return "readout" if "readout" in name else "embedding"
+
+
+def _depth(part: str) -> int:
+    return {"embedding": -1, "readout": 10**6}.get(part) or int(part.strip("layer"))
+
+
 def fit(
     network: torch.nn.Module,
     recipe: FitRecipe,
@@ -216,7 +284,8 @@ def fit(
     recipe
         How its weights are found.
     training, validation
-        Graphs from `synthzoo.graphs.to_graph`.
+        Graphs from `synthzoo.graphs.to_graph`. Without a validation set the weights of
+        the last epoch must be kept.
     folder
         Where states and logs are kept.
 
@@ -232,11 +301,9 @@ def fit(
         total_steps=recipe.max_epochs * len(batches),
     )
     last = folder / f"{LAST}.ckpt"
-    held_out = loader(
-        validation, AtomBatches(sizes_of(validation), 4 * recipe.batch_atoms, seed=0)
-    )
+    held_out = _held_out(validation, recipe)
     with _quiet():
-        trainer = _trainer(recipe, folder)
+        trainer = _trainer(recipe, folder, validated=held_out is not None)
         trainer.fit(
             module,
             loader(training, batches),
@@ -246,7 +313,9 @@ def fit(
         epochs, steps = trainer.current_epoch, trainer.global_step
         kept = torch.load(folder / f"{recipe.keep}.ckpt", weights_only=True)
         module.load_state_dict(kept["state_dict"])
-        (errors,) = trainer.validate(module, held_out, verbose=False)
+        errors: Mapping[str, float] = {ENERGY_ERROR: math.nan, FORCES_ERROR: math.nan}
+        if held_out is not None:
+            (errors,) = trainer.validate(module, held_out, verbose=False)
     (model,) = module.evaluation_model.values()
     return FitResult(
         model=model.eval(),
@@ -269,13 +338,21 @@ def sizes_of(graphs: Sequence[Graph]) -> list[int]:
     return [AtomicDataDict.num_nodes(graph) for graph in graphs]
 
 
-def _trainer(recipe: FitRecipe, folder: Path) -> lightning.Trainer:
+def _held_out(validation: Sequence[Graph], recipe: FitRecipe) -> DataLoader[Any] | None:
+    if not validation:
+        return None
+    sizes = sizes_of(validation)
+    return loader(validation, AtomBatches(sizes, 4 * recipe.batch_atoms, seed=0))
+
+
+def _trainer(recipe: FitRecipe, folder: Path, *, validated: bool) -> lightning.Trainer:
     callbacks: list[Callback] = [
         Progress(),
         LearningRateMonitor(logging_interval="epoch"),
-        _store(folder, BEST, monitor=FORCES_ERROR),
-        _store(folder, LAST, monitor=None),
     ]
+    if validated:  # before the last state, which records what is the best so far
+        callbacks.append(_store(folder, BEST, monitor=FORCES_ERROR))
+    callbacks.append(_store(folder, LAST, monitor=None))
     if recipe.patience is not None:
         callbacks.append(EarlyStopping(FORCES_ERROR, patience=recipe.patience))
     return lightning.Trainer(

@@ -1,0 +1,393 @@
+"""Bring a user's total energies and a model's energies onto one scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from synthzoo.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_SPREAD_EV_PER_ATOM = 0.5
+"""What may be left between labels and model; more is no difference of methods."""
+
+STRONG_DISAGREEMENT_EV_PER_ATOM = 0.3
+"""Between the isolated atoms and the mean of the labels, above which it is said."""
+
+MAX_DISAGREEMENT_EV_PER_ATOM = 5.0
+"""Above it, isolated atoms and labels cannot be of one method."""
+
+RANK_TOLERANCE = 1e-4
+MAD_TO_SIGMA = 1.4826
+"""From the median of absolute deviations to the width of a normal distribution."""
+
+ROUNDS = 5
+WILD_SIGMAS, WILD_FLOOR_EV = 5.0, 0.01
+"""Values further from the median are left out, round by round."""
+
+UNIT_FACTORS = {
+    "kcal/mol and kcal/mol/Å": 23.0605,
+    "kJ/mol and kJ/mol/Å": 96.4853,
+    "Hartree and Hartree/Bohr": 0.0194469,
+    "Rydberg and Rydberg/Bohr, or Hartree and Hartree/Å": 0.0378,
+    "meV and meV/Å": 1000.0,
+}
+"""Size of a force label of 1 eV/Å in the units that are met most often."""
+
+UNIT_RANGE = 1.4
+"""The slope must lie within this factor of a unit's, and nearer to it than to one."""
+
+SMALL_FORCE_EV_A = 0.01
+MIN_AGREEMENT = 0.4
+"""Of the signs of the larger forces, below which a slope says nothing."""
+
+Source = Literal["given", "found", "fitted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyReference:
+    """How a user's total energies relate to a model's energies.
+
+    Attributes
+    ----------
+    shifts_eV
+        Energy per atom of each of the model's elements that is added to the model's
+        own, so that it gives the user's total energies.
+    isolated_atom_energies_eV
+        Energy of the free atom of each element on the user's scale: given, found, or
+        the model's own moved by the shift.
+    sources
+        Where each element's isolated-atom energy comes from; elements that the data
+        do not hold are missing.
+    mean_difference_eV_per_atom
+        Mean of labels minus model, both relative to isolated atoms; 0 where these are
+        not known.
+    spread_eV_per_atom
+        Width of what is left between labels and shifted model, robust against single
+        wild structures.
+    undetermined
+        Elements of which the data do not tell the energies apart, because their
+        shares never vary independently.
+    """
+
+    shifts_eV: dict[str, float]
+    isolated_atom_energies_eV: dict[str, float]
+    sources: dict[str, Source]
+    mean_difference_eV_per_atom: float
+    spread_eV_per_atom: float
+    undetermined: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """A sentence or more for people."""
+        parts = [self._shift_text(), *self._warnings()]
+        return " ".join(parts)
+
+    def _shift_text(self) -> str:
+        origins = {
+            source: [name for name in self.sources if self.sources[name] == source]
+            for source in ("given", "found", "fitted")
+        }
+        texts = {
+            "given": "isolated-atom energies given for {}",
+            "found": "isolated-atom energies found in the data for {}",
+            "fitted": "energies fitted to labels minus pre-trained model for {}",
+        }
+        found = [
+            texts[source].format(", ".join(names))
+            for source, names in origins.items()
+            if names
+        ]
+        moved = ", ".join(
+            f"{name} {self.shifts_eV[name]:+.4f}" for name in self.sources
+        )
+        return (
+            f"Energy reference: {'; '.join(found)}. Added to the model's energies (eV "
+            f"per atom): {moved}; left is a spread of {self.spread_eV_per_atom:.3f} "
+            "eV/atom."
+        )
+
+    def _warnings(self) -> list[str]:
+        texts = []
+        difference = self.mean_difference_eV_per_atom
+        if abs(difference) > STRONG_DISAGREEMENT_EV_PER_ATOM:
+            texts.append(
+                "Relative to isolated atoms, the labels lie "
+                f"{difference:+.2f} eV/atom from the pre-trained model's energies on "
+                "average (other functionals bind differently); this mean is part of "
+                "the shift, so that the fit starts without it."
+            )
+        if self.undetermined:
+            texts.append(
+                f"The data do not tell the energies of {', '.join(self.undetermined)} "
+                "apart: their shares never vary independently. Energies of other "
+                "compositions will be off by a constant; give isolated-atom energies "
+                "to avoid that."
+            )
+        return texts
+
+
+def find_reference(
+    elements: Sequence[str],
+    counts: NDArray[np.int64],
+    labels_eV: NDArray[np.float64],
+    predictions_eV: NDArray[np.float64],
+    *,
+    known_eV: Mapping[str, tuple[float, Source]],
+    model_alone_eV: Mapping[str, float],
+) -> EnergyReference:
+    """Return the shift per element that brings a model onto the labels' scale.
+
+    Isolated-atom energies come first where they are known; what they leave on average
+    is fitted by least squares on the energies per atom and becomes part of the shift.
+    Where the data do not determine the elements apart, the smallest correction is
+    taken.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols of the model, in the order of the columns of ``counts``.
+    counts
+        Atoms of each element, of shape ``(n_structures, n_elements)``.
+    labels_eV, predictions_eV
+        Total energies of each structure, of shape ``(n_structures,)``.
+    known_eV
+        Isolated-atom energies on the labels' scale, and whether they were given or
+        found.
+    model_alone_eV
+        Isolated-atom energies on the model's scale.
+
+    Raises
+    ------
+    InputError
+        If isolated-atom energies are known for elements that the model does not know,
+        or cannot be of the labels' method.
+    """
+    _refuse_unknown(known_eV, elements)
+    atoms = counts.sum(axis=1)
+    shares = counts / atoms[:, None]
+    left = (labels_eV - predictions_eV) / atoms
+    present = counts.sum(axis=0) > 0
+    shifts = np.array(
+        [known_eV[name][0] - model_alone_eV[name] if name in known_eV else 0.0
+         for name in elements]
+    )  # fmt: skip
+    unknown = present & np.array([name not in known_eV for name in elements])
+    left = left - shares @ shifts
+    if unknown.any():
+        shifts[unknown] = _least_squares(shares[:, unknown], left)
+        left = left - shares[:, unknown] @ shifts[unknown]
+    mean = 0.0 if unknown.any() else float(left.mean())
+    _refuse_strangers(mean, known_eV)
+    if present.any():
+        correction = _least_squares(shares[:, present], left)
+        shifts[present] += correction
+        left = left - shares[:, present] @ correction
+    moved = dict(zip(elements, shifts.tolist(), strict=True))
+    return EnergyReference(
+        shifts_eV=moved,
+        isolated_atom_energies_eV={
+            name: known_eV[name][0]
+            if name in known_eV
+            else model_alone_eV[name] + moved[name]
+            for name in elements
+        },
+        sources={
+            name: known_eV[name][1] if name in known_eV else "fitted"
+            for name, there in zip(elements, present, strict=True)
+            if there
+        },
+        mean_difference_eV_per_atom=mean,
+        spread_eV_per_atom=MAD_TO_SIGMA * float(np.median(np.abs(left))),
+        undetermined=_undetermined(elements, shares, unknown),
+    )
+
+
+def check_spread(
+    reference: EnergyReference,
+    *,
+    force_slope: float | None = None,
+) -> None:
+    """Stop if what is left after alignment cannot be a difference between methods.
+
+    Parameters
+    ----------
+    reference
+        From `find_reference`.
+    force_slope
+        Size of the force labels over that of the model's forces, where known; it is
+        told to the user.
+
+    Raises
+    ------
+    InputError
+        If the spread is above `MAX_SPREAD_EV_PER_ATOM`.
+    """
+    if reference.spread_eV_per_atom <= MAX_SPREAD_EV_PER_ATOM:
+        return
+    slope = "" if force_slope is None else (
+        f" The force labels are {force_slope:.3g} times as large as the model's forces."
+    )  # fmt: skip
+    raise InputError(
+        "After the best constant per element is taken off, energy labels and "
+        f"pre-trained model still differ by {reference.spread_eV_per_atom:.2f} eV/atom "
+        f"(limit {MAX_SPREAD_EV_PER_ATOM}).{slope} Either the energies are not total "
+        "energies in eV (per atom? other units?), or they come from several levels of "
+        "theory, or the structures are nothing that this model knows. Look at them "
+        "with `synthzoo evaluate MODEL DATA --shift`."
+    )
+
+
+def check_units(
+    labels_eV_A: NDArray[np.float64], predictions_eV_A: NDArray[np.float64]
+) -> float | None:
+    """Return the slope of force labels over a model's forces; refuse other units.
+
+    Parameters
+    ----------
+    labels_eV_A, predictions_eV_A
+        Force components of all structures, of the same shape.
+
+    Raises
+    ------
+    InputError
+        If the slope is that of other units, or has the wrong sign.
+    """
+    slope, agreement = _slope(labels_eV_A, predictions_eV_A)
+    if abs(agreement) < MIN_AGREEMENT or slope == 0:
+        return None
+    if slope < 0:
+        raise InputError(
+            "The force labels point against the pre-trained model's forces "
+            f"(signs agree to {agreement:.2f}): they are energy gradients, not forces. "
+            "Change their sign."
+        )
+    for units, factor in UNIT_FACTORS.items():
+        near = abs(math.log(slope / factor)) < math.log(UNIT_RANGE)
+        if near and abs(math.log(slope / factor)) < abs(math.log(slope)):
+            raise InputError(
+                f"The force labels are {slope:.3g} times as large as the pre-trained "
+                f"model's forces: they look like {units}, but eV and eV/Å are "
+                "expected. Convert energies and forces first (ase.units has the "
+                "factors)."
+            )
+    return slope
+
+
+def find_isolated(
+    counts: NDArray[np.int64],
+    labels_eV: NDArray[np.float64],
+    elements: Sequence[str],
+    alone: NDArray[np.bool_],
+) -> dict[str, float]:
+    """Return the energy of each element of which the data hold a single atom.
+
+    Parameters
+    ----------
+    counts
+        Atoms of each element, of shape ``(n_structures, n_elements)``.
+    labels_eV
+        Total energies, of shape ``(n_structures,)``.
+    elements
+        Chemical symbols, in the order of the columns of ``counts``.
+    alone
+        Which structures are one atom without neighbours.
+
+    Raises
+    ------
+    InputError
+        If two frames disagree about an element.
+    """
+    found: dict[str, float] = {}
+    for index in np.flatnonzero(alone):
+        name = elements[int(np.argmax(counts[index]))]
+        energy = float(labels_eV[index])
+        if name in found and abs(found[name] - energy) > 1e-3:
+            raise InputError(
+                f"The data hold several isolated {name} atoms with different energies "
+                f"({found[name]:.4f} and {energy:.4f} eV). Keep the one of your level "
+                f"of theory, or give it: --isolated-energy {name}=ENERGY."
+            )
+        found[name] = energy
+    return found
+
+
+def _refuse_unknown(
+    known_eV: Mapping[str, tuple[float, Source]], elements: Sequence[str]
+) -> None:
+    if others := sorted(set(known_eV) - set(elements)):
+        raise InputError(
+            f"Isolated-atom energies are given for {', '.join(others)}, but the model "
+            f"knows {', '.join(elements)}."
+        )
+
+
+def _refuse_strangers(
+    mean_eV_per_atom: float, known_eV: Mapping[str, tuple[float, Source]]
+) -> None:
+    if abs(mean_eV_per_atom) <= MAX_DISAGREEMENT_EV_PER_ATOM:
+        return
+    known = ", ".join(
+        f"{name} {energy:.4f} eV ({source})"
+        for name, (energy, source) in known_eV.items()
+    )
+    raise InputError(
+        f"Relative to the isolated atoms ({known}), the labels lie "
+        f"{mean_eV_per_atom:+.2f} eV/atom from the pre-trained model's energies. The "
+        "isolated atoms are not of the labels' method: another code, other "
+        "pseudopotentials or other units. Give the right ones, or none."
+    )
+
+
+def _least_squares(
+    shares: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the smallest of the best solutions; wild values do not count."""
+    kept = np.ones(len(values), dtype=bool)
+    for _ in range(ROUNDS):
+        found, *_ = np.linalg.lstsq(shares[kept], values[kept], rcond=RANK_TOLERANCE)
+        solution = np.asarray(found, dtype=np.float64)
+        left = values - shares @ solution
+        left = np.abs(left - np.median(left))
+        kept = left <= WILD_SIGMAS * MAD_TO_SIGMA * np.median(left) + WILD_FLOOR_EV
+    return solution
+
+
+def _undetermined(
+    elements: Sequence[str], shares: NDArray[np.float64], unknown: NDArray[np.bool_]
+) -> tuple[str, ...]:
+    """Return the unknown elements whose energies the data leave open."""
+    names = [name for name, open_ in zip(elements, unknown, strict=True) if open_]
+    if len(names) < 2:
+        return ()
+    _, sizes, axes = np.linalg.svd(shares[:, unknown], full_matrices=True)
+    rank = int((sizes > RANK_TOLERANCE * sizes[0]).sum())
+    open_directions = np.abs(axes[rank:]).max(axis=0, initial=0.0)
+    return tuple(
+        name
+        for name, share in zip(names, open_directions, strict=True)
+        if share > RANK_TOLERANCE
+    )
+
+
+def _slope(
+    labels: NDArray[np.float64], predictions: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the ratio of the sizes, and how far the signs agree, from -1 to 1.
+
+    Only the larger half of the predictions counts, and medians, so that a few wild
+    labels do not matter.
+    """
+    size = np.abs(predictions)
+    large = size >= max(float(np.median(size)), SMALL_FORCE_EV_A)
+    if not large.any():
+        return 1.0, 0.0
+    ratios = labels[large] / predictions[large]
+    agreement = float(np.sign(ratios).mean())
+    return math.copysign(float(np.median(np.abs(ratios))), agreement), agreement

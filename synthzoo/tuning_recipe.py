@@ -1,0 +1,107 @@
+"""How to fine-tune, and the defaults that depend on the number of structures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe:
+    """How to fine-tune a checkpoint; what is not given follows from the data's size.
+
+    Attributes
+    ----------
+    seed
+        Of the order of the structures and of the split.
+    visits
+        Structures seen in all: each as often as it takes.
+    batch_atoms
+        Atoms per step, at most (a larger structure is a batch of its own).
+    learning_rate
+        Of Adam, after the warm-up.
+    warmup_steps
+        Steps over which the rate grows linearly from a hundredth.
+    decay_start
+        Share of all steps after which the rate falls to zero along a half cosine.
+    ema_decay
+        Of the moving average of the weights, which is what is kept.
+    gradient_clip
+        Largest norm of the gradient.
+    energy_weight, forces_weight
+        Factors of the mean squared errors of energy per atom (eV) and of force
+        components (eV/Å) in the loss.
+    held_out_share
+        Share of the structures that is kept from the fit to measure its error.
+    threads
+        CPU threads; torch's default if not given.
+    """
+
+    seed: int = 0
+    visits: int | None = None
+    batch_atoms: int = 96
+    learning_rate: float | None = None
+    warmup_steps: int = 20
+    decay_start: float = 0.0
+    ema_decay: float = 0.99
+    gradient_clip: float = 20.0
+    energy_weight: float = 10.0
+    forces_weight: float = 1.0
+    held_out_share: float | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeDefaults:
+    """Defaults for up to so many structures.
+
+    Attributes
+    ----------
+    structures
+        Largest number for which these were found best; infinite for the last.
+    values
+        Values of the recipe's fields.
+    """
+
+    structures: float
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+DEFAULTS = (
+    SizeDefaults(
+        structures=49,
+        values={"visits": 1000, "learning_rate": 3e-3, "held_out_share": 0.0},
+    ),
+    SizeDefaults(
+        structures=199,
+        values={"visits": 1500, "learning_rate": 3e-3, "held_out_share": 0.1},
+    ),
+    SizeDefaults(
+        structures=math.inf,
+        values={"visits": 5000, "learning_rate": 3e-3, "held_out_share": 0.1},
+    ),
+)
+
+
+def resolve_recipe(recipe: FinetuneRecipe, structures: int) -> FinetuneRecipe:
+    """Return a recipe in which everything is said.
+
+    Parameters
+    ----------
+    recipe
+        What was asked for.
+    structures
+        Number of labelled structures.
+
+    Examples
+    --------
+    >>> resolve_recipe(FinetuneRecipe(learning_rate=1e-3), 25).learning_rate
+    0.001
+    """
+    values = next(row.values for row in DEFAULTS if structures <= row.structures)
+    missing = {
+        name: value for name, value in values.items() if getattr(recipe, name) is None
+    }
+    return dataclasses.replace(recipe, **missing)

@@ -1,0 +1,186 @@
+"""Search the defaults of fine-tuning on draws of a labelled set, and keep every run.
+
+    python tests/benchmarks/finetuning_defaults.py carbon train.extxyz runs.jsonl \
+        --sizes 10 25 100 --draws 2 --rates 1e-3 3e-3 --visits 1000
+
+A fixed part of the set judges; draws come from the rest: no test file is needed. Each
+run is one line of the output, and runs that are there already are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from nequip.data import AtomicDataDict
+
+from synthzoo.checkpoint import load_model
+from synthzoo.graphs import AtomBatches, Graph, loader, to_graph
+from synthzoo.hub import find_folder
+from synthzoo.isolation import nequip_session
+from synthzoo.labels import find_label_keys, labels_of
+from synthzoo.recipes import FitRecipe
+from synthzoo.structures import read_structures
+from synthzoo.training import fit, sizes_of
+
+JUDGES = 146
+BATCH = 256
+PARTS = ("embedding", "layer0", "layer1", "layer2", "layer3")
+
+
+def main() -> None:
+    """Run what is not there yet."""
+    options = _options()
+    done = set()
+    if options.output.is_file():
+        lines = options.output.read_text().splitlines()
+        done = {json.dumps(json.loads(line)["run"]) for line in lines}
+    torch.set_num_threads(1)
+    model, config = load_model(find_folder(options.model))
+    graphs = _graphs(options.data, config.elements, config.cutoff_A)
+    order = np.random.default_rng(0).permutation(len(graphs))
+    judges = [graphs[index] for index in order[:JUDGES]]
+    pool = order[JUDGES:]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for run in _runs(options):
+        if json.dumps(run) in done:
+            continue
+        drawn = np.random.default_rng(int(run["draw"])).permutation(pool)
+        model.load_state_dict(before)
+        started = time.process_time()
+        with nequip_session(), tempfile.TemporaryDirectory() as folder:
+            torch.set_num_threads(1)
+            training = [graphs[index] for index in drawn[: int(run["size"])]]
+            found = _run(model, training, judges, run, Path(folder))
+        line = {
+            "run": run,
+            **found,
+            "cpu_seconds": round(time.process_time() - started, 1),
+        }
+        with options.output.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)  # noqa: T201
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[25])
+    parser.add_argument("--draws", type=int, nargs="+", default=[0])
+    parser.add_argument("--rates", type=float, nargs="+", default=[3e-3])
+    parser.add_argument("--visits", type=int, nargs="+", default=[1000])
+    parser.add_argument("--batch-atoms", type=int, nargs="+", default=[240])
+    parser.add_argument("--energy-weights", type=float, nargs="+", default=[10.0])
+    parser.add_argument("--ema", type=float, nargs="+", default=[0.99])
+    parser.add_argument("--decay-start", type=float, nargs="+", default=[0.0])
+    parser.add_argument("--pulls", type=float, nargs="+", default=[0.0])
+    parser.add_argument("--frozen-layers", type=int, nargs="+", default=[0])
+    parser.add_argument("--rate-factors", type=float, nargs="+", default=[1.0])
+    return parser.parse_args()
+
+
+def _runs(options: argparse.Namespace) -> list[dict[str, float]]:
+    names = {
+        "draw": options.draws,
+        "size": options.sizes,
+        "rate": options.rates,
+        "visits": options.visits,
+        "batch_atoms": options.batch_atoms,
+        "energy_weight": options.energy_weights,
+        "ema": options.ema,
+        "decay_start": options.decay_start,
+        "pull": options.pulls,
+        "frozen_layers": options.frozen_layers,
+        "rate_factor": options.rate_factors,
+    }
+    return [
+        dict(zip(names, values, strict=True))
+        for values in itertools.product(*names.values())
+    ]
+
+
+def _graphs(path: Path, elements: tuple[str, ...], cutoff_A: float) -> list[Graph]:
+    structures = [atoms for atoms in read_structures(path) if len(atoms) > 2]
+    keys = find_label_keys(structures)
+    return [
+        to_graph(atoms, labels_of(atoms, keys), elements=elements, cutoff_A=cutoff_A)
+        for atoms in structures
+    ]
+
+
+def _run(
+    model: torch.nn.Module,
+    training: list[Graph],
+    judges: list[Graph],
+    run: dict[str, float],
+    folder: Path,
+) -> dict[str, float]:
+    offset = float(np.mean(_residuals(model, training)[0]))
+    training = [_shifted(graph, offset) for graph in training]
+    judges = [_shifted(graph, offset) for graph in judges]
+    batches = len(AtomBatches(sizes_of(training), int(run["batch_atoms"]), 0))
+    recipe = FitRecipe(
+        seed=int(run["draw"]),
+        batch_atoms=int(run["batch_atoms"]),
+        max_epochs=math.ceil(run["visits"] / len(training)),
+        learning_rate=run["rate"],
+        warmup_steps=20,
+        decay_start=run["decay_start"],
+        ema_decay=run["ema"],
+        energy_weight=run["energy_weight"],
+        keep="last",
+        pull=run["pull"],
+        layer_rate_factor=run["rate_factor"],
+        frozen=tuple(PARTS[: int(run["frozen_layers"])]),
+    )
+    result = fit(model.train(), recipe, training=training, validation=[], folder=folder)
+    energies, forces = _residuals(result.model, judges)
+    train_energies, train_forces = _residuals(result.model, training)
+    return {
+        "energy": round(1000 * _rms(energies), 2),
+        "energy_no_mean": round(1000 * float(np.std(energies)), 2),
+        "forces": round(_rms(forces), 4),
+        "training_energy": round(1000 * _rms(train_energies), 2),
+        "training_forces": round(_rms(train_forces), 4),
+        "offset": round(offset, 4),
+        "steps": recipe.max_epochs * batches,
+    }
+
+
+def _shifted(graph: Graph, offset: float) -> Graph:
+    energy = graph[AtomicDataDict.TOTAL_ENERGY_KEY]
+    moved = energy + offset * AtomicDataDict.num_nodes(graph)
+    return {**graph, AtomicDataDict.TOTAL_ENERGY_KEY: moved}
+
+
+def _residuals(
+    model: torch.nn.Module, graphs: list[Graph]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return model minus label: energies per atom, and all force components."""
+    energies, forces = [], []
+    model.eval()
+    for batch in loader(graphs, AtomBatches(sizes_of(graphs), BATCH, 0)):
+        output = model(dict(batch))
+        counts = batch[AtomicDataDict.NUM_NODES_KEY].reshape(-1, 1)
+        key = AtomicDataDict.TOTAL_ENERGY_KEY
+        energies.append(((output[key] - batch[key]) / counts).detach().numpy())
+        key = AtomicDataDict.FORCE_KEY
+        forces.append((output[key] - batch[key]).detach().numpy().reshape(-1, 3))
+    return np.concatenate(energies).ravel(), np.concatenate(forces).ravel()
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The energy reference: what is found, what cannot be, and what is refused."""
+
+import numpy as np
+import pytest
+
+from synthzoo.energy_reference import (
+    UNIT_FACTORS,
+    check_spread,
+    check_units,
+    find_isolated,
+    find_reference,
+)
+from synthzoo.errors import InputError
+
+RNG = np.random.default_rng(0)
+ALONE = {"C": 0.0, "Si": 0.0}
+
+
+def reference(counts, labels, predictions, **known):
+    """Find the reference of a model of carbon and silicon."""
+    return find_reference(
+        ("C", "Si"),
+        np.array(counts),
+        np.array(labels, dtype=float),
+        np.array(predictions, dtype=float),
+        known_eV=known,
+        model_alone_eV=ALONE,
+    )
+
+
+def mixtures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return compositions that vary, and predictions of -7 eV/atom or so."""
+    counts = RNG.integers(1, 9, size=(count, 2))
+    return counts, counts.sum(axis=1) * RNG.normal(-7, 0.3, size=count)
+
+
+def test_one_element_gets_the_mean_difference():
+    """What is added is the mean of labels minus model; the rest is the spread."""
+    counts = np.array([[2, 0], [4, 0], [8, 0]])
+    predictions = counts[:, 0] * -7.0
+    noise = np.array([0.1, 0.0, -0.1])
+    found = reference(counts, predictions + counts[:, 0] * (-148 + noise), predictions)
+    assert found.shifts_eV == pytest.approx({"C": -148, "Si": 0})
+    assert found.sources == {"C": "fitted"}
+    assert found.isolated_atom_energies_eV["C"] == pytest.approx(-148)
+    assert found.spread_eV_per_atom == pytest.approx(0.14826, rel=1e-4)
+    assert found.undetermined == ()
+
+
+def test_elements_that_vary_are_told_apart():
+    """Exact energies of two elements come back exactly."""
+    counts, predictions = mixtures(10)
+    found = reference(counts, predictions + counts @ [-148.3, -158.5], predictions)
+    assert found.shifts_eV == pytest.approx({"C": -148.3, "Si": -158.5}, abs=1e-8)
+    assert found.undetermined == ()
+
+
+def test_one_composition_cannot_tell_elements_apart():
+    """The sum is right, the two are named as undetermined, and the text says so."""
+    counts = np.array([[4, 4], [8, 8], [2, 2]])
+    predictions = counts.sum(axis=1) * -7.0
+    found = reference(counts, predictions + counts @ [-148.3, -158.5], predictions)
+    assert sum(found.shifts_eV.values()) == pytest.approx(-148.3 - 158.5)
+    assert found.undetermined == ("C", "Si")
+    assert "do not tell the energies of C, Si apart" in found.summary
+
+
+def test_a_known_atom_settles_one_composition():
+    """With carbon given, all of the rest is silicon's."""
+    counts = np.array([[4, 4], [8, 8]])
+    predictions = counts.sum(axis=1) * -7.0
+    found = reference(
+        counts,
+        predictions + counts @ [-148.3, -158.5],
+        predictions,
+        C=(-148.3, "given"),
+    )
+    assert found.shifts_eV == pytest.approx({"C": -148.3, "Si": -158.5})
+    assert found.sources == {"C": "given", "Si": "fitted"}
+    assert found.undetermined == ()
+
+
+def test_isolated_atoms_come_first_and_the_mean_is_taken_off_too():
+    """Stronger binding than the model's is part of the shift, and is said."""
+    counts = np.array([[2, 0], [4, 0]])
+    predictions = counts[:, 0] * -7.0
+    found = reference(
+        counts, predictions - counts[:, 0] * 149.2, predictions, C=(-148.3, "found")
+    )
+    assert found.shifts_eV["C"] == pytest.approx(-149.2)
+    assert found.isolated_atom_energies_eV["C"] == -148.3
+    assert found.mean_difference_eV_per_atom == pytest.approx(-0.9)
+    assert "the labels lie -0.90 eV/atom from" in found.summary
+
+
+def test_isolated_atoms_of_another_method_are_refused():
+    """Cohesive energies as labels, with an all-electron atom: no way to be right."""
+    with pytest.raises(
+        InputError, match=r"C -148\.3000 eV \(given\).*\+148\.30 eV/atom"
+    ):
+        reference([[2, 0]], [-14.0], [-14.0], C=(-148.3, "given"))
+    with pytest.raises(InputError, match="given for O, but the model knows C, Si"):
+        reference([[2, 0]], [-14.0], [-14.0], O=(-400.0, "given"))
+
+
+def test_single_atoms_are_found_and_must_agree():
+    """One frame of one atom is the reference; two that differ are a mistake."""
+    counts = np.array([[1, 0], [0, 1], [4, 4], [1, 0]])
+    alone = np.array([True, True, False, True])
+    energies = np.array([-148.3, -158.5, -1300.0, -148.3])
+    found = find_isolated(counts, energies, ("C", "Si"), alone)
+    assert found == {"C": -148.3, "Si": -158.5}
+    energies[3] = -147.0
+    with pytest.raises(InputError, match="several isolated C atoms"):
+        find_isolated(counts, energies, ("C", "Si"), alone)
+
+
+def test_a_wide_spread_stops_and_one_wild_frame_does_not():
+    """Half an eV/atom is no difference of functionals; one outlier is not a spread."""
+    counts = np.tile([[4, 0]], (21, 1))
+    predictions = np.full(21, -28.0)
+    wide = reference(counts, predictions + RNG.normal(0, 4, size=21), predictions)
+    with pytest.raises(InputError, match=r"still differ by .* eV/atom \(limit 0\.5\)"):
+        check_spread(wide)
+    wild = predictions.copy()
+    wild[0] += 100
+    check_spread(reference(counts, wild, predictions))
+
+
+@pytest.mark.parametrize("units", UNIT_FACTORS)
+def test_other_units_are_recognised_by_the_forces(units: str):
+    """A label of 1 eV/Å in those units is that much larger; the unit is named."""
+    predicted = RNG.normal(size=(100, 3))
+    labels = (predicted + RNG.normal(0, 0.5, size=(100, 3))) * UNIT_FACTORS[units]
+    with pytest.raises(InputError, match=f"look like {units}"):
+        check_units(labels, predicted)
+
+
+def test_gradients_are_recognised():
+    """Forces against the model's are energy gradients."""
+    predicted = RNG.normal(size=(100, 3))
+    with pytest.raises(InputError, match="they are energy gradients"):
+        check_units(-predicted, predicted)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 2.0, 4.0])
+def test_forces_of_the_right_order_pass(factor: float):
+    """A model that is too soft or too stiff is no other unit."""
+    predicted = RNG.normal(size=(100, 3))
+    assert check_units(factor * predicted, predicted) == pytest.approx(factor)
+
+
+def test_forces_that_have_nothing_in_common_say_nothing():
+    """Without a correlation there is no slope."""
+    assert check_units(RNG.normal(size=(100, 3)), RNG.normal(size=(100, 3))) is None

@@ -1,0 +1,210 @@
+"""Fine-tuning: from a user's total energies to a checkpoint that gives them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from click.testing import CliRunner
+
+from synthzoo.errors import InputError
+from synthzoo.finetuning import finetune
+from synthzoo.structures import label, read_structures, write_structures
+from synthzoo.tuning_recipe import FinetuneRecipe
+
+OFFSET_EV = -148.314
+STIFFER = 1.5
+SHORT = FinetuneRecipe(visits=40, threads=1)
+
+SCRIPT = """
+import sys
+from synthzoo.finetuning import finetune
+from synthzoo.tuning_recipe import FinetuneRecipe
+model, data, output = sys.argv[1:]
+finetune(model, data, output, recipe=FinetuneRecipe(visits=160, threads=1))
+"""
+
+
+@pytest.fixture(scope="module")
+def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 16 rattled crystals with total energies of a stiffer network, far away."""
+    from synthzoo.calculator import load_calculator
+
+    calculator = load_calculator(tiny_checkpoint)
+    structures = []
+    for seed in range(16):
+        atoms = bulk("C", cubic=seed % 2 == 0)
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = calculator
+        energy = STIFFER * atoms.get_potential_energy() + OFFSET_EV * len(atoms)
+        forces = STIFFER * atoms.get_forces()
+        structures.append(label(atoms, energy_eV=energy, forces_eV_A=forces))
+    path = tmp_path_factory.mktemp("dft") / "dft.xyz"
+    write_structures(path, structures)
+    return path
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_the_tuned_model_gives_the_users_total_energies(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """No offset is left, the checkpoint verifies, and nothing else lies around."""
+    from synthzoo.calculator import load_calculator
+    from synthzoo.checkpoint import read_config, verify_checkpoint
+
+    output = tmp_path / "mine"
+    summary = finetune(tiny_checkpoint, dft, output, recipe=SHORT)
+    assert list(tmp_path.iterdir()) == [output]
+    assert verify_checkpoint(output).passed
+    calculator = load_calculator(output)
+    errors = []
+    for atoms in read_structures(dft):
+        wanted = atoms.get_potential_energy()
+        atoms.calc = calculator
+        errors.append((atoms.get_potential_energy() - wanted) / len(atoms))
+    assert abs(np.mean(errors)) < 0.05
+    config = read_config(output)
+    assert config.labels["isolated_atoms"] == {"C": "fitted"}
+    assert config.isolated_atom_energies_eV["C"] == pytest.approx(OFFSET_EV, abs=5)
+    made = config.provenance
+    assert made["start_weights_sha256"] == read_config(tiny_checkpoint).weights_sha256
+    assert len(made["data_sha256"]) == 64
+    assert summary.training_structures == 16
+    assert "fitted to labels minus pre-trained model for C" in summary.reference
+
+
+def test_an_isolated_atom_in_the_data_is_the_reference(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """It is found, told, and left out of the fit."""
+    from synthzoo.checkpoint import read_config
+
+    atom = Atoms("C", cell=[20.0] * 3, pbc=True)
+    alone = label(atom, energy_eV=OFFSET_EV, forces_eV_A=np.zeros((1, 3)))
+    write_structures(tmp_path / "atom.xyz", [alone])
+    summary = finetune(
+        tiny_checkpoint, [dft, tmp_path / "atom.xyz"], tmp_path / "mine", recipe=SHORT
+    )
+    assert summary.isolated_atoms == 1
+    assert summary.training_structures == 16
+    config = read_config(tmp_path / "mine")
+    assert config.labels["isolated_atoms"] == {"C": "found"}
+    assert config.isolated_atom_energies_eV == {"C": OFFSET_EV}
+
+
+@pytest.mark.parametrize("shift_eV", [-148.3, -1e5])
+def test_large_total_energies_keep_their_last_digits(
+    tiny_checkpoint: Path, shift_eV: float
+):
+    """A million eV in a cell: the differences are those of the small energies."""
+    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.checkpoint import load_model
+    from synthzoo.energy_reference import EnergyReference
+    from synthzoo.tuned_model import with_reference
+
+    model, config = load_model(tiny_checkpoint)
+    reference = EnergyReference(
+        shifts_eV={"C": shift_eV},
+        isolated_atom_energies_eV={"C": shift_eV},
+        sources={"C": "given"},
+        mean_difference_eV_per_atom=0.0,
+        spread_eV_per_atom=0.0,
+        undetermined=(),
+    )
+    moved, described = with_reference(model.state_dict(), config, reference)
+    before = SynthzooCalculator(model, config, device="cpu")
+    after = SynthzooCalculator(moved, described, device="cpu")
+    atoms = bulk("C", cubic=True).repeat(2)
+    for seed in range(3):
+        atoms.rattle(0.02, seed=seed)
+        atoms.calc = before
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        atoms.calc = after
+        moved_by = atoms.get_potential_energy() - shift_eV * len(atoms)
+        assert moved_by == pytest.approx(energy, abs=1e-6)
+        np.testing.assert_array_equal(atoms.get_forces(), forces)
+
+
+def test_a_killed_run_ends_in_the_same_checkpoint(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """SIGKILL in mid-fit, then the same command: equal to the last bit."""
+    recipe = FinetuneRecipe(visits=160, threads=1)
+    finetune(tiny_checkpoint, dft, tmp_path / "whole", recipe=recipe)
+    output = tmp_path / "killed"
+    command = [sys.executable, "-c", SCRIPT, *map(str, (tiny_checkpoint, dft, output))]
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL
+    )
+    state = tmp_path / "killed.parts" / "fit" / "last.ckpt"
+    while process.poll() is None and not state.is_file():
+        time.sleep(0.005)
+    assert process.poll() is None, "the fit ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    finetune(tiny_checkpoint, dft, output, recipe=recipe)
+    whole, resumed = weights(tmp_path / "whole"), weights(output)
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], resumed[name])
+
+
+def test_what_is_there_is_never_overwritten(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """An output that exists, and a run with other inputs, are refused."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="exists; remove it or choose another name"):
+        finetune(tiny_checkpoint, dft, tmp_path / "mine", recipe=SHORT)
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_the_command_prints_what_was_done(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """One command, JSON on stdout, advice on stderr."""
+    from synthzoo.cli import main
+
+    recipe = tmp_path / "short.yaml"
+    recipe.write_text("finetune: {visits: 20, threads: 1}\n")
+    output = tmp_path / "mine"
+    arguments = [
+        "finetune",
+        str(tiny_checkpoint),
+        str(dft),
+        "-o",
+        str(output),
+        "--json",
+    ]
+    arguments += ["--recipe", str(recipe), "--isolated-energy", f"C={OFFSET_EV}"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["training_structures"] == 16
+    assert f"synthzoo predict {output}" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["C", "C=", "=3", "C=x"])
+def test_an_isolated_energy_must_be_element_and_number(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path, text: str
+):
+    """The message shows the form that is expected."""
+    from synthzoo.cli import main
+
+    arguments = ["finetune", str(tiny_checkpoint), str(dft), "-o", str(tmp_path / "x")]
+    result = CliRunner().invoke(main, [*arguments, "--isolated-energy", text])
+    assert result.exit_code == 2
+    assert "is not of the form C=-148.3 (eV)" in result.stderr

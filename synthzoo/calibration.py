@@ -1,8 +1,10 @@
 """The number of neighbours that a network divides by, found from labels.
 
 NequIP divides the messages to an atom by the square root of the average number of
-neighbours in its training set. Where that number is lost, the one at which forces agree
-best with the teacher's is a good stand-in: only the right one fits the other weights.
+neighbours in its training set. Where that number is lost, the one at which the network
+agrees best with its teacher is a good stand-in: only the right one fits the weights.
+Agreement is measured as the networks of 2023 were trained: 4 times the squared error of
+the energy per atom, plus the squared error of a force component.
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
 RANGE = (5.0, 200.0)
 """Where the number is looked for: a few bonds, or the dozens of a large cutoff."""
 
-PRECISION = 2e-4
-"""Of its logarithm: a tenth of the differences between well-trained models."""
+PRECISION = 5e-4
+"""Of its logarithm: a tenth of the differences between well-trained networks."""
+
+ENERGY_WEIGHT = 4.0
+"""Of the squared error of the energy per atom against that of a force component."""
 
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
@@ -65,7 +70,7 @@ def calibrate(
     energy_key: str | None = None,
     forces_key: str | None = None,
 ) -> Calibration:
-    """Return the number of neighbours with the smallest error of the forces.
+    """Return the number of neighbours at which a network agrees best with labels.
 
     Parameters
     ----------
@@ -88,25 +93,26 @@ def calibrate(
     steps = math.ceil(math.log(PRECISION / (high - low), _GOLDEN_RATIO))
     with tqdm(total=steps, desc="calibrate", disable=None, leave=False) as progress:
 
-        def force_error(logarithm: float) -> float:
+        def loss(logarithm: float) -> float:
             progress.update()
-            return measure(math.exp(logarithm))[1]
+            energy_error, force_error = measure(math.exp(logarithm))
+            return ENERGY_WEIGHT * energy_error**2 + force_error**2
 
-        best = _minimum(force_error, low, high, steps)
+        best = _minimum(loss, low, high, steps)
     if min(best - low, high - best) < 10 * PRECISION:
         raise InputError(
-            f"The forces in {source} agree best with the network for an absurd number "
+            f"The labels in {source} agree best with the network for an absurd number "
             f"of neighbours ({math.exp(best):.1f}). Were they made by its teacher, and "
             "is the cutoff right?"
         )
     found = round(math.exp(best), 2)
-    energy_error, force_error_there = measure(found)
+    energy_error, force_error = measure(found)
     return Calibration(
         avg_num_neighbors=found,
         data=Path(source).name,
         structures=len(read_structures(source)),
         energy_rmse_meV_per_atom=1000 * energy_error,
-        force_rmse_eV_A=force_error_there,
+        force_rmse_eV_A=force_error,
     )
 
 

@@ -10,6 +10,8 @@ refused. What becomes of each:
 ``fc.layer0.weight``           the same, up to nequip's own ``alpha``
 ``fc.layer1.weight``, …        times the constant by which e3nn had normalised the
                                activation before it, up to ``alpha``
+last layer of ``fc``           columns change sign where e3nn has changed the sign of
+                               the Wigner 3j symbol that they go with (from l = 2 on)
 other ``weight``               the same: e3nn has kept its normalisations
 last layer, odd and vector     left out: the linear layer behind it takes even
 channels and their gates       scalars only
@@ -122,7 +124,8 @@ def read_state(path: Path) -> State:
         raise CheckpointError(f"{path} is not a table of tensors by name.")
     for name, value in state.items():
         # A tensor that repeats few numbers could seem to have any size.
-        sound = value.is_floating_point() and value.is_contiguous()
+        there = value.untyped_storage().nbytes() // value.element_size()
+        sound = value.is_floating_point() and value.numel() <= there
         if not sound or not value.isfinite().all():
             raise CheckpointError(
                 f"{path}: {name} is no plain table of finite numbers."
@@ -315,12 +318,11 @@ def _complaint(
 def _fill(model: Module, renamed: Mapping[str, Tensor], *, where: str) -> None:
     """Put the weights of 2023 into today's network; its constants must be the same."""
     weights = model.state_dict()
-    factors = _factors(model)
+    factors = _factors(model, renamed)
     trained = dict(model.named_parameters())
     for name, value in renamed.items():
-        converted = (value.double() * factors.get(name, 1.0)).reshape(
-            weights[name].shape
-        )
+        converted = value.double() * factors.get(name, 1.0)
+        converted = converted.reshape(weights[name].shape)
         if name not in trained and not converted.allclose(
             weights[name].double(), atol=CONSTANT_TOLERANCE
         ):
@@ -331,22 +333,52 @@ def _fill(model: Module, renamed: Mapping[str, Tensor], *, where: str) -> None:
     load_weights(model, weights, where=where)
 
 
-def _factors(model: Module) -> dict[str, float]:
-    """Return the factors between weights of 2023 and of today that are not 1."""
+def _factors(model: Module, renamed: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
+    """Return the factors between tensors of 2023 and of today that are not 1."""
     with nequip_session():
         from e3nn.math import normalize2mom
-        from nequip.nn import ShiftedSoftplus
-        from nequip.nn.mlp import ScalarLinearLayer
+        from nequip.nn import InteractionBlock, ShiftedSoftplus
 
         normalisation = normalize2mom(ShiftedSoftplus()).cst
-    factors = {f"{_PREFIX}bessel_encode.bessel_weights": 1 / math.pi}
-    for name, module in model.named_modules():
-        if isinstance(module, ScalarLinearLayer):
-            then = math.sqrt(1 / module.in_features)
-            if not name.endswith(".0"):
-                then *= normalisation
-            factors[f"{name}.weight"] = then / module.alpha.item()
+    factors: dict[str, float | Tensor] = {
+        f"{_PREFIX}bessel_encode.bessel_weights": 1 / math.pi
+    }
+    for name, block in model.named_modules():
+        if not isinstance(block, InteractionBlock):
+            continue
+        for index, layer in enumerate(block.edge_mlp.mlp):
+            if index % 2 == 0:  # between them are the activations
+                then = (normalisation if index else 1.0) / math.sqrt(layer.in_features)
+                last = f"{name}.edge_mlp.mlp.{index}.weight"
+                factors[last] = then / layer.alpha.item()
+        signs, columns = _signs(f"{name}.tp_scatter.tp", block.tp_scatter.tp, renamed)
+        factors |= signs
+        factors[last] = factors[last] * columns
     return factors
+
+
+def _signs(
+    name: str, product: Any, renamed: Mapping[str, Tensor]
+) -> tuple[dict[str, float | Tensor], Tensor]:
+    """Return how Wigner symbols changed sign since 2023, and the weights with them."""
+    import torch
+
+    today = product.state_dict()
+    signs: dict[str, float | Tensor] = {}
+    columns = []
+    for step in product.instructions:
+        orders = (
+            product.irreps_in1[step.i_in1].ir.l,
+            product.irreps_in2[step.i_in2].ir.l,
+            product.irreps_out[step.i_out].ir.l,
+        )
+        symbol = "_compiled_main_left_right._w3j_{}_{}_{}".format(*orders)
+        sign = 1.0
+        if symbol in today:  # products with scalars need none
+            overlap = (today[symbol] * renamed[f"{name}.{symbol}"]).sum().item()
+            sign = signs[f"{name}.{symbol}"] = math.copysign(1.0, overlap)
+        columns += [sign] * math.prod(step.path_shape)
+    return signs, torch.tensor(columns, dtype=torch.float64)
 
 
 def _without_unused(

@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import synthzoo
-from synthzoo.cards import FileRecord
-from synthzoo.checkpoint import CARD_FILE, MODEL_FILES, verify_checkpoint
+from synthzoo.cards import NO_LICENCE, FileRecord
+from synthzoo.checkpoint import (
+    CARD_FILE,
+    MODEL_FILES,
+    read_config,
+    verify_checkpoint,
+)
 from synthzoo.errors import CheckpointError, HubError, InputError
 from synthzoo.hub import (
     REPOSITORY,
@@ -83,7 +88,8 @@ def publish(
     Raises
     ------
     InputError
-        If the repository's name cannot be one, or there is no card.
+        If the repository's name cannot be one, there is no card, or the weights come
+        from authors who gave no licence.
     CheckpointError
         If the checkpoint is malformed or does not predict what it should.
     HubError
@@ -92,6 +98,7 @@ def publish(
     if not REPOSITORY.fullmatch(repository):
         raise InputError(f"Expected organisation/name, found {repository!r}.")
     source = find_folder(folder)
+    _refuse_without_licence(source)
     _verify(source)
     contents = _upload_contents(source)
     plan = Publication(
@@ -101,6 +108,14 @@ def publish(
         files={name: _record(data) for name, data in contents.items()},
     )
     return plan if dry_run else _upload(plan, contents)
+
+
+def _refuse_without_licence(folder: Path) -> None:
+    if read_config(folder).provenance.get("licence") == NO_LICENCE:
+        raise InputError(
+            f"{folder} holds weights, or weights fitted from such, whose authors gave "
+            "no licence: they may not be passed on. Nothing was uploaded."
+        )
 
 
 def _verify(folder: Path) -> None:

@@ -93,9 +93,17 @@ def _facts(card: ModelCard) -> dict[str, str]:
         "parameters": f"{card.parameters:,}",
         "labels from": f"{card.teacher.name} ({card.teacher.potential})",
         "level of theory": card.teacher.level_of_theory,
-        "licence": card.licence,
+        "licence": _licence(card),
         "comes from": location(card),
     }
+
+
+def _licence(card: ModelCard) -> str:
+    from synthzoo.cards import NO_LICENCE
+
+    if card.licence != NO_LICENCE:
+        return card.licence
+    return "none given by the authors: not bundled, not to be published again"
 
 
 @main.command()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,5 +61,5 @@ def refuse_existing(folder: Path) -> None:
 
 
 def _neighbour(path: Path) -> Path:
-    """Return a hidden name beside a path that no other thread or process takes."""
-    return path.with_name(f".{path.name}.part{os.getpid()}-{threading.get_ident()}")
+    """Return a hidden name beside a path that nobody else takes, on any machine."""
+    return path.with_name(f".{path.name}.part-{uuid.uuid4().hex[:12]}")

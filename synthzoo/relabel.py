@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import ase.io
 import numpy as np
 from tqdm import tqdm
 
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.guarded import Lost, call_guarded, compute_guarded
+from synthzoo.raw_frames import RawFrame, count_raw_frames, iter_raw_frames
 from synthzoo.recipes import RelabelRecipe, recipe_hash, recipe_values
 from synthzoo.registry import file_record
 from synthzoo.resumable import (
+    close_run,
+    completed_run,
+    exclusive,
     join,
+    mark_complete,
     open_run,
-    process_pool,
     read_results,
     run_jobs,
-    working_folder,
+    worker_threads,
 )
-from synthzoo.structures import (
-    check_structure,
-    iter_structures,
-    min_distance_A,
-    write_structures,
-)
-from synthzoo.teachers import Teacher, cached_teacher, load_teacher
+from synthzoo.structures import check_structure, iter_structures, min_distance_A
+from synthzoo.teachers import cached_teacher, reference_sha256
+from synthzoo.teachers.catalogue import resolve_reference
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -41,8 +44,14 @@ if TYPE_CHECKING:
 LABELLED_FILE = "labelled.xyz"
 FAILED_FILE = "failed.xyz"
 COUNTS_FILE = "counts.json"
-LABELLED = "labelled"
-FAILED = "failed"
+LABELLED, LEFT_OUT, FAILED = "labelled", "left out", "failed"
+BAD_STRUCTURE, BAD_LABEL = "not a usable structure", "not a number"
+
+TEST_LIMIT_S = 3600.0
+"""For the test of a teacher, which computes about twenty structures of each element."""
+
+HOPELESS_AFTER = 5
+"""Structures at the start of a run on all of which the teacher crashes or hangs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,8 @@ class RelabelSummary:
         How many each filter left out, by the filter's name.
     failed
         How many could not be labelled; they are in ``failed_file`` with the reason.
+    failures
+        How many of them failed in which way.
     failed_file
         Where those are; None if there are none.
     """
@@ -67,6 +78,7 @@ class RelabelSummary:
     labelled: int
     left_out: dict[str, int]
     failed: int
+    failures: dict[str, int]
     failed_file: Path | None
 
 
@@ -76,17 +88,36 @@ class RelabelJob:
 
     Attributes
     ----------
-    structures
+    frames
         In the order of the input.
     recipe
         Teacher and filters.
-    teacher_sha256
-        Hash of the teacher's file.
+    provenance
+        What the teacher says about itself where the run was started.
     """
 
-    structures: list[Atoms]
+    frames: list[RawFrame]
     recipe: RelabelRecipe
-    teacher_sha256: str
+    provenance: dict[str, str]
+
+
+class Record(NamedTuple):
+    """What became of one structure.
+
+    Attributes
+    ----------
+    outcome
+        `LABELLED`, `LEFT_OUT` or `FAILED`.
+    cause
+        Name of the filter, or kind of failure.
+    text
+        The labelled structure, or the one that failed with its reason, as extended
+        XYZ.
+    """
+
+    outcome: str
+    cause: str
+    text: str
 
 
 def relabel_file(
@@ -100,20 +131,23 @@ def relabel_file(
     """Label the structures of a file with a teacher and write them as extended XYZ.
 
     Order is kept. The result depends on the input, the recipe and the teacher only;
-    the same call goes on after a kill.
+    the same call goes on after a kill. Each worker computes in a child process, so that
+    a crash or a hang of the teacher costs one structure.
 
     Parameters
     ----------
     source
         Structures, in any format that ASE reads.
     output
-        File to write. Energies are relative to the teacher's isolated atoms.
+        File to write. Energies are relative to the teacher's isolated atoms. What
+        cannot be labelled is written to a file ``.failed.xyz`` beside it.
     recipe
         Teacher and filters.
     workers
-        Worker processes; one for each core if not given.
+        How many work at a time; one for each core if not given.
     executor
-        Where the jobs run instead of local processes.
+        Where the jobs run instead of on this machine; its workers must see the folder
+        of the output and the teacher's files.
 
     Raises
     ------
@@ -121,82 +155,182 @@ def relabel_file(
         If the input cannot be read, the output exists, an unfinished run with another
         input, teacher or recipe is in the way, or no structure was labelled.
     TeacherError
-        If the teacher cannot be loaded or fails its test.
+        If the teacher cannot be loaded, fails its test, or fails on all of the first
+        structures.
+    SynthzooError
+        If the workers are gone or the disk is full; the same call goes on later.
     """
     source, output = Path(source), Path(output)
-    teacher = load_teacher(recipe.teacher, sha256=recipe.teacher_sha256)
-    total = sum(1 for _ in iter_structures(source))
-    folder = open_run(output, _manifest(source, recipe, teacher))
-    jobs = _jobs(source, recipe, teacher.sha256)
-    pool: Any = nullcontext(executor) if executor else process_pool(workers)
-    chunks = -(-total // recipe.chunk_structures)
-    with (
-        pool as running,
-        tqdm(total=chunks, desc="relabel", unit="chunk", disable=None) as bar,
-    ):
-        count = run_jobs(_label_chunk, jobs, folder, executor=running, progress=bar)
-    summary = _finish(folder, count, output)
-    shutil.rmtree(working_folder(output))
-    if not summary.labelled:
-        output.unlink()
-        raise InputError(
-            f"None of the structures was labelled: {summary.failed} failed"
-            f"{f' (reasons in {summary.failed_file})' if summary.failed_file else ''}, "
-            f"left out by filters: {summary.left_out or 'none'}."
-        )
-    return summary
+    recipe = replace(recipe, teacher=resolve_reference(recipe.teacher))
+    total = count_raw_frames(source)
+    with worker_threads(1 if executor else workers) as threads:
+        provenance = threads.submit(_tested, recipe).result()
+        manifest = _manifest(source, recipe, provenance)
+        summary = completed_run(output, manifest)
+        if summary is None:
+            folder = open_run(output, manifest, beside=[failed_path(output)])
+            jobs = _jobs(source, recipe, provenance)
+            chunks = None if total is None else -(-total // recipe.chunk_structures)
+            with exclusive(folder):
+                count = _run(jobs, folder, chunks, executor or threads)
+                summary = _finish(folder, count, output)
+    close_run(output)
+    return _summary(output, summary)
 
 
-def _manifest(source: Path, recipe: RelabelRecipe, teacher: Teacher) -> dict[str, Any]:
+def failed_path(output: Path) -> Path:
+    """Return where the structures that could not be labelled are written.
+
+    Parameters
+    ----------
+    output
+        File with the labelled structures.
+    """
+    return output.with_suffix(".failed.xyz")
+
+
+def _tested(recipe: RelabelRecipe) -> dict[str, str]:
+    """Return what the teacher says about itself, after its test in the child."""
+    test = partial(_load, recipe.teacher, recipe.teacher_sha256)
+    found = call_guarded(test, limit_s=TEST_LIMIT_S)
+    if isinstance(found, Lost):
+        raise TeacherError(f"{recipe.teacher} {found.reason} in its test.")
+    return found
+
+
+def _load(reference: str, sha256: str | None) -> dict[str, str]:
+    sha256 = sha256 or reference_sha256(reference)
+    return cached_teacher(reference, sha256).provenance
+
+
+def _manifest(
+    source: Path, recipe: RelabelRecipe, provenance: dict[str, str]
+) -> dict[str, Any]:
     values = recipe_values(recipe)
     del values["teacher"]  # the same file may lie elsewhere the next time
     return {
         "recipe": values,
         "input": file_record(source).sha256,
-        "teacher": teacher.provenance,
+        "teacher": provenance,
     }
 
 
 def _jobs(
-    source: Path, recipe: RelabelRecipe, teacher_sha256: str
+    source: Path, recipe: RelabelRecipe, provenance: dict[str, str]
 ) -> Iterator[RelabelJob]:
-    structures = iter_structures(source)
-    while chunk := list(islice(structures, recipe.chunk_structures)):
-        yield RelabelJob(structures=chunk, recipe=recipe, teacher_sha256=teacher_sha256)
+    frames = iter_raw_frames(source)
+    while chunk := list(islice(frames, recipe.chunk_structures)):
+        yield RelabelJob(frames=chunk, recipe=recipe, provenance=provenance)
+
+
+def _run(
+    jobs: Iterator[RelabelJob], folder: Path, chunks: int | None, executor: Executor
+) -> int:
+    watch = partial(_stop_if_hopeless, chunks=chunks)
+    with tqdm(total=chunks, desc="relabel", unit="chunk", disable=None) as bar:
+        return run_jobs(
+            _label_chunk, jobs, folder, executor=executor, progress=bar, on_done=watch
+        )
 
 
 def _label_chunk(job: RelabelJob, folder: Path) -> None:
-    teacher = cached_teacher(job.recipe.teacher, job.teacher_sha256)
-    counts: Counter[str] = Counter()
-    labelled: list[Atoms] = []
-    failed: list[Atoms] = []
-    for atoms in job.structures:
-        try:
-            found = _label_one(atoms, teacher, job.recipe)
-        except (InputError, TeacherError) as error:
-            failed.append(_with_reason(atoms, error))
-            counts[FAILED] += 1
+    make = partial(Labeller, job.recipe, job.provenance)
+    found = compute_guarded(make, job.frames, limit_s=job.recipe.max_seconds)
+    records: list[Record] = []
+    lost = 0
+    for frame, result in zip(job.frames, found, strict=True):
+        if not isinstance(result, Lost):
+            records.append(result)
             continue
-        reason = _left_out(found, job.recipe)
-        counts[reason or LABELLED] += 1
-        if reason is None:
-            labelled.append(found)
-    write_structures(folder / LABELLED_FILE, labelled)
-    write_structures(folder / FAILED_FILE, failed)
+        lost += 1
+        reason = f"the teacher {result.reason}"
+        records.append(_failed(frame.parse(), result.kind, reason))
+        if frame.number == lost == HOPELESS_AFTER:
+            raise TeacherError(
+                f"{job.recipe.teacher} was lost on each of the first {lost} "
+                f"structures: the last time it {result.reason}. Nothing was labelled."
+            )
+    _write_chunk(folder, records)
+
+
+def _write_chunk(folder: Path, records: list[Record]) -> None:
+    for name, outcome in ((LABELLED_FILE, LABELLED), (FAILED_FILE, FAILED)):
+        texts = [record.text for record in records if record.outcome == outcome]
+        (folder / name).write_text("".join(texts), encoding="utf-8")
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        counts.setdefault(record.outcome, Counter())[record.cause] += 1
     (folder / COUNTS_FILE).write_text(json.dumps(counts))
 
 
-def _label_one(atoms: Atoms, teacher: Teacher, recipe: RelabelRecipe) -> Atoms:
-    check_structure(atoms, elements=teacher.elements)
-    labelled = teacher.label(atoms)
-    labelled.info.update(teacher.provenance, relabel_recipe=recipe_hash(recipe)[:12])
-    return labelled
+class Labeller:
+    """Labels structures; it is made and called in the child.
+
+    Parameters
+    ----------
+    recipe
+        Teacher and filters.
+    provenance
+        What the teacher must say about itself.
+
+    Raises
+    ------
+    TeacherError
+        If another teacher, or another version of it, is found here.
+    """
+
+    def __init__(self, recipe: RelabelRecipe, provenance: dict[str, str]) -> None:
+        sha256 = provenance["teacher_sha256"]
+        self._teacher = cached_teacher(recipe.teacher, sha256)
+        found = self._teacher.provenance
+        if found != provenance:
+            raise TeacherError(
+                f"The worker on {socket.gethostname()} has another teacher: {found}, "
+                f"but the run was started with {provenance}. Install the same versions."
+            )
+        self._recipe = recipe
+        self._marks = found | {"relabel_recipe": recipe_hash(recipe)[:12]}
+
+    def __call__(self, frame: RawFrame) -> Record:
+        """Return what became of a structure.
+
+        Parameters
+        ----------
+        frame
+            The structure.
+
+        Raises
+        ------
+        InputError
+            If it cannot be parsed.
+        """
+        atoms = frame.parse()
+        try:
+            check_structure(atoms, elements=self._teacher.elements)
+            labelled = self._teacher.label(atoms)
+        except InputError as error:
+            return _failed(atoms, BAD_STRUCTURE, str(error))
+        except TeacherError as error:
+            cause = error.__cause__
+            kind = BAD_LABEL if cause is None else type(cause).__name__
+            return _failed(atoms, kind, str(error))
+        filtered = _left_out(labelled, self._recipe)
+        if filtered is not None:
+            return Record(LEFT_OUT, filtered, "")
+        labelled.info.update(self._marks)
+        return Record(LABELLED, "", _text(labelled))
 
 
-def _with_reason(atoms: Atoms, error: Exception) -> Atoms:
+def _failed(atoms: Atoms, kind: str, reason: str) -> Record:
     failed: Atoms = atoms.copy()
-    failed.info["failure"] = str(error)
-    return failed
+    failed.info["failure"] = reason
+    return Record(FAILED, kind, _text(failed))
+
+
+def _text(atoms: Atoms) -> str:
+    stream = io.StringIO()
+    ase.io.write(stream, atoms, format="extxyz")
+    return stream.getvalue()
 
 
 def _left_out(atoms: Atoms, recipe: RelabelRecipe) -> str | None:
@@ -214,19 +348,53 @@ def _left_out(atoms: Atoms, recipe: RelabelRecipe) -> str | None:
     return None
 
 
-def _finish(folder: Path, count: int, output: Path) -> RelabelSummary:
-    counts: Counter[str] = Counter()
+def _stop_if_hopeless(job_folder: Path, *, chunks: int | None) -> None:
+    """Do not go through millions of structures that fail like all of the first."""
+    if job_folder.name != f"{0:07d}" or chunks == 1:
+        return
+    counts = json.loads((job_folder / COUNTS_FILE).read_text())
+    if set(counts) != {FAILED} or len(counts[FAILED]) > 1:
+        return
+    ((kind, count),) = counts[FAILED].items()
+    if count >= HOPELESS_AFTER:
+        first = next(iter_structures(job_folder / FAILED_FILE))
+        raise TeacherError(
+            f"All of the first {count} structures failed ({kind}), the first because "
+            f"{first.info['failure'].rstrip('.')}. The run was stopped; all reasons "
+            f"are in {job_folder / FAILED_FILE}. If other structures are better, take "
+            f"these out of the input; remove {job_folder.parent} to start anew."
+        )
+
+
+def _finish(folder: Path, count: int, output: Path) -> dict[str, Any]:
+    """Write the files of the run and return its summary as plain values."""
+    counts: dict[str, Counter[str]] = {
+        outcome: Counter() for outcome in (LABELLED, LEFT_OUT, FAILED)
+    }
     for found in read_results(folder, count, COUNTS_FILE):
-        counts.update(found)
-    labelled, failed = counts.pop(LABELLED, 0), counts.pop(FAILED, 0)
-    failed_file = output.with_suffix(".failed.xyz") if failed else None
-    if failed_file is not None:
-        join(folder, count, FAILED_FILE, failed_file)
-    join(folder, count, LABELLED_FILE, output)
-    return RelabelSummary(
-        output=output,
-        labelled=labelled,
-        left_out=dict(counts),
-        failed=failed,
-        failed_file=failed_file,
-    )
+        for outcome, causes in found.items():
+            counts[outcome].update(causes)
+    summary = {
+        "labelled": counts[LABELLED].total(),
+        "left_out": dict(counts[LEFT_OUT]),
+        "failed": counts[FAILED].total(),
+        "failures": dict(counts[FAILED]),
+    }
+    mark_complete(folder, summary)
+    if summary["failed"]:
+        join(folder, count, FAILED_FILE, failed_path(output))
+    if summary["labelled"]:
+        join(folder, count, LABELLED_FILE, output)
+    return summary
+
+
+def _summary(output: Path, found: dict[str, Any]) -> RelabelSummary:
+    failed_file = failed_path(output) if found["failed"] else None
+    summary = RelabelSummary(output=output, failed_file=failed_file, **found)
+    if not summary.labelled:
+        raise InputError(
+            f"None of the structures was labelled: {summary.failed} failed"
+            f"{f' (reasons in {summary.failed_file})' if summary.failed_file else ''}, "
+            f"left out by filters: {summary.left_out or 'none'}."
+        )
+    return summary

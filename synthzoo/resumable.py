@@ -8,19 +8,23 @@ the order of the jobs, whatever the order in which they ended.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from concurrent.futures import wait as wait_for
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthzoo.errors import InputError, SynthzooError
 from synthzoo.files import new_file, new_folder
+from synthzoo.guarded import GuardedThreads, abandon
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -30,6 +34,18 @@ JobFunction = Callable[[Job, Path], None]
 """Takes a job and a new folder, and writes the results into it."""
 
 MANIFEST_FILE = "manifest.json"
+COMPLETE = "complete"
+"""Key in the manifest of a run of which nothing but the last steps may be missing."""
+
+DISK_FAULTS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
+}
+CLUSTER_SIZE_IS_ASKED_EVERY_S = 5.0
 
 
 def working_folder(output: Path) -> Path:
@@ -43,7 +59,9 @@ def working_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
-def open_run(output: Path, manifest: dict[str, Any]) -> Path:
+def open_run(
+    output: Path, manifest: dict[str, Any], *, beside: Sequence[Path] = ()
+) -> Path:
     """Return the working folder of a run, new or left by the same run before.
 
     Parameters
@@ -52,6 +70,8 @@ def open_run(output: Path, manifest: dict[str, Any]) -> Path:
         File that the run makes.
     manifest
         What decides the result; it must not change between a run and its resumption.
+    beside
+        Other files that the run may make.
 
     Raises
     ------
@@ -66,25 +86,94 @@ def open_run(output: Path, manifest: dict[str, Any]) -> Path:
     folder = working_folder(output)
     record = folder / MANIFEST_FILE
     if record.is_file():
-        _compare(json.loads(record.read_text()), manifest, folder)
+        _compare(_read(record), manifest, folder)
         return folder
+    for path in beside:
+        if path.exists():
+            raise InputError(
+                f"{path} exists, from an earlier run; remove it or choose another name."
+            )
     folder.mkdir(exist_ok=True)
-    with new_file(record) as partial:
-        partial.write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    _write(record, manifest)
     return folder
 
 
-def _compare(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
-    changed = sorted(
-        key
-        for key in found.keys() | wanted.keys()
-        if found.get(key) != json.loads(json.dumps(wanted.get(key)))
-    )
-    if changed:
-        raise InputError(
-            f"{folder} holds an unfinished run with another {', '.join(changed)}. "
-            "Remove that folder to start anew."
-        )
+def mark_complete(folder: Path, summary: dict[str, Any]) -> None:
+    """Note that all jobs of a run are done, before the output appears.
+
+    Parameters
+    ----------
+    folder
+        Working folder of the run.
+    summary
+        What `completed_run` shall return.
+    """
+    record = folder / MANIFEST_FILE
+    _write(record, _read(record) | {COMPLETE: summary})
+
+
+def completed_run(output: Path, manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the summary of a run that was killed after its output had appeared.
+
+    Parameters
+    ----------
+    output
+        File that the run has made.
+    manifest
+        What decides the result.
+    """
+    record = working_folder(output) / MANIFEST_FILE
+    if not output.exists() or not record.is_file():
+        return None
+    found = _read(record)
+    if COMPLETE not in found or _differences(found, manifest):
+        return None
+    summary: dict[str, Any] = found[COMPLETE]
+    return summary
+
+
+def close_run(output: Path) -> None:
+    """Remove the working folder of a run, the manifest last.
+
+    Parameters
+    ----------
+    output
+        File that the run has made.
+    """
+    folder = working_folder(output)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != MANIFEST_FILE:
+            path.unlink()
+    (folder / MANIFEST_FILE).unlink()
+    folder.rmdir()
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep a second run of the same command out of a working folder.
+
+    Parameters
+    ----------
+    folder
+        Working folder of the run.
+
+    Raises
+    ------
+    SynthzooError
+        If another process is at work there.
+    """
+    with folder.joinpath(".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SynthzooError(
+                f"Another run is writing to {folder}; wait until it has ended."
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def run_jobs(
@@ -94,6 +183,7 @@ def run_jobs(
     *,
     executor: Executor,
     progress: tqdm[Any],
+    on_done: Callable[[Path], None] | None = None,
 ) -> int:
     """Run the jobs that are not finished yet and return the number of all jobs.
 
@@ -106,38 +196,107 @@ def run_jobs(
     folder
         Working folder of the run.
     executor
-        Where the jobs run.
+        Where the jobs run; its workers must see the working folder.
     progress
         Bar that is moved by one for each job.
+    on_done
+        Called with the folder of each finished job, in any order.
 
     Raises
     ------
     SynthzooError
-        If a worker process was killed; what was finished is kept.
+        If the workers are gone or the disk is full; what was finished is kept.
     """
-    running: set[Future[None]] = set()
-    count = 0
+    run = _Run(function, folder.absolute(), executor, progress, on_done)
     try:
-        for count, job in enumerate(jobs, start=1):
-            target = folder / f"{count - 1:07d}"
-            if target.is_dir():
-                progress.update()
-                continue
-            running.add(executor.submit(_run_one, function, job, target))
-            while len(running) >= _window(executor):
-                running = _collect(running, progress)
-        while running:
-            running = _collect(running, progress)
-    except BrokenProcessPool as error:
-        raise SynthzooError(
-            "A worker process was killed (out of memory?). The finished part is kept; "
-            "run the same command again to go on, perhaps with fewer workers."
-        ) from error
+        return run.through(jobs)
+    except Exception as error:
+        explained = _explained(error)
+        if explained is None:
+            raise
+        raise explained from error
     finally:
-        for future in running:
-            future.cancel()
-        wait_for(running)  # so that nobody else writes when the caller goes on
-    return count
+        run.stop()
+
+
+class _Run:
+    """The jobs on their way, at most a few for each worker."""
+
+    def __init__(
+        self,
+        function: Any,
+        folder: Path,
+        executor: Executor,
+        progress: tqdm[Any],
+        on_done: Callable[[Path], None] | None,
+    ) -> None:
+        self._function, self._folder = function, folder
+        self._executor, self._progress, self._on_done = executor, progress, on_done
+        self._targets: dict[Future[None], Path] = {}
+        self._ended: SimpleQueue[Future[None]] = SimpleQueue()
+        self._window, self._asked = 0, -CLUSTER_SIZE_IS_ASKED_EVERY_S
+
+    def through(self, jobs: Iterable[Any]) -> int:
+        count = 0
+        for count, job in enumerate(jobs, start=1):
+            target = self._folder / f"{count - 1:07d}"
+            if target.is_dir():
+                self._finish(target)
+                continue
+            future = self._executor.submit(_run_one, self._function, job, target)
+            self._targets[future] = target
+            future.add_done_callback(self._ended.put)
+            while len(self._targets) >= self._room():
+                self._collect()
+        while self._targets:
+            self._collect()
+        return count
+
+    def stop(self) -> None:
+        """Take back what has not begun; wait so that nobody writes afterwards."""
+        if self._targets:
+            abandon(self._executor)
+        wait_for([future for future in self._targets if not future.cancel()])
+
+    def _collect(self) -> None:
+        future = self._ended.get()
+        target = self._targets.pop(future)
+        future.result()
+        self._finish(target)
+
+    def _finish(self, target: Path) -> None:
+        self._progress.update()
+        if self._on_done is not None:
+            self._on_done(target)
+
+    def _room(self) -> int:
+        """Return how many jobs may be under way; a cluster grows and shrinks."""
+        now = time.monotonic()
+        if now - self._asked >= CLUSTER_SIZE_IS_ASKED_EVERY_S:
+            self._window, self._asked = 2 * _workers(self._executor) + 2, now
+        return self._window
+
+
+def _workers(executor: Executor) -> int:
+    client = getattr(executor, "_client", None)
+    if client is not None:  # Dask's
+        return sum(client.ncores().values())
+    return int(getattr(executor, "_max_workers", os.cpu_count() or 1))
+
+
+def _explained(error: Exception) -> SynthzooError | None:
+    """Return an error that says what is kept, where the cause lies outside."""
+    kept = "What is finished is kept; run the same command again to go on"
+    name = f"{type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+        return SynthzooError(f"{error}. {kept} when there is room to write.")
+    foreign = type(error).__module__.partition(".")[0] in {"distributed", "dask"}
+    if foreign or isinstance(error, BrokenExecutor | CancelledError):
+        return SynthzooError(
+            f"The workers are gone: one was killed (out of memory?), or the scheduler "
+            f"was lost ({name}). {kept}."
+        )
+    return None
 
 
 def join(folder: Path, count: int, name: str, output: Path) -> None:
@@ -154,12 +313,14 @@ def join(folder: Path, count: int, name: str, output: Path) -> None:
     output
         File to write; it appears only when it is complete.
     """
-    with new_file(output) as partial, partial.open("wb") as target:
+    joined = folder / name  # whatever is left by a kill lies in the working folder
+    with new_file(joined) as partial, partial.open("wb") as target:
         for index in range(count):
             part = folder / f"{index:07d}" / name
             if part.is_file():
                 with part.open("rb") as source:
                     shutil.copyfileobj(source, target)
+    joined.replace(output)
 
 
 def read_results(folder: Path, count: int, name: str) -> Iterator[dict[str, Any]]:
@@ -178,55 +339,52 @@ def read_results(folder: Path, count: int, name: str) -> Iterator[dict[str, Any]
         yield json.loads((folder / f"{index:07d}" / name).read_text())
 
 
-@contextlib.contextmanager
-def process_pool(workers: int | None) -> Iterator[Executor]:
-    """Give a pool of worker processes, as many as there are cores by default.
-
-    The workers are started afresh (not forked), so that nothing of the caller's
-    threads or generators is shared; each is limited to one thread of native code.
+def worker_threads(workers: int | None) -> GuardedThreads:
+    """Return threads that each have a child process to compute in.
 
     Parameters
     ----------
     workers
         How many; one for each core if not given.
     """
-    count = workers or os.cpu_count() or 1
-    with (
-        _one_thread_each(),
-        ProcessPoolExecutor(
-            count, mp_context=multiprocessing.get_context("spawn")
-        ) as pool,
-    ):
-        yield pool
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    return GuardedThreads(workers or os.cpu_count() or 1)
 
 
 def _run_one(function: JobFunction[Job], job: Job, target: Path) -> None:
-    with new_folder(target) as partial:
-        function(job, partial)
+    if not (target.parent / MANIFEST_FILE).is_file():
+        raise SynthzooError(
+            f"A worker on {socket.gethostname()} does not see {target.parent}. Workers "
+            "write their results there: use a folder that all machines share."
+        )
+    if target.is_dir():
+        return  # the answer of the worker that did it was lost
+    try:
+        with new_folder(target) as partial:
+            function(job, partial)
+    except OSError:
+        if not target.is_dir():  # otherwise another worker was given the same job
+            raise
 
 
-def _collect(running: set[Future[None]], progress: tqdm[Any]) -> set[Future[None]]:
-    done, waiting = wait_for(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        future.result()
-        progress.update()
-    return waiting
+def _compare(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    if changed := _differences(found, wanted):
+        raise InputError(
+            f"{folder} holds an unfinished run with another {', '.join(changed)}. "
+            "Remove that folder to start anew."
+        )
 
 
-def _window(executor: Executor) -> int:
-    return 2 * int(getattr(executor, "_max_workers", os.cpu_count() or 1)) + 2
+def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    wanted = json.loads(json.dumps(wanted))
+    keys = (found.keys() | wanted.keys()) - {COMPLETE}
+    return sorted(key for key in keys if found.get(key) != wanted.get(key))
+
+
+def _read(record: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(record.read_text())
+    return values
+
+
+def _write(record: Path, manifest: dict[str, Any]) -> None:
+    with new_file(record) as partial:
+        partial.write_text(json.dumps(manifest, indent=1, sort_keys=True))

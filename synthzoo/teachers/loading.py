@@ -115,13 +115,7 @@ def open_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
     TeacherError
         If the potential cannot be loaded or has another hash.
     """
-    name, separator, what = reference.partition(":")
-    if not separator or not what or name not in KINDS:
-        raise InputError(
-            f"{reference!r} names no teacher. Expected kind:what, with one of the "
-            f"kinds {', '.join(KINDS)}; for example ace:c_ace.yace."
-        )
-    kind = KINDS[name]
+    kind, what = _split(reference)
     found = kind.sha256(what)
     if sha256 is not None and found != sha256:
         raise TeacherError(
@@ -129,6 +123,33 @@ def open_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
             "another potential."
         )
     return kind.load(reference, what, found)
+
+
+def reference_sha256(reference: str) -> str:
+    """Return the hash that says which potential a reference means; loads none.
+
+    Parameters
+    ----------
+    reference
+        As for `load_teacher`.
+
+    Raises
+    ------
+    InputError
+        If the reference has another form, or a file is missing.
+    """
+    kind, what = _split(reference)
+    return kind.sha256(what)
+
+
+def _split(reference: str) -> tuple[Kind, str]:
+    name, separator, what = reference.partition(":")
+    if not separator or not what or name not in KINDS:
+        raise InputError(
+            f"{reference!r} names no teacher. Expected kind:what, with one of the "
+            f"kinds {', '.join(KINDS)}; for example ace:c_ace.yace."
+        )
+    return KINDS[name], what
 
 
 @functools.lru_cache(maxsize=4)

@@ -15,9 +15,18 @@ from ase.lattice.hexagonal import Graphite
 from ase.units import _amu as amu_kg
 
 from synthzoo.errors import InputError
+from synthzoo.structures import min_distance_A
 
 if TYPE_CHECKING:
-    from synthzoo.parts import Crystals, Dimers, Packing, Range, Surfaces
+    from synthzoo.parts import (
+        Compressed,
+        Crystals,
+        Dimers,
+        MeltQuench,
+        Packing,
+        Range,
+        Surfaces,
+    )
 
 MAX_TRIALS_PER_ATOM = 2000
 VACUUM_A = 10.0
@@ -40,13 +49,13 @@ def draw(interval: Range, rng: np.random.Generator) -> float:
     return float(rng.uniform(*interval))
 
 
-def pack(part: Packing, element: str, rng: np.random.Generator) -> Atoms:
+def pack(part: Packing | MeltQuench, element: str, rng: np.random.Generator) -> Atoms:
     """Return a random packing in a cubic cell of a size and density that are drawn.
 
     Parameters
     ----------
     part
-        Ranges to draw from; a `MeltQuench` part has the same ones.
+        Ranges to draw from.
     element
         Chemical symbol.
     rng
@@ -126,6 +135,31 @@ def slab(
     return atoms
 
 
+def compressed(
+    part: Compressed, prototype: str, element: str, rng: np.random.Generator
+) -> Atoms:
+    """Return a rattled crystal that is scaled until two atoms are too close.
+
+    Parameters
+    ----------
+    part
+        Sizes and ranges to draw from.
+    prototype
+        Key of `PROTOTYPES` that is in ``part.prototypes``.
+    element
+        Chemical symbol.
+    rng
+        Source of randomness.
+    """
+    atoms = _repeated(prototype, element, part.prototypes, part.max_atoms)
+    _rattle(atoms, draw(part.rattle_A, rng), rng)
+    bond_A = part.prototypes[prototype]
+    wanted_A = bond_A * draw(part.shortest, rng)
+    found_A = min_distance_A(atoms, cutoff_A=2 * bond_A)
+    atoms.set_cell(atoms.cell.array * wanted_A / found_A, scale_atoms=True)
+    return atoms
+
+
 def cut_open(atoms: Atoms, axis: int, vacuum_A: float) -> Atoms:
     """Return a periodic structure with a gap of vacuum across one cell vector.
 
@@ -164,6 +198,19 @@ def dimers(part: Dimers, element: str) -> list[Atoms]:
         for distance in np.linspace(*part.distance_A, part.count)
     ]
     return [*pairs, Atoms(element, cell=cell, pbc=True)]
+
+
+def crystal_size(prototype: str, max_atoms: int) -> int:
+    """Return the number of atoms of a crystal before any is taken out.
+
+    Parameters
+    ----------
+    prototype
+        Key of `PROTOTYPES`.
+    max_atoms
+        The cell is repeated up to this size.
+    """
+    return len(_repeated(prototype, "C", {prototype: 1.5}, max_atoms))
 
 
 def _repeated(

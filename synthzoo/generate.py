@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections import Counter
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from synthzoo import builders
-from synthzoo.melt_quench import trajectory
-from synthzoo.parts import Crystals, Dimers, MeltQuench, Packing, Part, Surfaces
-from synthzoo.recipes import GenerateRecipe, recipe_hash, recipe_values
-from synthzoo.resumable import join, open_run, process_pool, run_jobs, working_folder
-from synthzoo.structures import (
-    GROUP_KEY,
-    density_g_cm3,
-    iter_structures,
-    write_structures,
+from synthzoo.errors import SynthzooError
+from synthzoo.jobs import (
+    FAILURE_FILE,
+    STRUCTURES_FILE,
+    GenerateJob,
+    generate_jobs,
+    make_guarded,
 )
-from synthzoo.teachers import cached_teacher, load_teacher
+from synthzoo.recipes import GenerateRecipe, recipe_values
+from synthzoo.resumable import (
+    join,
+    open_run,
+    run_jobs,
+    worker_threads,
+    working_folder,
+)
+from synthzoo.structures import iter_structures
+from synthzoo.teachers import load_teacher
+from synthzoo.thinning import thin_file
 
-if TYPE_CHECKING:
-    from ase import Atoms
+ALL_FILE = "all.xyz"
 
-STRUCTURES_FILE = "structures.xyz"
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTrajectory:
+    """A trajectory that did not reach its end; nothing of it is kept.
+
+    Attributes
+    ----------
+    group
+        Its name.
+    seed
+        Of its random numbers.
+    reason
+        What went wrong.
+    """
+
+    group: str
+    seed: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,43 +67,21 @@ class GenerateSummary:
         How many there are.
     kinds
         Number of structures of each kind of part.
+    density_g_cm3
+        Lowest and highest density of each kind, vacuum included.
+    thinned_from
+        Number of structures from which these were chosen; None if all were kept.
+    failed
+        Trajectories that were left out.
     """
 
     output: Path
     structures: int
     atoms: int
     kinds: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateJob:
-    """One trajectory, or the structures of one other part.
-
-    Attributes
-    ----------
-    element
-        Chemical symbol.
-    part
-        What to make.
-    group
-        Name that related frames share.
-    seed
-        Entropy for this job's own random numbers.
-    driver
-        Reference of the teacher that moves the atoms.
-    driver_sha256
-        Hash of its file.
-    recipe_sha256
-        Hash of the recipe, for the record.
-    """
-
-    element: str
-    part: Part
-    group: str
-    seed: tuple[int, int, int]
-    driver: str
-    driver_sha256: str
-    recipe_sha256: str
+    density_g_cm3: dict[str, tuple[float, float]]
+    thinned_from: int | None
+    failed: tuple[FailedTrajectory, ...]
 
 
 def generate_structures(
@@ -93,7 +94,8 @@ def generate_structures(
     """Make synthetic structures and write them as extended XYZ.
 
     The result depends on the recipe and the driver only, not on the number of workers
-    or on interruptions: the same call goes on after a kill.
+    or on interruptions: the same call goes on after a kill. A trajectory that fails is
+    left out and named in the summary.
 
     Parameters
     ----------
@@ -113,98 +115,79 @@ def generate_structures(
         recipe asks for the impossible.
     TeacherError
         If the driver cannot be loaded or fails its test.
+    SynthzooError
+        If every trajectory of a part failed.
     """
     output = Path(output)
     driver = load_teacher(recipe.driver)
-    jobs = list(_jobs(recipe, driver.sha256))
+    jobs = list(generate_jobs(recipe, driver.sha256))
     manifest = {
         "recipe": recipe_values(recipe),
         "driver": driver.provenance,
     }
     del manifest["recipe"]["driver"]  # the same file may lie elsewhere the next time
     folder = open_run(output, manifest)
-    pool: Any = nullcontext(executor) if executor else process_pool(workers)
+    pool: Any = nullcontext(executor) if executor else worker_threads(workers)
     with (
         pool as running,
         tqdm(total=len(jobs), desc="generate", unit="job", disable=None) as bar,
     ):
-        run_jobs(_make, jobs, folder, executor=running, progress=bar)
-    join(folder, len(jobs), STRUCTURES_FILE, output)
+        run_jobs(make_guarded, jobs, folder, executor=running, progress=bar)
+    failed = _failed(jobs, folder)
+    thinned_from = _finish(recipe, folder, len(jobs), output)
     shutil.rmtree(working_folder(output))
-    return _summarise(output)
+    return _summarise(output, thinned_from, failed)
 
 
-def _jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[GenerateJob]:
-    for index, part in enumerate(recipe.parts):
-        count = part.trajectories if isinstance(part, MeltQuench) else 1
-        for item in range(count):
-            yield GenerateJob(
-                element=recipe.element,
-                part=part,
-                group=f"{part.kind}-{index}-{item}",
-                seed=(recipe.seed, index, item),
-                driver=recipe.driver,
-                driver_sha256=driver_sha256,
-                recipe_sha256=recipe_hash(recipe),
+def _failed(jobs: list[GenerateJob], folder: Path) -> tuple[FailedTrajectory, ...]:
+    failed = []
+    alive: set[int] = set()
+    for index, job in enumerate(jobs):
+        path = folder / f"{index:07d}" / FAILURE_FILE
+        if not path.is_file():
+            alive.add(job.part_index)
+            continue
+        seed = "-".join(map(str, job.seed))
+        reason = json.loads(path.read_text())["reason"]
+        failed.append(FailedTrajectory(group=job.group, seed=seed, reason=reason))
+    for job in jobs:
+        if job.part_index not in alive:
+            raise SynthzooError(
+                f"Every trajectory of part {job.part_index + 1} of the recipe "
+                f"({job.part.kind}) failed, the first with: {failed[0].reason} "
+                f"Remove {folder} to start anew."
             )
+    return tuple(failed)
 
 
-def _make(job: GenerateJob, folder: Path) -> None:
-    rng = np.random.default_rng(job.seed)
-    structures = list(_structures(job, rng))
-    for atoms in structures:
-        atoms.info.setdefault(GROUP_KEY, job.group)
-        atoms.info.update(
-            kind=job.part.kind,
-            density_g_cm3=round(density_g_cm3(atoms), 3),
-            generate_recipe=job.recipe_sha256[:12],
-            seed="-".join(map(str, job.seed)),
-        )
-    write_structures(folder / STRUCTURES_FILE, structures)
+def _finish(
+    recipe: GenerateRecipe, folder: Path, count: int, output: Path
+) -> int | None:
+    if recipe.thin is None:
+        join(folder, count, STRUCTURES_FILE, output)
+        return None
+    join(folder, count, STRUCTURES_FILE, folder / ALL_FILE)
+    return thin_file(folder / ALL_FILE, output, recipe=recipe.thin).structures
 
 
-def _structures(job: GenerateJob, rng: np.random.Generator) -> Iterator[Atoms]:
-    part = job.part
-    if isinstance(part, MeltQuench):
-        driver = cached_teacher(job.driver, job.driver_sha256)
-        yield from trajectory(part, job.element, driver.calculator, rng)
-    elif isinstance(part, Dimers):
-        yield from builders.dimers(part, job.element)
-    elif isinstance(part, Packing):
-        for index in range(part.count):
-            yield _named(builders.pack(part, job.element, rng), f"{job.group}-{index}")
-    else:
-        yield from _crystals(part, job, rng)
-
-
-def _crystals(
-    part: Crystals | Surfaces, job: GenerateJob, rng: np.random.Generator
-) -> Iterator[Atoms]:
-    for prototype in part.prototypes:
-        for index in range(part.count):
-            if isinstance(part, Crystals):
-                atoms = builders.crystal(part, prototype, job.element, rng)
-            else:
-                atoms = builders.slab(part, prototype, job.element, rng)
-            atoms.info["prototype"] = prototype
-            yield _named(atoms, f"{job.group}-{prototype}-{index}")
-
-
-def _named(atoms: Atoms, group: str) -> Atoms:
-    atoms.info[GROUP_KEY] = group
-    return atoms
-
-
-def _summarise(output: Path) -> GenerateSummary:
-    kinds: dict[str, int] = {}
+def _summarise(
+    output: Path, thinned_from: int | None, failed: tuple[FailedTrajectory, ...]
+) -> GenerateSummary:
+    kinds: Counter[str] = Counter()
+    densities: dict[str, tuple[float, float]] = {}
     atoms_in_all = 0
     for atoms in iter_structures(output):
-        kind = str(atoms.info["kind"])
-        kinds[kind] = kinds.get(kind, 0) + 1
+        kind, density = str(atoms.info["kind"]), float(atoms.info["density_g_cm3"])
+        kinds[kind] += 1
+        lowest, highest = densities.get(kind, (density, density))
+        densities[kind] = (min(lowest, density), max(highest, density))
         atoms_in_all += len(atoms)
     return GenerateSummary(
         output=output,
-        structures=sum(kinds.values()),
+        structures=kinds.total(),
         atoms=atoms_in_all,
-        kinds=kinds,
+        kinds=dict(kinds),
+        density_g_cm3=densities,
+        thinned_from=thinned_from,
+        failed=failed,
     )

@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms, units
-from ase.constraints import FixCom
-from ase.md.langevin import Langevin
+from ase import Atoms
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import FIRE
 
 from synthzoo.builders import cut_open, draw, pack
-from synthzoo.errors import InputError
+from synthzoo.dynamics import AseDynamics, Dynamics, Stage
+from synthzoo.errors import TeacherError
+from synthzoo.lammps_dynamics import LammpsDynamics
 from synthzoo.structures import min_distance_A
+from synthzoo.teachers.lammps import RestartingLAMMPS
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.parts import MeltQuench
+    from synthzoo.parts import MeltQuench, Range, StageName
 
 RELAX_STEPS = 15
 """Steps that take the worst forces off a random packing before it is heated."""
 
 FUSED_A = 0.6
 """Atoms that come this close have left what any potential was fitted to."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A stretch of dynamics with a temperature that changes linearly.
-
-    Attributes
-    ----------
-    name
-        What the stage is called in ``info["stage"]``.
-    duration_fs
-        Its length.
-    start_K, end_K
-        Temperature of the thermostat at both ends.
-    """
-
-    name: str
-    duration_fs: float
-    start_K: float
-    end_K: float
 
 
 def trajectory(
@@ -61,16 +41,30 @@ def trajectory(
     element
         Chemical symbol.
     calculator
-        Drives the dynamics.
+        Drives the dynamics; that of a LAMMPS teacher does it inside of LAMMPS.
     rng
         Source of all randomness of this trajectory.
 
     Raises
     ------
     InputError
-        If the atoms cannot be packed, or if they fuse or fly apart on the way.
+        If the atoms cannot be packed.
+    TeacherError
+        If they fuse or fly apart on the way.
     """
-    atoms = pack(part, element, rng)  # type: ignore[arg-type]  # has the same ranges
+    if not isinstance(calculator, RestartingLAMMPS):
+        return _trajectory(part, element, calculator, rng)
+    calculator.restart()  # no trajectory depends on what was computed before
+    try:
+        return _trajectory(part, element, calculator, rng)
+    finally:
+        calculator.restart()  # a thermostat that is left behind would add its forces
+
+
+def _trajectory(
+    part: MeltQuench, element: str, calculator: Calculator, rng: np.random.Generator
+) -> list[Atoms]:
+    atoms = pack(part, element, rng)
     atoms.calc = calculator
     with FIRE(atoms, logfile=None, maxstep=0.1) as relaxation:
         relaxation.run(fmax=1.0, steps=RELAX_STEPS)
@@ -86,48 +80,71 @@ def trajectory(
     return kept
 
 
+def kept_structures(part: MeltQuench) -> int:
+    """Return the number of structures that are kept of each trajectory.
+
+    Parameters
+    ----------
+    part
+        Stages and sampling.
+    """
+    bulk, surface = _stages(part, np.random.default_rng(0))
+    stages = [*bulk, surface] if part.surface_fs > 0 else bulk
+    return sum(stage.blocks for stage in stages if stage.name not in part.leave_out)
+
+
 def _stages(part: MeltQuench, rng: np.random.Generator) -> tuple[list[Stage], Stage]:
     melt, anneal, cold, surface = (
         draw(interval, rng)
         for interval in (part.melt_K, part.anneal_K, part.cold_K, part.surface_K)
     )
     bulk = [
-        Stage(name="melt", duration_fs=part.melt_fs, start_K=melt, end_K=melt),
-        Stage(name="quench", duration_fs=part.quench_fs, start_K=melt, end_K=cold),
-        Stage(name="anneal", duration_fs=part.anneal_fs, start_K=anneal, end_K=anneal),
-        Stage(name="cool", duration_fs=part.cool_fs, start_K=anneal, end_K=cold),
+        _stage("melt", part.melt_fs, (melt, melt), part),
+        _stage("quench", part.quench_fs, (melt, cold), part),
+        _stage("anneal", part.anneal_fs, (anneal, anneal), part),
+        _stage("cool", part.cool_fs, (anneal, cold), part),
     ]
-    opened = Stage(
-        name="surface", duration_fs=part.surface_fs, start_K=surface, end_K=surface
-    )
+    opened = _stage("surface", part.surface_fs, (surface, surface), part)
     return [stage for stage in bulk if stage.duration_fs > 0], opened
+
+
+def _stage(
+    name: StageName, duration_fs: float, ends_K: Range, part: MeltQuench
+) -> Stage:
+    return Stage(
+        name=name,
+        duration_fs=duration_fs,
+        start_K=ends_K[0],
+        end_K=ends_K[1],
+        blocks=max(1, round(duration_fs / part.sample_fs)),
+    )
 
 
 def _run(
     atoms: Atoms, stages: list[Stage], part: MeltQuench, rng: np.random.Generator
 ) -> Iterator[Atoms]:
-    atoms.set_constraint(FixCom())
-    dynamics = Langevin(
-        atoms,
-        part.timestep_fs * units.fs,
-        temperature_K=stages[0].start_K,
-        friction=part.friction_per_fs / units.fs,
-        fixcm=False,
-        rng=rng,
-    )
-    every = max(1, round(part.sample_fs / part.timestep_fs))
+    dynamics = _dynamics(atoms, stages[0].start_K, part, rng)
     for stage in stages:
-        blocks = max(1, round(stage.duration_fs / part.sample_fs))
-        for temperature in np.linspace(stage.start_K, stage.end_K, blocks + 1)[1:]:
-            dynamics.set_temperature(temperature_K=float(temperature))
-            dynamics.run(every)
+        dynamics.enter(stage)
+        ramp = np.linspace(stage.start_K, stage.end_K, stage.blocks + 1)
+        for temperature in ramp[1:]:
+            dynamics.advance(float(temperature))
             _check(atoms, stage)
-            yield _frame(atoms, stage, float(temperature))
+            if stage.name not in part.leave_out:
+                yield _frame(atoms, stage, float(temperature))
+
+
+def _dynamics(
+    atoms: Atoms, start_K: float, part: MeltQuench, rng: np.random.Generator
+) -> Dynamics:
+    if isinstance(atoms.calc, RestartingLAMMPS):
+        return LammpsDynamics(atoms, part, rng)
+    return AseDynamics(atoms, part, rng, start_K)
 
 
 def _check(atoms: Atoms, stage: Stage) -> None:
     if not np.isfinite(atoms.positions).all() or min_distance_A(atoms) < FUSED_A:
-        raise InputError(
+        raise TeacherError(
             f"The driver lost its atoms in stage {stage.name}: two of them came closer "
             f"than {FUSED_A} Å. Use a shorter time step or a lower temperature."
         )

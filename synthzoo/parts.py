@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from synthzoo.schema import LATER
+
+Thermostat = Literal["langevin", "bussi", "nose-hoover"]
+StageName = Literal["melt", "quench", "anneal", "cool", "surface"]
 
 Range = tuple[float, float]
 """Lower and upper end of an interval from which a value is drawn uniformly."""
@@ -23,6 +28,9 @@ class Packing:
         Smallest and largest number of atoms.
     density_g_cm3
         Range of densities.
+    density_step_g_cm3
+        With it, the densities are the points of this spacing in their range, each used
+        equally often, instead of drawn.
     min_distance_A
         No two atoms are placed closer than this.
     """
@@ -31,6 +39,7 @@ class Packing:
     count: int
     atoms: tuple[int, int]
     density_g_cm3: Range
+    density_step_g_cm3: float | None = field(default=None, metadata=LATER)
     min_distance_A: float
 
 
@@ -51,6 +60,10 @@ class MeltQuench:
         Smallest and largest number of atoms.
     density_g_cm3
         Range of densities.
+    density_step_g_cm3, anneal_step_K
+        With them, density and annealing temperature are points of these spacings in
+        their ranges instead of drawn: all pairs of them, in an order that the seed
+        decides, each used equally often.
     min_distance_A
         Shortest distance in the random packing at the start.
     melt_K, anneal_K, cold_K, surface_K
@@ -63,20 +76,28 @@ class MeltQuench:
         Time between two structures that are kept.
     timestep_fs
         Step of the integrator.
+    thermostat
+        Langevin dynamics, the stochastic rescaling of Bussi, Donadio and Parrinello, or
+        a Nosé–Hoover chain.
     friction_per_fs
-        Friction of the Langevin thermostat.
+        Friction of the Langevin thermostat; its inverse is the time constant of the
+        others.
+    leave_out
+        Stages that are run, but of which no structure is kept.
     """
 
     kind: Literal["melt-quench"] = "melt-quench"
     trajectories: int
     atoms: tuple[int, int]
     density_g_cm3: Range
+    density_step_g_cm3: float | None = field(default=None, metadata=LATER)
     min_distance_A: float
     melt_K: Range
     melt_fs: float
     quench_fs: float
     anneal_K: Range
     anneal_fs: float
+    anneal_step_K: float | None = field(default=None, metadata=LATER)
     cool_fs: float
     cold_K: Range = (300.0, 300.0)
     surface_K: Range = (300.0, 2000.0)
@@ -84,7 +105,9 @@ class MeltQuench:
     vacuum_A: float = 8.0
     sample_fs: float = 100.0
     timestep_fs: float = 1.0
+    thermostat: Thermostat = field(default="langevin", metadata=LATER)
     friction_per_fs: float = 0.01
+    leave_out: tuple[StageName, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,4 +191,32 @@ class Dimers:
     distance_A: Range
 
 
-Part = Packing | MeltQuench | Crystals | Surfaces | Dimers
+@dataclass(frozen=True, kw_only=True)
+class Compressed:
+    """Rattled crystals, squeezed evenly: atoms that are too close, for the wall.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Structures per prototype.
+    prototypes
+        Name of each prototype and its bond length in Å.
+    max_atoms
+        The cell is repeated up to this size.
+    shortest
+        Range of the shortest distance, as a share of the bond length.
+    rattle_A
+        Range of the standard deviation of the random displacements before.
+    """
+
+    kind: Literal["compressed"] = "compressed"
+    count: int
+    prototypes: dict[str, float]
+    max_atoms: int = 32
+    shortest: Range = (0.7, 0.95)
+    rattle_A: Range = (0.0, 0.15)
+
+
+Part = Packing | MeltQuench | Crystals | Surfaces | Compressed | Dimers

@@ -24,7 +24,7 @@ from synthzoo.cli.group import (
 
 
 @main.command()
-@click.argument("recipe")
+@click.argument("recipe", default="carbon-short")
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
 @click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
 @workers_option
@@ -39,7 +39,8 @@ def generate(
 ) -> None:
     """Make synthetic structures as RECIPE (a file, or a name) says.
 
-    The same command goes on where a killed one stopped.
+    Without one it is carbon-short: half an hour on two cores. The same command goes on
+    where a killed one stopped; `synthzoo estimate` says before what a recipe costs.
     """
     from synthzoo.generate import generate_structures
     from synthzoo.recipes import GenerateRecipe, load_recipe
@@ -47,6 +48,8 @@ def generate(
     loaded = load_recipe(GenerateRecipe, recipe)
     loaded = dataclasses.replace(loaded, **given(driver=driver))
     summary = generate_structures(loaded, output, workers=workers)
+    for failure in summary.failed:
+        note(f"{failure.group} (seed {failure.seed}) failed: {failure.reason}")
     echo_result(summary, as_json=as_json)
 
 

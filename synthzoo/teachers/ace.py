@@ -76,6 +76,7 @@ def load_ace(reference: str, what: str, sha256: str) -> Teacher:
         isolated_atom_energies_eV=isolated_atoms(calculator, elements),
         doubt_name=GRADE_NAME if graded else None,
         doubt=_extrapolation_grade if graded else None,
+        forces_only=(lambda: PyACECalculator(what)) if graded else None,
     )
 
 

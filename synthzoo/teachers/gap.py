@@ -102,6 +102,7 @@ def load_gap(reference: str, what: str, sha256: str) -> Teacher:
         open_directions="filled",
         doubt_name=VARIANCE_NAME,
         doubt=_local_variance,
+        forces_only=lambda: Potential(param_filename=what),
     )
 
 

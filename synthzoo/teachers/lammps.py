@@ -62,6 +62,12 @@ STYLES: dict[str, Style] = {
 class RestartingLAMMPS(LAMMPSlib):
     """LAMMPS that starts anew after a fault, which leaves its atoms in disorder."""
 
+    def restart(self) -> None:
+        """Forget every structure and command: the next calculation is as the first."""
+        self.clean()  # type: ignore[no-untyped-call]
+        self.reset()  # type: ignore[no-untyped-call]
+        self.previous_atoms_numbers: list[int] = []  # ASE forgets to forget
+
     def calculate(self, *arguments: Any, **named: Any) -> None:
         """Compute everything for a structure and keep it in ``results``.
 
@@ -73,9 +79,7 @@ class RestartingLAMMPS(LAMMPSlib):
         try:
             super().calculate(*arguments, **named)  # type: ignore[no-untyped-call]
         except Exception:
-            self.clean()  # type: ignore[no-untyped-call]
-            self.reset()  # type: ignore[no-untyped-call]
-            self.previous_atoms_numbers: list[int] = []  # ASE forgets to forget
+            self.restart()
             raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -54,9 +55,15 @@ class Teacher:
     doubt_name, doubt
         Name of the per-atom array that holds the teacher's own doubt, with its unit,
         and what reads it; None if the teacher has none.
+    forces_only
+        Makes a calculator that computes less: energy and forces alone, for dynamics;
+        None if the calculator does no more than that.
     step_A, tolerance
         Displacement for finite differences, and the largest relative error of a
         derivative found with it that rounding or convergence explains.
+    self_consistent
+        Whether each label takes a code minutes rather than milliseconds; only what is
+        affordable is tested then.
     """
 
     reference: str
@@ -69,8 +76,10 @@ class Teacher:
     open_directions: OpenDirections = "filled if mixed"
     doubt_name: str | None = None
     doubt: Doubt | None = None
+    forces_only: Callable[[], Calculator] | None = None
     step_A: float = 1e-4
     tolerance: float = 1e-3
+    self_consistent: bool = False
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -80,6 +89,11 @@ class Teacher:
             "teacher_sha256": self.sha256,
             "teacher_software": self.software,
         }
+
+    @cached_property
+    def forces_calculator(self) -> Calculator:
+        """Calculator for dynamics, which computes no more than energy and forces."""
+        return self.calculator if self.forces_only is None else self.forces_only()
 
     def label(self, atoms: Atoms) -> Atoms:
         """Return a copy with energy (relative to isolated atoms), forces and stress.

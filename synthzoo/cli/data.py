@@ -1,0 +1,84 @@
+"""Commands on files of structures: estimate, thin, transmute."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synthzoo.cli.group import NEW, READ, echo_result, given, json_option, main
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Time steps of dynamics that are measured at each of a few densities.",
+)
+@json_option
+def estimate(
+    recipe: str, driver: str | None, steps: int | None, *, as_json: bool
+) -> None:
+    """Measure on a sample what RECIPE (a file, or a name) would make and cost."""
+    from synthzoo.cost import estimate_cost
+    from synthzoo.recipes import GenerateRecipe, load_recipe
+
+    loaded = load_recipe(GenerateRecipe, recipe)
+    loaded = dataclasses.replace(loaded, **given(driver=driver))
+    echo_result(estimate_cost(loaded, **given(steps=steps)), as_json=as_json)
+
+
+@main.command()
+@click.argument("structures", type=READ)
+@click.argument("output", type=NEW)
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="How many.")
+@click.option(
+    "--cutoff", "cutoff_A", type=float, help="Radius of environments that are compared."
+)
+@click.option(
+    "--environments",
+    type=click.IntRange(min=1),
+    help="Environments that stand for each structure.",
+)
+@click.option(
+    "--one-of-each", help="Keep at least one for each value of this key, such as kind."
+)
+@json_option
+def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
+    """Write those of STRUCTURES that are least like each other to OUTPUT."""
+    from synthzoo.recipes import ThinRecipe
+    from synthzoo.thinning import thin_file
+
+    recipe = ThinRecipe(**given(**options))
+    echo_result(thin_file(structures, output, recipe=recipe), as_json=as_json)
+
+
+@main.command()
+@click.argument("structures", type=READ)
+@click.argument("output", type=NEW)
+@click.option("--element", required=True, help="Chemical symbol afterwards.")
+@click.option("--scale", type=float, required=True, help="Factor of all lengths.")
+@click.option("--energy-factor", type=float, help="Factor of all energies; 1 at first.")
+@click.option(
+    "--isolated-energy",
+    "isolated_atom_energy_eV",
+    type=float,
+    help="Energy of a free atom, taken off first (eV); none if not given.",
+)
+@click.option("--energy-key", help="Where the energies are, such as dft_energy.")
+@click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@json_option
+def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
+    """Make STRUCTURES of one element into those of another, labels included.
+
+    Carbon into silicon: --element Si --scale 1.5. Forces and stress follow the factors,
+    so that forces stay the gradient of the energy.
+    """
+    from synthzoo.transmute import Transmutation, transmute_file
+
+    change = Transmutation(**given(**options))
+    echo_result(transmute_file(structures, output, change=change), as_json=as_json)

@@ -35,6 +35,9 @@ FULLERENE_LONG_BOND_A = 1.45
 LAYER_DISTANCE_OVER_BOND = 3.35 / 1.42
 """Distance of the layers of graphite over its bond length."""
 
+BETA_TIN_C_OVER_A = 0.55
+"""Close to that of tin and of silicon under pressure."""
+
 
 def draw(interval: Range, rng: np.random.Generator) -> float:
     """Return a number drawn uniformly from an interval.
@@ -280,6 +283,13 @@ def _cubic(structure: str, neighbour_over_a: float) -> Callable[[str, float], At
     return build
 
 
+def _beta_tin(element: str, bond_A: float) -> Atoms:
+    a = bond_A / math.hypot(0.5, BETA_TIN_C_OVER_A / 4)
+    scaled = [[0.0, 0.0, 0.0], [0.0, 0.5, 0.25], [0.5, 0.5, 0.5], [0.5, 0.0, 0.75]]
+    cell = [a, a, BETA_TIN_C_OVER_A * a]
+    return Atoms([element] * 4, scaled_positions=scaled, cell=cell, pbc=True)
+
+
 def _tube(element: str, bond_A: float) -> Atoms:
     atoms: Atoms = ase.build.nanotube(4, 4, length=1, bond=bond_A, symbol=element)
     atoms.center(vacuum=VACUUM_A / 2, axis=(0, 1))
@@ -302,6 +312,7 @@ PROTOTYPES: dict[str, Callable[[str, float], Atoms]] = {
     "layer": _layer,
     "simple-cubic": _cubic("sc", 1.0),
     "bcc": _cubic("bcc", math.sqrt(3) / 2),
+    "beta-tin": _beta_tin,
     "fcc": _cubic("fcc", math.sqrt(0.5)),
     "nanotube": _tube,
     "fullerene": _fullerene,

@@ -18,6 +18,7 @@ NEIGHBOURS = {
     "layer": 3,
     "simple-cubic": 6,
     "bcc": 8,
+    "beta-tin": 6,  # four at the bond length, two 6 % further away
     "fcc": 12,
     "nanotube": 3,
     "fullerene": 3,

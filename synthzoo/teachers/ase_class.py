@@ -12,12 +12,15 @@ from ase.data import atomic_numbers
 
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
 from synthzoo.teachers.fingerprint import text_sha256
+from synthzoo.teachers.self_consistent import PerStructure
 from synthzoo.teachers.teacher import Teacher, isolated_atoms
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 ALONE_KEY = "isolated_atom_energies_eV"
+ALONE_ARGUMENTS_KEY = "isolated_atom_arguments"
+SELF_CONSISTENT_KEY = "self_consistent"
 EXAMPLE = f'ase:ase.calculators.emt.EMT{{"{ALONE_KEY}": {{"Cu": null}}}}'
 STEP_A = 0.005
 TOLERANCE = 0.02
@@ -45,10 +48,12 @@ def load_ase(reference: str, what: str, sha256: str) -> Teacher:
     Parameters
     ----------
     reference, what, sha256
-        As the user named it; the class with its arguments as JSON, one of which is not
-        the calculator's: ``isolated_atom_energies_eV``, the energy of one atom of each
-        element that is to be labelled, or null where the calculator shall compute it;
-        and their hash.
+        As the user named it; the class with its arguments as JSON; and their hash.
+        Three arguments are not the calculator's: ``isolated_atom_energies_eV``, the
+        energy of one atom of each element that is to be labelled, or null where the
+        calculator shall compute it; ``isolated_atom_arguments``, what shall be
+        different then, such as spin; and ``self_consistent``, true for codes that
+        iterate to a density, see `PerStructure`.
 
     Raises
     ------
@@ -59,7 +64,34 @@ def load_ase(reference: str, what: str, sha256: str) -> Teacher:
     """
     name, arguments = _parse(what)
     given: dict[str, float | None] = arguments.pop(ALONE_KEY)
+    alone = arguments.pop(ALONE_ARGUMENTS_KEY, {})
+    iterates = bool(arguments.pop(SELF_CONSISTENT_KEY, False))
     calculator = _make(name, arguments)
+    if iterates:
+        calculator = PerStructure(
+            make=functools.partial(_make, name, arguments),
+            alone=functools.partial(_make, name, arguments | alone),
+            atom_energies_eV=given,
+        )
+    elif alone:
+        raise InputError(f"{ALONE_ARGUMENTS_KEY} needs {SELF_CONSISTENT_KEY}: true.")
+    return Teacher(
+        reference=reference,
+        software=_software(name),
+        sha256=sha256,
+        elements=tuple(given),
+        calculator=calculator,
+        isolated_atom_energies_eV=_atom_energies(name, calculator, given),
+        open_directions="kept",
+        step_A=STEP_A,
+        tolerance=TOLERANCE,
+        self_consistent=iterates,
+    )
+
+
+def _atom_energies(
+    name: str, calculator: Calculator, given: dict[str, float | None]
+) -> dict[str, float]:
     unknown = tuple(element for element, energy in given.items() if energy is None)
     try:
         found = isolated_atoms(calculator, unknown)
@@ -68,18 +100,9 @@ def load_ase(reference: str, what: str, sha256: str) -> Teacher:
             f"{name} cannot compute one atom alone ({error}); give its energy in "
             f"{ALONE_KEY}."
         ) from error
-    energies = {name: energy for name, energy in given.items() if energy is not None}
-    return Teacher(
-        reference=reference,
-        software=_software(name),
-        sha256=sha256,
-        elements=tuple(given),
-        calculator=calculator,
-        isolated_atom_energies_eV=energies | found,
-        open_directions="kept",
-        step_A=STEP_A,
-        tolerance=TOLERANCE,
-    )
+    return found | {
+        element: energy for element, energy in given.items() if energy is not None
+    }
 
 
 def _parse(what: str) -> tuple[str, dict[str, Any]]:

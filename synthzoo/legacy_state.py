@@ -166,12 +166,13 @@ def convert_state(
     complaints = []
     for config in shapes:
         whole = build_model(config)
-        complaint = _complaint(renamed, whole.state_dict())
-        if complaint is None:
+        found = _complaints(renamed, whole.state_dict())
+        if not found:
             _fill(whole, renamed, where=where)
             return _without_unused(whole, config, where=where)
-        complaints.append(complaint)
-    raise CheckpointError(f"{where} is not {_FAMILY}: {complaints[0]}.")
+        complaints.append(found)
+    nearest = min(complaints, key=len)
+    raise CheckpointError(f"{where} is not {_FAMILY}: {nearest[0]}.")
 
 
 def _check_archive(path: Path) -> None:
@@ -297,22 +298,20 @@ def _today(name: str) -> str:
     )
 
 
-def _complaint(
+def _complaints(
     renamed: Mapping[str, Tensor], today: Mapping[str, Tensor]
-) -> str | None:
-    """Return what does not fit the network, or None."""
+) -> list[str]:
+    """Return what does not fit the network."""
     wanted = set(today) - _NEW
-    if unknown := sorted(set(renamed) - wanted):
-        return f"it has {len(unknown)} unknown tensors such as {unknown[0]}"
-    if missing := sorted(wanted - set(renamed)):
-        return f"it lacks {len(missing)} tensors such as {missing[0]}"
-    for name in sorted(wanted):
-        if renamed[name].squeeze().shape != today[name].squeeze().shape:
-            return (
-                f"{name} has the shape {tuple(renamed[name].shape)}, "
-                f"expected {tuple(today[name].shape)}"
-            )
-    return None
+    found = [f"it has an unknown tensor {name}" for name in set(renamed) - wanted]
+    found += [f"it lacks the tensor {name}" for name in wanted - set(renamed)]
+    found += [
+        f"{name} has the shape {tuple(renamed[name].shape)}, expected "
+        f"{tuple(today[name].shape)}"
+        for name in wanted & set(renamed)
+        if renamed[name].squeeze().shape != today[name].squeeze().shape
+    ]
+    return sorted(found)
 
 
 def _fill(model: Module, renamed: Mapping[str, Tensor], *, where: str) -> None:

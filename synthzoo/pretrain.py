@@ -122,7 +122,10 @@ def pretrain(
     made = {"data_sha256": _hash(files)}
     if start is not None:
         start = find_folder(start)
-        made["start_weights_sha256"] = read_config(start).weights_sha256
+        begun = read_config(start)
+        made["start_weights_sha256"] = begun.weights_sha256
+        if "licence" in begun.provenance:
+            made["licence"] = begun.provenance["licence"]
     folder = open_run(output, {"recipe": recipe_values(recipe)} | made)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe_values(recipe)))
     structures = [atoms for file in files for atoms in read_structures(file)]

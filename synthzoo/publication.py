@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import synthzoo
 from synthzoo.cards import NO_LICENCE, FileRecord
@@ -111,11 +111,19 @@ def publish(
 
 
 def _refuse_without_licence(folder: Path) -> None:
-    if read_config(folder).provenance.get("licence") == NO_LICENCE:
+    if _lacks_licence(read_config(folder).provenance):
         raise InputError(
             f"{folder} holds weights, or weights fitted from such, whose authors gave "
             "no licence: they may not be passed on. Nothing was uploaded."
         )
+
+
+def _lacks_licence(provenance: Any) -> bool:
+    """Return whether the weights, or those they were fitted from, have no licence."""
+    if not isinstance(provenance, dict):
+        return False
+    lacking = provenance.get("licence") == NO_LICENCE
+    return lacking or _lacks_licence(provenance.get("start"))
 
 
 def _verify(folder: Path) -> None:

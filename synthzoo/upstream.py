@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from synthzoo import registry
 from synthzoo.cards import FileRecord, ModelCard, Published, published_file
@@ -19,6 +20,12 @@ from synthzoo.errors import HubError, IntegrityError
 
 CONVERSION = 1
 """Raised when the conversion changes, so that kept checkpoints are made anew."""
+
+TIMEOUT_S = 10.0
+"""Longest silence of the host."""
+
+PARTIAL_CONTENT = 206
+"""Answer of a host that sends the rest of a file only."""
 
 PARTIAL = ".part"
 """Ending of a file that has not arrived completely; the next try goes on from there."""
@@ -103,36 +110,46 @@ def _find_file(card: ModelCard, *, offline: bool) -> Path:
 def _download(published: Published, partial: Path) -> None:
     """Bring the rest of a file; what has come stays if the connection breaks off."""
     from huggingface_hub import errors
-    from huggingface_hub.file_download import http_get
 
-    have = partial.stat().st_size if partial.is_file() else 0
-    if have > published.file.size:
-        partial.unlink()
-        have = 0
-    try:
-        with partial.open("ab") as file:
-            http_get(
-                published.address,
-                file,
-                resume_size=have,
-                expected_size=published.file.size,
-            )
-    except (errors.HTTPError, RuntimeError, ValueError) as error:  # type: ignore[attr-defined]
-        raise _not_delivered(published, error) from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        partial.unlink(missing_ok=True)  # of another size than announced
-        raise _not_delivered(published, error) from error
+    while True:
+        before = partial.stat().st_size if partial.is_file() else 0
+        try:
+            with partial.open("ab") as file:
+                _receive(published, file)
+        except errors.HTTPError as error:  # type: ignore[attr-defined]
+            if partial.stat().st_size == before:  # otherwise the next try brings more
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise HubError(
+                    f"{published.address} cannot be downloaded ({reason[:200]}). Check "
+                    "the connection and the proxy and try again: what has arrived is "
+                    "kept. Or get the file in another way and give it to `synthzoo "
+                    "import-paper`."
+                ) from error
+        else:
+            return
 
 
-def _not_delivered(published: Published, error: Exception) -> HubError:
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return HubError(
-        f"{published.address} cannot be downloaded ({reason[:200]}). Check the "
-        "connection and the proxy and try again: what has arrived is kept. Or get the "
-        "file in another way and give it to `synthzoo import-paper`."
-    )
+def _receive(published: Published, file: BinaryIO) -> None:
+    """Append what is missing of a file, and no more than that."""
+    from huggingface_hub import get_session
+
+    asked = {"Accept-Encoding": "identity"}
+    if have := file.tell():
+        asked["Range"] = f"bytes={have}-"
+    with get_session().stream(
+        "GET",
+        published.address,
+        headers=asked,
+        timeout=TIMEOUT_S,
+        follow_redirects=True,
+    ) as answer:
+        answer.raise_for_status()
+        if answer.status_code != PARTIAL_CONTENT:
+            file.truncate(0)
+        for piece in answer.iter_bytes():
+            file.write(piece)
+            if file.tell() > published.file.size:
+                return
 
 
 def _check(path: Path, published: Published) -> None:

@@ -38,7 +38,7 @@ def write_card(
 ) -> Path:
     """Write a card under the name that its head gives and return its path."""
     head = example_head() if head is None else head
-    path = folder / f"{head['synthzoo']['name']}.md"
+    path = folder / f"{head['synthzoo']['name'].replace('/', '-')}.md"
     text = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True)
     path.write_text(f"---\n{text}---\n{body}", encoding="utf-8")
     return path

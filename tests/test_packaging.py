@@ -55,7 +55,7 @@ def test_readme_names_only_commands_and_recipes_that_exist() -> None:
     from synthzoo.cli import main
 
     text = README.read_text(encoding="utf-8")
-    commands = re.findall(r"^synthzoo (\w+)(?: ([\w-]+))?", text, re.MULTILINE)
+    commands = re.findall(r"^synthzoo ([\w-]+)(?: ([\w-]+))?", text, re.MULTILINE)
     assert commands
     assert {name for name, _ in commands} <= set(main.commands)
     recipes = {what for name, what in commands if name in ("generate", "pretrain")}

@@ -307,6 +307,7 @@ class Labeller:
         atoms = frame.parse()
         try:
             check_structure(atoms, elements=self._teacher.elements)
+            self._forget()
             labelled = self._teacher.label(atoms)
         except InputError as error:
             return _failed(atoms, BAD_STRUCTURE, str(error))
@@ -319,6 +320,15 @@ class Labeller:
             return Record(LEFT_OUT, filtered, "")
         labelled.info.update(self._marks)
         return Record(LABELLED, "", _text(labelled))
+
+    def _forget(self) -> None:
+        """Let no label depend, in its last digits, on what was computed before.
+
+        Some calculators go on with the neighbour list of a similar structure.
+        """
+        reset = getattr(self._teacher.calculator, "reset", None)
+        if reset is not None:
+            reset()
 
 
 def _failed(atoms: Atoms, kind: str, reason: str) -> Record:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import socket
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from concurrent.futures import wait as wait_for
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthzoo.errors import InputError, SynthzooError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 JobFunction = Callable[[Job, Path], None]
 """Takes a job and a new folder, and writes the results into it."""
+
+_LOG = logging.getLogger(__name__)
 
 MANIFEST_FILE = "manifest.json"
 COMPLETE = "complete"
@@ -211,7 +214,7 @@ def run_jobs(
     try:
         return run.through(jobs)
     except Exception as error:
-        explained = _explained(error)
+        explained = _explained(error, executor)
         if explained is None:
             raise
         raise explained from error
@@ -259,10 +262,20 @@ class _Run:
         wait_for([future for future in self._targets if not future.cancel()])
 
     def _collect(self) -> None:
-        future = self._ended.get()
+        future = self._next()
         target = self._targets.pop(future)
         future.result()
         self._finish(target)
+
+    def _next(self) -> Future[None]:
+        """Return a job that has ended; tell the user if nobody works on any."""
+        told = False
+        while True:
+            with contextlib.suppress(Empty):
+                return self._ended.get(timeout=CLUSTER_SIZE_IS_ASKED_EVERY_S)
+            if not told and _workers(self._executor) == 0:
+                told = True
+                _LOG.warning("The cluster has no workers; waiting for some.")
 
     def _finish(self, target: Path) -> None:
         self._progress.update()
@@ -278,25 +291,41 @@ class _Run:
 
 
 def _workers(executor: Executor) -> int:
-    client = getattr(executor, "_client", None)
-    if client is not None:  # Dask's
+    client = _dask_client(executor)
+    if client is None:
+        return int(getattr(executor, "_max_workers", os.cpu_count() or 1))
+    try:
         return sum(client.ncores().values())
-    return int(getattr(executor, "_max_workers", os.cpu_count() or 1))
+    except (OSError, TimeoutError):
+        return 1  # the jobs under way say what happened to the scheduler
 
 
-def _explained(error: Exception) -> SynthzooError | None:
+def _dask_client(executor: Executor) -> Any:
+    return getattr(executor, "_client", None)
+
+
+def _explained(error: Exception, executor: Executor) -> SynthzooError | None:
     """Return an error that says what is kept, where the cause lies outside."""
     kept = "What is finished is kept; run the same command again to go on"
-    name = f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, OSError) and error.errno in DISK_FAULTS:
         return SynthzooError(f"{error}. {kept} when there is room to write.")
-    foreign = type(error).__module__.partition(".")[0] in {"distributed", "dask"}
-    if foreign or isinstance(error, BrokenExecutor | CancelledError):
+    if _is_loss(error, executor):
+        name = f"{type(error).__name__}: {error}".rstrip(": ")
         return SynthzooError(
-            f"The workers are gone: one was killed (out of memory?), or the scheduler "
+            "The workers are gone: one was killed (out of memory?), or the scheduler "
             f"was lost ({name}). {kept}."
         )
     return None
+
+
+def _is_loss(error: Exception, executor: Executor) -> bool:
+    if isinstance(error, SynthzooError):
+        return False
+    client = _dask_client(executor)
+    disconnected = client is not None and client.status != "running"
+    from_dask = type(error).__module__.partition(".")[0] == "distributed"
+    broken = isinstance(error, BrokenExecutor | CancelledError)
+    return broken or from_dask or disconnected
 
 
 def join(folder: Path, count: int, name: str, output: Path) -> None:

@@ -75,6 +75,12 @@ class Faulty(Calculator):
         super().__init__(**settings)
         self._emt = EMT()
 
+    def reset(self) -> None:
+        """Forget everything; EMT remembers its neighbour list otherwise."""
+        super().reset()
+        if hasattr(self, "_emt"):
+            self._emt.reset()
+
     def calculate(
         self,
         atoms: Atoms | None = None,

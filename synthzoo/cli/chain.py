@@ -19,23 +19,23 @@ from synthzoo.cli.group import (
     json_option,
     main,
     note,
-    workers_option,
 )
+from synthzoo.cli.place import place_options, where_to_work
 
 
 @main.command()
 @click.argument("recipe", default="carbon-short")
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
 @click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
-@workers_option
+@place_options
 @json_option
 def generate(
     recipe: str,
     output: Path,
     driver: str | None,
-    workers: int | None,
     *,
     as_json: bool,
+    **place: Any,
 ) -> None:
     """Make synthetic structures as RECIPE (a file, or a name) says.
 
@@ -47,7 +47,8 @@ def generate(
 
     loaded = load_recipe(GenerateRecipe, recipe)
     loaded = dataclasses.replace(loaded, **given(driver=driver))
-    summary = generate_structures(loaded, output, workers=workers)
+    with where_to_work(**place) as where:
+        summary = generate_structures(loaded, output, **where)
     for failure in summary.failed:
         note(f"{failure.group} (seed {failure.seed}) failed: {failure.reason}")
     echo_result(summary, as_json=as_json)
@@ -58,16 +59,16 @@ def generate(
 @click.argument("output", type=NEW)
 @click.option("--teacher", help="Label source, such as ace:c_ace.yace.")
 @click.option("--recipe", help="File or name of a recipe: the filters, the teacher.")
-@workers_option
+@place_options
 @json_option
 def relabel(
     structures: Path,
     output: Path,
     teacher: str | None,
     recipe: str | None,
-    workers: int | None,
     *,
     as_json: bool,
+    **place: Any,
 ) -> None:
     """Label STRUCTURES with a teacher and write extended XYZ to OUTPUT.
 
@@ -83,7 +84,11 @@ def relabel(
         loaded = RelabelRecipe(teacher=teacher)
     else:
         raise click.UsageError("Give --teacher, or a --recipe that names one.")
-    summary = relabel_file(structures, output, recipe=loaded, workers=workers)
+    with where_to_work(**place) as where:
+        summary = relabel_file(structures, output, recipe=loaded, **where)
+    if summary.failed:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failures.items())
+        note(f"{summary.failed} failed ({kinds}): see {summary.failed_file}")
     echo_result(summary, as_json=as_json)
 
 

@@ -15,7 +15,14 @@ from click.shell_completion import CompletionItem
 from synthzoo import __version__
 from synthzoo.errors import SynthzooError
 
-OUTSIDE_CAUSES = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+OUTSIDE_CAUSES = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
+}
 """Faults of the file system that are the user's to mend, not ours."""
 
 

@@ -1,0 +1,153 @@
+"""Work on a real Dask cluster: the same bytes, whatever is lost on the way."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from synthzoo.cluster import dask_executor
+from synthzoo.errors import MissingExtraError, SynthzooError
+from synthzoo.structures import write_structures
+from tests.dask_cluster import HERE, DaskCluster, dask_cluster
+from tests.extras import need
+from tests.faulty_calculators import FAULTY, copper
+
+CHUNKS, SLOW = 12, 7
+RECIPE = f"""
+relabel:
+  teacher: '{FAULTY}'
+  chunk_structures: 4
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _dask_is_installed() -> None:
+    need("distributed", "dask")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write an input that takes some seconds, with a structure that crashes."""
+    path = tmp_path_factory.mktemp("cluster")
+    frames = [copper(number, SLOW) for number in range(4 * CHUNKS)]
+    frames[10] = copper(10, 1)
+    write_structures(path / "in.xyz", frames)
+    (path / "recipe.yaml").write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> bytes:
+    """Return what a local run makes."""
+    return finish(relabel(folder, "local.xyz", "--workers", "1"), folder, "local.xyz")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
+    """Give a fresh cluster of two workers, which work in another folder."""
+    with dask_cluster(tmp_path, 2) as made:
+        yield made
+
+
+def relabel(folder: Path, output: str, *options: str) -> subprocess.Popen[str]:
+    """Start the command; paths are relative to the folder."""
+    code = "from synthzoo.cli import main; main()"
+    arguments = ["relabel", "in.xyz", output, "--recipe", "recipe.yaml", *options]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def on(cluster: DaskCluster) -> tuple[str, ...]:
+    return "--executor", "dask", "--scheduler", cluster.address
+
+
+def finish(process: subprocess.Popen[str], folder: Path, output: str) -> bytes:
+    """Wait for a run that succeeds and return its output."""
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    assert "1 failed (1 crashed)" in errors
+    assert not (folder / f"{output}.parts").exists()
+    return (folder / output).read_bytes()
+
+
+def wait_for(condition: Callable[[], object], limit_s: float = 60.0) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def finished_chunks(folder: Path, output: str) -> int:
+    return len(list(folder.glob(f"{output}.parts/???????")))
+
+
+def test_a_cluster_makes_the_bytes_of_a_local_run(
+    folder: Path, expected: bytes, cluster: DaskCluster
+):
+    """Even if a worker dies in the middle: its work is done again elsewhere."""
+    process = relabel(folder, "dask.xyz", *on(cluster))
+    wait_for(lambda: finished_chunks(folder, "dask.xyz") >= 2)
+    cluster.workers[0].kill()
+    assert finish(process, folder, "dask.xyz") == expected
+
+
+def test_a_lost_scheduler_is_one_clear_error_and_the_run_goes_on_elsewhere(
+    folder: Path, expected: bytes, cluster: DaskCluster, tmp_path: Path
+):
+    """What the cluster had finished is kept and is not done again."""
+    process = relabel(folder, "lost.xyz", *on(cluster))
+    wait_for(lambda: finished_chunks(folder, "lost.xyz") >= 2)
+    cluster.scheduler.kill()
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, output) == (1, "")
+    assert errors.startswith("Error: The workers are gone")
+    assert "What is finished is kept; run the same command again" in errors
+    assert errors.count("\n") == 1
+    kept = finished_chunks(folder, "lost.xyz")
+    assert 2 <= kept < CHUNKS
+    resumed = relabel(folder, "lost.xyz", "--workers", "2")
+    assert finish(resumed, folder, "lost.xyz") == expected
+
+
+def test_a_cluster_without_workers_is_mentioned(
+    folder: Path, expected: bytes, tmp_path: Path
+):
+    """A run waits for workers that a queue has still to start, and says so."""
+    with dask_cluster(tmp_path, 0) as cluster:
+        process = relabel(folder, "waiting.xyz", *on(cluster))
+        assert process.stderr is not None
+        assert "no workers; waiting" in process.stderr.readline()
+        cluster.add_worker()
+        assert finish(process, folder, "waiting.xyz") == expected
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+def test_no_scheduler_is_one_clear_error_within_seconds(address: str):
+    """The address that was given is in it, and what was expected."""
+    start = time.monotonic()
+    with (
+        pytest.raises(SynthzooError, match=f"no Dask scheduler at '{address}'.*8786"),
+        dask_executor(address),
+    ):
+        pass
+    assert time.monotonic() - start < 20
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    """The message is the line to type."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(MissingExtraError, match=r"pip install 'synthzoo\[dask\]'"),
+        dask_executor("tcp://127.0.0.1:1"),
+    ):
+        pass

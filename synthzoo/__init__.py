@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.generate import generate_structures as generate_structures
     from synthzoo.hub import fetch as fetch
+    from synthzoo.paper import import_paper as import_paper
     from synthzoo.predict import predict_structures as predict_structures
     from synthzoo.publication import publish as publish
     from synthzoo.registry import find_card as find_card
     from synthzoo.registry import model_cards as model_cards
     from synthzoo.relabel import relabel_file as relabel_file
+    from synthzoo.samples import load_sample as load_sample
+    from synthzoo.samples import sample_names as sample_names
+    from synthzoo.samples import sample_path as sample_path
 
 __version__ = "0.1.0"
 
@@ -29,12 +33,16 @@ _HOME = {
     "fetch": "hub",
     "find_card": "registry",
     "generate_structures": "generate",
+    "import_paper": "paper",
     "load_calculator": "calculator",
+    "load_sample": "samples",
     "model_cards": "registry",
     "predict_structures": "predict",
     "publish": "publication",
     "relabel_file": "relabel",
     "run_demo": "demo",
+    "sample_names": "samples",
+    "sample_path": "samples",
     "verify_checkpoint": "checkpoint",
 }
 """Public name: the module it is loaded from."""

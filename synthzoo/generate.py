@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from concurrent.futures import Executor
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +21,21 @@ from synthzoo.jobs import (
 )
 from synthzoo.recipes import GenerateRecipe, recipe_values
 from synthzoo.resumable import (
+    close_run,
+    completed_run,
+    exclusive,
     join,
+    mark_complete,
     open_run,
     run_jobs,
     worker_threads,
-    working_folder,
 )
 from synthzoo.structures import iter_structures
-from synthzoo.teachers import load_teacher
+from synthzoo.teachers.catalogue import resolve_reference
+from synthzoo.teachers.tested import provenance_when_tested
 from synthzoo.thinning import thin_file
 
-ALL_FILE = "all.xyz"
+ALL_FILE, THINNED_FILE = "all.xyz", "thinned.xyz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,24 +121,26 @@ def generate_structures(
         If every trajectory of a part failed.
     """
     output = Path(output)
-    driver = load_teacher(recipe.driver)
-    jobs = list(generate_jobs(recipe, driver.sha256))
-    manifest = {
-        "recipe": recipe_values(recipe),
-        "driver": driver.provenance,
-    }
-    del manifest["recipe"]["driver"]  # the same file may lie elsewhere the next time
-    folder = open_run(output, manifest)
-    pool: Any = nullcontext(executor) if executor else worker_threads(workers)
-    with (
-        pool as running,
-        tqdm(total=len(jobs), desc="generate", unit="job", disable=None) as bar,
-    ):
-        run_jobs(make_guarded, jobs, folder, executor=running, progress=bar)
-    failed = _failed(jobs, folder)
-    thinned_from = _finish(recipe, folder, len(jobs), output)
-    shutil.rmtree(working_folder(output))
-    return _summarise(output, thinned_from, failed)
+    recipe = replace(recipe, driver=resolve_reference(recipe.driver))
+    with worker_threads(1 if executor else workers) as threads:
+        provenance = threads.submit(provenance_when_tested, recipe.driver).result()
+        manifest = {"recipe": recipe_values(recipe), "driver": provenance}
+        del manifest["recipe"]["driver"]  # the file may lie elsewhere the next time
+        found = completed_run(output, manifest)
+        if found is None:
+            jobs = list(generate_jobs(recipe, provenance["teacher_sha256"]))
+            folder = open_run(output, manifest)
+            with exclusive(folder):
+                _run(jobs, folder, executor or threads)
+                found = _finish(recipe, jobs, folder, output)
+    close_run(output)
+    failed = tuple(FailedTrajectory(**values) for values in found["failed"])
+    return _summarise(output, found["thinned_from"], failed)
+
+
+def _run(jobs: list[GenerateJob], folder: Path, executor: Executor) -> None:
+    with tqdm(total=len(jobs), desc="generate", unit="job", disable=None) as bar:
+        run_jobs(make_guarded, jobs, folder, executor=executor, progress=bar)
 
 
 def _failed(jobs: list[GenerateJob], folder: Path) -> tuple[FailedTrajectory, ...]:
@@ -161,13 +165,20 @@ def _failed(jobs: list[GenerateJob], folder: Path) -> tuple[FailedTrajectory, ..
 
 
 def _finish(
-    recipe: GenerateRecipe, folder: Path, count: int, output: Path
-) -> int | None:
-    if recipe.thin is None:
-        join(folder, count, STRUCTURES_FILE, output)
-        return None
-    join(folder, count, STRUCTURES_FILE, folder / ALL_FILE)
-    return thin_file(folder / ALL_FILE, output, recipe=recipe.thin).structures
+    recipe: GenerateRecipe, jobs: list[GenerateJob], folder: Path, output: Path
+) -> dict[str, Any]:
+    """Write the output and return what cannot be read from it, as plain values."""
+    failed = [asdict(trajectory) for trajectory in _failed(jobs, folder)]
+    made, thinned_from = folder / ALL_FILE, None
+    join(folder, len(jobs), STRUCTURES_FILE, made)
+    if recipe.thin is not None:
+        made = folder / THINNED_FILE
+        made.unlink(missing_ok=True)  # of a run that was killed here
+        thinned_from = thin_file(folder / ALL_FILE, made, recipe=recipe.thin).structures
+    found = {"failed": failed, "thinned_from": thinned_from}
+    mark_complete(folder, found)
+    made.replace(output)
+    return found
 
 
 def _summarise(

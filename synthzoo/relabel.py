@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synthzoo.errors import InputError, TeacherError
-from synthzoo.guarded import Lost, call_guarded, compute_guarded
+from synthzoo.guarded import Lost, compute_guarded
 from synthzoo.raw_frames import RawFrame, count_raw_frames, iter_raw_frames
 from synthzoo.recipes import RelabelRecipe, recipe_hash, recipe_values
 from synthzoo.registry import file_record
@@ -35,8 +35,9 @@ from synthzoo.resumable import (
     worker_threads,
 )
 from synthzoo.structures import check_structure, iter_structures, min_distance_A
-from synthzoo.teachers import cached_teacher, reference_sha256
+from synthzoo.teachers import cached_teacher
 from synthzoo.teachers.catalogue import resolve_reference
+from synthzoo.teachers.tested import provenance_when_tested
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,9 +47,6 @@ FAILED_FILE = "failed.xyz"
 COUNTS_FILE = "counts.json"
 LABELLED, LEFT_OUT, FAILED = "labelled", "left out", "failed"
 BAD_STRUCTURE, BAD_LABEL = "not a usable structure", "not a number"
-
-TEST_LIMIT_S = 3600.0
-"""For the test of a teacher, which computes about twenty structures of each element."""
 
 HOPELESS_AFTER = 5
 """Structures at the start of a run on all of which the teacher crashes or hangs."""
@@ -164,7 +162,10 @@ def relabel_file(
     recipe = replace(recipe, teacher=resolve_reference(recipe.teacher))
     total = count_raw_frames(source)
     with worker_threads(1 if executor else workers) as threads:
-        provenance = threads.submit(_tested, recipe).result()
+        test = threads.submit(
+            provenance_when_tested, recipe.teacher, recipe.teacher_sha256
+        )
+        provenance = test.result()
         manifest = _manifest(source, recipe, provenance)
         summary = completed_run(output, manifest)
         if summary is None:
@@ -187,20 +188,6 @@ def failed_path(output: Path) -> Path:
         File with the labelled structures.
     """
     return output.with_suffix(".failed.xyz")
-
-
-def _tested(recipe: RelabelRecipe) -> dict[str, str]:
-    """Return what the teacher says about itself, after its test in the child."""
-    test = partial(_load, recipe.teacher, recipe.teacher_sha256)
-    found = call_guarded(test, limit_s=TEST_LIMIT_S)
-    if isinstance(found, Lost):
-        raise TeacherError(f"{recipe.teacher} {found.reason} in its test.")
-    return found
-
-
-def _load(reference: str, sha256: str | None) -> dict[str, str]:
-    sha256 = sha256 or reference_sha256(reference)
-    return cached_teacher(reference, sha256).provenance
 
 
 def _manifest(

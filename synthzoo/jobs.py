@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STRUCTURES_FILE = "structures.xyz"
 FAILURE_FILE = "failure.json"
+SECONDS_PER_HOUR = 3600.0
 
 Seed = tuple[int, int, int]
 
@@ -199,7 +200,10 @@ def make_guarded(job: GenerateJob, folder: Path) -> None:
     job, folder
         As for `make_structures`.
     """
-    lost = call_guarded(partial(make_structures, job, folder), limit_s=None)
+    limit_s = None
+    if isinstance(job.part, MeltQuench):
+        limit_s = job.part.max_hours * SECONDS_PER_HOUR
+    lost = call_guarded(partial(make_structures, job, folder), limit_s=limit_s)
     if lost is not None:
         record_failure(folder, f"the driver {lost.reason}")
 

@@ -8,6 +8,7 @@ import numpy as np
 from ase.calculators.lammps import convert
 
 from synthzoo.dynamics import Stage, steps_per_block
+from synthzoo.errors import TeacherError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from synthzoo.teachers.lammps import RestartingLAMMPS
 
 FS_PER_PS = 1000.0
-MAX_SEED = 2**31 - 1
+MAX_SEED = 900_000_000
+"""Of LAMMPS's generator of random numbers."""
 
 FIXES = {
     "langevin": "fix heat all langevin {start} {end} {time_ps} {seed} zero yes",
@@ -82,11 +84,22 @@ class LammpsDynamics:
         ----------
         temperature_K
             Not needed: LAMMPS has the whole ramp.
+
+        Raises
+        ------
+        TeacherError
+            If LAMMPS loses its atoms.
         """
         if self._stage is None:
             raise ValueError("enter a stage first")
         steps = steps_per_block(self._part)
-        self._lammps.command(f"run {steps} start 0 stop {steps * self._stage.blocks}")
+        try:
+            self._lammps.command(
+                f"run {steps} start 0 stop {steps * self._stage.blocks}"
+            )
+        except Exception as error:  # LAMMPS raises bare exceptions
+            reason = str(error).splitlines()[0]
+            raise TeacherError(f"In stage {self._stage.name}: {reason}.") from error
         self._atoms.positions = self._read("x", "distance")
         self._atoms.set_velocities(self._read("v", "velocity"))
 

@@ -84,6 +84,8 @@ class MeltQuench:
         others.
     leave_out
         Stages that are run, but of which no structure is kept.
+    max_hours
+        A trajectory that takes longer has failed: its driver hangs.
     """
 
     kind: Literal["melt-quench"] = "melt-quench"
@@ -108,6 +110,7 @@ class MeltQuench:
     thermostat: Thermostat = field(default="langevin", metadata=LATER)
     friction_per_fs: float = 0.01
     leave_out: tuple[StageName, ...] = field(default=(), metadata=LATER)
+    max_hours: float = field(default=48.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

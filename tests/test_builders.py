@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
 
-from synthzoo.builders import PROTOTYPES, crystal, cut_open, dimers, pack, slab
+from synthzoo.builders import (
+    PROTOTYPES,
+    compressed,
+    crystal,
+    crystal_size,
+    cut_open,
+    dimers,
+    pack,
+    slab,
+)
 from synthzoo.errors import InputError
-from synthzoo.parts import Crystals, Dimers, Packing, Surfaces
+from synthzoo.parts import Compressed, Crystals, Dimers, Packing, Surfaces
 from synthzoo.structures import density_g_cm3, min_distance_A
 
 BOND_A = 1.5
@@ -123,3 +132,12 @@ def test_dimers_span_their_range_and_end_with_one_atom():
     assert [pair.get_distance(0, 1) for pair in pairs] == [1.0, 2.0, 3.0, 4.0]
     assert len(alone) == 1
     assert min(alone.cell.lengths()) > 20
+
+
+@pytest.mark.parametrize("prototype", PROTOTYPES)
+def test_compressed_crystals_have_the_distance_that_was_asked_for(prototype: str):
+    """The shortest distance is a share of the bond; the atoms are all there."""
+    part = Compressed(count=1, prototypes={prototype: BOND_A}, shortest=(0.7, 0.7))
+    atoms = compressed(part, prototype, "C", np.random.default_rng(2))
+    assert min_distance_A(atoms) == pytest.approx(0.7 * BOND_A, rel=1e-6)
+    assert len(atoms) == crystal_size(prototype, part.max_atoms)

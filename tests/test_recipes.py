@@ -1,5 +1,6 @@
 """Recipes: strict reading, the ones that are shipped, and their hashes."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from synthzoo.recipes import (
     GenerateRecipe,
     PretrainRecipe,
     RelabelRecipe,
+    ThinRecipe,
     find_recipe,
     load_recipe,
     parse_recipe,
@@ -47,6 +49,31 @@ def test_the_hash_ignores_where_the_teacher_lies():
     )
     assert recipe_hash(here) == recipe_hash(there)
     assert recipe_hash(here) != recipe_hash(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("carbon-ace-3k", "6677b419383c"),
+        ("carbon-ace-crystals", "16d94808f0a2"),
+        ("carbon-ace-heldout", "1024f00156c5"),
+    ],
+)
+def test_recipes_on_record_keep_their_hash(name: str, expected: str):
+    """Checkpoints and files name these; options that came later must not change it."""
+    assert recipe_hash(load_recipe(GenerateRecipe, name)).startswith(expected)
+
+
+def test_an_option_that_came_later_counts_once_it_is_used():
+    """Two recipes that make different structures have different hashes."""
+    recipe = load_recipe(GenerateRecipe, "carbon-ace-3k")
+    same = dataclasses.replace(recipe, thin=None)
+    thinned = dataclasses.replace(recipe, thin=ThinRecipe(keep=10))
+    assert recipe_hash(same) == recipe_hash(recipe)
+    assert recipe_hash(thinned) != recipe_hash(recipe)
+    part = dataclasses.replace(recipe.parts[0], thermostat="bussi")
+    other = dataclasses.replace(recipe, parts=(part, *recipe.parts[1:]))
+    assert recipe_hash(other) != recipe_hash(recipe)
 
 
 def _generate(**changes):

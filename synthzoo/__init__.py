@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from synthzoo.calculator import load_calculator as load_calculator
     from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
+    from synthzoo.data_checks import check_set as check_set
     from synthzoo.demo import run_demo as run_demo
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.generate import generate_structures as generate_structures
     from synthzoo.hub import fetch as fetch
+    from synthzoo.inspection import inspect_files as inspect_files
+    from synthzoo.inspection import inspect_structures as inspect_structures
     from synthzoo.paper import import_paper as import_paper
     from synthzoo.predict import predict_structures as predict_structures
     from synthzoo.publication import publish as publish
@@ -30,10 +33,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "SynthzooError": "errors",
+    "check_set": "data_checks",
     "fetch": "hub",
     "find_card": "registry",
     "generate_structures": "generate",
     "import_paper": "paper",
+    "inspect_files": "inspection",
+    "inspect_structures": "inspection",
     "load_calculator": "calculator",
     "load_sample": "samples",
     "model_cards": "registry",

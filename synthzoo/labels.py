@@ -73,14 +73,14 @@ class PartialLabels:
     Attributes
     ----------
     energy_eV
-        Of the whole cell; not a number if there is none.
+        Of the whole cell, or None.
     forces_eV_A
-        Of shape ``(n_atoms, 3)``, or None.
+        Of shape ``(n_atoms, 3)`` if it is right, or None.
     stress_eV_A3
         Of shape ``(6,)``, in Voigt order and ASE's sign, or None.
     """
 
-    energy_eV: float
+    energy_eV: float | None
     forces_eV_A: NDArray[np.float64] | None
     stress_eV_A3: NDArray[np.float64] | None
 
@@ -253,7 +253,7 @@ def partial_labels(atoms: Atoms, keys: LabelKeys) -> PartialLabels:
     energy = _label(atoms, "energy", keys.energy)
     forces = _label(atoms, "forces", keys.forces)
     return PartialLabels(
-        energy_eV=float("nan") if energy is None else float(energy),
+        energy_eV=None if energy is None else float(energy),
         forces_eV_A=None if forces is None else np.asarray(forces, dtype=float),
         stress_eV_A3=_stress(atoms, keys.stress),
     )

@@ -104,7 +104,7 @@ def test_files_and_patterns_may_be_mixed(tmp_path: Path):
     (tmp_path / "run").mkdir()
     for name, count in (("b.xyz", 2), ("a.xyz", 1), ("run/c.traj", 3)):
         write(tmp_path / name, copper(count))
-    sources = [tmp_path / "**/*.traj", str(tmp_path / "*.xyz"), tmp_path / "b.xyz"]
+    sources = [tmp_path / "**/*.traj", tmp_path / "*.xyz", tmp_path / "b.xyz"]
     found = read_frames(sources)
     assert [path.name for path in found.files] == ["c.traj", "a.xyz", "b.xyz"]
     assert [str(origin)[-7:] for origin in found.origins[-3:]] == [

@@ -1,4 +1,4 @@
-"""Commands on files of structures: estimate, thin, transmute."""
+"""Commands on files of structures: inspect, estimate, thin, transmute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,59 @@ from typing import Any
 
 import click
 
-from synthzoo.cli.group import NEW, READ, echo_result, given, json_option, main
+from synthzoo.cli.group import (
+    NEW,
+    READ,
+    echo_json,
+    echo_result,
+    given,
+    json_option,
+    main,
+    note,
+)
+
+
+@main.command("inspect")
+@click.argument("data", type=READ, nargs=-1, required=True)
+@click.option("-o", "--output", type=NEW, help="Figure to write, such as set.png.")
+@click.option("--card", type=NEW, help="Markdown card to write, with its figure.")
+@click.option("--energy-key", help="Where the energies are, such as dft_energy.")
+@click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@click.option("--stress-key", help="Where the stress is, such as dft_virial.")
+@json_option
+def inspect_data(
+    data: tuple[Path, ...],
+    output: Path | None,
+    card: Path | None,
+    *,
+    as_json: bool,
+    **keys: Any,
+) -> None:
+    """Say what is in DATA, and what seems wrong with it.
+
+    DATA are files in any format that ASE reads, or patterns such as 'runs/*/OUTCAR'.
+    Exits with 1 if there are errors among the findings.
+    """
+    from synthzoo.inspection import inspect_files
+    from synthzoo.inspection_text import inspection_lines
+
+    found = inspect_files(data, **given(**keys))
+    if as_json:
+        echo_json(found.values())
+    else:
+        click.echo("\n".join(inspection_lines(found)))
+    if output is not None:
+        from synthzoo.set_figure import draw_measures
+
+        draw_measures(found.measures, output, title=found.title)
+        note(f"The figure is in {output}.")
+    if card is not None:
+        from synthzoo.set_card import write_set_card
+
+        note(f"The card is in {write_set_card(found, card)}.")
+    click.get_current_context().exit(
+        any(finding.severity == "error" for finding in found.findings)
+    )
 
 
 @main.command()

@@ -1,0 +1,100 @@
+"""All checks of a labelled set, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from synthzoo import duplicates, label_checks, theory_checks, unit_checks
+from synthzoo.findings import CheckedSet, Finding, Reference, worst
+from synthzoo.labels import LabelKeys, count_label_keys, likely_keys
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Check = Callable[[CheckedSet], list[Finding]]
+
+CLOSEST_A = 0.5
+"""No two nuclei of any material come closer."""
+
+
+def close_atoms(data: CheckedSet) -> list[Finding]:
+    """Find structures with atoms closer than any in nature.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    frames = tuple(
+        index
+        for index, pairs in enumerate(data.pairs)
+        if len(pairs) and pairs.distances_A.min() < CLOSEST_A
+    )
+    if not frames:
+        return []
+    message = f"{len(frames)} structure(s) have atoms closer than {CLOSEST_A} Å."
+    return [
+        Finding(kind="close_atoms", severity="error", message=message, frames=frames)
+    ]
+
+
+CHECKS: tuple[Check, ...] = (
+    label_checks.broken_structures,
+    label_checks.missing_labels,
+    label_checks.labels_not_finite,
+    label_checks.placeholders,
+    label_checks.energies_per_atom,
+    unit_checks.energies_against_forces,
+    unit_checks.force_units,
+    unit_checks.energy_units,
+    unit_checks.stress_units,
+    theory_checks.mixed_theory,
+    theory_checks.isolated_atoms,
+    theory_checks.undetermined_elements,
+    theory_checks.outliers,
+    label_checks.net_forces,
+    label_checks.unconverged,
+    close_atoms,
+    duplicates.duplicates,
+)
+"""Each is a function of a set that returns what it finds."""
+
+
+def check_set(
+    structures: Sequence[Atoms],
+    *,
+    keys: LabelKeys | None = None,
+    reference: Reference | None = None,
+    sources: Sequence[str] | None = None,
+) -> list[Finding]:
+    """Return what is wrong or worth knowing about a labelled set, errors first.
+
+    Parameters
+    ----------
+    structures
+        The set.
+    keys
+        Where the labels are; the most frequent usual names if not given.
+    reference
+        A model's predictions for these structures: units, signs and levels of theory
+        are then judged against them.
+    sources
+        File that each structure comes from, for the messages.
+    """
+    keys = keys or likely_keys(count_label_keys(structures))
+    data = CheckedSet(
+        structures=structures, keys=keys, reference=reference, sources=sources
+    )
+    return check_data(data)
+
+
+def check_data(data: CheckedSet) -> list[Finding]:
+    """Return what all checks find, errors first; see `check_set`.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    return worst([finding for check in CHECKS for finding in check(data)])

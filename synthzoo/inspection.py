@@ -1,0 +1,287 @@
+"""What is in a set of structures, and what its owner should know."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from ase.units import GPa
+
+from synthzoo.composition import beyond_composition, composition_rank, element_energies
+from synthzoo.data_checks import check_data
+from synthzoo.errors import InputError
+from synthzoo.findings import CheckedSet, Finding
+from synthzoo.frames import FrameSet, Origin, read_frames
+from synthzoo.labels import KeyCounts, LabelKeys, count_label_keys, likely_keys
+from synthzoo.measures import Measures, measure
+from synthzoo.structures import GROUP_KEY
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Where the values of a quantity lie.
+
+    Attributes
+    ----------
+    count
+        How many there are.
+    smallest, low, median, high, largest
+        Percentiles 0, 5, 50, 95 and 100.
+    """
+
+    count: int
+    smallest: float
+    low: float
+    median: float
+    high: float
+    largest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What `inspect_structures` found.
+
+    Attributes
+    ----------
+    files
+        Where the structures come from, with their numbers.
+    structures, atoms
+        How many there are.
+    elements
+        Atoms of each element.
+    formulas
+        Structures of each composition, the most frequent first.
+    kinds
+        Structures of each kind, as their ``info`` says.
+    groups
+        Number of groups of related frames; 0 if the structures do not name any.
+    periodic
+        Structures by number of periodic directions.
+    key_counts
+        Keys that could be labels, with the numbers of structures that have them.
+    keys
+        Those that were looked at.
+    spreads
+        Where sizes, labels, densities and distances lie, by name.
+    element_energies_eV
+        Energy of each element that explains most of the energies; empty where the
+        compositions do not tell the elements apart.
+    bonds
+        Share of the atoms with 0, 1, 2 ... bonds; the last one stands for more, too.
+    findings
+        What is wrong or worth knowing, errors first.
+    measures
+        The numbers behind the spreads.
+    origins
+        Where each structure was read; empty if they were not read from files.
+    """
+
+    files: dict[str, int]
+    structures: int
+    atoms: int
+    elements: dict[str, int]
+    formulas: dict[str, int]
+    kinds: dict[str, int]
+    groups: int
+    periodic: dict[int, int]
+    key_counts: KeyCounts
+    keys: LabelKeys
+    spreads: dict[str, Spread]
+    element_energies_eV: dict[str, float]
+    bonds: tuple[float, ...]
+    findings: tuple[Finding, ...]
+    measures: Measures
+    origins: tuple[Origin, ...]
+
+    def values(self) -> dict[str, Any]:
+        """Return everything but the measures as plain values that JSON can hold."""
+        left_out = ("measures", "origins")
+        found = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in left_out
+        }
+        return {name: _plain(value) for name, value in found.items()}
+
+    @property
+    def title(self) -> str:
+        """The names of the files, without their folders."""
+        return ", ".join(Path(name).name for name in self.files) or "structures"
+
+    def name(self, frame: int) -> str:
+        """Return what to call a structure: its file and place, or its number.
+
+        Parameters
+        ----------
+        frame
+            Counted from zero.
+        """
+        return str(self.origins[frame]) if self.origins else str(frame)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def inspect_files(
+    sources: Path | str | Sequence[Path | str], **keys: str | None
+) -> Inspection:
+    """Look at all structures of files; see `inspect_structures`.
+
+    Parameters
+    ----------
+    sources
+        Files in any format that ASE reads, or patterns.
+    **keys
+        ``energy_key``, ``forces_key``, ``stress_key``: where the labels are.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or no structure has a label under a key.
+    """
+    return _inspect(read_frames(sources), keys)
+
+
+def inspect_structures(structures: Sequence[Atoms], **keys: str | None) -> Inspection:
+    """Look at structures and their labels: what there is, and what seems wrong.
+
+    Parameters
+    ----------
+    structures
+        At least one, labelled or not.
+    **keys
+        ``energy_key``, ``forces_key``, ``stress_key``: where the labels are; the most
+        frequent of the usual names if not given.
+
+    Raises
+    ------
+    InputError
+        If there are no structures, or none has a label under a key that was given.
+    """
+    return _inspect(FrameSet(structures=list(structures), origins=[]), keys)
+
+
+def _inspect(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
+    structures = frames.structures
+    if not structures:
+        raise InputError("There are no structures to inspect.")
+    counts = count_label_keys(structures)
+    keys = likely_keys(counts, **wanted)
+    sources = [str(origin.file) for origin in frames.origins]
+    data = CheckedSet(structures=structures, keys=keys, sources=sources or None)
+    sound = [atoms for i, atoms in enumerate(structures) if i not in data.faults]
+    measures = measure(sound, keys)
+    groups = {atoms.info[GROUP_KEY] for atoms in structures if GROUP_KEY in atoms.info}
+    return Inspection(
+        files=dict(Counter(sources)),
+        structures=len(structures),
+        atoms=int(data.sizes.sum()),
+        elements=dict(measures.elements.most_common()),
+        formulas=dict(measures.formulas.most_common()),
+        kinds=dict(measures.kinds.most_common()),
+        groups=len(groups),
+        periodic=dict(sorted(measures.periodic.items())),
+        key_counts=counts,
+        keys=keys,
+        spreads=_spreads(data, measures),
+        element_energies_eV=_element_energies(data),
+        bonds=_bonds(measures),
+        findings=(*_key_findings(counts, wanted), *check_data(data)),
+        measures=measures,
+        origins=tuple(frames.origins),
+    )
+
+
+def _key_findings(counts: KeyCounts, wanted: dict[str, str | None]) -> list[Finding]:
+    found = []
+    for what in ("energy", "forces", "stress"):
+        keys: dict[str, int] = getattr(counts, what)
+        if len(keys) > 1 and wanted.get(f"{what}_key") is None:
+            named = ", ".join(f"{key} ({count})" for key, count in keys.items())
+            message = f"Several keys could be the {what}: {named}; see --{what}-key."
+            found.append(
+                Finding(kind=f"several_{what}", severity="warning", message=message)
+            )
+    return found
+
+
+def _spreads(data: CheckedSet, measures: Measures) -> dict[str, Spread]:
+    components = list(data.forces_eV_A.values())
+    stresses = list(data.stresses_eV_A3.values())
+    quantities: dict[str, NDArray[Any]] = {
+        "atoms per structure": measures.atoms,
+        "energy (eV/atom)": measures.energies_eV_per_atom,
+        "energy beyond composition (eV/atom)": _rest(data),
+        "force components (eV/Å)": np.concatenate([f.ravel() for f in components])
+        if components
+        else np.zeros(0),
+        "largest force (eV/Å)": measures.max_forces_eV_A,
+        "stress components (GPa)": np.concatenate(stresses) / GPa
+        if stresses
+        else np.zeros(0),
+        "pressure (GPa)": measures.pressures_GPa,
+        "density (g/cm³)": measures.densities_g_cm3,
+        "shortest distance (Å)": measures.shortest_distances_A,
+    }
+    spreads = {name: _spread(values) for name, values in quantities.items()}
+    return {name: spread for name, spread in spreads.items() if spread is not None}
+
+
+def _spread(values: NDArray[Any]) -> Spread | None:
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    smallest, low, median, high, largest = np.percentile(finite, [0, 5, 50, 95, 100])
+    return Spread(
+        count=len(finite),
+        smallest=float(smallest),
+        low=float(low),
+        median=float(median),
+        high=float(high),
+        largest=float(largest),
+    )
+
+
+def _rest(data: CheckedSet) -> NDArray[np.float64]:
+    usable = np.isfinite(data.energies_eV) & (data.sizes > 0)
+    if not usable.any():
+        return np.zeros(0)
+    return beyond_composition(
+        data.energies_eV[usable] / data.sizes[usable], data.shares[usable]
+    )
+
+
+def _element_energies(data: CheckedSet) -> dict[str, float]:
+    usable = np.isfinite(data.energies_eV) & (data.sizes > 0) & ~data.alone
+    if composition_rank(data.shares[usable]) < len(data.elements):
+        return {}
+    fitted = element_energies(
+        data.energies_eV[usable] / data.sizes[usable], data.shares[usable]
+    )
+    return {
+        chemical_symbols[number]: float(energy)
+        for number, energy in zip(data.elements, fitted, strict=True)
+    }
+
+
+def _bonds(measures: Measures) -> tuple[float, ...]:
+    total = measures.bonds.sum(axis=0)
+    shares: list[float] = (total / max(total.sum(), 1)).tolist()
+    return tuple(shares)

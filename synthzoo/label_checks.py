@@ -1,0 +1,250 @@
+"""Checks of labels one by one: there, finite, converged, forces in balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.findings import CheckedSet, Finding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from synthzoo.labels import PartialLabels
+
+ABSURD_FORCE_EV_A = 1000.0
+ABSURD_ENERGY_EV_PER_ATOM = 2e7
+"""Beyond the total energy of any atom, even in kcal/mol."""
+
+NET_FORCE_EV_A = 0.02
+"""Per atom: above what careful codes leave (a few meV/Å)."""
+NET_FORCE_SHARE = 0.02
+"""Of the root mean square of the forces: below it a net force is harmless."""
+
+CONVERGED_KEYS = frozenset(
+    ("converged", "scf_converged", "is_converged", "electronic_converged")
+)
+UNCONVERGED_KEYS = frozenset(("unconverged", "not_converged"))
+TRUE_WORDS = ("true", "t", "yes", "1")
+
+
+def broken_structures(data: CheckedSet) -> list[Finding]:
+    """Find structures for which no energy is defined.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    if not data.faults:
+        return []
+    frames = tuple(sorted(data.faults))
+    return [
+        Finding(
+            kind="structure",
+            severity="error",
+            message=f"{len(frames)} of {len(data)} structures cannot be computed, "
+            f"the first because {data.faults[frames[0]]}",
+            frames=frames,
+        )
+    ]
+
+
+def missing_labels(data: CheckedSet) -> list[Finding]:
+    """Find structures without energy or forces where others have them.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    energies = [
+        index for index, found in enumerate(data.labels) if found.energy_eV is None
+    ]
+    forces = [
+        index for index, found in enumerate(data.labels) if found.forces_eV_A is None
+    ]
+    if len(energies) == len(forces) == len(data):
+        message = "No structure has an energy or forces: this is an unlabelled set."
+        return [Finding(kind="missing_labels", severity="note", message=message)]
+    return [
+        Finding(
+            kind=f"missing_{what}",
+            severity="warning" if len(frames) < len(data) else "note",
+            message=f"{len(frames)} of {len(data)} structures have no {what}"
+            f"{f' under {key!r}' if key else ''}.",
+            frames=tuple(frames) if len(frames) < len(data) else (),
+        )
+        for what, frames, key in (
+            ("energy", energies, data.keys.energy),
+            ("forces", forces, data.keys.forces),
+        )
+        if frames
+    ]
+
+
+def labels_not_finite(data: CheckedSet) -> list[Finding]:
+    """Find labels that are not numbers, absurdly large, or of the wrong shape.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    reasons: dict[str, list[int]] = {}
+    for index, labels in enumerate(data.labels):
+        for reason in _absurd(labels, int(data.sizes[index])):
+            reasons.setdefault(reason, []).append(index)
+    return [
+        Finding(
+            kind="absurd_labels",
+            severity="error",
+            message=f"{len(frames)} structure(s) have {reason}; leave them out or "
+            "compute them again.",
+            frames=tuple(frames),
+        )
+        for reason, frames in reasons.items()
+    ]
+
+
+def _absurd(labels: PartialLabels, size: int) -> Iterator[str]:
+    energy, forces = labels.energy_eV, labels.forces_eV_A
+    if energy is not None and not np.isfinite(energy):
+        yield "an energy that is not a finite number"
+    elif energy is not None and abs(energy) > ABSURD_ENERGY_EV_PER_ATOM * size:
+        yield "an absurd energy"
+    if forces is None:
+        return
+    if forces.shape != (size, 3):
+        yield "forces of the wrong shape"
+    elif not np.isfinite(forces).all():
+        yield "forces that are not finite numbers"
+    elif np.abs(forces).max(initial=0) > ABSURD_FORCE_EV_A:
+        yield f"forces above {ABSURD_FORCE_EV_A:g} eV/Å"
+
+
+def placeholders(data: CheckedSet) -> list[Finding]:
+    """Find labels that are exactly zero: what some tools write for "not computed".
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    found = []
+    zero = np.flatnonzero((data.energies_eV == 0) & (data.sizes > 1))
+    if len(zero):
+        found.append(
+            Finding(
+                kind="placeholder_energy",
+                severity="error",
+                message=f"{len(zero)} structure(s) have an energy of exactly zero: a "
+                "placeholder?",
+                frames=tuple(zero.tolist()),
+            )
+        )
+    sizable = [forces for forces in data.forces_eV_A.values() if len(forces) > 1]
+    if sizable and not any(forces.any() for forces in sizable):
+        message = "All forces are exactly zero: placeholders?"
+        found.append(
+            Finding(kind="placeholder_forces", severity="error", message=message)
+        )
+    return found
+
+
+def net_forces(data: CheckedSet) -> list[Finding]:
+    """Find structures whose forces do not sum to zero, as they must without a field.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    unbalanced, frozen = [], []
+    for index, forces in data.forces_eV_A.items():
+        if len(forces) < 2:
+            continue
+        rms = float(np.sqrt(np.mean(forces**2)))
+        net = float(np.linalg.norm(forces.sum(axis=0))) / len(forces)
+        if net > max(NET_FORCE_EV_A, NET_FORCE_SHARE * rms):
+            unbalanced.append(index)
+            frozen.append(bool((forces == 0).all(axis=1).any()))
+    if not unbalanced:
+        return []
+    cause = (
+        "Some atoms have a force of exactly zero: were they held fixed? Forces are "
+        "needed without constraints."
+        if np.mean(frozen) > 0.5
+        else "Were atoms left out, or is there an outer field?"
+    )
+    return [
+        Finding(
+            kind="net_force",
+            severity="warning",
+            message=f"In {len(unbalanced)} of {len(data.forces_eV_A)} structures the "
+            f"forces do not sum to zero (more than {NET_FORCE_EV_A} eV/Å per atom are "
+            f"left). {cause}",
+            frames=tuple(unbalanced),
+        )
+    ]
+
+
+def unconverged(data: CheckedSet) -> list[Finding]:
+    """Find structures that are marked as not converged.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    frames = [
+        index
+        for index, atoms in enumerate(data.structures)
+        for info in [atoms.info]
+        if any(not _truth(info[key]) for key in CONVERGED_KEYS & info.keys())
+        or any(_truth(info[key]) for key in UNCONVERGED_KEYS & info.keys())
+    ]
+    if not frames:
+        return []
+    message = f"{len(frames)} structure(s) are marked as not converged; leave them out."
+    return [
+        Finding(
+            kind="unconverged",
+            severity="warning",
+            message=message,
+            frames=tuple(frames),
+        )
+    ]
+
+
+def _truth(value: Any) -> bool:
+    return str(value).strip().lower() in TRUE_WORDS
+
+
+def energies_per_atom(data: CheckedSet) -> list[Finding]:
+    """Find energies that do not grow with the number of atoms.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    usable = np.isfinite(data.energies_eV) & (data.sizes > 1)
+    energies, sizes = data.energies_eV[usable], data.sizes[usable]
+    if len(sizes) < 5 or sizes.max() < 2 * sizes.min():
+        return []
+    total, share = (_relative_spread(values) for values in (energies, energies / sizes))
+    if total * 5 > share:
+        return []
+    message = (
+        "The energies do not grow with the number of atoms: they seem to be energies "
+        "per atom. Multiply them by the number of atoms of each structure."
+    )
+    return [Finding(kind="energy_per_atom", severity="error", message=message)]
+
+
+def _relative_spread(values: NDArray[np.float64]) -> float:
+    middle = float(np.median(values))
+    return float(np.median(np.abs(values - middle))) / max(abs(middle), 1e-12)

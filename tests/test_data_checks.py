@@ -1,0 +1,485 @@
+"""Each check finds its fault in real data, and is silent where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.units import Bohr, GPa, Hartree
+
+from synthzoo import load_calculator, predict_structures
+from synthzoo.data_checks import check_set
+from synthzoo.findings import CheckedSet, Finding, Reference
+from synthzoo.labels import (
+    CALCULATOR,
+    LabelKeys,
+    count_label_keys,
+    likely_keys,
+    partial_labels,
+)
+from synthzoo.structures import read_structures
+from synthzoo.unit_checks import energies_against_forces
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CARBON = "data/carbon-gap17-dft-train.extxyz"
+SILICON = "data/silicon-mlearn-dft-train.extxyz"
+CLEAN = (
+    CARBON,
+    SILICON,
+    "data/silicon-gap18-dft-crystal.extxyz",
+    "data/carbon-rss-pbe.extxyz",
+    "data/silicon-rss-pbe.extxyz",
+    "data/carbon-quenched-gap17.extxyz",
+)
+KCAL = 23.0605
+Factors = tuple[float, float]
+
+
+def changed(
+    structures: Sequence[Atoms],
+    *,
+    energy: float = 1.0,
+    forces: float = 1.0,
+    shifts_eV_per_atom: NDArray[np.float64] | None = None,
+) -> list[Atoms]:
+    """Return structures whose labels are multiplied and shifted."""
+    keys = likely_keys(count_label_keys(structures))
+    shifts = np.zeros(len(structures))
+    if shifts_eV_per_atom is not None:
+        shifts = shifts_eV_per_atom
+    new = []
+    for atoms, shift in zip(structures, shifts, strict=True):
+        labels = partial_labels(atoms, keys)
+        assert labels.energy_eV is not None
+        assert labels.forces_eV_A is not None
+        copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        copy.info["kind"] = atoms.info.get("config_type", "none")
+        copy.calc = SinglePointCalculator(
+            copy,
+            energy=labels.energy_eV * energy + shift * len(atoms),
+            forces=labels.forces_eV_A * forces,
+        )
+        new.append(copy)
+    return new
+
+
+def some(structures: Sequence[Atoms], count: int, seed: int = 0) -> list[Atoms]:
+    """Return a random part of a set."""
+    chosen = np.random.default_rng(seed).permutation(len(structures))[:count]
+    return [structures[index] for index in chosen]
+
+
+def serious(findings: Sequence[Finding]) -> dict[str, Finding]:
+    """Return errors and warnings by kind."""
+    return {found.kind: found for found in findings if found.severity != "note"}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_good_data_raise_no_alarm(name: str, shared: Callable[[str], Path]):
+    """Published sets, whole and a few of them, have neither errors nor warnings."""
+    structures = read_structures(shared(name))
+    assert serious(check_set(structures)) == {}
+    assert serious(check_set(some(structures, 25))) == {}
+
+
+@pytest.mark.parametrize("name", [CARBON, SILICON, CLEAN[2]])
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [
+        ((KCAL, 1.0), "energies in kcal/mol"),
+        ((1 / Hartree, 1.0), "energies in Hartree"),
+        ((1.0, KCAL), "forces in kcal/mol/Å"),
+        ((1.0, Bohr / Hartree), "forces in Hartree/bohr"),
+        ((1.0, 2 * Bohr / Hartree), "forces in Rydberg/bohr"),
+        ((1 / Hartree, Bohr / Hartree), "energies in Hartree and forces in Hartree"),
+        ((1.0, -1.0), "wrong sign"),
+    ],
+)
+def test_close_frames_tell_energies_and_forces_apart(
+    name: str, factors: Factors, words: str, shared: Callable[[str], Path]
+):
+    """Without any model, units and sign follow from frames of one system."""
+    structures = read_structures(shared(name))
+    wrong = changed(structures, energy=factors[0], forces=factors[1])
+    keys = LabelKeys(energy=CALCULATOR, forces=CALCULATOR)
+    found = energies_against_forces(CheckedSet(structures=wrong, keys=keys))
+    assert found[0].severity == "error"
+    assert words in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("factor", "kind", "words"),
+    [
+        (-1.0, "force_sign", "reversed"),
+        (KCAL, "force_units", "kcal/mol/Å"),
+        (Bohr / Hartree, "force_units", "Hartree/bohr"),
+    ],
+)
+@pytest.mark.parametrize("name", [CARBON, SILICON])
+def test_bonds_tell_the_unit_of_forces_in_a_small_set(
+    name: str, factor: float, kind: str, words: str, shared: Callable[[str], Path]
+):
+    """25 unrelated structures are enough: bonds have the stiffness that they have."""
+    structures = some(read_structures(shared(name)), 25)
+    found = serious(check_set(changed(structures, forces=factor)))
+    assert words in found[kind].message
+
+
+@pytest.fixture(scope="module")
+def predicted(shared: Callable[[str], Path]) -> tuple[list[Atoms], Reference]:
+    """Return 25 real carbon structures and what the bundled model says about them."""
+    structures = some(read_structures(shared(CARBON)), 25)
+    found = list(predict_structures(structures, load_calculator("carbon")))
+    reference = Reference(
+        energies_eV=np.array([atoms.get_potential_energy() for atoms in found]),
+        forces_eV_A=[atoms.get_forces() for atoms in found],
+    )
+    return structures, reference
+
+
+@pytest.mark.parametrize(
+    ("factors", "kind", "words"),
+    [
+        ((KCAL, 1.0), "energy_units", "kcal/mol"),
+        ((1 / Hartree, 1.0), "energy_units", "Hartree"),
+        ((-1.0, 1.0), "energy_sign", "reversed"),
+        ((1.0, KCAL), "force_units", "kcal/mol/Å"),
+        ((1.0, Bohr / Hartree), "force_units", "Hartree/bohr"),
+        ((1.0, -1.0), "force_sign", "reversed"),
+        ((KCAL, KCAL), "energy_units", "kcal/mol"),
+    ],
+)
+def test_a_model_names_the_unit(
+    predicted: tuple[list[Atoms], Reference], factors: Factors, kind: str, words: str
+):
+    """A pre-trained model, far from perfect, knows the unit of DFT labels."""
+    structures, reference = predicted
+    assert serious(check_set(structures, reference=reference)) == {}
+    wrong = changed(structures, energy=factors[0], forces=factors[1])
+    found = serious(check_set(wrong, reference=reference))[kind]
+    assert found.severity == "error"
+    assert words in found.message
+
+
+def test_a_model_tells_two_levels_of_theory_apart(
+    predicted: tuple[list[Atoms], Reference],
+):
+    """An offset of 1.5 eV/atom in a third of 25 structures is seen."""
+    structures, reference = predicted
+    shifts = 1.5 * (np.arange(25) % 3 == 0).astype(float)
+    wrong = changed(structures, shifts_eV_per_atom=shifts)
+    found = serious(check_set(wrong, reference=reference))["mixed_theory"]
+    assert set(found.frames) == set(np.flatnonzero(shifts).tolist())
+    assert "mixed_theory" not in serious(check_set(wrong))
+
+
+def test_two_codes_in_one_set_are_told_apart_by_file(shared: Callable[[str], Path]):
+    """LDA energies of CASTEP and PBE energies of VASP: named, with the file."""
+    castep = some(read_structures(shared(CARBON)), 100)
+    vasp = some(read_structures(shared("data/carbon-rss-pbe.extxyz")), 40)
+    sources = ["castep.xyz"] * 100 + ["vasp.xyz"] * 40
+    found = serious(check_set([*castep, *vasp], sources=sources))["mixed_theory"]
+    assert found.severity == "error"
+    assert "100 structures from castep.xyz and 40 from vasp.xyz" in found.message
+    assert found.frames == tuple(range(100, 140))
+
+
+@pytest.mark.parametrize("gap_eV_per_atom", [0.5, 3.0])
+def test_a_small_offset_is_seen_beyond_what_bonds_explain(
+    gap_eV_per_atom: float, shared: Callable[[str], Path]
+):
+    """Two functionals half an eV/atom apart, without any model."""
+    structures = read_structures(shared(SILICON))
+    other = np.random.default_rng(1).random(len(structures)) < 0.3
+    shifted = changed(structures, shifts_eV_per_atom=gap_eV_per_atom * other)
+    found = serious(check_set(shifted))["mixed_theory"]
+    assert set(found.frames) == set(np.flatnonzero(other).tolist())
+
+
+def test_composition_is_not_mistaken_for_theory():
+    """Two elements have energies of their own; the set says what it cannot tell."""
+    structures = []
+    for index in range(40):
+        symbol = ("Cu", "Au")[index % 2]
+        atoms = bulk(symbol, cubic=True)
+        atoms.rattle(0.1, seed=index)
+        atoms.calc = EMT()
+        offset = {"Cu": -1000.0, "Au": -5000.0}[symbol] * len(atoms)
+        structures.append(with_labels(atoms, atoms.get_potential_energy() + offset))
+    assert serious(check_set(structures)) == {}
+    alloy = bulk("Cu", cubic=True)
+    alloy.symbols[:2] = "Au"
+    same = []
+    for index in range(12):
+        atoms = alloy.copy()
+        atoms.rattle(0.1, seed=index)
+        atoms.calc = EMT()
+        same.append(with_labels(atoms, atoms.get_potential_energy()))
+    kinds = [found.kind for found in check_set(same)]
+    assert kinds == ["undetermined_elements"]
+
+
+def with_labels(atoms: Atoms, energy_eV: float) -> Atoms:
+    """Return a copy with this energy, and forces and stress of its calculator."""
+    copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    copy.calc = SinglePointCalculator(
+        copy,
+        energy=energy_eV,
+        forces=atoms.get_forces(),
+        stress=atoms.get_stress() if atoms.pbc.all() else None,
+    )
+    return copy
+
+
+def strained_copper(*, cells: int = 8, rattle_A: float = 0.05) -> list[Atoms]:
+    """Return crystals of different volumes with real energies, forces and stress."""
+    structures = []
+    for index in range(cells):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(rattle_A, seed=index)
+        atoms.set_cell(atoms.cell * (0.97 + 0.06 * index / cells), scale_atoms=True)
+        atoms.calc = EMT()
+        structures.append(with_labels(atoms, atoms.get_potential_energy()))
+    return structures
+
+
+@pytest.mark.parametrize(
+    ("factor", "kind", "words"),
+    [
+        (-1.0, "stress_sign", "reversed"),
+        (1 / GPa, "stress_units", "GPa"),
+        (10 / GPa, "stress_units", "kbar"),
+    ],
+)
+@pytest.mark.parametrize("evidence", ["close cells", "volumes alone"])
+def test_stress_is_held_against_energies_or_volumes(
+    factor: float, kind: str, words: str, evidence: str
+):
+    """GPa, kbar and the opposite sign are found with and without energies."""
+    structures = strained_copper()
+    assert serious(check_set(structures)) == {}
+    for atoms in structures:
+        atoms.calc.results["stress"] = atoms.calc.results["stress"] * factor
+        if evidence == "volumes alone":
+            del atoms.calc.results["energy"]
+    found = serious(check_set(structures))[kind]
+    assert words in found.message
+
+
+def test_a_model_names_the_unit_of_stress():
+    """With predictions, no related frames are needed."""
+    structures = strained_copper(cells=4)
+    reference = Reference(
+        energies_eV=np.array([atoms.get_potential_energy() for atoms in structures]),
+        forces_eV_A=[atoms.get_forces() for atoms in structures],
+        stresses_eV_A3=[atoms.get_stress() for atoms in structures],
+    )
+    for atoms in structures:
+        atoms.calc.results["stress"] = atoms.calc.results["stress"] * -1600
+    found = serious(check_set(structures, reference=reference))
+    assert "in kbar" in found["stress_units"].message
+    assert "stress_sign" in found
+
+
+def test_energies_of_all_electrons_in_hartree_are_noticed():
+    """CH4, H2O and others as a molecular code prints them (PBE, def2 basis)."""
+    energies = {"CH4": -40.46, "H2O": -76.38, "NH3": -56.50, "C2H2": -77.24}
+    structures = []
+    for number in range(3):
+        for name, energy in energies.items():
+            atoms = molecule(name)
+            atoms.rattle(0.02, seed=number)
+            atoms.info["energy"] = energy + 0.001 * number
+            structures.append(atoms)
+    assert "Hartree" in serious(check_set(structures))["energy_units"].message
+    for atoms in structures:
+        atoms.info["energy"] *= Hartree
+    assert "energy_units" not in serious(check_set(structures))
+
+
+def test_a_wide_spread_of_energies_is_noticed(shared: Callable[[str], Path]):
+    """kcal/mol in a small set without related frames."""
+    structures = some(read_structures(shared("data/carbon-rss-pbe.extxyz")), 50)
+    found = serious(check_set(changed(structures, energy=KCAL)))
+    assert "kcal/mol" in found["energy_units"].message
+
+
+def copies(shared: Callable[[str], Path]) -> list[Atoms]:
+    """Return 20 labelled structures that tests may change."""
+    return changed(some(read_structures(shared(SILICON)), 20))
+
+
+def test_copies_are_found(shared: Callable[[str], Path]):
+    """Exact ones are a warning; moved, turned and repeated ones a note."""
+    structures = copies(shared)
+    assert check_set([*structures, structures[3]])[0].frames == (3, 20)
+    turned = structures[3].copy()
+    turned.calc = structures[3].calc
+    turned.rotate(30, "x", rotate_cell=True)
+    turned.wrap()
+    found = {found.kind: found for found in check_set([*structures, turned])}
+    assert {3, 20} <= set(found["near_duplicates"].frames)
+    assert "contradicting_labels" not in found
+
+
+def test_contradicting_labels_are_found(shared: Callable[[str], Path]):
+    """One structure with two energies is an error."""
+    structures = copies(shared)
+    other = changed(structures[3:4], shifts_eV_per_atom=np.array([0.1]))
+    found = serious(check_set([*structures, *other]))["contradicting_labels"]
+    assert found.severity == "error"
+    assert found.frames == (3, 20)
+    assert "0.1 eV/atom" in found.message
+
+
+def _nan_energy(atoms: Atoms) -> None:
+    atoms.calc.results["energy"] = np.nan
+
+
+def _huge_force(atoms: Atoms) -> None:
+    atoms.calc.results["forces"][0, 0] = 1e7
+
+
+def _short_forces(atoms: Atoms) -> None:
+    atoms.calc.results["forces"] = atoms.calc.results["forces"][:-1]
+
+
+def _zero_energy(atoms: Atoms) -> None:
+    atoms.calc.results["energy"] = 0.0
+
+
+def _no_energy(atoms: Atoms) -> None:
+    del atoms.calc.results["energy"]
+
+
+def _not_converged(atoms: Atoms) -> None:
+    atoms.info["scf_converged"] = False
+
+
+def _pushed(atoms: Atoms) -> None:
+    atoms.calc.results["forces"] = atoms.calc.results["forces"] + 0.5
+
+
+def _frozen(atoms: Atoms) -> None:
+    atoms.set_constraint(FixAtoms(range(6)))
+    atoms.calc.results["forces"] = atoms.get_forces(apply_constraint=True)
+
+
+def _on_one_place(atoms: Atoms) -> None:
+    atoms.positions[1] = atoms.positions[0] + [0.2, 0, 0]
+
+
+def _no_cell(atoms: Atoms) -> None:
+    atoms.cell[2] = 0
+
+
+def _far_energy(atoms: Atoms) -> None:
+    atoms.calc.results["energy"] += 12.0 * len(atoms)
+
+
+def _far_force(atoms: Atoms) -> None:
+    atoms.calc.results["forces"][:2, 0] += [500.0, -500.0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "severity"),
+    [
+        (_nan_energy, "absurd_labels", "error"),
+        (_huge_force, "absurd_labels", "error"),
+        (_short_forces, "absurd_labels", "error"),
+        (_zero_energy, "placeholder_energy", "error"),
+        (_no_energy, "missing_energy", "warning"),
+        (_not_converged, "unconverged", "warning"),
+        (_pushed, "net_force", "warning"),
+        (_frozen, "net_force", "warning"),
+        (_on_one_place, "close_atoms", "error"),
+        (_no_cell, "structure", "error"),
+        (_far_energy, "energy_outlier", "warning"),
+        (_far_force, "force_outlier", "warning"),
+    ],
+)
+def test_one_bad_structure_is_found(
+    fault: Callable[[Atoms], None],
+    kind: str,
+    severity: str,
+    shared: Callable[[str], Path],
+):
+    """The finding names that structure and no other."""
+    structures = copies(shared)
+    structures[7].calc.results["forces"] = structures[7].get_forces().copy()
+    fault(structures[7])
+    found = serious(check_set(structures))[kind]
+    assert found.frames == (7,)
+    assert found.severity == severity
+
+
+def test_frozen_atoms_are_named_as_the_cause(shared: Callable[[str], Path]):
+    """Forces under a constraint have zeros; the message asks about that."""
+    structures = copies(shared)
+    for atoms in structures:
+        _frozen(atoms)
+    assert "held fixed" in serious(check_set(structures))["net_force"].message
+
+
+def test_forces_of_zero_everywhere_are_placeholders(shared: Callable[[str], Path]):
+    """Some tools write zeros for what was not computed."""
+    found = serious(
+        check_set(changed(some(read_structures(shared(SILICON)), 9), forces=0))
+    )
+    assert found["placeholder_forces"].severity == "error"
+
+
+def test_energies_per_atom_are_noticed(shared: Callable[[str], Path]):
+    """Energies that do not grow with the structure are not those of cells."""
+    structures = changed(read_structures(shared(CARBON)))
+    for atoms in structures:
+        atoms.calc.results["energy"] /= len(atoms)
+    assert "energy_per_atom" in serious(check_set(structures))
+
+
+def isolated(energy_eV: float, symbol: str = "Si") -> Atoms:
+    """Return one atom in a large cell."""
+    atoms = Atoms(symbol, cell=[20, 20, 20], pbc=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=energy_eV, forces=np.zeros((1, 3)))
+    return atoms
+
+
+def test_isolated_atoms_are_found_and_compared(shared: Callable[[str], Path]):
+    """A fitting one is a note, two that differ a warning, one of another code wrong."""
+    structures = copies(shared)
+    good = check_set([*structures, isolated(-0.8)])
+    assert [found.kind for found in good] == ["isolated_atom"]
+    assert good[0].frames == (20,)
+    two = check_set([*structures, isolated(-0.8), isolated(-0.1)])
+    assert serious(two)["isolated_atom"].frames == (20, 21)
+    other = serious(check_set([*structures, isolated(-158.5)]))
+    assert other["isolated_atom_energy"].severity == "error"
+
+
+def test_unlabelled_sets_get_a_note_only():
+    """Structures before labelling are no fault."""
+    structures = [bulk("C"), bulk("C", cubic=True)]
+    found = check_set(structures, keys=LabelKeys(energy=None, forces=None))
+    assert [(one.kind, one.severity) for one in found] == [
+        ("missing_labels", "note"),
+        ("near_duplicates", "note"),
+    ]
+
+
+def test_errors_come_first(shared: Callable[[str], Path]):
+    """The list is sorted by severity."""
+    structures = [*copies(shared), isolated(-0.8)]
+    _not_converged(structures[0])
+    _nan_energy(structures[1])
+    severities = [found.severity for found in check_set(structures)]
+    assert severities == ["error", "warning", "note"]

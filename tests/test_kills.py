@@ -1,0 +1,168 @@
+"""The whole run, or a part of it, is killed: no label is lost, doubled or changed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synthzoo.structures import write_structures
+from tests.faulty_calculators import FAULTY, copper
+
+HERE = Path(__file__).parents[1]
+SEED = 5
+AT_RANDOM = 14
+STRUCTURES = 300
+RUN = """
+import sys
+from pathlib import Path
+from synthzoo.recipes import RelabelRecipe
+from synthzoo.relabel import relabel_file
+recipe = RelabelRecipe(teacher=sys.argv[1], chunk_structures=1)
+relabel_file(Path(sys.argv[2]), Path(sys.argv[3]), recipe=recipe, workers=2)
+"""
+
+Condition = Callable[[], object]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write structures, one of which crashes the teacher."""
+    path = tmp_path_factory.mktemp("kills") / "in.xyz"
+    frames = [copper(number) for number in range(STRUCTURES)]
+    frames[100] = copper(100, 1)
+    write_structures(path, frames)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source: Path) -> tuple[Path, float]:
+    """Return the output of a run that nobody kills, and how long it took."""
+    output = source.with_name("undisturbed.xyz")
+    start = time.monotonic()
+    assert begin(source, output).wait() == 0
+    return output, time.monotonic() - start
+
+
+def begin(source: Path, output: Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, FAULTY, str(source), str(output)],
+        cwd=HERE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_when(process: subprocess.Popen[bytes], condition: Condition) -> bool:
+    """Kill a run as soon as something holds; return whether it was still running."""
+    while process.poll() is None and not condition():
+        time.sleep(0.001)
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def after(seconds: float) -> Condition:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def is_joining(output: Path) -> Condition:
+    return lambda: list(parts(output).glob("*labelled.xyz*"))
+
+
+def has_joined(output: Path) -> Condition:
+    return output.exists
+
+
+def is_cleaning(output: Path) -> Condition:
+    """Return whether the output is there and some of its parts are not any more."""
+    return lambda: output.exists() and len(job_folders(output)) < STRUCTURES
+
+
+LAST_STEPS = (is_joining, has_joined, is_cleaning) * 2
+
+
+def job_folders(output: Path) -> list[Path]:
+    return list(parts(output).glob("???????"))
+
+
+def parts(output: Path) -> Path:
+    return output.with_name(f"{output.name}.parts")
+
+
+def check_and_remove(output: Path, expected: Path) -> None:
+    """Compare all structure files of two runs, byte by byte; nothing else is left."""
+    for suffix in (".xyz", ".failed.xyz"):
+        made, wanted = output.with_suffix(suffix), expected.with_suffix(suffix)
+        assert made.read_bytes() == wanted.read_bytes()
+    made_beside = {path.name.partition(".")[2] for path in output.parent.iterdir()}
+    expected_beside = {
+        path.name.partition(".")[2]
+        for path in expected.parent.glob(f"{expected.stem}.*")
+    }
+    assert made_beside == expected_beside
+    for path in output.parent.iterdir():
+        path.unlink()
+
+
+def test_twenty_kills_of_the_whole_run_change_nothing(
+    source: Path, undisturbed: tuple[Path, float], tmp_path: Path
+):
+    """Killed at random moments, and while it joins its parts and cleans up.
+
+    After each kill the same command goes on; when it is through before all kills are
+    used, its files are compared, and it begins anew.
+    """
+    expected, duration_s = undisturbed
+    draw = random.Random(SEED)  # noqa: S311
+    output = tmp_path / "out.xyz"
+    kills = 0
+    while kills < AT_RANDOM + len(LAST_STEPS):
+        process = begin(source, output)
+        if kills < AT_RANDOM:
+            condition = after(draw.uniform(0, 1.05) * duration_s)
+        else:
+            condition = LAST_STEPS[kills - AT_RANDOM](output)
+        kills += kill_when(process, condition)
+        if output.exists() and not parts(output).exists():
+            check_and_remove(output, expected)
+    if parts(output).exists():
+        assert begin(source, output).wait() == 0
+        check_and_remove(output, expected)
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # gone meanwhile
+            continue
+        if int(fields[1]) == parent and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_killed_children_are_replaced(
+    source: Path, undisturbed: tuple[Path, float], tmp_path: Path
+):
+    """The out-of-memory killer may hit a child that has done nothing wrong."""
+    output = tmp_path / "out.xyz"
+    process = begin(source, output)
+    killed: set[int] = set()
+    while process.poll() is None and len(killed) < 3:
+        time.sleep(0.01)
+        if len(job_folders(output)) < (len(killed) + 1) * STRUCTURES // 6:
+            continue
+        for child in children_of(process.pid)[:1]:
+            os.kill(child, signal.SIGKILL)
+            killed.add(child)
+    assert process.wait() == 0
+    assert len(killed) == 3
+    check_and_remove(output, undisturbed[0])

@@ -249,8 +249,10 @@ class GuardedThreads(ThreadPoolExecutor):
         for child in list(self.children):
             child.kill()
 
-    def __exit__(self, *exception: object) -> None:
-        """Wait for the threads and end their children."""
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Wait for the threads and end their children; after an error, at once."""
+        if kind is not None:
+            self.abandon()
         self.shutdown()
         for child in self.children:
             child.close()

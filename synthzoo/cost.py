@@ -13,7 +13,7 @@ import numpy as np
 
 from synthzoo.builders import crystal_size, pack
 from synthzoo.dynamics import steps_per_block
-from synthzoo.melt_quench import RELAX_STEPS, kept_structures, trajectory
+from synthzoo.melt_quench import kept_structures, trajectory
 from synthzoo.parts import Dimers, MeltQuench, Packing, Part
 from synthzoo.teachers import load_teacher
 
@@ -113,25 +113,37 @@ def _rounded(value: float) -> float:
 def _seconds_per_atom_step(
     part: MeltQuench, recipe: GenerateRecipe, driver: Teacher, steps: int
 ) -> float:
+    """Return the cost of the dynamics alone: what a longer run takes more."""
     atoms = round(_mean_atoms(part))
-    sample_fs = steps * part.timestep_fs
-    rng = np.random.default_rng(recipe.seed)
-    begin = time.process_time()
+    seconds = 0.0
     for density in np.linspace(*part.density_g_cm3, SAMPLED_DENSITIES):
-        short = dataclasses.replace(
+        settled = dataclasses.replace(
             part,
             atoms=(atoms, atoms),
             density_g_cm3=(float(density), float(density)),
-            melt_fs=sample_fs,
-            quench_fs=0.0,
-            anneal_fs=0.0,
-            cool_fs=0.0,
-            surface_fs=0.0,
-            sample_fs=sample_fs,
         )
-        trajectory(short, recipe.element, driver.forces_calculator, rng)
-    taken = SAMPLED_DENSITIES * atoms * (steps + RELAX_STEPS)
-    return (time.process_time() - begin) / taken
+        seconds += _seconds(settled, recipe, driver, steps + 1)
+        seconds -= _seconds(settled, recipe, driver, 1)
+    return max(seconds, 0.0) / (SAMPLED_DENSITIES * atoms * steps)
+
+
+def _seconds(
+    part: MeltQuench, recipe: GenerateRecipe, driver: Teacher, steps: int
+) -> float:
+    duration_fs = steps * part.timestep_fs
+    melt = dataclasses.replace(
+        part,
+        melt_fs=duration_fs,
+        quench_fs=0.0,
+        anneal_fs=0.0,
+        cool_fs=0.0,
+        surface_fs=0.0,
+        sample_fs=duration_fs,
+    )
+    rng = np.random.default_rng(recipe.seed)
+    begin = time.process_time()
+    trajectory(melt, recipe.element, driver.forces_calculator, rng)
+    return time.process_time() - begin
 
 
 def _atom_steps(part: MeltQuench) -> float:

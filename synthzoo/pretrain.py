@@ -27,6 +27,7 @@ from synthzoo.labels import CALCULATOR, LabelKeys, labels_of
 from synthzoo.recipes import PretrainRecipe, recipe_hash, recipe_values
 from synthzoo.resumable import open_run
 from synthzoo.structures import check_structure, read_structures, split_by_group
+from synthzoo.transmute import HISTORY_KEY
 
 if TYPE_CHECKING:
     import torch
@@ -247,6 +248,8 @@ def _provenance(structures: Sequence[Atoms]) -> dict[str, str]:
                 f"{', '.join(values)}); train on the labels of one teacher at a time."
             )
         found[key] = values[0]
+    if any(HISTORY_KEY in atoms.info for atoms in structures):
+        found[HISTORY_KEY] = " or ".join(_values(structures, HISTORY_KEY))
     recipes = ", ".join(_values(structures, "generate_recipe"))
     return found | {"generate_recipe": recipes}
 

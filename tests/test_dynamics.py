@@ -1,6 +1,7 @@
 """Thermostats hold and change the temperature, in ASE and inside of LAMMPS."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ RAMP = Stage(name="anneal", duration_fs=2000, start_K=300, end_K=900, blocks=100
 
 def part(**changes) -> MeltQuench:
     """Return a short protocol; a strong thermostat, so that little time is enough."""
-    settings = {
+    settings: dict[str, Any] = {
         "trajectories": 1,
         "atoms": (24, 24),
         "density_g_cm3": (2.5, 2.5),

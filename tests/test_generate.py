@@ -19,6 +19,7 @@ from synthzoo.jobs import generate_jobs, grid_points
 from synthzoo.parts import Compressed, MeltQuench, Packing, Part
 from synthzoo.recipes import GenerateRecipe, ThinRecipe
 from synthzoo.resumable import working_folder
+from synthzoo.set_summary import summary_paths
 from synthzoo.structures import check_structure, density_g_cm3, read_structures
 from tests.faulty_calculators import FAULTY
 from tests.toy import generate_recipe
@@ -107,7 +108,7 @@ def test_neither_kill_nor_workers_change_the_result(
     assert not output.exists()
     generate_structures(generate_recipe(driver), output, workers=2)
     assert output.read_bytes() == toy_set.read_bytes()
-    assert list(tmp_path.iterdir()) == [output]
+    assert set(tmp_path.iterdir()) == {output, *summary_paths(output)}
 
 
 def test_another_recipe_does_not_continue_an_unfinished_run(
@@ -176,7 +177,9 @@ def test_trajectories_that_fail_are_left_out_and_named(tmp_path: Path):
     assert "no answer in 15 s" in reasons[2]
     groups = {atoms.info["group"] for atoms in read_structures(tmp_path / "1.xyz")}
     assert not groups & {failure.group for failure in summaries[0].failed}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.xyz", "2.xyz"]
+    made = [tmp_path / "1.xyz", tmp_path / "2.xyz"]
+    beside = [path for output in made for path in summary_paths(output)]
+    assert set(tmp_path.iterdir()) == {*made, *beside}
 
 
 def test_a_part_that_fails_as_a_whole_is_an_error(tmp_path: Path):
@@ -193,19 +196,27 @@ def test_a_part_that_fails_as_a_whole_is_an_error(tmp_path: Path):
     assert not (tmp_path / "set.xyz").exists()
 
 
+def grid_pairs(recipe: GenerateRecipe) -> list[tuple[float, float]]:
+    """Return density and annealing temperature of each trajectory."""
+    parts = [job.part for job in generate_jobs(recipe, "")]
+    return [
+        (part.density_g_cm3[0], part.anneal_K[0])
+        for part in parts
+        if isinstance(part, MeltQuench)
+    ]
+
+
 def test_a_grid_is_covered_evenly_in_any_order():
     """Each pair of density and temperature is used once before any is used twice."""
-    grid = dataclasses.replace(
-        generate_recipe("none").parts[0],
+    part = dataclasses.replace(
+        copper_part("crash"),
         trajectories=14,
         density_g_cm3=(1.0, 1.2),
         density_step_g_cm3=0.1,
         anneal_K=(2000.0, 2300.0),
         anneal_step_K=100.0,
     )
-    recipe = dataclasses.replace(generate_recipe("none"), parts=(grid,))
-    parts = [job.part for job in generate_jobs(recipe, "")]
-    pairs = [(part.density_g_cm3[0], part.anneal_K[0]) for part in parts]
+    pairs = grid_pairs(copper_recipe(part))
     assert sorted(pairs[:12]) == [
         (density, temperature)
         for density in (1.0, 1.1, 1.2)
@@ -213,11 +224,7 @@ def test_a_grid_is_covered_evenly_in_any_order():
     ]
     assert pairs[12:] == pairs[:2]
     assert pairs[:12] != sorted(pairs[:12])
-    other = dataclasses.replace(recipe, seed=8)
-    assert pairs != [
-        (job.part.density_g_cm3[0], job.part.anneal_K[0])
-        for job in generate_jobs(other, "")
-    ]
+    assert pairs != grid_pairs(dataclasses.replace(copper_recipe(part), seed=8))
 
 
 @pytest.mark.parametrize("step", [0.0, -0.1, 0.15])
@@ -270,4 +277,5 @@ def test_a_recipe_can_thin_what_it_makes(toy_set: Path, driver: str, tmp_path: P
         for atoms in read_structures(tmp_path / "thin.xyz")
     ]
     assert kept == sorted(kept)
-    assert list(tmp_path.iterdir()) == [tmp_path / "thin.xyz"]
+    thinned = tmp_path / "thin.xyz"
+    assert set(tmp_path.iterdir()) == {thinned, *summary_paths(thinned)}

@@ -71,7 +71,9 @@ def test_an_option_that_came_later_counts_once_it_is_used():
     thinned = dataclasses.replace(recipe, thin=ThinRecipe(keep=10))
     assert recipe_hash(same) == recipe_hash(recipe)
     assert recipe_hash(thinned) != recipe_hash(recipe)
-    part = dataclasses.replace(recipe.parts[0], thermostat="bussi")
+    first = recipe.parts[0]
+    assert isinstance(first, MeltQuench)
+    part = dataclasses.replace(first, thermostat="bussi")
     other = dataclasses.replace(recipe, parts=(part, *recipe.parts[1:]))
     assert recipe_hash(other) != recipe_hash(recipe)
 

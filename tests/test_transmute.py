@@ -9,6 +9,7 @@ from ase.build import bulk, graphene
 from ase.calculators.lj import LennardJones
 
 from synthzoo.errors import InputError
+from synthzoo.pretrain import _provenance
 from synthzoo.structures import label, read_structures, write_structures
 from synthzoo.transmute import Transmutation, transmute_file, transmute_structure
 
@@ -72,7 +73,8 @@ def test_forces_and_stress_are_derivatives_of_transmuted_energies():
             moved.positions += step * direction
         moved.calc = lennard_jones()
         moved.get_potential_energy()
-        return transmute_structure(moved, change=TO_SILICON).get_potential_energy()
+        result = transmute_structure(moved, change=TO_SILICON)
+        return float(result.get_potential_energy())
 
     result = transmute_structure(start, change=TO_SILICON)
     step = 1e-5
@@ -108,6 +110,17 @@ def test_what_was_done_is_on_record():
         "C to Si, lengths times 1.5, energies times 0.6; "
         "Si to Ge, lengths times 1.05, energies times 1"
     )
+
+
+def test_a_model_of_transmuted_labels_says_so():
+    """Its labels are the teacher's for another element: that goes on its record."""
+    carbon = crystal()
+    carbon.info.update(teacher="ace:c.yace", teacher_sha256="ab", teacher_software="x")
+    silicon = transmute_structure(carbon, change=TO_SILICON)
+    assert _provenance([silicon])["transmuted"] == (
+        "C to Si, lengths times 1.5, energies times 0.6"
+    )
+    assert "transmuted" not in _provenance([carbon])
 
 
 def test_total_energies_are_made_relative_to_isolated_atoms():

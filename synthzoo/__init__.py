@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from synthzoo.calculator import load_calculator as load_calculator
     from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
+    from synthzoo.cost import estimate_cost as estimate_cost
     from synthzoo.data_checks import check_set as check_set
     from synthzoo.demo import run_demo as run_demo
     from synthzoo.errors import SynthzooError as SynthzooError
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from synthzoo.samples import load_sample as load_sample
     from synthzoo.samples import sample_names as sample_names
     from synthzoo.samples import sample_path as sample_path
+    from synthzoo.thinning import thin_file as thin_file
+    from synthzoo.transmute import transmute_file as transmute_file
 
 __version__ = "0.1.0"
 
 _HOME = {
     "SynthzooError": "errors",
     "check_set": "data_checks",
+    "estimate_cost": "cost",
     "fetch": "hub",
     "find_card": "registry",
     "generate_structures": "generate",
@@ -49,6 +53,8 @@ _HOME = {
     "run_demo": "demo",
     "sample_names": "samples",
     "sample_path": "samples",
+    "thin_file": "thinning",
+    "transmute_file": "transmute",
     "verify_checkpoint": "checkpoint",
 }
 """Public name: the module it is loaded from."""

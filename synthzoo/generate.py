@@ -29,7 +29,9 @@ from synthzoo.resumable import (
     open_run,
     run_jobs,
     worker_threads,
+    working_folder,
 )
+from synthzoo.set_summary import summarise_file, summary_paths
 from synthzoo.structures import iter_structures
 from synthzoo.teachers.catalogue import resolve_reference
 from synthzoo.teachers.tested import provenance_when_tested
@@ -75,6 +77,8 @@ class GenerateSummary:
         Number of structures from which these were chosen; None if all were kept.
     failed
         Trajectories that were left out.
+    summary_file, figure
+        Counts and histograms of the structures, as JSON and drawn.
     """
 
     output: Path
@@ -84,6 +88,8 @@ class GenerateSummary:
     density_g_cm3: dict[str, tuple[float, float]]
     thinned_from: int | None
     failed: tuple[FailedTrajectory, ...]
+    summary_file: Path
+    figure: Path
 
 
 def generate_structures(
@@ -104,7 +110,8 @@ def generate_structures(
     recipe
         What to make.
     output
-        File to write.
+        File to write; a summary with histograms goes to ``.summary.json`` and
+        ``.summary.png`` beside it.
     workers
         Worker processes; one for each core if not given.
     executor
@@ -129,13 +136,20 @@ def generate_structures(
         found = completed_run(output, manifest)
         if found is None:
             jobs = list(generate_jobs(recipe, provenance["teacher_sha256"]))
-            folder = open_run(output, manifest)
+            folder = open_run(output, manifest, beside=summary_paths(output))
             with exclusive(folder):
                 _run(jobs, folder, executor or threads)
                 found = _finish(recipe, jobs, folder, output)
-    close_run(output)
     failed = tuple(FailedTrajectory(**values) for values in found["failed"])
-    return _summarise(output, found["thinned_from"], failed)
+    summary = _summarise(output, found["thinned_from"], failed)
+    summarise_file(
+        output,
+        structures=summary.structures,
+        counts=found,
+        scratch=working_folder(output),
+    )
+    close_run(output)
+    return summary
 
 
 def _run(jobs: list[GenerateJob], folder: Path, executor: Executor) -> None:
@@ -193,6 +207,7 @@ def _summarise(
         lowest, highest = densities.get(kind, (density, density))
         densities[kind] = (min(lowest, density), max(highest, density))
         atoms_in_all += len(atoms)
+    summary_file, figure = summary_paths(output)
     return GenerateSummary(
         output=output,
         structures=kinds.total(),
@@ -201,4 +216,6 @@ def _summarise(
         density_g_cm3=densities,
         thinned_from=thinned_from,
         failed=failed,
+        summary_file=summary_file,
+        figure=figure,
     )

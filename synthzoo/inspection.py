@@ -19,32 +19,12 @@ from synthzoo.errors import InputError
 from synthzoo.findings import CheckedSet, Finding
 from synthzoo.frames import FrameSet, Origin, read_frames
 from synthzoo.labels import KeyCounts, LabelKeys, count_label_keys, likely_keys
-from synthzoo.measures import Measures, measure
+from synthzoo.measures import Measures, Spread, measure, quantities_of, spread_of
 from synthzoo.structures import GROUP_KEY
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """Where the values of a quantity lie.
-
-    Attributes
-    ----------
-    count
-        How many there are.
-    smallest, low, median, high, largest
-        Percentiles 0, 5, 50, 95 and 100.
-    """
-
-    count: int
-    smallest: float
-    low: float
-    median: float
-    high: float
-    largest: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +97,11 @@ class Inspection:
     def title(self) -> str:
         """The names of the files, without their folders."""
         return ", ".join(Path(name).name for name in self.files) or "structures"
+
+    @property
+    def headline(self) -> str:
+        """The title with the numbers of structures and atoms."""
+        return f"{self.title}: {self.structures:,} structures, {self.atoms:,} atoms"
 
     def name(self, frame: int) -> str:
         """Return what to call a structure: its file and place, or its number.
@@ -202,7 +187,7 @@ def _inspect(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
         keys=keys,
         spreads=_spreads(data, measures),
         element_energies_eV=_element_energies(data),
-        bonds=_bonds(measures),
+        bonds=tuple(measures.total_bond_shares.tolist()),
         findings=(*_key_findings(counts, wanted), *check_data(data)),
         measures=measures,
         origins=tuple(frames.origins),
@@ -223,40 +208,18 @@ def _key_findings(counts: KeyCounts, wanted: dict[str, str | None]) -> list[Find
 
 
 def _spreads(data: CheckedSet, measures: Measures) -> dict[str, Spread]:
-    components = list(data.forces_eV_A.values())
-    stresses = list(data.stresses_eV_A3.values())
-    quantities: dict[str, NDArray[Any]] = {
-        "atoms per structure": measures.atoms,
-        "energy (eV/atom)": measures.energies_eV_per_atom,
+    quantities = quantities_of(measures) | {
         "energy beyond composition (eV/atom)": _rest(data),
-        "force components (eV/Å)": np.concatenate([f.ravel() for f in components])
-        if components
-        else np.zeros(0),
-        "largest force (eV/Å)": measures.max_forces_eV_A,
-        "stress components (GPa)": np.concatenate(stresses) / GPa
-        if stresses
-        else np.zeros(0),
-        "pressure (GPa)": measures.pressures_GPa,
-        "density (g/cm³)": measures.densities_g_cm3,
-        "shortest distance (Å)": measures.shortest_distances_A,
+        "force components (eV/Å)": np.concatenate(
+            [np.zeros(0), *(forces.ravel() for forces in data.forces_eV_A.values())]
+        ),
+        "stress components (GPa)": np.concatenate(
+            [np.zeros(0), *data.stresses_eV_A3.values()]
+        )
+        / GPa,
     }
-    spreads = {name: _spread(values) for name, values in quantities.items()}
+    spreads = {name: spread_of(values) for name, values in quantities.items()}
     return {name: spread for name, spread in spreads.items() if spread is not None}
-
-
-def _spread(values: NDArray[Any]) -> Spread | None:
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return None
-    smallest, low, median, high, largest = np.percentile(finite, [0, 5, 50, 95, 100])
-    return Spread(
-        count=len(finite),
-        smallest=float(smallest),
-        low=float(low),
-        median=float(median),
-        high=float(high),
-        largest=float(largest),
-    )
 
 
 def _rest(data: CheckedSet) -> NDArray[np.float64]:
@@ -279,9 +242,3 @@ def _element_energies(data: CheckedSet) -> dict[str, float]:
         chemical_symbols[number]: float(energy)
         for number, energy in zip(data.elements, fitted, strict=True)
     }
-
-
-def _bonds(measures: Measures) -> tuple[float, ...]:
-    total = measures.bonds.sum(axis=0)
-    shares: list[float] = (total / max(total.sum(), 1)).tolist()
-    return tuple(shares)

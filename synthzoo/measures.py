@@ -30,6 +30,26 @@ MOST_BONDS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Where the values of a quantity lie.
+
+    Attributes
+    ----------
+    count
+        How many there are.
+    smallest, low, median, high, largest
+        Percentiles 0, 5, 50, 95 and 100.
+    """
+
+    count: int
+    smallest: float
+    low: float
+    median: float
+    high: float
+    largest: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measures:
     """Numbers of ``n`` structures; those of several sets can be joined.
 
@@ -82,6 +102,13 @@ class Measures:
     def bond_shares(self) -> NDArray[np.float64]:
         """What share of the atoms has 0, 1, 2 ... bonds, of shape ``bonds.shape``."""
         shares: NDArray[np.float64] = self.bonds / self.atoms[:, None]
+        return shares
+
+    @property
+    def total_bond_shares(self) -> NDArray[np.float64]:
+        """What share of all atoms has 0, 1, 2 ... bonds."""
+        total = self.bonds.sum(axis=0)
+        shares: NDArray[np.float64] = total / max(int(total.sum()), 1)
         return shares
 
 
@@ -149,6 +176,46 @@ def _row(atoms: Atoms, pairs: Pairs, labels: PartialLabels) -> dict[str, Any]:
         "shortest_distances_A": pairs.distances_A.min() if len(pairs) else nan,
         "bonds": np.bincount(bonds, minlength=MOST_BONDS + 1),
         "reach_A": REACH * longest_bond_A(atoms),
+    }
+
+
+def spread_of(values: NDArray[Any]) -> Spread | None:
+    """Return where values lie; None if none is a finite number.
+
+    Parameters
+    ----------
+    values
+        Of any number.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    smallest, low, median, high, largest = np.percentile(finite, [0, 5, 50, 95, 100])
+    return Spread(
+        count=len(finite),
+        smallest=float(smallest),
+        low=float(low),
+        median=float(median),
+        high=float(high),
+        largest=float(largest),
+    )
+
+
+def quantities_of(measures: Measures) -> dict[str, NDArray[Any]]:
+    """Return the quantities that each structure has one of, by name with unit.
+
+    Parameters
+    ----------
+    measures
+        Numbers of a set.
+    """
+    return {
+        "atoms per structure": measures.atoms,
+        "energy (eV/atom)": measures.energies_eV_per_atom,
+        "largest force (eV/Å)": measures.max_forces_eV_A,
+        "pressure (GPa)": measures.pressures_GPa,
+        "density (g/cm³)": measures.densities_g_cm3,
+        "shortest distance (Å)": measures.shortest_distances_A,
     }
 
 

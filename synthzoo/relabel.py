@@ -33,7 +33,9 @@ from synthzoo.resumable import (
     read_results,
     run_jobs,
     worker_threads,
+    working_folder,
 )
+from synthzoo.set_summary import summarise_file, summary_paths
 from synthzoo.structures import check_structure, iter_structures, min_distance_A
 from synthzoo.teachers import cached_teacher
 from synthzoo.teachers.catalogue import resolve_reference
@@ -70,6 +72,8 @@ class RelabelSummary:
         How many of them failed in which way.
     failed_file
         Where those are; None if there are none.
+    summary_file, figure
+        Counts and histograms of what was labelled, as JSON and drawn.
     """
 
     output: Path
@@ -78,6 +82,8 @@ class RelabelSummary:
     failed: int
     failures: dict[str, int]
     failed_file: Path | None
+    summary_file: Path
+    figure: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +144,8 @@ def relabel_file(
         Structures, in any format that ASE reads.
     output
         File to write. Energies are relative to the teacher's isolated atoms. What
-        cannot be labelled is written to a file ``.failed.xyz`` beside it.
+        cannot be labelled is written to a file ``.failed.xyz`` beside it, and a
+        summary with histograms to ``.summary.json`` and ``.summary.png``.
     recipe
         Teacher and filters.
     workers
@@ -169,12 +176,20 @@ def relabel_file(
         manifest = _manifest(source, recipe, provenance)
         summary = completed_run(output, manifest)
         if summary is None:
-            folder = open_run(output, manifest, beside=[failed_path(output)])
+            beside = [failed_path(output), *summary_paths(output)]
+            folder = open_run(output, manifest, beside=beside)
             jobs = _jobs(source, recipe, provenance)
             chunks = None if total is None else -(-total // recipe.chunk_structures)
             with exclusive(folder):
                 count = _run(jobs, folder, chunks, executor or threads)
                 summary = _finish(folder, count, output)
+    if summary["labelled"]:
+        summarise_file(
+            output,
+            structures=summary["labelled"],
+            counts=summary,
+            scratch=working_folder(output),
+        )
     close_run(output)
     return _summary(output, summary)
 
@@ -332,16 +347,19 @@ def _text(atoms: Atoms) -> str:
 
 def _left_out(atoms: Atoms, recipe: RelabelRecipe) -> str | None:
     """Return the name of the first filter that a labelled structure does not pass."""
-    force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-    if recipe.max_force_eV_A is not None and force > recipe.max_force_eV_A:
-        return "max_force_eV_A"
-    shortest = recipe.min_distance_A
+    labels = atoms.calc.results  # not through `atoms`, which would compare them first
+    longest, shortest = recipe.max_force_eV_A, recipe.min_distance_A
+    if longest is not None:
+        force = float(np.linalg.norm(labels["forces"], axis=1).max())
+        if force > longest:
+            return "max_force_eV_A"
     if shortest is not None and min_distance_A(atoms, cutoff_A=shortest) < shortest:
         return "min_distance_A"
     window = recipe.energy_window_eV_per_atom
-    energy = atoms.get_potential_energy() / len(atoms)
-    if window is not None and not window[0] <= energy <= window[1]:
-        return "energy_window_eV_per_atom"
+    if window is not None:
+        energy = labels["energy"] / len(atoms)
+        if not window[0] <= energy <= window[1]:
+            return "energy_window_eV_per_atom"
     return None
 
 
@@ -387,7 +405,14 @@ def _finish(folder: Path, count: int, output: Path) -> dict[str, Any]:
 
 def _summary(output: Path, found: dict[str, Any]) -> RelabelSummary:
     failed_file = failed_path(output) if found["failed"] else None
-    summary = RelabelSummary(output=output, failed_file=failed_file, **found)
+    summary_file, figure = summary_paths(output)
+    summary = RelabelSummary(
+        output=output,
+        failed_file=failed_file,
+        summary_file=summary_file,
+        figure=figure,
+        **found,
+    )
     if not summary.labelled:
         raise InputError(
             f"None of the structures was labelled: {summary.failed} failed"

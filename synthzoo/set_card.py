@@ -16,6 +16,7 @@ from synthzoo.inspection_text import (
     finding_text,
     spread_rows,
 )
+from synthzoo.measures import spread_of
 from synthzoo.provenance import installed_versions
 from synthzoo.set_figure import draw_measures
 
@@ -37,7 +38,7 @@ def write_set_card(found: Inspection, path: Path) -> Path:
         Markdown file to write; the figure ends in ``.png`` instead.
     """
     figure = path.with_suffix(".png")
-    draw_measures(found.measures, figure, title=found.title)
+    draw_measures(found.measures, figure, title=found.headline)
     with new_file(path) as partial:
         partial.write_text(_card(found, figure.name), encoding="utf-8")
     return path
@@ -85,11 +86,12 @@ def _density_table(measures: Measures) -> str:
         inside = steps == step
         bonds = measures.bonds[inside].sum(axis=0) / measures.atoms[inside].sum()
         low = step * DENSITY_STEP_G_CM3
+        energy = spread_of(measures.energies_eV_per_atom[inside])
         rows.append(
             (
                 f"{low:.1f}–{low + DENSITY_STEP_G_CM3:.1f}",
                 f"{np.count_nonzero(inside):,}",
-                f"{np.nanmedian(measures.energies_eV_per_atom[inside]):.3f}",
+                f"{energy.median:.3f}" if energy else "no label",
                 *(f"{100 * bonds[n]:.1f}" for n in (2, 3, 4)),
             )
         )

@@ -28,7 +28,9 @@ WIDE_DENSITIES = 1.3
 """Largest over smallest density from which bonds are shown by density."""
 
 
-def draw_measures(measures: Measures, path: Path, *, title: str) -> Path:
+def draw_measures(
+    measures: Measures, path: Path, *, title: str, kind: str | None = None
+) -> Path:
     """Draw the figure of a set and return its path.
 
     Parameters
@@ -36,14 +38,14 @@ def draw_measures(measures: Measures, path: Path, *, title: str) -> Path:
     measures
         Numbers of at least one structure.
     path
-        Image to write; its ending decides the format.
+        Image to write.
     title
-        What to call the set.
+        Line above the panels.
+    kind
+        Format of the image; what the path ends in if not given.
     """
     figure = Figure(figsize=(12, 7), layout="constrained")
-    figure.suptitle(
-        f"{title}: {len(measures):,} structures, {measures.atoms.sum():,} atoms"
-    )
+    figure.suptitle(title)
     panels = figure.subplots(2, 3).ravel()
     _histogram(panels[0], measures.energies_eV_per_atom, "energy (eV/atom)")
     _logarithmic(panels[1], measures.max_forces_eV_A, "largest force (eV/Å)")
@@ -53,7 +55,7 @@ def draw_measures(measures: Measures, path: Path, *, title: str) -> Path:
     _sizes(panels[5], measures.atoms)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, format=kind)
     return path
 
 

@@ -17,7 +17,7 @@ from ase.units import Bohr, GPa, Hartree
 
 from synthzoo import load_calculator, predict_structures
 from synthzoo.data_checks import check_set
-from synthzoo.findings import CheckedSet, Finding, Reference
+from synthzoo.findings import SEVERITIES, CheckedSet, Finding, Reference
 from synthzoo.labels import (
     CALCULATOR,
     LabelKeys,
@@ -201,9 +201,11 @@ def test_a_small_offset_is_seen_beyond_what_bonds_explain(
     """Two functionals half an eV/atom apart, without any model."""
     structures = read_structures(shared(SILICON))
     other = np.random.default_rng(1).random(len(structures)) < 0.3
-    shifted = changed(structures, shifts_eV_per_atom=gap_eV_per_atom * other)
-    found = serious(check_set(shifted))["mixed_theory"]
-    assert set(found.frames) == set(np.flatnonzero(other).tolist())
+    shifted = changed(structures, shifts_eV_per_atom=np.where(other, gap_eV_per_atom, 0.0))
+    found = set(serious(check_set(shifted))["mixed_theory"].frames)
+    wanted = set(np.flatnonzero(other).tolist())
+    assert found <= wanted
+    assert len(found) > 0.9 * len(wanted)
 
 
 def test_composition_is_not_mistaken_for_theory():
@@ -458,8 +460,10 @@ def test_isolated_atoms_are_found_and_compared(shared: Callable[[str], Path]):
     """A fitting one is a note, two that differ a warning, one of another code wrong."""
     structures = copies(shared)
     good = check_set([*structures, isolated(-0.8)])
-    assert [found.kind for found in good] == ["isolated_atom"]
-    assert good[0].frames == (20,)
+    assert serious(good) == {}
+    atoms = [found for found in good if found.kind == "isolated_atom"]
+    assert [found.frames for found in atoms] == [(20,)]
+    assert "-0.8000 eV" in atoms[0].message
     two = check_set([*structures, isolated(-0.8), isolated(-0.1)])
     assert serious(two)["isolated_atom"].frames == (20, 21)
     other = serious(check_set([*structures, isolated(-158.5)]))
@@ -482,4 +486,5 @@ def test_errors_come_first(shared: Callable[[str], Path]):
     _not_converged(structures[0])
     _nan_energy(structures[1])
     severities = [found.severity for found in check_set(structures)]
-    assert severities == ["error", "warning", "note"]
+    assert severities == sorted(severities, key=SEVERITIES.index)
+    assert set(severities) == set(SEVERITIES)

@@ -52,7 +52,7 @@ def inspect_data(
     if output is not None:
         from synthzoo.set_figure import draw_measures
 
-        draw_measures(found.measures, output, title=found.title)
+        draw_measures(found.measures, output, title=found.headline)
         note(f"The figure is in {output}.")
     if card is not None:
         from synthzoo.set_card import write_set_card

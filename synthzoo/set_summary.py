@@ -1,0 +1,144 @@
+"""What a stage of the chain made: counts and histograms, as JSON and as a figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from synthzoo.files import new_file
+from synthzoo.labels import CALCULATOR, LabelKeys
+from synthzoo.measures import DISTANCE_STEP_A, measure, quantities_of, spread_of
+from synthzoo.provenance import installed_versions
+from synthzoo.raw_frames import iter_raw_frames
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from synthzoo.measures import Measures
+
+MOST_MEASURED = 1000
+"""More structures of a file would change no histogram to speak of."""
+BINS = 40
+ASE_LABELS = LabelKeys(energy=CALCULATOR, forces=CALCULATOR, stress=CALCULATOR)
+
+
+def summary_paths(output: Path) -> tuple[Path, Path]:
+    """Return where the summary of a file and its figure are written.
+
+    Parameters
+    ----------
+    output
+        File of structures.
+
+    Examples
+    --------
+    >>> [path.name for path in summary_paths(Path("runs/labelled.xyz"))]
+    ['labelled.summary.json', 'labelled.summary.png']
+    """
+    return output.with_suffix(".summary.json"), output.with_suffix(".summary.png")
+
+
+def summarise_file(
+    output: Path,
+    *,
+    structures: int,
+    counts: Mapping[str, Any],
+    scratch: Path | None = None,
+) -> tuple[Path, Path]:
+    """Write counts and histograms of a file of structures beside it.
+
+    Structures are read one at a time. Of a long file every second, third ... is
+    measured, so that the summary takes seconds whatever was made; it says so.
+
+    Parameters
+    ----------
+    output
+        File of structures, with labels in ASE's own place if it has any.
+    structures
+        How many there are.
+    counts
+        What else is to be told, such as how many were left out.
+    scratch
+        Folder for unfinished files, which a kill leaves behind; that of the output if
+        not given.
+    """
+    from synthzoo.set_figure import draw_measures
+
+    every = -(-structures // MOST_MEASURED)
+    taken = tqdm(
+        _every(output, every),
+        total=-(-structures // every),
+        desc="summary",
+        unit="structure",
+        disable=None,
+    )
+    measures = measure(taken, ASE_LABELS)
+    record, figure = summary_paths(output)
+    found = {
+        "file": output.name,
+        "structures": structures,
+        "measured": len(measures),
+        "every": every,
+        "counts": dict(counts),
+        **summary_values(measures),
+        "versions": installed_versions(),
+    }
+    title = f"{output.name}: {structures:,} structures"
+    if len(measures) < structures:
+        title += f" ({len(measures):,} measured)"
+    folder = scratch or output.parent
+    with new_file(folder / figure.name) as partial:
+        draw_measures(measures, partial, title=title, kind="png")
+    with new_file(folder / record.name) as partial:
+        partial.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    for path in (record, figure):
+        (folder / path.name).replace(path)
+    return record, figure
+
+
+def _every(path: Path, step: int) -> Iterator[Atoms]:
+    for frame in islice(iter_raw_frames(path), 0, None, step):
+        yield frame.parse()
+
+
+def summary_values(measures: Measures) -> dict[str, Any]:
+    """Return histograms and counts of a set as plain values that JSON can hold.
+
+    Parameters
+    ----------
+    measures
+        Numbers of the set.
+    """
+    shown = int(measures.reach_A / DISTANCE_STEP_A)
+    per_atom = measures.distances[:shown] / max(int(measures.atoms.sum()), 1)
+    histograms = {
+        name: _histogram(values) for name, values in quantities_of(measures).items()
+    }
+    return {
+        "atoms": int(measures.atoms.sum()),
+        "elements": dict(measures.elements),
+        "kinds": dict(measures.kinds),
+        "bond_shares": measures.total_bond_shares.tolist(),
+        "histograms": {name: found for name, found in histograms.items() if found},
+        "neighbours_per_atom": {
+            "step_A": DISTANCE_STEP_A,
+            "counts": per_atom.round(6).tolist(),
+        },
+    }
+
+
+def _histogram(values: NDArray[Any]) -> dict[str, Any]:
+    """Return where values lie; nothing if there are none."""
+    spread = spread_of(values)
+    if spread is None:
+        return {}
+    counts, edges = np.histogram(values[np.isfinite(values)], bins=BINS)
+    return asdict(spread) | {"edges": edges.tolist(), "structures": counts.tolist()}

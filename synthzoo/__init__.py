@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from synthzoo.calculator import load_calculator as load_calculator
     from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
+    from synthzoo.committee import load_committee as load_committee
     from synthzoo.cost import estimate_cost as estimate_cost
     from synthzoo.data_checks import check_set as check_set
     from synthzoo.demo import run_demo as run_demo
     from synthzoo.errors import SynthzooError as SynthzooError
+    from synthzoo.evaluate import evaluate_models as evaluate_models
+    from synthzoo.finetuning import check_data as check_data
+    from synthzoo.finetuning import finetune as finetune
     from synthzoo.generate import generate_structures as generate_structures
     from synthzoo.hub import fetch as fetch
     from synthzoo.inspection import inspect_files as inspect_files
@@ -36,15 +40,19 @@ __version__ = "0.1.0"
 
 _HOME = {
     "SynthzooError": "errors",
+    "check_data": "finetuning",
     "check_set": "data_checks",
     "estimate_cost": "cost",
+    "evaluate_models": "evaluate",
     "fetch": "hub",
     "find_card": "registry",
+    "finetune": "finetuning",
     "generate_structures": "generate",
     "import_paper": "paper",
     "inspect_files": "inspection",
     "inspect_structures": "inspection",
     "load_calculator": "calculator",
+    "load_committee": "committee",
     "load_sample": "samples",
     "model_cards": "registry",
     "predict_structures": "predict",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,18 +60,52 @@ def read_errors(folder: Path) -> list[EpochErrors]:
         for each time that it was started.
     """
     rows: dict[int, dict[str, float]] = {}
-    versions = sorted(
-        folder.glob("logs/version_*"), key=lambda path: int(path.name.split("_")[1])
-    )
-    for version in versions:
-        with (version / "metrics.csv").open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                found = {key: row.get(name) for key, name in COLUMNS.items()}
-                values = {key: float(text) for key, text in found.items() if text}
-                if values and row[EPOCH]:
-                    rows.setdefault(int(row[EPOCH]), {}).update(values)
+    for row in _rows(folder):
+        found = {key: row.get(name) for key, name in COLUMNS.items()}
+        values = {key: float(text) for key, text in found.items() if text}
+        if values and row[EPOCH]:
+            rows.setdefault(int(row[EPOCH]), {}).update(values)
     whole = {epoch: row for epoch, row in rows.items() if row.keys() == COLUMNS.keys()}
     return [_errors(epoch + 1, whole[epoch]) for epoch in sorted(whole)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingLoss:
+    """Errors on the training set of one epoch, while the weights changed.
+
+    Attributes
+    ----------
+    epoch
+        Number, from one.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        From the mean squared errors in the loss.
+    """
+
+    epoch: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+
+
+def read_losses(folder: Path) -> list[TrainingLoss]:
+    """Return the training errors of all epochs that a fit finished.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fit, as for `read_errors`.
+    """
+    names = COLUMNS["training_energy_mse"], COLUMNS["training_force_mse"]
+    found: dict[int, TrainingLoss] = {}
+    for row in _rows(folder):
+        if all(row.get(name) for name in names):
+            energy, force = (float(row[name]) ** 0.5 for name in names)
+            epoch = int(row[EPOCH]) + 1
+            found[epoch] = TrainingLoss(
+                epoch=epoch,
+                energy_rmse_meV_per_atom=1000 * energy,
+                force_rmse_eV_A=force,
+            )
+    return [found[epoch] for epoch in sorted(found)]
 
 
 def draw_curves(folder: Path) -> Path:
@@ -97,6 +132,18 @@ def draw_curves(folder: Path) -> Path:
     path = folder / CURVES_FILE
     figure.savefig(path, dpi=150)
     return path
+
+
+def _rows(folder: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of the logs of all starts, the oldest first."""
+    versions = sorted(
+        folder.glob("logs/version_*"), key=lambda path: int(path.name.split("_")[1])
+    )
+    for version in versions:
+        log = version / "metrics.csv"
+        if log.is_file():  # a run may be killed before its first epoch ends
+            with log.open(newline="") as stream:
+                yield from csv.DictReader(stream)
 
 
 def _errors(epoch: int, row: dict[str, float]) -> EpochErrors:

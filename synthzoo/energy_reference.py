@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -30,22 +29,6 @@ MAD_TO_SIGMA = 1.4826
 ROUNDS = 5
 WILD_SIGMAS, WILD_FLOOR_EV = 5.0, 0.01
 """Values further from the median are left out, round by round."""
-
-UNIT_FACTORS = {
-    "kcal/mol and kcal/mol/Å": 23.0605,
-    "kJ/mol and kJ/mol/Å": 96.4853,
-    "Hartree and Hartree/Bohr": 0.0194469,
-    "Rydberg and Rydberg/Bohr, or Hartree and Hartree/Å": 0.0378,
-    "meV and meV/Å": 1000.0,
-}
-"""Size of a force label of 1 eV/Å in the units that are met most often."""
-
-UNIT_RANGE = 1.4
-"""The slope must lie within this factor of a unit's, and nearer to it than to one."""
-
-SMALL_FORCE_EV_A = 0.01
-MIN_AGREEMENT = 0.4
-"""Of the signs of the larger forces, below which a slope says nothing."""
 
 Source = Literal["given", "found", "fitted"]
 
@@ -209,20 +192,13 @@ def find_reference(
     )
 
 
-def check_spread(
-    reference: EnergyReference,
-    *,
-    force_slope: float | None = None,
-) -> None:
+def check_spread(reference: EnergyReference) -> None:
     """Stop if what is left after alignment cannot be a difference between methods.
 
     Parameters
     ----------
     reference
         From `find_reference`.
-    force_slope
-        Size of the force labels over that of the model's forces, where known; it is
-        told to the user.
 
     Raises
     ------
@@ -231,53 +207,14 @@ def check_spread(
     """
     if reference.spread_eV_per_atom <= MAX_SPREAD_EV_PER_ATOM:
         return
-    slope = "" if force_slope is None else (
-        f" The force labels are {force_slope:.3g} times as large as the model's forces."
-    )  # fmt: skip
     raise InputError(
         "After the best constant per element is taken off, energy labels and "
         f"pre-trained model still differ by {reference.spread_eV_per_atom:.2f} eV/atom "
-        f"(limit {MAX_SPREAD_EV_PER_ATOM}).{slope} Either the energies are not total "
-        "energies in eV (per atom? other units?), or they come from several levels of "
-        "theory, or the structures are nothing that this model knows. Look at them "
-        "with `synthzoo evaluate MODEL DATA --shift`."
+        f"(limit {MAX_SPREAD_EV_PER_ATOM}). Either the energies are not total energies "
+        "in eV (per atom? other units?), or they come from several levels of theory, "
+        "or the structures are nothing that this model knows. Look at them with "
+        "`synthzoo evaluate MODEL DATA --shift`."
     )
-
-
-def check_units(
-    labels_eV_A: NDArray[np.float64], predictions_eV_A: NDArray[np.float64]
-) -> float | None:
-    """Return the slope of force labels over a model's forces; refuse other units.
-
-    Parameters
-    ----------
-    labels_eV_A, predictions_eV_A
-        Force components of all structures, of the same shape.
-
-    Raises
-    ------
-    InputError
-        If the slope is that of other units, or has the wrong sign.
-    """
-    slope, agreement = _slope(labels_eV_A, predictions_eV_A)
-    if abs(agreement) < MIN_AGREEMENT or slope == 0:
-        return None
-    if slope < 0:
-        raise InputError(
-            "The force labels point against the pre-trained model's forces "
-            f"(signs agree to {agreement:.2f}): they are energy gradients, not forces. "
-            "Change their sign."
-        )
-    for units, factor in UNIT_FACTORS.items():
-        near = abs(math.log(slope / factor)) < math.log(UNIT_RANGE)
-        if near and abs(math.log(slope / factor)) < abs(math.log(slope)):
-            raise InputError(
-                f"The force labels are {slope:.3g} times as large as the pre-trained "
-                f"model's forces: they look like {units}, but eV and eV/Å are "
-                "expected. Convert energies and forces first (ase.units has the "
-                "factors)."
-            )
-    return slope
 
 
 def find_isolated(
@@ -374,20 +311,3 @@ def _undetermined(
         for name, share in zip(names, open_directions, strict=True)
         if share > RANK_TOLERANCE
     )
-
-
-def _slope(
-    labels: NDArray[np.float64], predictions: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Return the ratio of the sizes, and how far the signs agree, from -1 to 1.
-
-    Only the larger half of the predictions counts, and medians, so that a few wild
-    labels do not matter.
-    """
-    size = np.abs(predictions)
-    large = size >= max(float(np.median(size)), SMALL_FORCE_EV_A)
-    if not large.any():
-        return 1.0, 0.0
-    ratios = labels[large] / predictions[large]
-    agreement = float(np.sign(ratios).mean())
-    return math.copysign(float(np.median(np.abs(ratios))), agreement), agreement

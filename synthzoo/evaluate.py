@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from synthzoo.errors import InputError
-from synthzoo.labels import Labels, find_label_keys, labels_of
-from synthzoo.structures import read_structures
+from synthzoo.frames import read_frames
+from synthzoo.labels import Labels, find_label_keys
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
+
+    from synthzoo.tuning_data import LabelledSet
 
 GROUP_KEYS = ("config_type", "kind")
 ALL = "all"
@@ -47,6 +51,74 @@ class GroupErrors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Residual:
+    """Prediction minus label of one structure.
+
+    Attributes
+    ----------
+    group
+        Name of its group; ``"all"`` if it has none.
+    energy_eV_per_atom
+        Difference of the energies.
+    forces_eV_A
+        Differences of the forces, of shape ``(n_atoms, 3)``.
+    """
+
+    group: str
+    energy_eV_per_atom: float
+    forces_eV_A: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says about a labelled set.
+
+    Attributes
+    ----------
+    energies_eV_per_atom
+        Of shape ``(n_structures,)``.
+    forces_eV_A
+        All forces, one structure after the other, of shape ``(n_atoms, 3)``.
+    residuals
+        Prediction minus label of each structure.
+    """
+
+    energies_eV_per_atom: NDArray[np.float64]
+    forces_eV_A: NDArray[np.float64]
+    residuals: list[Residual]
+
+    @property
+    def errors(self) -> tuple[GroupErrors, ...]:
+        """The errors over all structures first, then by group."""
+        return errors_by_group(self.residuals)
+
+    @property
+    def mean_eV_per_atom(self) -> float:
+        """Mean of prediction minus label of the energies per atom."""
+        return float(np.mean([found.energy_eV_per_atom for found in self.residuals]))
+
+    def moved(self, constant_eV_per_atom: float) -> Prediction:
+        """Return it with all energies moved by a constant.
+
+        Parameters
+        ----------
+        constant_eV_per_atom
+            Added to each energy per atom.
+        """
+        return Prediction(
+            energies_eV_per_atom=self.energies_eV_per_atom + constant_eV_per_atom,
+            forces_eV_A=self.forces_eV_A,
+            residuals=[
+                dataclasses.replace(
+                    found,
+                    energy_eV_per_atom=found.energy_eV_per_atom + constant_eV_per_atom,
+                )
+                for found in self.residuals
+            ],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Errors of a model on a set.
 
@@ -71,44 +143,65 @@ class Evaluation:
         return self.groups[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Residual:
-    """Prediction minus label of one structure.
-
-    Attributes
-    ----------
-    group
-        Name of its group; ``"all"`` if it has none.
-    energy_eV_per_atom
-        Difference of the energies.
-    forces_eV_A
-        Differences of the forces, of shape ``(n_atoms, 3)``.
-    """
-
-    group: str
-    energy_eV_per_atom: float
-    forces_eV_A: NDArray[np.float64]
-
-
 def evaluate(
     model: str,
-    source: Path,
+    source: Path | str | Sequence[Path | str],
     *,
     shift: bool = False,
     skip: Sequence[str] = (),
     energy_key: str | None = None,
     forces_key: str | None = None,
 ) -> Evaluation:
-    """Compare a model with the labels of a file.
+    """Compare a model with the labels of a file; see `evaluate_models`.
 
     Parameters
     ----------
     model
         Name, folder or hub reference of a checkpoint.
+    source, shift, skip, energy_key, forces_key
+        As for `evaluate_models`.
+
+    Raises
+    ------
+    InputError
+        As for `evaluate_models`.
+    """
+    (found,) = evaluate_models(
+        [model],
+        source,
+        shift=shift,
+        skip=skip,
+        energy_key=energy_key,
+        forces_key=forces_key,
+    )
+    return found
+
+
+def evaluate_models(  # noqa: PLR0913  what to compare, and how
+    models: Sequence[str],
+    source: Path | str | Sequence[Path | str],
+    *,
+    figure: Path | None = None,
+    shift: bool = False,
+    skip: Sequence[str] = (),
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+) -> list[Evaluation]:
+    """Compare models with the same labels.
+
+    Parameters
+    ----------
+    models
+        Names, folders or hub references of checkpoints; or references of teachers, such
+        as ``ase:mace.calculators.MACECalculator{…}``, see
+        `synthzoo.teachers.load_teacher`. Energies of teachers are relative to their
+        isolated atoms.
     source
-        Labelled structures, in any format that ASE reads.
+        Labelled structures: files in any format that ASE reads, or patterns.
+    figure
+        Picture to write, of predictions over labels.
     shift
-        Take the mean difference of the energies per atom off the labels, for total
+        Take the mean difference of the energies per atom off each model's, for total
         energies whose isolated atom is not known.
     skip
         Groups that are left out.
@@ -118,39 +211,129 @@ def evaluate(
     Raises
     ------
     InputError
-        If the file cannot be read, nothing is left of it, or its labels are missing or
+        If a file cannot be read, nothing is left of it, or its labels are missing or
         ambiguous.
+    """
+    labelled, data = _labelled(source, skip, energy_key, forces_key)
+    predictions = []
+    for model in models:
+        predicted = tqdm(
+            predict_with(model, labelled.structures),
+            total=len(labelled),
+            desc=f"evaluate {model}",
+            unit="structure",
+            disable=None,
+        )
+        predictions.append(judge_set(labelled, predicted))
+    constants = [found.mean_eV_per_atom if shift else 0.0 for found in predictions]
+    if figure is not None:
+        moved = [
+            found.moved(-constant)
+            for found, constant in zip(predictions, constants, strict=True)
+        ]
+        _draw(figure, labelled, dict(zip(models, moved, strict=True)))
+    return [
+        Evaluation(
+            model=str(model),
+            data=data,
+            energy_shift_eV_per_atom=-constant,
+            groups=errors_by_group(found.residuals, constant),
+        )
+        for model, found, constant in zip(models, predictions, constants, strict=True)
+    ]
+
+
+def predict_with(model: str, structures: Sequence[Atoms]) -> Iterator[Atoms]:
+    """Yield structures labelled by a checkpoint, or by a teacher.
+
+    Parameters
+    ----------
+    model
+        As for `evaluate_models`.
+    structures
+        What to predict.
+
+    Yields
+    ------
+    atoms
+        Labelled copies, in order.
     """
     from synthzoo.calculator import load_calculator
     from synthzoo.predict import predict_structures
+    from synthzoo.teachers.loading import KINDS, open_teacher
 
-    structures = [
-        atoms for atoms in read_structures(source) if group_name(atoms) not in skip
-    ]
-    if not structures:
-        raise InputError(f"{source} holds no structure outside of {', '.join(skip)}.")
-    keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
-    labels = [
-        labels_of(atoms, keys, name=f"structure number {number}")
-        for number, atoms in enumerate(structures, start=1)
-    ]
-    predicted = predict_structures(structures, load_calculator(model))
-    progress = tqdm(
-        zip(predicted, labels, strict=True),
-        total=len(labels),
-        desc="evaluate",
-        unit="structure",
-        disable=None,
+    kind = str(model).partition(":")[0]
+    if kind in KINDS and kind != "zoo" and not Path(model).exists():
+        teacher = open_teacher(model)
+        yield from map(teacher.label, structures)
+    else:
+        name = str(model).removeprefix("zoo:")
+        yield from predict_structures(structures, load_calculator(name))
+
+
+def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:
+    """Return predictions of a set with their residuals.
+
+    Parameters
+    ----------
+    labelled
+        Structures and labels.
+    predicted
+        The structures, labelled by a model, in order.
+    """
+    energies, forces, residuals = [], [], []
+    for atoms, label in zip(predicted, labelled.labels, strict=True):
+        energies.append(atoms.get_potential_energy() / len(atoms))
+        forces.append(atoms.get_forces())
+        residuals.append(residual_of(atoms, label))
+    return Prediction(
+        energies_eV_per_atom=np.array(energies),
+        forces_eV_A=np.concatenate(forces),
+        residuals=residuals,
     )
-    residuals = [residual_of(atoms, label) for atoms, label in progress]
-    constant = float(np.mean([found.energy_eV_per_atom for found in residuals]))
-    taken_off = constant if shift else 0.0
-    return Evaluation(
-        model=str(model),
-        data=Path(source).name,
-        energy_shift_eV_per_atom=-taken_off,
-        groups=errors_by_group(residuals, taken_off),
+
+
+def _labelled(
+    source: Path | str | Sequence[Path | str],
+    skip: Sequence[str],
+    energy_key: str | None,
+    forces_key: str | None,
+) -> tuple[LabelledSet, str]:
+    """Return a set without the groups to skip, and the names of its files."""
+    from synthzoo.tuning_data import as_labelled
+
+    frames = read_frames(source)
+    keys = find_label_keys(
+        frames.structures, energy_key=energy_key, forces_key=forces_key
     )
+    found = as_labelled(frames, keys)
+    names = ", ".join(file.name for file in frames.files)
+    kept = [
+        index
+        for index, atoms in enumerate(found.structures)
+        if group_name(atoms) not in skip
+    ]
+    if not kept:
+        raise InputError(f"{names} holds no structure outside of {', '.join(skip)}.")
+    return found.part(kept), names
+
+
+def _draw(
+    path: Path, labelled: LabelledSet, predictions: Mapping[str, Prediction]
+) -> None:
+    from matplotlib.figure import Figure
+
+    from synthzoo.parity import COLOURS, Cloud, draw_parity
+
+    figure = Figure(figsize=(9, 4.4), dpi=120, layout="constrained")
+    clouds = [
+        Cloud(name=Path(name).name, prediction=found, colour=colour)
+        for (name, found), colour in zip(
+            predictions.items(), itertools.cycle(COLOURS), strict=False
+        )
+    ]
+    draw_parity(figure, labelled, clouds)
+    figure.savefig(path)
 
 
 def group_name(atoms: Atoms) -> str:

@@ -127,6 +127,51 @@ class AtomBatches(Sampler[list[int]]):
             yield order[batch == index].tolist()
 
 
+class ReplayBatches(AtomBatches):
+    """Batches of one set into each of which structures of a second set are mixed.
+
+    An epoch is one pass over the first set; the second one is gone through in a random
+    order of its own, which goes on from epoch to epoch.
+
+    Parameters
+    ----------
+    sizes, batch_atoms, seed
+        As for `AtomBatches`, of the first set.
+    replay_sizes
+        Number of atoms of each structure of the second set; their indices follow those
+        of the first.
+    share
+        Of the second set's atoms in a batch, on average.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        batch_atoms: int,
+        seed: int,
+        *,
+        replay_sizes: Sequence[int],
+        share: float,
+    ) -> None:
+        super().__init__(sizes, batch_atoms, seed)
+        wanted = share / (1 - share) * self.sizes.sum() / self.count
+        self.replayed = len(replay_sizes)
+        self.per_batch = max(1, round(wanted / float(np.mean(replay_sizes))))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the indices of the structures of each batch."""
+        for number, batch in enumerate(super().__iter__()):
+            first = (self.epoch * self.count + number) * self.per_batch
+            places = range(first, first + self.per_batch)
+            yield batch + [len(self.sizes) + self._replay(place) for place in places]
+
+    def _replay(self, place: int) -> int:
+        """Return the structure at a place of the endless sequence of passes."""
+        passes, rest = divmod(place, self.replayed)
+        order = np.random.default_rng((self.seed, passes, 1)).permutation(self.replayed)
+        return int(order[rest])
+
+
 def loader(graphs: Sequence[Graph], batches: Sampler[list[int]]) -> DataLoader[Any]:
     """Return a loader that joins the graphs of each batch into one.
 

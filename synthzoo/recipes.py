@@ -189,6 +189,8 @@ class FitRecipe:
         rate.
     pull
         Strength of the pull back to the weights that the fit started from; 0 is none.
+    replay_share
+        Share of the atoms of a batch that are of replayed structures, if there are any.
     """
 
     seed: int = 0
@@ -208,6 +210,7 @@ class FitRecipe:
     frozen: tuple[str, ...] = field(default=(), metadata=LATER)
     layer_rate_factor: float = field(default=1.0, metadata=LATER)
     pull: float = field(default=0.0, metadata=LATER)
+    replay_share: float = field(default=0.3, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

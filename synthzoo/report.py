@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from synthzoo import demo
 from synthzoo.crystals import fit_curve
+from synthzoo.document import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,27 +27,6 @@ MODEL_COLOUR = "#1f5fa8"
 TEACHER_COLOUR = "#d9730d"
 QUIET_COLOUR = "#8a8f98"
 ATOM_COLOUR = "#5b6470"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table.
-
-    Parameters
-    ----------
-    header
-        Names of the columns.
-    rows
-        As many cells each.
-
-    Examples
-    --------
-    >>> print(markdown_table(("a", "b"), [("1", "2")]))
-    | a | b |
-    | --- | --- |
-    | 1 | 2 |
-    """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_demo_figure(folder: Path, summary: DemoSummary) -> None:

@@ -27,7 +27,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.graphs import AtomBatches, Graph, loader
+from synthzoo.graphs import AtomBatches, Graph, ReplayBatches, loader
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -262,16 +262,20 @@ def _part_of(name: str) -> str:
 
 
 def _depth(part: str) -> int:
-    return {"embedding": -1, "readout": 10**6}.get(part) or int(part.strip("layer"))
+    return {"embedding": -1, "readout": 10**6}.get(part) or int(
+        part.removeprefix("layer")
+    )
 
 
-def fit(
+def fit(  # noqa: PLR0913  the sets, and how
     network: torch.nn.Module,
     recipe: FitRecipe,
     *,
     training: Sequence[Graph],
     validation: Sequence[Graph],
     folder: Path,
+    replay: Sequence[Graph] = (),
+    progress: bool = True,
 ) -> FitResult:
     """Fit a network to labelled structures; go on where an earlier run was killed.
 
@@ -288,13 +292,17 @@ def fit(
         the last epoch must be kept.
     folder
         Where states and logs are kept.
+    replay
+        Other graphs, of which every batch gets the recipe's share.
+    progress
+        Whether to show a bar, on a terminal.
 
     Raises
     ------
     SynthzooError
         If the loss stops being a number.
     """
-    batches = AtomBatches(sizes_of(training), recipe.batch_atoms, recipe.seed)
+    batches = _batches(training, replay, recipe)
     module = FitModule(
         network=network,
         recipe=recipe,
@@ -304,9 +312,11 @@ def fit(
     held_out = _held_out(validation, recipe)
     with _quiet():
         trainer = _trainer(recipe, folder, validated=held_out is not None)
+        if progress:
+            trainer.callbacks.insert(0, Progress())  # type: ignore[attr-defined]
         trainer.fit(
             module,
-            loader(training, batches),
+            loader([*training, *replay], batches),
             held_out,
             ckpt_path=last if last.is_file() else None,
         )
@@ -338,6 +348,21 @@ def sizes_of(graphs: Sequence[Graph]) -> list[int]:
     return [AtomicDataDict.num_nodes(graph) for graph in graphs]
 
 
+def _batches(
+    training: Sequence[Graph], replay: Sequence[Graph], recipe: FitRecipe
+) -> AtomBatches:
+    sizes = sizes_of(training)
+    if not replay:
+        return AtomBatches(sizes, recipe.batch_atoms, recipe.seed)
+    return ReplayBatches(
+        sizes,
+        recipe.batch_atoms,
+        recipe.seed,
+        replay_sizes=sizes_of(replay),
+        share=recipe.replay_share,
+    )
+
+
 def _held_out(validation: Sequence[Graph], recipe: FitRecipe) -> DataLoader[Any] | None:
     if not validation:
         return None
@@ -347,7 +372,6 @@ def _held_out(validation: Sequence[Graph], recipe: FitRecipe) -> DataLoader[Any]
 
 def _trainer(recipe: FitRecipe, folder: Path, *, validated: bool) -> lightning.Trainer:
     callbacks: list[Callback] = [
-        Progress(),
         LearningRateMonitor(logging_interval="epoch"),
     ]
     if validated:  # before the last state, which records what is the best so far

@@ -14,8 +14,8 @@ from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
 from synthzoo.errors import InputError
-from synthzoo.frames import read_frames
-from synthzoo.labels import LabelKeys, Labels, find_label_keys, labels_of
+from synthzoo.frames import FrameSet, read_frames
+from synthzoo.labels import LabelKeys, Labels, count_label_keys, labels_of
 from synthzoo.structures import check_structure
 
 if TYPE_CHECKING:
@@ -105,13 +105,29 @@ class LabelledSet:
         )
 
 
+def join_sets(parts: Sequence[LabelledSet]) -> LabelledSet:
+    """Return several sets as one, one after the other.
+
+    Parameters
+    ----------
+    parts
+        At least one.
+    """
+    return LabelledSet(
+        structures=[atoms for part in parts for atoms in part.structures],
+        labels=[label for part in parts for label in part.labels],
+        origins=[origin for part in parts for origin in part.origins],
+    )
+
+
 def read_labelled(
     files: Sequence[Path],
     *,
     energy_key: str | None = None,
     forces_key: str | None = None,
-) -> tuple[LabelledSet, LabelKeys]:
-    """Return all structures of some files with their labels, and where these were.
+    energies_only: bool = False,
+) -> tuple[FrameSet, LabelKeys]:
+    """Return all structures of some files, and where their labels are.
 
     Parameters
     ----------
@@ -119,22 +135,93 @@ def read_labelled(
         In any format that ASE reads.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
+    energies_only
+        Whether forces are not needed, and not looked for.
 
     Raises
     ------
     InputError
-        If a file is missing or cannot be read, or labels are missing, ambiguous or not
-        finite; the message names file and frame.
+        If a file is missing or cannot be read, or there are no labels, or several that
+        could be meant.
     """
     frames = read_frames(files)
-    structures = frames.structures
-    keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
-    labels = []
-    for atoms, origin in zip(structures, frames.origins, strict=True):
-        check_structure(atoms, name=str(origin))
-        labels.append(labels_of(atoms, keys, name=str(origin)))
-    origins = [str(origin) for origin in frames.origins]
-    return LabelledSet(structures=structures, labels=labels, origins=origins), keys
+    counts = count_label_keys(frames.structures)
+    energy = _choose("energy", counts.energy, energy_key, frames)
+    if energies_only:
+        return frames, LabelKeys(energy=energy, forces=None)
+    forces = _choose("forces", counts.forces, forces_key, frames)
+    return frames, LabelKeys(energy=energy, forces=forces)
+
+
+def _choose(
+    what: str, counts: dict[str, int], wanted: str | None, frames: FrameSet
+) -> str:
+    """Return the key of a label; one that all structures have comes first."""
+    if wanted is not None:
+        if wanted not in counts:
+            raise InputError(
+                f"No structure has {what} under {wanted!r}. {_found(counts, frames)}"
+            )
+        return wanted
+    if not counts:
+        raise InputError(
+            f"No structure has {what} labels under a known key. {_found({}, frames)} "
+            f"Name the right one with --{what}-key. {_ADVICE[what]}"
+        )
+    total = len(frames.structures)
+    complete = [key for key, count in counts.items() if count == total]
+    candidates = complete or list(counts)
+    if len(candidates) > 1:
+        raise InputError(
+            f"Several keys could be the {what}: {sorted(candidates)}. Choose one with "
+            f"--{what}-key."
+        )
+    return candidates[0]
+
+
+_ADVICE = {
+    "energy": "Forces alone cannot be fine-tuned on: the energies would be left open.",
+    "forces": "With energies alone, add --energies-only: the forces of the pre-trained "
+    "model then keep the slopes right.",
+}
+
+
+def _found(counts: dict[str, int], frames: FrameSet) -> str:
+    if counts:
+        return f"Found: {sorted(counts)}."
+    names = {str(key) for atoms in frames.structures for key in atoms.info}
+    arrays = {
+        str(key)
+        for atoms in frames.structures
+        for key in atoms.arrays
+        if key not in ("numbers", "positions")
+    }
+    return (
+        f"Keys there are: {sorted(names) or 'none'} (of structures), "
+        f"{sorted(arrays) or 'none'} (of atoms)."
+    )
+
+
+def as_labelled(frames: FrameSet, keys: LabelKeys) -> LabelledSet:
+    """Return structures with their labels, each of which must be sound.
+
+    Parameters
+    ----------
+    frames
+        Structures.
+    keys
+        Where the labels are.
+
+    Raises
+    ------
+    InputError
+        If a structure or a label is broken; the message names file and frame.
+    """
+    labels, origins = [], [str(origin) for origin in frames.origins]
+    for atoms, origin in zip(frames.structures, origins, strict=True):
+        check_structure(atoms, name=origin)
+        labels.append(labels_of(atoms, keys, name=origin))
+    return LabelledSet(structures=frames.structures, labels=labels, origins=origins)
 
 
 def hash_files(files: Sequence[Path]) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthzoo.checkpoint import load_model
+from synthzoo.checkpoint import build_model, load_model
+from synthzoo.errors import SynthzooError
 from synthzoo.files import new_file
+from synthzoo.guarded import GuardedThreads, Lost, call_guarded
 from synthzoo.isolation import nequip_session
 from synthzoo.recipes import FitRecipe
 
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "weights.safetensors"
 """In the folder of a fit that has ended."""
+
+FRESH_LEARNING_RATE = 0.01
+"""Of a network that starts from nothing: the paper's, for direct training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,87 +47,162 @@ class FitJob:
         How to fit, with nothing left open.
     training
         Structures with labels on the checkpoint's scale.
+    replay
+        Synthetic structures with their labels that are mixed into the batches.
+    fresh
+        Whether the network starts from random weights of the checkpoint's shape
+        instead.
     """
 
     name: str
     start: Path
     recipe: FinetuneRecipe
     training: Sequence[tuple[Atoms, Labels]]
+    replay: Sequence[tuple[Atoms, Labels]] = ()
+    fresh: bool = False
 
 
-def run_fit(job: FitJob, folder: Path) -> dict[str, torch.Tensor]:
-    """Return the weights that a fit ends with; go on where it was killed before.
+def run_fits(
+    jobs: Sequence[FitJob], folder: Path, *, workers: int = 1
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the weights that each fit ends with; go on where they were killed before.
 
     Parameters
     ----------
-    job
-        What to fit.
+    jobs
+        What to fit; the first one shows a progress bar.
     folder
         Working folder of the whole run.
+    workers
+        How many run at a time: the first in this process, the others in children.
 
     Raises
     ------
     SynthzooError
-        If the loss stops being a number.
+        If a loss stops being a number, or a child is killed.
     """
     import safetensors.torch
 
-    place = folder / job.name
-    done = place / WEIGHTS_FILE
-    if not done.is_file():
-        place.mkdir(exist_ok=True)
-        weights = _fitted(job, place)
-        with new_file(done) as partial:
-            safetensors.torch.save_file(weights, partial)
-    return safetensors.torch.load_file(done)
+    missing = [job for job in jobs if not _weights(job, folder).is_file()]
+    together = workers > 1 and len(jobs) > 1
+    here, elsewhere = (missing[:1], missing[1:]) if together else (missing, [])
+    with GuardedThreads(max(1, workers - 1)) as threads:
+        running = [threads.submit(_run_in_child, job, folder) for job in elsewhere]
+        try:
+            for number, job in enumerate(here):
+                _run(job, folder, alone=not together, progress=number == 0)
+            for future in running:
+                future.result()
+        except BaseException:
+            threads.abandon()
+            raise
+    return {
+        job.name: safetensors.torch.load_file(_weights(job, folder)) for job in jobs
+    }
 
 
-def fit_recipe(recipe: FinetuneRecipe, structures: int) -> FitRecipe:
-    """Return the fit that a resolved recipe means for so many training structures.
+def fit_recipe(job: FitJob) -> FitRecipe:
+    """Return the fit that a resolved recipe means for a job.
 
     Parameters
     ----------
-    recipe
-        With nothing left open.
-    structures
-        Number of training structures.
+    job
+        What to fit; nothing is left open in its recipe.
     """
+    recipe = job.recipe
     if recipe.visits is None or recipe.learning_rate is None:
         raise ValueError("The recipe is not resolved.")
-    return FitRecipe(
-        seed=recipe.seed,
-        batch_atoms=recipe.batch_atoms,
-        max_epochs=math.ceil(recipe.visits / structures),
-        learning_rate=recipe.learning_rate,
-        warmup_steps=recipe.warmup_steps,
-        decay_start=recipe.decay_start,
-        ema_decay=recipe.ema_decay,
-        gradient_clip=recipe.gradient_clip,
-        energy_weight=recipe.energy_weight,
-        forces_weight=recipe.forces_weight,
-        keep="last",
-        threads=recipe.threads,
-    )
+    names = {field.name for field in dataclasses.fields(FitRecipe)}
+    same = {
+        name: value
+        for name, value in dataclasses.asdict(recipe).items()
+        if name in names
+    }
+    same["max_epochs"] = math.ceil(recipe.visits / len(job.training))
+    if job.fresh:
+        same |= {"learning_rate": FRESH_LEARNING_RATE, "frozen": (), "pull": 0.0}
+    return FitRecipe(**same, keep="last")
 
 
-def _fitted(job: FitJob, folder: Path) -> dict[str, torch.Tensor]:
-    with nequip_session():
-        import torch
+def _weights(job: FitJob, folder: Path) -> Path:
+    return folder / job.name / WEIGHTS_FILE
 
-        from synthzoo.training import fit
 
-        recipe = fit_recipe(job.recipe, len(job.training))
-        if recipe.threads is not None:
-            torch.set_num_threads(recipe.threads)
-        network, config = load_model(job.start)
-        graphs = _graphs(job.training, config.elements, config.cutoff_A)
-        result = fit(
-            network.train(), recipe, training=graphs, validation=[], folder=folder
+def _run_in_child(job: FitJob, folder: Path) -> None:
+    run = partial(_run, job, folder, alone=False, progress=False)
+    result = call_guarded(run, limit_s=None)
+    if isinstance(result, Lost):
+        raise SynthzooError(
+            f"The fit `{job.name}` {result.reason}. What was finished is kept: give "
+            "the same command again, with --workers 1 if memory is short."
         )
-        return {
-            name: value.detach().clone().contiguous()
-            for name, value in result.model.state_dict().items()
-        }
+
+
+def _run(job: FitJob, folder: Path, *, alone: bool, progress: bool) -> None:
+    import safetensors.torch
+
+    place = folder / job.name
+    place.mkdir(exist_ok=True)
+    with nequip_session():
+        weights = _fitted(job, place, alone=alone, progress=progress)
+    with new_file(_weights(job, folder)) as partial_file:
+        safetensors.torch.save_file(weights, partial_file)
+
+
+def _fitted(
+    job: FitJob, folder: Path, *, alone: bool, progress: bool
+) -> dict[str, torch.Tensor]:
+    import torch
+
+    from synthzoo.training import fit
+
+    threads = job.recipe.threads if alone else 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network, config = load_model(job.start)
+    graphs = _graphs(job.training, config.elements, config.cutoff_A)
+    if job.fresh:
+        network = build_model(config, seed=job.recipe.seed)
+    with explained_memory(job.recipe.batch_atoms):
+        result = fit(
+            network.train(),
+            fit_recipe(job),
+            training=graphs,
+            validation=[],
+            replay=_graphs(job.replay, config.elements, config.cutoff_A),
+            folder=folder,
+            progress=progress,
+        )
+    return {
+        name: value.detach().clone().contiguous()
+        for name, value in result.model.state_dict().items()
+    }
+
+
+@contextmanager
+def explained_memory(batch_atoms: int) -> Iterator[None]:
+    """Say what to do where the memory does not suffice.
+
+    Parameters
+    ----------
+    batch_atoms
+        Size of the batches that are fitted to.
+
+    Raises
+    ------
+    SynthzooError
+        If torch cannot get the memory that it asks for.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "not enough memory" not in str(error) and "allocate" not in str(error):
+            raise
+        raise SynthzooError(
+            f"The memory does not suffice for batches of {batch_atoms} atoms. Write "
+            f"`finetune: {{batch_atoms: {max(1, batch_atoms // 2)}}}` into a file and "
+            "give it as --recipe, or leave out the largest structures."
+        ) from error
 
 
 def _graphs(

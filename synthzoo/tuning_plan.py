@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,21 +16,22 @@ from synthzoo.energy_reference import (
     EnergyReference,
     Source,
     check_spread,
-    check_units,
     find_isolated,
     find_reference,
 )
 from synthzoo.errors import InputError
-from synthzoo.labels import LabelKeys, Labels
-from synthzoo.predict import predict_structures
-from synthzoo.structures import split_by_group
+from synthzoo.structures import group_of, split_by_group
+from synthzoo.tuning_checks import Examined, describe, examine
 from synthzoo.tuning_recipe import FinetuneRecipe, resolve_recipe
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import NDArray
 
     from synthzoo.calculator import SynthzooCalculator
     from synthzoo.config import CheckpointConfig
+    from synthzoo.frames import FrameSet
+    from synthzoo.labels import LabelKeys, Labels
     from synthzoo.tuning_data import LabelledSet
 
 
@@ -51,8 +53,16 @@ class Plan:
         How the labels' energies relate to the checkpoint's.
     training, held_out
         The two sets, on the scale of the labels; isolated atoms are in neither.
+    checks
+        Parts of the training set to fit to once more, each with the rest, on which that
+        fit is tested: one where nothing is held out, or one for each member of a
+        committee.
     isolated
         Number of isolated atoms that were found.
+    notes
+        What the checks of the set found, in words.
+    energies_only
+        Whether the forces of the start stand in for forces that the data do not have.
     """
 
     start: Path
@@ -62,30 +72,92 @@ class Plan:
     reference: EnergyReference
     training: LabelledSet
     held_out: LabelledSet
+    checks: list[tuple[LabelledSet, LabelledSet]]
     isolated: int
+    notes: tuple[str, ...]
+    energies_only: bool
+
+    def offsets_eV(self, labelled: LabelledSet) -> NDArray[np.float64]:
+        """Return what the reference adds to the energy of each structure.
+
+        Parameters
+        ----------
+        labelled
+            Set of ``n`` structures; the result has the shape ``(n,)``.
+        """
+        return _offsets_eV(labelled, self.config.elements, self.reference)
+
+    def on_model_scale(self, labelled: LabelledSet) -> list[tuple[Atoms, Labels]]:
+        """Return structures with energies on the scale of the start.
+
+        Parameters
+        ----------
+        labelled
+            Structures with labels on the user's scale.
+        """
+        return on_scale(labelled, self.config.elements, self.reference)
 
 
-def make_plan(
+def on_scale(
+    labelled: LabelledSet, elements: Sequence[str], reference: EnergyReference
+) -> list[tuple[Atoms, Labels]]:
+    """Return structures with labels from which an energy reference is taken off.
+
+    Parameters
+    ----------
+    labelled
+        Structures with labels on the user's scale.
+    elements
+        Chemical symbols of the model.
+    reference
+        What is taken off.
+    """
+    offsets = _offsets_eV(labelled, elements, reference)
+    moved = [
+        dataclasses.replace(label, energy_eV=label.energy_eV - float(offset))
+        for label, offset in zip(labelled.labels, offsets, strict=True)
+    ]
+    return list(zip(labelled.structures, moved, strict=True))
+
+
+def _offsets_eV(
+    labelled: LabelledSet, elements: Sequence[str], reference: EnergyReference
+) -> NDArray[np.float64]:
+    if not len(labelled):
+        return np.zeros(0)
+    shifts = np.array([reference.shifts_eV[name] for name in elements])
+    offsets: NDArray[np.float64] = labelled.counts(elements) @ shifts
+    return offsets
+
+
+def make_plan(  # noqa: PLR0913  what decides it
     start: Path,
-    labelled: LabelledSet,
+    frames: FrameSet,
     keys: LabelKeys,
     recipe: FinetuneRecipe,
+    *,
     given_eV: Mapping[str, float],
+    drop: bool = False,
+    tested: bool = False,
 ) -> Plan:
-    """Return the plan for a set: energy reference, split, and the open settings.
+    """Return the plan for a set: checks, energy reference, split, open settings.
 
     Parameters
     ----------
     start
         Folder of the checkpoint to start from.
-    labelled
+    frames
         Structures with labels.
     keys
-        Where the labels were found.
+        Where the labels are.
     recipe
         What was asked for.
     given_eV
         Isolated-atom energies on the scale of the labels, where known.
+    drop
+        Leave out the structures with errors.
+    tested
+        Whether a test set is given, so that nothing need be held out.
 
     Raises
     ------
@@ -93,104 +165,127 @@ def make_plan(
         If the model does not know an element, too few structures are there, or the
         labels cannot be brought onto the model's scale.
     """
-    calculator = _calculator(start)
-    for atoms, origin in zip(labelled.structures, labelled.origins, strict=True):
-        calculator.check(atoms, name=origin)
-    elements = calculator.config.elements
-    alone = labelled.alone(calculator.config.cutoff_A)
-    counts = labelled.counts(elements)
-    found = find_isolated(counts, labelled.energies_eV, elements, alone)
-    bulk = labelled.part(np.flatnonzero(~alone).tolist())
-    if not len(bulk):
+    calculator = starting_calculator(start)
+    examined = examine(frames, keys, calculator, drop=drop)
+    labelled, config = examined.labelled, calculator.config
+    alone = labelled.alone(config.cutoff_A)
+    indices = np.flatnonzero(~alone).tolist()
+    if not indices:
         raise InputError(
             f"The data hold {len(labelled)} structure(s), all of them single atoms: "
             "there is nothing to fit."
         )
+    bulk = labelled.part(indices)
     resolved = resolve_recipe(recipe, len(bulk))
-    training, held_out = split(bulk, resolved)
-    known: dict[str, tuple[float, Source]] = {
-        name: (energy, "found") for name, energy in found.items()
-    } | {name: (energy, "given") for name, energy in given_eV.items()}
+    if tested and recipe.held_out_share is None:
+        resolved = dataclasses.replace(resolved, held_out_share=0.0, check_share=0.0)
+    fitted, kept = _split(bulk, resolved.held_out_share, resolved.seed)
+    found = find_isolated(
+        labelled.counts(config.elements), labelled.energies_eV, config.elements, alone
+    )
+    known = {name: (energy, _FOUND) for name, energy in found.items()}
+    known |= {name: (energy, _GIVEN) for name, energy in given_eV.items()}
     return Plan(
         start=start,
-        config=calculator.config,
+        config=config,
         recipe=resolved,
         keys=keys,
-        reference=_reference(calculator, training, known),
-        training=training,
-        held_out=held_out,
+        reference=_reference(
+            config,
+            bulk.part(fitted),
+            [examined.predicted[indices[index]] for index in fitted],
+            known,
+        ),
+        training=bulk.part(fitted),
+        held_out=bulk.part(kept),
+        checks=[
+            (bulk.part([fitted[i] for i in one]), bulk.part([fitted[i] for i in other]))
+            for one, other in _checks(bulk.part(fitted), resolved)
+        ],
         isolated=int(alone.sum()),
+        notes=_notes(examined, [str(origin) for origin in frames.origins]),
+        energies_only=keys.forces is None,
     )
 
 
-def split(
-    labelled: LabelledSet, recipe: FinetuneRecipe
-) -> tuple[LabelledSet, LabelledSet]:
-    """Return training and held-out set; frames of one group stay together.
+_FOUND: Source = "found"
+_GIVEN: Source = "given"
+
+
+def starting_calculator(start: Path) -> SynthzooCalculator:
+    """Return a calculator of the checkpoint that is to be fine-tuned.
 
     Parameters
     ----------
-    labelled
-        Structures with labels.
-    recipe
-        With the share that is held out.
-
-    Raises
-    ------
-    InputError
-        If structures are to be held out, but all are of one group.
+    start
+        Its folder; that it may be no potential yet is no reason to warn.
     """
-    if not recipe.held_out_share:
-        return labelled, labelled.part([])
-    training, held_out = split_by_group(
-        labelled.structures, recipe.held_out_share, seed=recipe.seed
-    )
-    return labelled.part(training), labelled.part(held_out)
-
-
-def on_model_scale(labelled: LabelledSet, plan: Plan) -> list[tuple[Atoms, Labels]]:
-    """Return structures with labels whose energies are on the checkpoint's scale.
-
-    Parameters
-    ----------
-    labelled
-        Structures with labels on the user's scale.
-    plan
-        With the energy reference.
-    """
-    shifts = np.array([plan.reference.shifts_eV[name] for name in plan.config.elements])
-    offsets = labelled.counts(plan.config.elements) @ shifts
-    moved = [
-        Labels(energy_eV=label.energy_eV - float(offset), forces_eV_A=label.forces_eV_A)
-        for label, offset in zip(labelled.labels, offsets, strict=True)
-    ]
-    return list(zip(labelled.structures, moved, strict=True))
-
-
-def _calculator(start: Path) -> SynthzooCalculator:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", StartingPointWarning)  # it is being fine-tuned
+        warnings.simplefilter("ignore", StartingPointWarning)
         return load_calculator(start, device="cpu")
 
 
+def _split(
+    labelled: LabelledSet, share: float | None, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return the indices of both parts; frames of one group stay together."""
+    if not share:
+        return list(range(len(labelled))), []
+    return split_by_group(labelled.structures, share, seed=seed)
+
+
+def _checks(
+    training: LabelledSet, recipe: FinetuneRecipe
+) -> list[tuple[list[int], list[int]]]:
+    """Return the parts of the training set that further fits see, and do not see."""
+    if recipe.committee:
+        return _folds(training, recipe.committee, recipe.seed)
+    if recipe.held_out_share or not recipe.check_share:
+        return []
+    return [_split(training, recipe.check_share, recipe.seed)]
+
+
+def _folds(
+    training: LabelledSet, count: int, seed: int
+) -> list[tuple[list[int], list[int]]]:
+    """Return ``count`` divisions in which each group of frames is left out once."""
+    names = [group_of(atoms) for atoms in training.structures]
+    groups = sorted(set(names))
+    if count < 2 or len(groups) < count:
+        raise InputError(
+            f"A committee of {count} cannot be made from {len(groups)} group(s) of "
+            "structures: give a number from 2 up to that of the groups."
+        )
+    np.random.default_rng(seed).shuffle(groups)
+    fold = {name: index % count for index, name in enumerate(groups)}
+    folds = np.array([fold[name] for name in names])
+    return [
+        (np.flatnonzero(folds != k).tolist(), np.flatnonzero(folds == k).tolist())
+        for k in range(count)
+    ]
+
+
 def _reference(
-    calculator: SynthzooCalculator,
+    config: CheckpointConfig,
     training: LabelledSet,
+    predicted: Sequence[Atoms],
     known_eV: Mapping[str, tuple[float, Source]],
 ) -> EnergyReference:
-    config = calculator.config
-    predicted = list(predict_structures(training.structures, calculator))
-    energies = np.array([atoms.get_potential_energy() for atoms in predicted])
-    forces = np.concatenate([atoms.get_forces() for atoms in predicted])
-    slope = check_units(training.forces_eV_A, forces)
     reference = find_reference(
         config.elements,
         training.counts(config.elements),
         training.energies_eV,
-        energies,
+        np.array([atoms.get_potential_energy() for atoms in predicted]),
         known_eV=known_eV,
         model_alone_eV=config.isolated_atom_energies_eV,
     )
     if config.kind == "potential":
-        check_spread(reference, force_slope=slope)
+        check_spread(reference)
     return reference
+
+
+def _notes(examined: Examined, origins: Sequence[str]) -> tuple[str, ...]:
+    found = [describe(finding, origins) for finding in examined.findings]
+    if examined.dropped:
+        found.append(f"Left out: {', '.join(examined.dropped)}.")
+    return tuple(found)

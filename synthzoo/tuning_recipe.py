@@ -35,6 +35,14 @@ class FinetuneRecipe:
         components (eV/Å) in the loss.
     held_out_share
         Share of the structures that is kept from the fit to measure its error.
+    check_share
+        Where none are held out: share of the structures on which a second fit, to the
+        others, is tested to say whether fine-tuning helps.
+    committee
+        Number of further fits, each to all structures but its own share of them, whose
+        mean and spread a committee gives; 0 or at least 2.
+    frozen, layer_rate_factor, pull, replay_share
+        As for `synthzoo.recipes.FitRecipe`.
     threads
         CPU threads; torch's default if not given.
     """
@@ -50,6 +58,12 @@ class FinetuneRecipe:
     energy_weight: float = 10.0
     forces_weight: float = 1.0
     held_out_share: float | None = None
+    check_share: float | None = None
+    committee: int = 0
+    frozen: tuple[str, ...] = ()
+    layer_rate_factor: float = 1.0
+    pull: float = 0.0
+    replay_share: float = 0.3
     threads: int | None = None
 
 
@@ -69,18 +83,28 @@ class SizeDefaults:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+CHECKED = {"held_out_share": 0.0, "check_share": 0.2}
+"""All structures are fitted; a second fit tells what that is worth."""
+
+HELD_OUT = {"held_out_share": 0.1, "check_share": 0.0}
+
 DEFAULTS = (
     SizeDefaults(
+        structures=4,
+        values={"visits": 100, "learning_rate": 1e-3}
+        | {"held_out_share": 0.0, "check_share": 0.0},
+    ),
+    SizeDefaults(
         structures=49,
-        values={"visits": 1000, "learning_rate": 3e-3, "held_out_share": 0.0},
+        values={"visits": 500, "learning_rate": 3e-3} | CHECKED,
     ),
     SizeDefaults(
         structures=199,
-        values={"visits": 1500, "learning_rate": 3e-3, "held_out_share": 0.1},
+        values={"visits": 1500, "learning_rate": 3e-3} | HELD_OUT,
     ),
     SizeDefaults(
         structures=math.inf,
-        values={"visits": 5000, "learning_rate": 3e-3, "held_out_share": 0.1},
+        values={"visits": 5000, "learning_rate": 3e-3} | HELD_OUT,
     ),
 )
 

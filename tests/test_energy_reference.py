@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from synthzoo.energy_reference import (
-    UNIT_FACTORS,
     check_spread,
-    check_units,
     find_isolated,
     find_reference,
 )
@@ -125,31 +123,3 @@ def test_a_wide_spread_stops_and_one_wild_frame_does_not():
     wild = predictions.copy()
     wild[0] += 100
     check_spread(reference(counts, wild, predictions))
-
-
-@pytest.mark.parametrize("units", UNIT_FACTORS)
-def test_other_units_are_recognised_by_the_forces(units: str):
-    """A label of 1 eV/Å in those units is that much larger; the unit is named."""
-    predicted = RNG.normal(size=(100, 3))
-    labels = (predicted + RNG.normal(0, 0.5, size=(100, 3))) * UNIT_FACTORS[units]
-    with pytest.raises(InputError, match=f"look like {units}"):
-        check_units(labels, predicted)
-
-
-def test_gradients_are_recognised():
-    """Forces against the model's are energy gradients."""
-    predicted = RNG.normal(size=(100, 3))
-    with pytest.raises(InputError, match="they are energy gradients"):
-        check_units(-predicted, predicted)
-
-
-@pytest.mark.parametrize("factor", [0.6, 1.0, 2.0, 4.0])
-def test_forces_of_the_right_order_pass(factor: float):
-    """A model that is too soft or too stiff is no other unit."""
-    predicted = RNG.normal(size=(100, 3))
-    assert check_units(factor * predicted, predicted) == pytest.approx(factor)
-
-
-def test_forces_that_have_nothing_in_common_say_nothing():
-    """Without a correlation there is no slope."""
-    assert check_units(RNG.normal(size=(100, 3)), RNG.normal(size=(100, 3))) is None

@@ -21,14 +21,15 @@ from synthzoo.tuning_recipe import FinetuneRecipe
 
 OFFSET_EV = -148.314
 STIFFER = 1.5
-SHORT = FinetuneRecipe(visits=40, threads=1)
+SHORT = FinetuneRecipe(visits=40, check_share=0.0, threads=1)
 
 SCRIPT = """
 import sys
 from synthzoo.finetuning import finetune
 from synthzoo.tuning_recipe import FinetuneRecipe
 model, data, output = sys.argv[1:]
-finetune(model, data, output, recipe=FinetuneRecipe(visits=160, threads=1))
+recipe = FinetuneRecipe(visits=160, check_share=0.0, threads=1)
+finetune(model, data, output, recipe=recipe)
 """
 
 
@@ -141,7 +142,7 @@ def test_a_killed_run_ends_in_the_same_checkpoint(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """SIGKILL in mid-fit, then the same command: equal to the last bit."""
-    recipe = FinetuneRecipe(visits=160, threads=1)
+    recipe = FinetuneRecipe(visits=160, check_share=0.0, threads=1)
     finetune(tiny_checkpoint, dft, tmp_path / "whole", recipe=recipe)
     output = tmp_path / "killed"
     command = [sys.executable, "-c", SCRIPT, *map(str, (tiny_checkpoint, dft, output))]
@@ -168,7 +169,9 @@ def test_what_is_there_is_never_overwritten(
     """An output that exists, and a run with other inputs, are refused."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="exists; remove it or choose another name"):
+    with pytest.raises(
+        InputError, match="exists and is not empty; choose another name"
+    ):
         finetune(tiny_checkpoint, dft, tmp_path / "mine", recipe=SHORT)
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
 
@@ -180,7 +183,7 @@ def test_the_command_prints_what_was_done(
     from synthzoo.cli import main
 
     recipe = tmp_path / "short.yaml"
-    recipe.write_text("finetune: {visits: 20, threads: 1}\n")
+    recipe.write_text("finetune: {visits: 20, threads: 1, check_share: 0}\n")
     output = tmp_path / "mine"
     arguments = [
         "finetune",
@@ -194,7 +197,7 @@ def test_the_command_prints_what_was_done(
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["training_structures"] == 16
-    assert f"synthzoo predict {output}" in result.stderr
+    assert f"use it by the name {output}" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["C", "C=", "=3", "C=x"])

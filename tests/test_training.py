@@ -323,3 +323,80 @@ def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: 
         summary.force_rmse_eV_A, rel=1e-6
     )
     assert matplotlib.image.imread(run / CURVES_FILE).shape[1] > 1000
+
+
+def test_frozen_parts_stay_as_they_were(lj_set: Path, tmp_path: Path):
+    """Their weights are equal to the last bit; the others have moved."""
+    from synthzoo.pretrain import pretrain
+
+    start, tuned = tmp_path / "start", tmp_path / "tuned"
+    pretrain(pretrain_recipe(max_epochs=1), lj_set, start)
+    frozen = pretrain_recipe(max_epochs=1, frozen=("embedding", "layer0"))
+    pretrain(frozen, lj_set, tuned, start=start)
+    old, new = weights(start), weights(tuned)
+    same = {name for name in old if np.array_equal(old[name], new[name])}
+    trained = {name for name in old if "layer1" in name and name.endswith("weight")}
+    assert {name for name in old if "layer0" in name} <= same
+    assert any("type_embed" in name for name in same)
+    assert trained - same
+
+
+def test_a_part_that_is_not_there_cannot_be_frozen(lj_set: Path, tmp_path: Path):
+    """The message names the parts; a network that is all frozen is refused, too."""
+    from synthzoo.pretrain import pretrain
+
+    with pytest.raises(InputError, match="are embedding, layer0, layer1, readout"):
+        pretrain(pretrain_recipe(frozen=("layer7",)), lj_set, tmp_path / "a")
+    everything = ("embedding", "layer0", "layer1", "readout")
+    with pytest.raises(InputError, match="nothing can be fitted"):
+        pretrain(pretrain_recipe(frozen=everything), lj_set, tmp_path / "b")
+
+
+def test_layers_have_their_own_rates(tiny_checkpoint: Path):
+    """Each layer's rate is a factor smaller than the next one's."""
+    from synthzoo.checkpoint import load_model
+    from synthzoo.training import parameter_groups
+
+    model, _ = load_model(tiny_checkpoint)
+    recipe = FitRecipe(learning_rate=0.08, layer_rate_factor=0.5)
+    rates = [group["lr"] for group in parameter_groups(model, recipe)]
+    assert rates == pytest.approx([0.01, 0.02, 0.04, 0.08])
+    (one,) = parameter_groups(model, FitRecipe(learning_rate=0.08))
+    assert len(one["params"]) == len(list(model.parameters()))
+
+
+def test_the_start_pulls(lj_set: Path, tmp_path: Path):
+    """With a strong pull the weights end nearer to where they began."""
+    from synthzoo.pretrain import pretrain
+
+    start = tmp_path / "start"
+    pretrain(pretrain_recipe(max_epochs=1), lj_set, start)
+    moved = []
+    for pull in (0.0, 50.0):
+        output = tmp_path / f"pull-{pull:g}"
+        pretrain(pretrain_recipe(pull=pull, keep="last"), lj_set, output, start=start)
+        old, new = weights(start), weights(output)
+        moved.append(sum(np.abs(new[name] - old[name]).sum() for name in old))
+    assert moved[1] < 0.7 * moved[0]
+
+
+def test_replayed_structures_are_mixed_into_every_batch():
+    """The first set is a partition; the second is gone through again and again."""
+    from synthzoo.graphs import ReplayBatches
+
+    batches = ReplayBatches([10] * 12, 40, 3, replay_sizes=[5] * 7, share=0.2)
+    seen, replayed = [], []
+    for epoch in range(7):
+        batches.set_epoch(epoch)
+        found = list(batches)
+        assert len(found) == len(batches) == 3
+        seen.append(sorted(index for batch in found for index in batch if index < 12))
+        for batch in found:
+            mixed = [index for index in batch if index >= 12]
+            assert len(mixed) == 2  # 10 of 50 atoms
+            replayed += mixed
+    assert seen == [list(range(12))] * 7
+    assert sorted(replayed) == sorted([*range(12, 19)] * 6)
+    again = ReplayBatches([10] * 12, 40, 3, replay_sizes=[5] * 7, share=0.2)
+    again.set_epoch(6)
+    assert list(again) == found

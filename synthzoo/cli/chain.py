@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from synthzoo.cli.group import (
     note,
 )
 from synthzoo.cli.place import place_options, where_to_work
+
+if TYPE_CHECKING:
+    from synthzoo.evaluate import Evaluation
 
 
 @main.command()
@@ -125,22 +128,51 @@ def pretrain(
 
 @main.command()
 @click.argument("model", type=MODEL)
-@click.argument("data", type=READ)
+@click.argument("data", nargs=-1, required=True)
 @click.option(
-    "--shift", is_flag=True, help="Take a constant per atom off the labels' energies."
+    "--with",
+    "others",
+    type=MODEL,
+    multiple=True,
+    help="Another model, or a teacher such as ase:CLASS{...}; may be repeated.",
+)
+@click.option("-o", "--output", type=NEW, help="Figure to write, such as parity.png.")
+@click.option(
+    "--shift", is_flag=True, help="Take a constant per atom off each model's energies."
 )
 @click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
 @click.option("--energy-key", help="Where the energies are, such as dft_energy.")
 @click.option("--forces-key", help="Where the forces are, such as dft_forces.")
 @json_option
-def evaluate(model: str, data: Path, *, as_json: bool, **options: Any) -> None:
+def evaluate(
+    model: str,
+    data: tuple[str, ...],
+    others: tuple[str, ...],
+    output: Path | None,
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Measure the errors of MODEL against the labels in DATA, by group."""
-    from synthzoo.evaluate import evaluate as measure
+    from synthzoo.evaluate import evaluate_models
 
-    result = measure(model, data, **given(**options))
+    results = evaluate_models([model, *others], data, **given(figure=output, **options))
     if as_json:
-        echo_json(dataclasses.asdict(result))
+        values = [dataclasses.asdict(result) for result in results]
+        echo_json(values if others else values[0])
         return
+    for result in results:
+        if others:
+            click.echo(result.model)
+        _echo_errors(result)
+        if options["shift"]:
+            shift_eV = result.energy_shift_eV_per_atom
+            note(f"Taken off the labels: {shift_eV:.4f} eV/atom.")
+    if output is not None:
+        note(f"The figure is in {output}.")
+
+
+def _echo_errors(result: Evaluation) -> None:
     echo_table(
         ("GROUP", "STRUCTURES", "ENERGY RMSE (meV/atom)", "FORCE RMSE (eV/Å)"),
         [
@@ -153,8 +185,6 @@ def evaluate(model: str, data: Path, *, as_json: bool, **options: Any) -> None:
             for group in result.groups
         ],
     )
-    if options["shift"]:
-        note(f"Taken off the labels: {result.energy_shift_eV_per_atom:.4f} eV/atom.")
 
 
 @main.command()

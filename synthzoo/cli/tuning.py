@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import click
 
-from synthzoo.cli.group import MODEL, NEW, echo_result, given, json_option, main, note
+from synthzoo.cli.group import (
+    MODEL,
+    NEW,
+    READ,
+    echo_json,
+    echo_result,
+    given,
+    json_option,
+    main,
+    note,
+    workers_option,
+)
 
 
 class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
@@ -38,13 +48,28 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
 @main.command()
 @click.argument("model", type=MODEL)
 @click.argument("data", nargs=-1, required=True)
-@click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
+@click.option("-o", "--output", type=NEW, help="Checkpoint to make.")
+@click.option("--check", "only_check", is_flag=True, help="Look at the data only.")
 @click.option("--recipe", help="File or name of a recipe with a section `finetune`.")
 @click.option("--seed", type=int, help="Of the order of the structures and the split.")
 @click.option(
     "--held-out-share",
     type=click.FloatRange(min=0, max=1, max_open=True),
     help="Share of the structures kept from the fit to measure its error.",
+)
+@click.option(
+    "--test", type=READ, multiple=True, help="Labelled structures to measure with."
+)
+@click.option(
+    "--replay",
+    type=READ,
+    multiple=True,
+    help="Synthetic structures, labelled by the model's teacher, to mix in.",
+)
+@click.option(
+    "--replay-share",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    help="Their share of the atoms in a batch.",
 )
 @click.option(
     "--isolated-energy",
@@ -54,35 +79,94 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
 )
 @click.option("--energy-key", help="Where the energies are, such as dft_energy.")
 @click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@click.option(
+    "--energies-only",
+    is_flag=True,
+    help="Fit to energies; the model's own forces stand in for labels.",
+)
+@click.option(
+    "--committee",
+    type=click.IntRange(min=2),
+    help="Fit so many models, for mean and spread.",
+)
+@click.option("--drop-bad", is_flag=True, help="Leave out structures with errors.")
+@click.option(
+    "--compare-direct",
+    is_flag=True,
+    help="Also train from scratch on the same data, for comparison.",
+)
+@workers_option
 @json_option
+@click.pass_context
 def finetune(
+    context: click.Context,
+    /,
     model: str,
     data: tuple[str, ...],
-    output: Path,
-    recipe: str | None,
-    isolated_energy: tuple[tuple[str, float], ...],
     *,
+    only_check: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Fine-tune MODEL on the labelled structures in DATA: files, or patterns.
 
-    The same command goes on after the last whole epoch of a killed one.
+    Energies may be total energies on any scale. The checkpoint gives them again; its
+    folder holds a report that says whether fine-tuning helped. The same command goes on
+    after the last whole epoch of a killed one.
     """
+    options["isolated_energies_eV"] = dict(options.pop("isolated_energy"))
+    if only_check:
+        _check(context, model, data, options, as_json=as_json)
+        return
+    if options["output"] is None:
+        raise click.UsageError("Give --output, or --check to look at the data only.")
+    _tune(model, data, options, as_json=as_json)
+
+
+def _check(
+    context: click.Context,
+    model: str,
+    data: tuple[str, ...],
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    from synthzoo.finetuning import check_data
+
+    wanted = ("isolated_energies_eV", "energy_key", "forces_key")
+    found = check_data(model, data, **{name: options[name] for name in wanted})
+    if as_json:
+        echo_json(dataclasses.asdict(found))
+    else:
+        click.echo(
+            f"{found.structures} structures, energies under {found.energy_key}, forces "
+            f"under {found.forces_key}."
+        )
+        for text in found.errors:
+            click.echo(f"ERROR  {text}")
+        for text in found.findings:
+            click.echo(f"note   {text}")
+        if found.reference:
+            click.echo(found.reference)
+    context.exit(1 if found.errors else 0)
+
+
+def _tune(
+    model: str, data: tuple[str, ...], options: dict[str, Any], *, as_json: bool
+) -> None:
     from synthzoo.finetuning import finetune as tune
     from synthzoo.recipes import load_recipe
     from synthzoo.tuning_recipe import FinetuneRecipe
 
-    loaded = load_recipe(FinetuneRecipe, recipe) if recipe else FinetuneRecipe()
-    names = {field.name for field in dataclasses.fields(FinetuneRecipe)}
-    set_here = {name: options.pop(name) for name in names & options.keys()}
+    name = options.pop("recipe")
+    recipe = load_recipe(FinetuneRecipe, name) if name else FinetuneRecipe()
+    fields = {field.name for field in dataclasses.fields(FinetuneRecipe)}
+    said = {key: options.pop(key) for key in fields & options.keys()}
     summary = tune(
         model,
         data,
-        output,
-        recipe=dataclasses.replace(loaded, **given(**set_here)),
-        isolated_energies_eV=dict(isolated_energy),
+        recipe=dataclasses.replace(recipe, **given(**said)),
         **given(**options),
     )
     echo_result(summary, as_json=as_json)
-    note(f"Use it: `synthzoo predict {output} structures.xyz -o predicted.xyz`")
+    note(f"Read {summary.report}; use it by the name {summary.output}.")

@@ -1,0 +1,156 @@
+"""The figures of a fine-tuning: its loss, parity, errors by group, and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from synthzoo.parity import Cloud, draw_parity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from synthzoo.comparison import Comparison
+    from synthzoo.curves import TrainingLoss
+    from synthzoo.evaluate import GroupErrors
+    from synthzoo.probes import Curve
+
+BEFORE_COLOUR = "#a9b1bb"
+AFTER_COLOUR = "#1f5fa8"
+DIRECT_COLOUR = "#d9730d"
+MAX_GROUPS = 12
+
+LOSS_FILE = "loss.png"
+PARITY_FILE = "parity.png"
+GROUPS_FILE = "groups.png"
+PROBES_FILE = "probes.png"
+
+
+def write_loss(folder: Path, losses: Sequence[TrainingLoss]) -> Path:
+    """Draw the errors on the training set over the epochs of the fit.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    losses
+        Of each epoch.
+    """
+    figure = Figure(figsize=(9, 3.4), dpi=120, layout="constrained")
+    panels = zip(
+        figure.subplots(1, 2),
+        ("energy RMSE (meV/atom)", "force RMSE (eV/Å)"),
+        ("energy_rmse_meV_per_atom", "force_rmse_eV_A"),
+        strict=True,
+    )
+    for axes, quantity, field in panels:
+        values = [getattr(found, field) for found in losses]
+        axes.plot([found.epoch for found in losses], values, color=AFTER_COLOUR)
+        axes.set(xlabel="epoch", ylabel=quantity)
+        axes.set_ylim(bottom=0)
+        _tidy(axes)
+    figure.suptitle("Training set, while the weights changed", fontsize=11)
+    return _save(figure, folder / LOSS_FILE)
+
+
+def write_parity(folder: Path, comparison: Comparison) -> Path:
+    """Draw predictions over labels, before and after.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    comparison
+        Two models on one set.
+    """
+    figure = Figure(figsize=(9, 4.4), dpi=120, layout="constrained")
+    clouds = [
+        Cloud(name="before", prediction=comparison.before, colour=BEFORE_COLOUR),
+        Cloud(name="after", prediction=comparison.after, colour=AFTER_COLOUR),
+    ]
+    draw_parity(figure, comparison.labelled, clouds)
+    figure.suptitle(f"{comparison.name} structures", fontsize=11)
+    return _save(figure, folder / PARITY_FILE)
+
+
+def write_groups(folder: Path, comparison: Comparison) -> Path:
+    """Draw the errors of each group, before and after.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    comparison
+        Two models on one set.
+    """
+    before = comparison.before.errors[: MAX_GROUPS + 1]
+    after = comparison.after.errors[: MAX_GROUPS + 1]
+    names = [f"{group.name} ({group.structures})" for group in before]
+    height = 1.4 + 0.36 * len(names)
+    figure = Figure(figsize=(9, height), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _draw_bars(left, names, before, after, "energy_rmse_meV_per_atom")
+    _draw_bars(right, names, before, after, "force_rmse_eV_A")
+    left.set_xlabel("energy RMSE (meV/atom)")
+    right.set_xlabel("force RMSE (eV/Å)")
+    right.legend(frameon=False, fontsize=9)
+    figure.suptitle(f"{comparison.name} structures, by group", fontsize=11)
+    return _save(figure, folder / GROUPS_FILE)
+
+
+def write_probes(folder: Path, curves: Sequence[Curve]) -> Path:
+    """Draw energy curves of simple systems, before and after.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    curves
+        One panel each.
+    """
+    width = 3.2 * max(2, len(curves))
+    figure = Figure(figsize=(width, 3.4), dpi=120, layout="constrained")
+    for axes, curve in zip(
+        np.ravel(figure.subplots(1, len(curves), squeeze=False)), curves, strict=True
+    ):
+        axes.plot(curve.x, curve.before_eV, color=BEFORE_COLOUR, label="before")
+        axes.plot(curve.x, curve.after_eV, color=AFTER_COLOUR, label="after")
+        axes.set(xlabel=curve.x_label, ylabel=curve.y_label)
+        axes.set_title(curve.name, fontsize=10)
+        _tidy(axes)
+        axes.legend(frameon=False, fontsize=9)
+    return _save(figure, folder / PROBES_FILE)
+
+
+def _draw_bars(
+    axes: Axes,
+    names: Sequence[str],
+    before: Sequence[GroupErrors],
+    after: Sequence[GroupErrors],
+    field: str,
+) -> None:
+    places = np.arange(len(names))
+    for shift, groups, colour, label in (
+        (-0.19, before, BEFORE_COLOUR, "before"),
+        (0.19, after, AFTER_COLOUR, "after"),
+    ):
+        values = [getattr(group, field) for group in groups]
+        axes.barh(places + shift, values, height=0.36, color=colour, label=label)
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    _tidy(axes)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="0.92")
+    axes.set_axisbelow(True)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path)
+    return path

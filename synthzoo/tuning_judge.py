@@ -1,0 +1,183 @@
+"""What a fine-tuned model is worth, beside the one that it started from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthzoo.calculator import SynthzooCalculator
+from synthzoo.comparison import (
+    Comparison,
+    compare,
+    join_predictions,
+    predict_set,
+)
+from synthzoo.energy_reference import find_reference
+from synthzoo.probes import Curve, probe
+from synthzoo.tuned_model import with_reference
+from synthzoo.tuning_data import join_sets
+from synthzoo.tuning_plan import Plan, starting_calculator
+
+if TYPE_CHECKING:
+    import torch
+
+    from synthzoo.energy_reference import EnergyReference
+    from synthzoo.tuning_data import LabelledSet
+
+FIT, DIRECT = "fit", "direct"
+"""Names of the fit that is kept, and of the one from scratch."""
+
+
+def check_name(number: int) -> str:
+    """Return the name of one of the further fits.
+
+    Parameters
+    ----------
+    number
+        Its place in the plan's checks, from zero.
+    """
+    return f"check-{number + 1}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Measures the fits of a plan.
+
+    Attributes
+    ----------
+    plan
+        What was fitted to what.
+    weights
+        Of each fit, by its name.
+    test
+        Structures that the user keeps for testing; may be empty.
+    synthetic
+        Structures labelled by the teacher of the start, not fitted to; may be empty.
+    """
+
+    plan: Plan
+    weights: Mapping[str, Mapping[str, torch.Tensor]]
+    test: LabelledSet
+    synthetic: LabelledSet
+
+    @cached_property
+    def start(self) -> SynthzooCalculator:
+        """The model before."""
+        return starting_calculator(self.plan.start)
+
+    @cached_property
+    def tuned(self) -> SynthzooCalculator:
+        """The model after."""
+        return self._calculator(FIT, self.plan.reference)
+
+    def training(self) -> Comparison:
+        """Return both models on the training set."""
+        return self._compared("training", self.plan.training, self.tuned)
+
+    def unseen(self) -> list[Comparison]:
+        """Return both models on what the fit has not seen, the most telling first."""
+        found = []
+        if len(self.test):
+            found.append(self._compared("test", self.test, self.tuned))
+        if len(self.plan.held_out):
+            found.append(self._compared("held-out", self.plan.held_out, self.tuned))
+        if self.plan.checks:
+            found.append(self._left_out())
+        return found
+
+    def members(self) -> list[SynthzooCalculator]:
+        """Return the models of the further fits."""
+        return [
+            self._calculator(check_name(number), self.plan.reference)
+            for number in range(len(self.plan.checks))
+        ]
+
+    def forgotten(self) -> Comparison | None:
+        """Return both models on the synthetic structures, one constant taken off."""
+        if not len(self.synthetic):
+            return None
+        offsets = self.plan.offsets_eV(self.synthetic)
+        before = predict_set(self.synthetic, self.start)
+        after = predict_set(self.synthetic, self.tuned, offsets_eV=-offsets)
+        return compare(
+            "synthetic",
+            self.synthetic,
+            before.moved(-before.mean_eV_per_atom),
+            after.moved(-after.mean_eV_per_atom),
+        )
+
+    def direct(self) -> Comparison | None:
+        """Return a model trained from scratch (before) beside the tuned one (after)."""
+        if DIRECT not in self.weights:
+            return None
+        unseen = self.unseen()
+        shown = unseen[0] if unseen else self.training()
+        scratch = self._calculator(DIRECT, direct_reference(self.plan))
+        before = predict_set(shown.labelled, scratch)
+        return compare(shown.name, shown.labelled, before, shown.after)
+
+    def curves(self) -> list[Curve]:
+        """Return simple systems before and after."""
+        elements = sorted(
+            {
+                symbol
+                for atoms in self.plan.training.structures
+                for symbol in atoms.symbols
+            }
+        )
+        return probe(self.start, self.tuned, elements)
+
+    def _left_out(self) -> Comparison:
+        """Return both models on structures that a further fit has not seen."""
+        parts = [part for _, part in self.plan.checks]
+        models = zip(parts, self.members(), strict=True)
+        labelled = join_sets(parts)
+        offsets = self.plan.offsets_eV(labelled)
+        return compare(
+            "left-out",
+            labelled,
+            predict_set(labelled, self.start, offsets_eV=offsets),
+            join_predictions([predict_set(part, model) for part, model in models]),
+            forces=not self.plan.energies_only,
+        )
+
+    def _compared(
+        self, name: str, labelled: LabelledSet, after: SynthzooCalculator
+    ) -> Comparison:
+        offsets = self.plan.offsets_eV(labelled)
+        return compare(
+            name,
+            labelled,
+            predict_set(labelled, self.start, offsets_eV=offsets),
+            predict_set(labelled, after),
+            forces=not self.plan.energies_only,
+        )
+
+    def _calculator(self, name: str, reference: EnergyReference) -> SynthzooCalculator:
+        model, config = with_reference(self.weights[name], self.plan.config, reference)
+        return SynthzooCalculator(
+            model.requires_grad_(requires_grad=False), config, device="cpu"
+        )
+
+
+def direct_reference(plan: Plan) -> EnergyReference:
+    """Return the energies per element that a network without any start begins with.
+
+    Parameters
+    ----------
+    plan
+        With the training set.
+    """
+    elements, training = plan.config.elements, plan.training
+    return find_reference(
+        elements,
+        training.counts(elements),
+        training.energies_eV,
+        np.zeros(len(training)),
+        known_eV={},
+        model_alone_eV=dict.fromkeys(elements, 0.0),
+    )

@@ -1,0 +1,226 @@
+"""Data that cannot be fine-tuned on: one clear message each, and nothing half-made."""
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+
+from synthzoo.errors import InputError
+from synthzoo.finetuning import check_data, finetune
+from tests.test_finetuning_report import labelled_crystals
+
+KCAL = 23.0605
+
+
+@pytest.fixture(scope="module")
+def frames(tiny_checkpoint: Path) -> list[Atoms]:
+    """Return 12 sound frames."""
+    found: list[Atoms] = labelled_crystals(tiny_checkpoint, 12, -148.0)
+    return found
+
+
+def _renamed(frames: list[Atoms], energy: str | None, forces: str | None):
+    """Return frames whose labels have these keys, or are gone."""
+    changed = []
+    for atoms in frames:
+        bare = atoms.copy()
+        if energy:
+            bare.info[energy] = atoms.get_potential_energy()
+        if forces:
+            bare.arrays[forces] = atoms.get_forces()
+        changed.append(bare)
+    return changed
+
+
+def _with(frames: list[Atoms], index: int, change):
+    """Return copies, one of them changed in place."""
+    copies = _renamed(frames, "dft_energy", "dft_forces")
+    change(copies[index])
+    return copies
+
+
+def _nan_force(atoms: Atoms) -> None:
+    atoms.arrays["dft_forces"][0, 0] = np.nan
+
+
+def _absurd(atoms: Atoms) -> None:
+    atoms.info["dft_energy"] = 1e12
+
+
+def _oxide(atoms: Atoms) -> None:
+    atoms.symbols[0] = "O"
+
+
+def _too_close(atoms: Atoms) -> None:
+    atoms.positions[1] = atoms.positions[0] + [0.3, 0, 0]
+
+
+def _no_label(atoms: Atoms) -> None:
+    del atoms.info["dft_energy"]
+
+
+def _in_kcal(frames):
+    changed = _renamed(frames, "dft_energy", "dft_forces")
+    for atoms in changed:
+        atoms.info["dft_energy"] *= KCAL
+        atoms.arrays["dft_forces"] *= KCAL
+    return changed
+
+
+CASES = {
+    "no labels": (
+        lambda frames: _renamed(frames, None, None),
+        r"No structure has energy labels under a known key.*Keys there are: none",
+    ),
+    "unknown keys": (
+        lambda frames: _renamed(frames, "mystery", "vectors"),
+        r"Keys there are: \['mystery'\].*\['vectors'\].*--energy-key",
+    ),
+    "energies without forces": (
+        lambda frames: _renamed(frames, "dft_energy", None),
+        "No structure has forces labels.*add --energies-only",
+    ),
+    "forces without energies": (
+        lambda frames: _renamed(frames, None, "dft_forces"),
+        "No structure has energy labels.*Forces alone cannot be fine-tuned on",
+    ),
+    "two energies": (
+        lambda frames: [
+            _set_info(atoms, "pbe_energy", 1.0)
+            for atoms in _renamed(frames, "dft_energy", "dft_forces")
+        ],
+        r"Several keys could be the energy: \['dft_energy', 'pbe_energy'\]",
+    ),
+    "an element the model lacks": (
+        lambda frames: _with(frames, 3, _oxide),
+        r"dft\.xyz@3 contains O, but this model knows only C",
+    ),
+    "atoms too close": (
+        lambda frames: _with(frames, 2, _too_close),
+        r"closer than 0\.5 Å.*dft\.xyz@2.*--drop-bad",
+    ),
+    "a label that is no number": (
+        lambda frames: _with(frames, 4, _nan_force),
+        r"not finite numbers.*dft\.xyz@4.*--drop-bad",
+    ),
+    "an absurd label": (
+        lambda frames: _with(frames, 4, _absurd),
+        r"an absurd energy.*dft\.xyz@4.*--drop-bad",
+    ),
+    "a label that is missing": (
+        lambda frames: _with(frames, 5, _no_label),
+        r"1 of 12 structures have no energy.*dft\.xyz@5.*--drop-bad",
+    ),
+    "other units": (_in_kcal, "kcal/mol"),
+    "isolated atoms only": (
+        lambda _frames: _renamed_atom(),
+        r"all of them single atoms: there is nothing to fit",
+    ),
+}
+
+
+def _set_info(atoms: Atoms, key: str, value: float) -> Atoms:
+    atoms.info[key] = value
+    return atoms
+
+
+def _renamed_atom() -> list[Atoms]:
+    atom = Atoms("C", cell=[20.0] * 3, pbc=True)
+    atom.info["dft_energy"] = -148.0
+    atom.arrays["dft_forces"] = np.zeros((1, 3))
+    return [atom]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_data_are_refused_in_words(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path, case: str
+):
+    """The message says what came and what to do; nothing is written."""
+    change, message = CASES[case]
+    path = tmp_path / "dft.xyz"
+    ase.io.write(path, change(frames))
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        finetune(tiny_checkpoint, path, tmp_path / "mine")
+    assert [found.name for found in tmp_path.iterdir()] == ["dft.xyz"]
+
+
+def test_files_that_are_missing_are_named(tiny_checkpoint: Path, tmp_path: Path):
+    """Neither a name nor a pattern may fit nothing."""
+    with pytest.raises(InputError, match=r"no\.xyz"):
+        finetune(tiny_checkpoint, tmp_path / "no.xyz", tmp_path / "mine")
+    with pytest.raises(InputError, match="No file fits the pattern"):
+        finetune(tiny_checkpoint, f"{tmp_path}/*.xyz", tmp_path / "mine")
+
+
+def test_check_looks_and_writes_nothing(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
+):
+    """Sound data: keys and reference; broken data: errors, not an exception."""
+    path = tmp_path / "dft.xyz"
+    ase.io.write(path, _renamed(frames, "dft_energy", "dft_forces"))
+    found = check_data(tiny_checkpoint, path)
+    assert (found.energy_key, found.forces_key) == ("dft_energy", "dft_forces")
+    assert found.errors == ()
+    assert "Energy reference" in str(found.reference)
+    ase.io.write(path, _with(frames, 4, _nan_force))
+    found = check_data(tiny_checkpoint, path)
+    assert len(found.errors) == 1
+    assert found.reference is None
+    assert [found.name for found in tmp_path.iterdir()] == ["dft.xyz"]
+
+
+def test_broken_frames_can_be_left_out(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
+):
+    """With --drop-bad the rest is fitted, and the report names what was dropped."""
+    from synthzoo.tuning_recipe import FinetuneRecipe
+
+    path = tmp_path / "dft.xyz"
+    ase.io.write(path, _with(frames, 4, _nan_force))
+    summary = finetune(
+        tiny_checkpoint,
+        path,
+        tmp_path / "mine",
+        recipe=FinetuneRecipe(visits=11, check_share=0.0, threads=1),
+        drop_bad=True,
+    )
+    assert summary.training_structures == 11
+    assert "dft.xyz@4" in (tmp_path / "mine" / "report.md").read_text()
+
+
+def test_one_structure_is_enough(tiny_checkpoint: Path, tmp_path: Path):
+    """Nothing can be held out, and the verdict says so."""
+    atoms = labelled_crystals(tiny_checkpoint, 1, -148.0)
+    ase.io.write(tmp_path / "one.xyz", atoms)
+    from synthzoo.tuning_recipe import FinetuneRecipe
+
+    recipe = FinetuneRecipe(visits=3, threads=1)
+    summary = finetune(
+        tiny_checkpoint, tmp_path / "one.xyz", tmp_path / "mine", recipe=recipe
+    )
+    assert "nothing here says whether fine-tuning helps" in summary.verdict
+    with pytest.raises(InputError, match="cannot be split"):
+        finetune(
+            tiny_checkpoint,
+            tmp_path / "one.xyz",
+            tmp_path / "other",
+            recipe=FinetuneRecipe(held_out_share=0.5),
+        )
+
+
+def test_too_little_memory_says_what_to_do():
+    """A real failure of torch to get memory becomes advice; other errors pass."""
+    import torch
+
+    from synthzoo.errors import SynthzooError
+    from synthzoo.tuning_fits import explained_memory
+
+    with (
+        pytest.raises(SynthzooError, match=r"batches of 96 atoms.*batch_atoms: 48"),
+        explained_memory(96),
+    ):
+        torch.empty(2**60)
+    with pytest.raises(RuntimeError, match="other"), explained_memory(96):
+        raise RuntimeError("other")

@@ -1,0 +1,198 @@
+"""What fine-tuning says about itself: reports, further fits, probes and verdicts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from synthzoo.comparison import compare, verdict
+from synthzoo.errors import InputError
+from synthzoo.evaluate import judge_set
+from synthzoo.finetuning import finetune
+from synthzoo.labels import Labels
+from synthzoo.structures import label, write_structures
+from synthzoo.tuning_data import LabelledSet
+from synthzoo.tuning_recipe import FinetuneRecipe
+
+FILES = {"config.json", "model.safetensors", "golden.safetensors", "recipe.yaml"} | {
+    "README.md",
+    "report.md",
+    "report.html",
+    "metrics.json",
+    "loss.png",
+    "parity.png",
+    "probes.png",
+}
+
+
+def labelled_crystals(checkpoint: Path, count: int, offset_eV: float) -> list[Atoms]:
+    """Return crystals with a checkpoint's labels, made stiffer and moved."""
+    from synthzoo.calculator import load_calculator
+
+    calculator = load_calculator(checkpoint)
+    structures = []
+    for seed in range(count):
+        atoms = bulk("C", cubic=seed % 2 == 0)
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = calculator
+        energy = 1.2 * atoms.get_potential_energy() + offset_eV * len(atoms)
+        structures.append(
+            label(atoms, energy_eV=energy, forces_eV_A=1.2 * atoms.get_forces())
+        )
+    return structures
+
+
+@pytest.fixture(scope="module")
+def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 12 crystals with total energies."""
+    path = tmp_path_factory.mktemp("dft") / "dft.xyz"
+    write_structures(path, labelled_crystals(tiny_checkpoint, 12, -148.0))
+    return path
+
+
+def test_a_report_compares_on_structures_that_were_left_out(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """Committee, scratch and test set in one run: every number and file is there."""
+    from synthzoo.committee import load_committee
+
+    output = tmp_path / "mine"
+    recipe = FinetuneRecipe(visits=24, committee=2, threads=1)
+    summary = finetune(
+        tiny_checkpoint,
+        dft,
+        output,
+        recipe=recipe,
+        test=dft,
+        compare_direct=True,
+        workers=2,
+    )
+    assert {path.name for path in output.iterdir()} == FILES | {"committee"}
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert [found["name"] for found in metrics["unseen"]] == ["test", "left-out"]
+    assert metrics["unseen"][1]["after"][0]["structures"] == 12
+    assert metrics["direct"]["name"] == "test"
+    assert metrics["verdict"] == summary.verdict
+    assert len(metrics["losses"]) == 2
+    report = (output / "report.md").read_text()
+    assert f"**{summary.verdict}**" in report
+    assert summary.verdict in (output / "README.md").read_text()
+    assert "from scratch" in report
+    assert (output / "report.html").read_text().count("data:image/png;base64") == 3
+    _committee_agrees_with_its_members(load_committee(output))
+
+
+def _committee_agrees_with_its_members(committee) -> None:
+    atoms = bulk("C", cubic=True)
+    atoms.rattle(0.05, seed=3)
+    found = []
+    for member in committee.members:
+        atoms.calc = member
+        found.append((atoms.get_potential_energy(), atoms.get_forces()))
+    atoms.calc = committee
+    energies, forces = zip(*found, strict=True)
+    assert atoms.get_potential_energy() == pytest.approx(np.mean(energies))
+    np.testing.assert_allclose(atoms.get_forces(), np.mean(forces, axis=0))
+    spread = np.std(energies, ddof=1)
+    assert committee.results["energy_spread"] == pytest.approx(spread)
+    assert committee.results["energy_spread"] > 0
+    assert committee.results["forces_spread"].shape == (8, 3)
+
+
+def test_replay_and_energies_without_forces(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """Forces are not read; what was forgotten of the synthetic set is measured."""
+    from ase.io import read, write
+
+    bare = []
+    for atoms in read(dft, ":"):
+        energy = atoms.get_potential_energy()
+        atoms.calc = None
+        atoms.info["dft_energy"] = energy
+        bare.append(atoms)
+    write(tmp_path / "energies.xyz", bare)
+    synthetic = tmp_path / "synthetic.xyz"
+    write_structures(synthetic, labelled_crystals(tiny_checkpoint, 10, 0.0))
+    with pytest.raises(InputError, match="add --energies-only"):
+        finetune(tiny_checkpoint, tmp_path / "energies.xyz", tmp_path / "mine")
+    summary = finetune(
+        tiny_checkpoint,
+        tmp_path / "energies.xyz",
+        tmp_path / "mine",
+        recipe=FinetuneRecipe(visits=24, held_out_share=0.3, threads=1),
+        replay=synthetic,
+        energies_only=True,
+    )
+    metrics = json.loads((tmp_path / "mine" / "metrics.json").read_text())
+    assert metrics["unseen"][0]["name"] == "held-out"
+    assert metrics["unseen"][0]["forces"] is None
+    assert metrics["synthetic"]["after"][0]["structures"] >= 1
+    assert "forces" not in summary.verdict
+    assert summary.held_out_structures >= 1
+
+
+def test_a_committee_needs_a_committee(tiny_checkpoint: Path):
+    """A checkpoint without members says how to make them."""
+    from synthzoo.committee import CommitteeCalculator, load_committee
+
+    with pytest.raises(InputError, match="has no committee: fine-tune with"):
+        load_committee(tiny_checkpoint)
+    with pytest.raises(InputError, match="needs two members, not 0"):
+        CommitteeCalculator([])
+
+
+def _set_with_errors(energy_errors, force_error: float):
+    """Return a set of dimers, and a prediction with the given errors."""
+    structures, predicted, labels = [], [], []
+    for error in energy_errors:
+        atoms = bulk("C")
+        zero = np.zeros((2, 3))
+        structures.append(atoms)
+        labels.append(Labels(energy_eV=0.0, forces_eV_A=zero))
+        predicted.append(
+            label(atoms, energy_eV=2 * error, forces_eV_A=zero + force_error)
+        )
+    origins = ["here"] * len(structures)
+    labelled = LabelledSet(structures=structures, labels=labels, origins=origins)
+    return labelled, judge_set(labelled, predicted)
+
+
+@pytest.mark.parametrize(
+    ("energies", "forces", "words"),
+    [
+        ((0.1, 0.01), (0.5, 0.4), "Fine-tuning helped: on 20 test structures"),
+        ((0.1, 0.01), (0.4, 0.5), "helped in one respect and did harm in another"),
+        ((0.01, 0.1), (0.4, 0.5), "did not help: it made the model worse"),
+        ((0.1, 0.1), (0.4, 0.4), "cannot be told from so few structures"),
+    ],
+)
+def test_the_verdict_says_plainly_whether_it_helped(energies, forces, words: str):
+    """Better, worse, both or unclear; never more than the numbers say."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(1, 0.1, size=20)
+    labelled, before = _set_with_errors(energies[0] * noise, forces[0])
+    _, after = _set_with_errors(energies[1] * noise, forces[1])
+    assert words in verdict(compare("test", labelled, before, after))
+
+
+def test_probes_notice_a_lost_wall_and_a_moved_minimum(tiny_checkpoint: Path):
+    """Curves of the same model twice agree; every element has a dimer."""
+    from synthzoo.calculator import load_calculator
+    from synthzoo.probes import _wall, probe
+
+    model = load_calculator(tiny_checkpoint)
+    curves = probe(model, model, ["C"])
+    assert [curve.name for curve in curves] == [
+        "C dimer",
+        "diamond (C)",
+        "graphite (C)",
+    ]
+    for curve in curves:
+        assert curve.before_eV == curve.after_eV
+    falls, rises = np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 1.5])
+    assert "no longer repels" in _wall("C", 1.1, (falls, rises))
+    assert "repels everywhere" in _wall("C", 1.1, (falls, falls))

@@ -201,6 +201,22 @@ def test_an_ace_potential_grades_its_extrapolation(ace_file: Path):
     assert squeezed.info[f"max_{key}"] > 5
 
 
+def test_dynamics_do_not_compute_a_doubt(gap_file: Path, ace_file: Path):
+    """The calculator that moves atoms gives the same forces, and nothing beside."""
+    atoms = diamonds(3)[1]
+    gap, ace = open_teacher(f"gap:{gap_file}"), open_teacher(f"ace:{ace_file}")
+    for teacher in (gap, ace):
+        expected = teacher.label(atoms).get_forces()
+        moving = teacher.forces_calculator
+        assert moving is teacher.forces_calculator  # loaded once
+        found = moving.get_property("forces", atoms)
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+    extra = gap.forces_calculator.extra_results  # type: ignore[attr-defined]
+    assert not [name for name in extra["atoms"] if "variance" in name]
+    assert not ace.forces_calculator.is_active_set_configured  # type: ignore[attr-defined]
+    assert ace.calculator.is_active_set_configured  # type: ignore[attr-defined]
+
+
 def test_the_active_set_is_part_of_the_hash(ace_file: Path, tmp_path: Path):
     """Labels with and without doubt come from different teachers."""
     lonely = tmp_path / ace_file.name

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.constraints import FixAtoms
 
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.recipes import RelabelRecipe
@@ -292,6 +293,18 @@ def test_any_format_of_ase_is_read(tmp_path: Path):
         relabel_file(tmp_path / name, outputs[-1], recipe=recipe, workers=1)
     first, *others = (output.read_bytes() for output in outputs)
     assert others == [first, first]
+
+
+def test_constraints_do_not_change_labels(tmp_path: Path):
+    """Atoms that were fixed in a relaxation have the forces that they have."""
+    free, fixed = copper(0), copper(0)
+    fixed.set_constraint(FixAtoms([0, 1]))
+    source, output = tmp_path / "in.traj", tmp_path / "out.xyz"
+    ase.io.write(source, [free, fixed])
+    relabel_file(source, output, recipe=RelabelRecipe(teacher=FAULTY), workers=1)
+    first, second = (atoms.calc.results["forces"] for atoms in read_structures(output))
+    assert np.abs(first[:2]).min() > 0
+    np.testing.assert_array_equal(first, second)
 
 
 def read_back(frames: list[Atoms], folder: Path) -> list[Atoms]:

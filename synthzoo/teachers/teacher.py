@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.errors import SynthzooError, TeacherError
 from synthzoo.recipes import teacher_name
@@ -135,13 +136,14 @@ class Teacher:
         alone = np.array(
             [self.isolated_atom_energies_eV[name] for name in atoms.symbols]
         )
+        # The energy first: asking for it computes, and all else is then there already.
+        whole = self.calculator.get_property("energy", computed) - float(alone.sum())
         energies, energy = None, 0.0
         if "energies" in known:
-            energies = np.array(computed.get_potential_energies(), dtype=float) - alone
+            energies = self._result("energies", computed) - alone
             energy = float(energies.sum())
-        whole = float(computed.get_potential_energy()) - float(alone.sum())
         if energies is None:
-            energy = whole
+            energy = float(whole)
         elif abs(energy - whole) > ENERGIES_ADD_UP_TO_EV * len(atoms):
             raise TeacherError(
                 f"{self.reference} gave energies per atom with the sum {energy:.6f} "
@@ -151,8 +153,8 @@ class Teacher:
         labelled = label(
             atoms,
             energy_eV=energy,
-            forces_eV_A=np.array(computed.get_forces(), dtype=float),
-            stress_eV_A3=np.array(computed.get_stress()) if has_stress else None,
+            forces_eV_A=self._result("forces", computed),
+            stress_eV_A3=self._stress(computed) if has_stress else None,
             energies_eV=energies,
         )
         if self.doubt is not None and self.doubt_name is not None:
@@ -160,6 +162,19 @@ class Teacher:
             labelled.set_array(self.doubt_name, doubt)
             labelled.info[f"max_{self.doubt_name}"] = float(doubt.max())
         return labelled
+
+    def _result(self, name: str, computed: Atoms) -> NDArray[np.float64]:
+        """Return what was computed with the energy, or is computed now."""
+        found = getattr(self.calculator, "results", {}).get(name)
+        if found is None:
+            found = self.calculator.get_property(name, computed)
+        return np.array(found, dtype=float)
+
+    def _stress(self, computed: Atoms) -> NDArray[np.float64]:
+        stress = self._result("stress", computed)
+        if stress.shape == (3, 3):
+            return np.asarray(full_3x3_to_voigt_6_stress(stress))
+        return stress
 
     def _check(self, labelled: Atoms) -> None:
         for name, values in labelled.calc.results.items():
@@ -169,8 +184,9 @@ class Teacher:
                 )
 
     def _with_gap(self, atoms: Atoms) -> Atoms:
-        """Return a copy in which open directions that it does not know are filled."""
+        """Return a free copy in which open directions that it cannot do are filled."""
         copy: Atoms = atoms.copy()
+        copy.set_constraint()  # it would change forces
         mixed = bool(copy.pbc.any())
         if copy.pbc.all() or self.open_directions == "kept":
             return copy

@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from synthzoo import hub, load_calculator, paper, registry, upstream
 from synthzoo.calculator import SynthzooCalculator
 from synthzoo.calibration import calibrate
+from synthzoo.cards import read_card
 from synthzoo.checkpoint import (
     build_model,
     load_model,
@@ -436,7 +437,7 @@ def card(server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mo
         },
     )
     head["license"] = "none"
-    card = registry.read_card(write_card(tmp_path, head))
+    card = read_card(write_card(tmp_path, head))
     assert card.published is not None
     address = f"{server.url}/storage/{sha256(content)}"
     served = dataclasses.replace(card.published, address=address)

@@ -58,6 +58,7 @@ def test_every_result_has_its_command(card: ModelCard):
     """A number on a card can be measured again."""
     assert card.results
     for result in card.results:
+        assert result.command is not None
         assert result.command.startswith("synthzoo ")
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from synthzoo.cli import main
 from synthzoo.cluster import dask_executor
 from synthzoo.errors import MissingExtraError, SynthzooError
 from synthzoo.structures import write_structures
@@ -151,3 +153,24 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
         dask_executor("tcp://127.0.0.1:1"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--executor", "dask"], "needs --scheduler"),
+        (["--scheduler", "tcp://127.0.0.1:1"], "goes with --executor dask"),
+        (
+            ["--executor", "dask", "--scheduler", "tcp://127.0.0.1:1", "--workers=2"],
+            "a cluster has its own",
+        ),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    options: list[str], message: str, tmp_path: Path
+):
+    """Nothing is guessed about where the work is to be done."""
+    arguments = ["relabel", "in.xyz", str(tmp_path / "out.xyz"), "--teacher", FAULTY]
+    result = CliRunner().invoke(main, [*arguments, *options])
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -158,6 +158,10 @@ def convert_state(
         ]
     except KeyError as error:
         raise CheckpointError(f"{where} is not {_FAMILY}: no {error}.") from error
+    except (RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{where} is not {_FAMILY}: its tensors have sizes that cannot be."
+        ) from error
     renamed = {
         _today(name): value
         for name, value in state.items()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthzoo.cards import NO_LICENCE, ModelCard, Published, published_file
 from synthzoo.checkpoint import write_checkpoint
+from synthzoo.config import MAX_CUTOFF_A
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.files import refuse_existing
 from synthzoo.legacy_state import Assumptions, convert_state, read_state
@@ -95,10 +96,12 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
     CheckpointError
         If the file is damaged, holds anything but tensors, or is of another family.
     InputError
-        If the number of neighbours is not known, or the labels cannot be used.
+        If the number of neighbours is not known, the labels cannot be used, or
+        elements or cutoff cannot be.
     """
     source, output = Path(source), Path(output)
     refuse_existing(output)
+    _check_facts(elements, cutoff_A)
     state = read_state(source)
     sha256 = file_record(source).sha256
     card = _card_of(sha256)
@@ -186,6 +189,18 @@ def small_structures(elements: Sequence[str]) -> list[Atoms]:
         atoms.set_chemical_symbols(symbols)
         atoms.set_cell(atoms.cell * (radius / covalent_radii[6]), scale_atoms=True)
     return found
+
+
+def _check_facts(elements: Sequence[str], cutoff_A: float) -> None:
+    from ase.data import atomic_numbers
+
+    known = all(element in atomic_numbers for element in elements)
+    if not elements or not known or len(set(elements)) < len(elements):
+        raise InputError(
+            f"Expected different chemical symbols, found {', '.join(elements)}."
+        )
+    if not 0 < cutoff_A <= MAX_CUTOFF_A:
+        raise InputError(f"The cutoff must be up to {MAX_CUTOFF_A} Å, not {cutoff_A}.")
 
 
 def _neighbours(

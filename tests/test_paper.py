@@ -366,6 +366,7 @@ def double_a_wigner_symbol(state: State) -> State:
         ),
         (drop(".fc."), r"no '.*fc.layer0.weight'"),
         (put("shift_by", torch.tensor(3.0)), r"whatever its size"),
+        (put("scale_by", torch.ones(2)), r"sizes that cannot be"),
         (
             put(f"{PREFIX}per_species_rescale.shifts", torch.zeros(2)),
             r"knows 2 element\(s\), but C was given",
@@ -380,6 +381,7 @@ def double_a_wigner_symbol(state: State) -> State:
         "empty",
         "no radial network",
         "constant energy",
+        "two scales",
         "elements",
     ],
 )
@@ -402,6 +404,11 @@ def test_an_unknown_file_needs_its_number_of_neighbours(tmp_path: Path):
         )
     with pytest.raises(InputError, match="above 0"):
         paper.import_paper(source, tmp_path / "new", avg_num_neighbors=-1.0)
+    for wrong in ({"elements": ("Xx",)}, {"elements": ("C", "C")}):
+        with pytest.raises(InputError, match="different chemical symbols"):
+            paper.import_paper(source, tmp_path / "new", **wrong)
+    with pytest.raises(InputError, match="cutoff must be up to"):
+        paper.import_paper(source, tmp_path / "new", cutoff_A=-1.0)
     assert not (tmp_path / "new").exists()
 
 

@@ -182,6 +182,17 @@ class CheckedSet:
         )
 
     @cached_property
+    def comparable(self) -> NDArray[np.bool_]:
+        """Which structures have energies that a model or a fit can judge, of ``(n,)``.
+
+        Isolated atoms and pairs of atoms are not among them.
+        """
+        known = np.isfinite(self.energies_eV) & ~self.fragments
+        if self.reference is not None:
+            known &= np.isfinite(self.reference.energies_eV)
+        return known
+
+    @cached_property
     def elements(self) -> list[int]:
         """Atomic numbers that occur, in ascending order."""
         return sorted({int(z) for atoms in self.structures for z in set(atoms.numbers)})

@@ -27,6 +27,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+QUANTITIES = (
+    "atoms per structure",
+    "energy (eV/atom)",
+    "energy beyond composition (eV/atom)",
+    "largest force (eV/Å)",
+    "force components (eV/Å)",
+    "pressure (GPa)",
+    "stress components (GPa)",
+    "density (g/cm³)",
+    "shortest distance (Å)",
+)
+"""In the order in which they are told."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
     """What `inspect_structures` found.
@@ -208,17 +222,15 @@ def _key_findings(counts: KeyCounts, wanted: dict[str, str | None]) -> list[Find
 
 
 def _spreads(data: CheckedSet, measures: Measures) -> dict[str, Spread]:
+    components = {
+        "force components (eV/Å)": [f.ravel() for f in data.forces_eV_A.values()],
+        "stress components (GPa)": [s / GPa for s in data.stresses_eV_A3.values()],
+    }
     quantities = quantities_of(measures) | {
         "energy beyond composition (eV/atom)": _rest(data),
-        "force components (eV/Å)": np.concatenate(
-            [np.zeros(0), *(forces.ravel() for forces in data.forces_eV_A.values())]
-        ),
-        "stress components (GPa)": np.concatenate(
-            [np.zeros(0), *data.stresses_eV_A3.values()]
-        )
-        / GPa,
+        **{name: np.concatenate([[], *found]) for name, found in components.items()},
     }
-    spreads = {name: spread_of(values) for name, values in quantities.items()}
+    spreads = {name: spread_of(quantities[name]) for name in QUANTITIES}
     return {name: spread for name, spread in spreads.items() if spread is not None}
 
 

@@ -25,6 +25,8 @@ REACH = 1.6
 """Distances are counted up to this many times the longest bond of a structure."""
 DISTANCE_STEP_A = 0.02
 DISTANCE_BINS = 400
+NARROW = 1e-9
+"""Of values themselves: a range that is rounding, not a distribution."""
 MOST_BONDS = 12
 """More bonds of an atom are counted as this many."""
 
@@ -199,6 +201,28 @@ def spread_of(values: NDArray[Any]) -> Spread | None:
         high=float(high),
         largest=float(largest),
     )
+
+
+def bin_edges(values: NDArray[Any], bins: int) -> NDArray[np.float64]:
+    """Return the edges of the bins of a histogram, also of values that are all alike.
+
+    Parameters
+    ----------
+    values
+        At least one, finite.
+    bins
+        How many.
+
+    Examples
+    --------
+    >>> bin_edges(np.array([2.0, 2.0 + 1e-15]), 2).tolist()
+    [1.5, 2.0, 2.5]
+    """
+    low, high = float(values.min()), float(values.max())
+    if high - low < NARROW * max(abs(low), abs(high), 1.0):
+        low, high = low - 0.5, low + 0.5
+    edges: NDArray[np.float64] = np.linspace(low, high, bins + 1)
+    return edges
 
 
 def quantities_of(measures: Measures) -> dict[str, NDArray[Any]]:

@@ -68,7 +68,7 @@ def model_energy_ratio(data: CheckedSet) -> Ratio | None:
     data
         Set to look at.
     """
-    usable = np.isfinite(data.energies_eV) & ~data.alone
+    usable = data.comparable
     if data.reference is None or np.count_nonzero(usable) < MIN_ENERGIES:
         return None
     sizes, shares = data.sizes[usable], data.shares[usable]

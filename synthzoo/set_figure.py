@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from synthzoo.inspection_text import HYBRIDISATIONS
-from synthzoo.measures import DISTANCE_STEP_A, MOST_BONDS
+from synthzoo.measures import DISTANCE_STEP_A, MOST_BONDS, bin_edges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,7 @@ BOND_COLOURS = ("#b9bec6", "#d9730d", "#1f5fa8", "#2e8b57", "#7a4fa3")
 """For fewer than two bonds, two, three, four, and more."""
 MOST_BINS = 50
 LEAST_BINS = 8
+MOST_BARS = 12
 DENSITY_BINS = 12
 WIDE_DENSITIES = 1.3
 """Largest over smallest density from which bonds are shown by density."""
@@ -65,10 +66,7 @@ def _histogram(axes: Axes, values: NDArray[np.float64], name: str) -> None:
     if not len(finite):
         _say_nothing(axes, name)
         return
-    low, high = float(finite.min()), float(finite.max())
-    if high - low < 1e-9 * max(abs(low), 1):
-        low, high = low - 0.5, high + 0.5
-    axes.hist(finite, bins=_bins(finite), range=(low, high), color=COLOUR)
+    axes.hist(finite, bins=bin_edges(finite, _bins(finite)).tolist(), color=COLOUR)
     axes.ticklabel_format(axis="x", useOffset=False)
 
 
@@ -115,10 +113,9 @@ def _distances(axes: Axes, measures: Measures) -> None:
 
 def _sizes(axes: Axes, sizes: NDArray[np.int64]) -> None:
     values, counts = np.unique(sizes, return_counts=True)
-    if len(values) <= MOST_BINS:
+    if len(values) <= MOST_BARS:
         labels = [str(value) for value in values]
         axes.bar(labels, counts, color=COLOUR)
-        axes.set_xticks(range(0, len(labels), 1 + len(labels) // 10))
         margin = max(1.0, 3 - len(labels) / 2)
         axes.set_xlim(-margin, len(labels) - 1 + margin)
     else:

@@ -14,7 +14,13 @@ from tqdm import tqdm
 
 from synthzoo.files import new_file
 from synthzoo.labels import CALCULATOR, LabelKeys
-from synthzoo.measures import DISTANCE_STEP_A, measure, quantities_of, spread_of
+from synthzoo.measures import (
+    DISTANCE_STEP_A,
+    bin_edges,
+    measure,
+    quantities_of,
+    spread_of,
+)
 from synthzoo.provenance import installed_versions
 from synthzoo.raw_frames import iter_raw_frames
 
@@ -140,5 +146,7 @@ def _histogram(values: NDArray[Any]) -> dict[str, Any]:
     spread = spread_of(values)
     if spread is None:
         return {}
-    counts, edges = np.histogram(values[np.isfinite(values)], bins=BINS)
+    finite = values[np.isfinite(values)]
+    edges = bin_edges(finite, BINS)
+    counts = np.histogram(finite, edges)[0]
     return asdict(spread) | {"edges": edges.tolist(), "structures": counts.tolist()}

@@ -102,7 +102,7 @@ def mixed_theory(data: CheckedSet) -> list[Finding]:
     raw = separate(beyond_composition(energies, shares)) if len(frames) else None
     if raw is not None and raw.gap > BEYOND_CHEMISTRY_EV_PER_ATOM:
         return [_mixed(data, frames, raw, "more than bonds can make")]
-    usable &= ~data.fragments
+    usable = data.comparable
     energies, shares = _per_atom(data, usable), data.shares[usable]
     frames = np.flatnonzero(usable)
     if data.reference is not None:
@@ -172,7 +172,7 @@ def outliers(data: CheckedSet) -> list[Finding]:
 
 
 def _energy_outliers(data: CheckedSet) -> list[Finding]:
-    usable = np.isfinite(data.energies_eV) & ~data.alone
+    usable = data.comparable
     frames = np.flatnonzero(usable)
     if len(frames) < 2 * MIN_CLUSTER or mixed_theory(data):
         return []

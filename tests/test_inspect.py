@@ -242,6 +242,19 @@ def labelled_crystals(path: Path, count: int) -> None:
     write(path, [frame] * count)
 
 
+def test_values_that_differ_by_rounding_only_are_drawn(tmp_path: Path):
+    """Energies of equal structures differ in the last digit, and that is no range."""
+    frames = [
+        label(bulk("C"), energy_eV=energy, forces_eV_A=np.full((2, 3), energy))
+        for energy in (-18.0, np.nextafter(-18.0, 0), np.nextafter(-18.0, -19))
+    ]
+    write(tmp_path / "same.xyz", frames)
+    record, figure = summarise_file(tmp_path / "same.xyz", structures=3, counts={})
+    histograms = json.loads(record.read_text(encoding="utf-8"))["histograms"]
+    assert sum(histograms["energy (eV/atom)"]["structures"]) == 3
+    assert figure.read_bytes().startswith(PNG)
+
+
 def test_a_summary_has_counts_and_histograms(tmp_path: Path):
     """All structures of a short file are measured; JSON and figure lie beside it."""
     output = tmp_path / "labelled.xyz"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GROUP_KEYS = ("config_type", "kind")
 ALL = "all"
+MAX_NAME = 24
+"""Characters of a model's name in a figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,6 +320,12 @@ def _labelled(
     return found.part(kept), names
 
 
+def _short(model: str) -> str:
+    """Return a name for a legend: no folder, no module, no arguments."""
+    name = Path(str(model).partition("{")[0]).name
+    return (name.rpartition(".")[2] if name.startswith("ase:") else name)[:MAX_NAME]
+
+
 def _draw(
     path: Path, labelled: LabelledSet, predictions: Mapping[str, Prediction]
 ) -> None:
@@ -327,7 +335,7 @@ def _draw(
 
     figure = Figure(figsize=(9, 4.4), dpi=120, layout="constrained")
     clouds = [
-        Cloud(name=Path(name).name, prediction=found, colour=colour)
+        Cloud(name=_short(name), prediction=found, colour=colour)
         for (name, found), colour in zip(
             predictions.items(), itertools.cycle(COLOURS), strict=False
         )

@@ -227,10 +227,11 @@ def finetune(  # noqa: PLR0913  what a user may say
         workers=workers or os.cpu_count() or 1,
     )
     manifest = request.manifest()
-    plan = _plan(request)
+    sets = _read(request)
+    plan = sets.plan
     run = open_run(output, manifest)
     with exclusive(run):
-        results = _make(request, plan, run, manifest, started)
+        results = _make(request, sets, run, manifest, started)
         (run / CHECKPOINT_FOLDER).replace(output)
     shutil.rmtree(run)
     return FinetuneSummary(
@@ -302,6 +303,24 @@ def _files(sources: str | Path | Sequence[str | Path]) -> list[Path]:
     return find_files(sources) if sources else []
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sets:
+    """All structures of a run: to fit, to test with, to mix in, to remember."""
+
+    plan: Plan
+    test: LabelledSet
+    replay: LabelledSet
+    synthetic: LabelledSet
+
+
+def _read(request: _Request) -> _Sets:
+    """Read everything before anything is written."""
+    plan = _plan(request)
+    replay, synthetic = _replay(request)
+    test = _labelled(request.test, request, plan)
+    return _Sets(plan=plan, test=test, replay=replay, synthetic=synthetic)
+
+
 def _plan(request: _Request) -> Plan:
     frames, keys = read_labelled(
         request.files,
@@ -322,20 +341,19 @@ def _plan(request: _Request) -> Plan:
 
 def _make(
     request: _Request,
-    plan: Plan,
+    sets: _Sets,
     run: Path,
     manifest: dict[str, Any],
     started: float,
 ) -> Results:
     """Fit, and write checkpoint and report inside the working folder."""
-    replay, synthetic = _replay(request)
-    test = _labelled(request.test, request, plan)
-    jobs = _jobs(request, plan, replay)
+    plan = sets.plan
+    jobs = _jobs(request, plan, sets.replay)
     judge = Judge(
         plan=plan,
         weights=run_fits(jobs, run, workers=request.workers),
-        test=test,
-        synthetic=synthetic,
+        test=sets.test,
+        synthetic=sets.synthetic,
     )
     config = _described(judge.tuned.config, plan, manifest)
     results = Results(

@@ -109,11 +109,13 @@ def _wall(
 ) -> str:
     """Return what became of the wall: energies must fall with the distance."""
     had, has = (bool((np.diff(values) < 0).all()) for values in energies_eV)
+    where = f"everywhere below {reach_A:.2f} Å"
     if has:
-        state = "repels" if had else "repels, as it did not before,"
-    else:
-        state = "no longer repels" if had else "did and does not repel"
-    return f"The {element} dimer {state} everywhere below {reach_A:.2f} Å."
+        gained = "" if had else ", which it did not before"
+        return f"The {element} dimer repels {where}{gained}."
+    if had:
+        return f"The {element} dimer no longer repels {where}: its wall has a hole."
+    return f"The {element} dimer does not repel {where}, before or after."
 
 
 def _crystal(

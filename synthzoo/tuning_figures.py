@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from synthzoo.parity import Cloud, draw_parity
 
@@ -52,6 +53,7 @@ def write_loss(folder: Path, losses: Sequence[TrainingLoss]) -> Path:
         axes.plot([found.epoch for found in losses], values, color=AFTER_COLOUR)
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _tidy(axes)
     figure.suptitle("Training set, while the weights changed", fontsize=11)
     return _save(figure, folder / LOSS_FILE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -67,46 +67,22 @@ class FinetuneRecipe:
     threads: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SizeDefaults:
-    """Defaults for up to so many structures.
-
-    Attributes
-    ----------
-    structures
-        Largest number for which these were found best; infinite for the last.
-    values
-        Values of the recipe's fields.
-    """
-
-    structures: float
-    values: dict[str, Any] = field(default_factory=dict)
-
-
 CHECKED = {"held_out_share": 0.0, "check_share": 0.2}
 """All structures are fitted; a second fit tells what that is worth."""
 
 HELD_OUT = {"held_out_share": 0.1, "check_share": 0.0}
+NOTHING_LEFT = {"held_out_share": 0.0, "check_share": 0.0}
 
-DEFAULTS = (
-    SizeDefaults(
-        structures=4,
-        values={"visits": 100, "learning_rate": 1e-3}
-        | {"held_out_share": 0.0, "check_share": 0.0},
-    ),
-    SizeDefaults(
-        structures=49,
-        values={"visits": 500, "learning_rate": 3e-3} | CHECKED,
-    ),
-    SizeDefaults(
-        structures=199,
-        values={"visits": 1500, "learning_rate": 3e-3} | HELD_OUT,
-    ),
-    SizeDefaults(
-        structures=math.inf,
-        values={"visits": 5000, "learning_rate": 3e-3} | HELD_OUT,
-    ),
-)
+DEFAULTS: dict[float, dict[str, Any]] = {
+    4: {"visits": 100, "learning_rate": 1e-3, **NOTHING_LEFT},
+    14: {"visits": 250, "learning_rate": 3e-3, **CHECKED},
+    49: {"visits": 500, "learning_rate": 3e-3, **CHECKED},
+    math.inf: {"visits": 1500, "learning_rate": 3e-3, **HELD_OUT},
+}
+"""What a recipe leaves open, by the largest number of structures that it is for."""
+
+LEAST_EPOCHS = 6
+"""Each structure is seen so often at least, however many there are."""
 
 
 def resolve_recipe(recipe: FinetuneRecipe, structures: int) -> FinetuneRecipe:
@@ -124,7 +100,8 @@ def resolve_recipe(recipe: FinetuneRecipe, structures: int) -> FinetuneRecipe:
     >>> resolve_recipe(FinetuneRecipe(learning_rate=1e-3), 25).learning_rate
     0.001
     """
-    values = next(row.values for row in DEFAULTS if structures <= row.structures)
+    values = dict(next(row for size, row in DEFAULTS.items() if structures <= size))
+    values["visits"] = max(values["visits"], LEAST_EPOCHS * structures)
     missing = {
         name: value for name, value in values.items() if getattr(recipe, name) is None
     }

@@ -89,3 +89,22 @@ def test_another_element_is_refused(tiny_checkpoint: Path, shared):
     path = shared("data/silicon-mlearn-dft-train.extxyz")
     with pytest.raises(InputError, match="Si"):
         evaluate(str(tiny_checkpoint), path)
+
+
+def test_models_and_teachers_are_compared_side_by_side(
+    tiny_checkpoint: Path, own_labels: Path, tmp_path: Path
+):
+    """A checkpoint beside any ASE calculator: one table each, one figure for both."""
+    import matplotlib.image
+
+    from synthzoo.evaluate import evaluate_models
+
+    lj = 'ase:ase.calculators.lj.LennardJones{"rc": 3.0, "%s": {"C": 0.0}}'
+    models = [str(tiny_checkpoint), lj % "isolated_atom_energies_eV"]
+    figure = tmp_path / "parity.png"
+    found = evaluate_models(models, [own_labels], figure=figure, shift=True)
+    assert [each.model for each in found] == models
+    alone = evaluate(str(tiny_checkpoint), own_labels, shift=True)
+    assert found[0].groups == alone.groups
+    assert found[1].overall.force_rmse_eV_A > found[0].overall.force_rmse_eV_A
+    assert matplotlib.image.imread(figure).shape[1] > 1000

@@ -1,7 +1,7 @@
 """Search the defaults of fine-tuning on draws of a labelled set, and keep every run.
 
     python tests/benchmarks/finetuning_defaults.py carbon train.extxyz runs.jsonl \
-        --sizes 10 25 100 --draws 2 --rates 1e-3 3e-3 --visits 1000
+        --sizes 10 25 100 --draws 0 1 --rates 1e-3 3e-3 --visits 500
 
 A fixed part of the set judges; draws come from the rest: no test file is needed. Each
 run is one line of the output, and runs that are there already are not repeated.

@@ -16,7 +16,7 @@ from ase.units import GPa
 from synthzoo.composition import beyond_composition, composition_rank, element_energies
 from synthzoo.data_checks import check_data
 from synthzoo.errors import InputError
-from synthzoo.findings import CheckedSet, Finding
+from synthzoo.findings import CheckedSet, Finding, Severity, worst
 from synthzoo.frames import FrameSet, Origin, read_frames
 from synthzoo.labels import KeyCounts, LabelKeys, count_label_keys, likely_keys
 from synthzoo.measures import Measures, Spread, measure, quantities_of, spread_of
@@ -202,22 +202,31 @@ def _inspect(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
         spreads=_spreads(data, measures),
         element_energies_eV=_element_energies(data),
         bonds=tuple(measures.total_bond_shares.tolist()),
-        findings=(*_key_findings(counts, wanted), *check_data(data)),
+        findings=tuple(
+            worst([*_key_findings(counts, keys, wanted), *check_data(data)])
+        ),
         measures=measures,
         origins=tuple(frames.origins),
     )
 
 
-def _key_findings(counts: KeyCounts, wanted: dict[str, str | None]) -> list[Finding]:
-    found = []
+def _key_findings(
+    counts: KeyCounts, keys: LabelKeys, wanted: dict[str, str | None]
+) -> list[Finding]:
+    """Find keys that compete; forces and stress are those named like the energy."""
+    found: list[Finding] = []
     for what in ("energy", "forces", "stress"):
-        keys: dict[str, int] = getattr(counts, what)
-        if len(keys) > 1 and wanted.get(f"{what}_key") is None:
-            named = ", ".join(f"{key} ({count})" for key, count in keys.items())
-            message = f"Several keys could be the {what}: {named}; see --{what}-key."
-            found.append(
-                Finding(kind=f"several_{what}", severity="warning", message=message)
-            )
+        competing: dict[str, int] = getattr(counts, what)
+        if len(competing) < 2 or wanted.get(f"{what}_key") is not None:
+            continue
+        message = (
+            f"Several keys could be the {what}: {', '.join(competing)}. "
+            f"Looked at: {getattr(keys, what)}; --{what}-key chooses another."
+        )
+        severity: Severity = "warning" if what == "energy" else "note"
+        found.append(
+            Finding(kind=f"several_{what}", severity=severity, message=message)
+        )
     return found
 
 

@@ -224,9 +224,10 @@ def test_the_command_gives_json_and_exits_with_1_on_errors(
     code, out, _ = run("inspect", "--json", tmp_path / "*.xyz")
     assert code == 1
     found = json.loads(out)
-    assert found["findings"][0]["kind"] == "several_forces"
-    assert found["findings"][1]["severity"] == "error"
-    assert found["findings"][1]["frames"] == [2]
+    assert found["findings"][0]["severity"] == "error"
+    assert found["findings"][0]["frames"] == [2]
+    assert found["findings"][-1]["kind"] == "several_forces"
+    assert "Looked at: ace_forces" in found["findings"][-1]["message"]
     assert found["spreads"]["density (g/cm³)"]["count"] == 13
     code, _, err = run("inspect", tmp_path / "*.traj")
     assert code == 1

@@ -105,6 +105,7 @@ def _finish(axes: Axes, quantity: str, unit: str) -> None:
     axes.plot(limits, limits, color="0.4", linewidth=0.8, zorder=0)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.ticklabel_format(useOffset=False)
+    axes.locator_params(nbins=6)
     axes.set_xlabel(f"{quantity}, label ({unit})")
     axes.set_ylabel(f"{quantity}, predicted ({unit})")
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,7 +1,7 @@
 """Small labelled sets that come with synthzoo: carbon and silicon from PBE.
 
 They were made by the recipes ``carbon-dft`` and ``silicon-dft``; the README beside the
-data says with which settings, and how far the labels are from convergence.
+data says with which settings.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ def load_sample(name: str) -> list[Atoms]:
     ------
     InputError
         If there is no set of that name.
+
+    Examples
+    --------
+    >>> len(load_sample("silicon-pbe"))
+    147
     """
     return read_structures(sample_path(name))
 

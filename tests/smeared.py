@@ -28,14 +28,14 @@ class Smeared(EMT):
     def __init__(
         self, *, spin: bool = False, fails_below_A3: float = 0.0, **arguments: Any
     ) -> None:
-        super().__init__(**arguments)  # type: ignore[no-untyped-call]
+        super().__init__(**arguments)
         self._spin, self._fails_below_A3 = spin, fails_below_A3
         self.structures = 0
         self.made.append(self)
 
     def calculate(self, *arguments: Any, **named: Any) -> None:
         """Compute everything for a structure and keep it in ``results``."""
-        super().calculate(*arguments, **named)  # type: ignore[no-untyped-call]
+        super().calculate(*arguments, **named)
         self.structures += 1
         if self.atoms.cell.volume < self._fails_below_A3:  # type: ignore[union-attr]
             raise ArithmeticError("not converged in 150 iterations")

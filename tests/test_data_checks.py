@@ -201,7 +201,8 @@ def test_a_small_offset_is_seen_beyond_what_bonds_explain(
     """Two functionals half an eV/atom apart, without any model."""
     structures = read_structures(shared(SILICON))
     other = np.random.default_rng(1).random(len(structures)) < 0.3
-    shifted = changed(structures, shifts_eV_per_atom=np.where(other, gap_eV_per_atom, 0.0))
+    shifts = np.where(other, gap_eV_per_atom, 0.0)
+    shifted = changed(structures, shifts_eV_per_atom=shifts)
     found = set(serious(check_set(shifted))["mixed_theory"].frames)
     wanted = set(np.flatnonzero(other).tolist())
     assert found <= wanted

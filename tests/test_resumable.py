@@ -148,7 +148,8 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path):
     """The same command given twice at a time is refused, and goes on later."""
     folder = open_run(tmp_path / "out.txt", {})
     with (
-        exclusive(folder), pytest.raises(SynthzooError, match="Another run is writing"),
+        exclusive(folder),
+        pytest.raises(SynthzooError, match="Another run is writing"),
         exclusive(folder),
     ):
         pass

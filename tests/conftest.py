@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from synthzoo.config import CheckpointConfig
 
 HERE = Path(__file__).parent
+collect_ignore = ["legacy"]  # a script that needs the nequip of 2023
 LOOPBACK = {None, "", "localhost", "127.0.0.1", "::1"}
 HUB_SETTINGS = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN")
 

@@ -1,10 +1,11 @@
-"""The DFT samples: labels, provenance, and what their README says."""
+"""The DFT samples: labels, provenance, convergence, and what their README says."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,8 +23,12 @@ from synthzoo.recipes import (
 from synthzoo.structures import (
     GROUP_KEY,
     min_distance_A,
+    read_structures,
     split_by_group,
 )
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 FOLDER = sample_path("carbon-pbe").parent
 README = FOLDER / "README.md"
@@ -32,6 +37,19 @@ ELEMENT = {"carbon-pbe": "C", "silicon-pbe": "Si"}
 RECIPE = {"carbon-pbe": "carbon-dft", "silicon-pbe": "silicon-dft"}
 COHESION_EV = {"carbon-pbe": (7.0, 8.3), "silicon-pbe": (4.3, 4.9)}
 """Per atom of the most stable structure; PBE gives 7.9 and 4.6 for diamond."""
+
+
+def both(name: str) -> list[tuple[Atoms, Atoms]]:
+    """Return structures of a sample with the same, labelled with finer settings."""
+    pairs = []
+    for fine in read_structures(FOLDER / "convergence" / f"{name}.xyz"):
+        (same,) = (
+            atoms
+            for atoms in load_sample(name)
+            if len(atoms) == len(fine) and np.allclose(atoms.positions, fine.positions)
+        )
+        pairs.append((same, fine))
+    return pairs
 
 
 def counts_table() -> str:
@@ -57,9 +75,40 @@ def counts_table() -> str:
     return "\n".join(lines)
 
 
+def convergence_table() -> str:
+    """Return the change of labels with finer settings as a Markdown table."""
+    lines = [
+        "| Sample | Structure | Energy (meV/atom) | Forces, RMS (eV/Å) | of | "
+        "Pressure (GPa) |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in sample_names():
+        for coarse, fine in both(name):
+            energy, force, pressure = changes(coarse, fine)
+            info = coarse.info
+            what = f"{info['kind']}, {info.get('prototype', info.get('stage'))}"
+            whole = np.sqrt((coarse.get_forces() ** 2).mean())
+            lines.append(
+                f"| `{name}` | {what}, {info['density_g_cm3']:.2f} g/cm³ "
+                f"| {1000 * energy:+.1f} "
+                f"| {force:.3f} | {whole:.2f} | {pressure:+.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def changes(coarse: Atoms, fine: Atoms) -> tuple[float, float, float]:
+    """Return the changes of energy (eV/atom), forces (RMS, eV/Å), pressure (GPa)."""
+    from ase.units import GPa
+
+    energy = (fine.get_potential_energy() - coarse.get_potential_energy()) / len(fine)
+    force = np.sqrt(((fine.get_forces() - coarse.get_forces()) ** 2).mean())
+    stress = fine.get_stress()[:3].mean() - coarse.get_stress()[:3].mean()
+    return energy, float(force), float(-stress / GPa)
+
+
 def current_readme() -> str:
     """Return the README of the samples with its tables made anew from the data."""
-    made = {"counts": counts_table}
+    made = {"counts": counts_table, "convergence": convergence_table}
     return TABLES.sub(
         lambda found: f"{found[1]}\n{made[found[2]]()}\n\n{found[3]}",
         README.read_text(encoding="utf-8"),
@@ -67,7 +116,7 @@ def current_readme() -> str:
 
 
 def test_the_readme_of_the_samples_is_made_from_them() -> None:
-    """Counts are those of the data; `python -m` this file mends it."""
+    """Counts and convergence are those of the data; `python -m` this file mends it."""
     assert README.read_text(encoding="utf-8") == current_readme()
 
 
@@ -83,6 +132,8 @@ def test_an_unknown_sample_names_the_known_ones() -> None:
     """A misspelt name is an error that lists what there is."""
     with pytest.raises(InputError, match="It has: carbon-pbe, silicon-pbe"):
         load_sample("carbon-pbee")
+    with pytest.raises(InputError, match="No sample"):
+        sample_path("convergence/carbon-pbe")
 
 
 @pytest.mark.parametrize("name", sample_names())
@@ -157,6 +208,20 @@ def test_related_frames_share_a_group(name: str) -> None:
     assert 1 < len({atoms.info[GROUP_KEY] for atoms in liquid}) < len(liquid) / 3
 
 
+@pytest.mark.parametrize("name", sample_names())
+def test_finer_settings_change_little(name: str) -> None:
+    """With a higher cutoff and more k-points labels stay where they are."""
+    pairs = both(name)
+    assert len(pairs) >= 3
+    for coarse, fine in pairs:
+        energy, force, _ = changes(coarse, fine)
+        assert abs(energy) < 0.02
+        assert force < 0.05 + 0.02 * np.abs(coarse.get_forces()).max()
+        assert fine.info["teacher"] == teacher_name(
+            load_recipe(RelabelRecipe, f"{RECIPE[name]}-fine").teacher
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sample_names())
 def test_the_teacher_gives_these_labels_again(name: str, tmp_path: Path) -> None:
@@ -165,7 +230,7 @@ def test_the_teacher_gives_these_labels_again(name: str, tmp_path: Path) -> None
     from synthzoo.teachers.loading import open_teacher
 
     teacher = open_teacher(load_recipe(RelabelRecipe, RECIPE[name]).teacher)
-    stored = load_sample(name)[0]
+    (stored, _) = both(name)[0]
     again = teacher.label(stored)
     difference = again.get_potential_energy() - stored.get_potential_energy()
     assert abs(difference) < 1e-3 * len(stored)

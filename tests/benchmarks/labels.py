@@ -75,12 +75,17 @@ def main() -> None:
     """Run all benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--labels", type=int, default=200, help="structures in a run")
+    parser.add_argument(
+        "--labels", type=int, default=800, help="structures in a run: 50 are a chunk"
+    )
+    parser.add_argument(
+        "--atoms", type=int, nargs="*", choices=SIZES.values(), help="sizes to compare"
+    )
     parser.add_argument("--many", type=int, default=100_000, help="for memory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        show_rates(folder, options.labels, options.repeats)
+        show_rates(folder, options.labels, options.repeats, options.atoms)
         show_start(folder, options.repeats)
         show_memory(folder, options.many)
         speeds = show_teachers(folder, options.repeats)
@@ -152,14 +157,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def show_rates(folder: Path, count: int, repeats: int) -> None:
+def show_rates(folder: Path, count: int, repeats: int, sizes: list[int] | None) -> None:
     """Compare one worker with a bare loop, and two workers with one."""
     show(f"{count} labels by C-ACE, best of {repeats}\n")
     show("| atoms | bare loop (labels/s) | one worker | two workers |")
     show("| --- | --- | --- | --- |")
     small, large = folder / "small.xyz", folder / "large.xyz"
     for size, atoms in SIZES.items():
-        few = count // 10
+        if sizes is not None and atoms not in sizes:
+            continue
+        few = count // 8
         structures = crystals(size, count, large)
         write_structures(small, structures[:few])
         with one_thread():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,6 +59,27 @@ def refuse_existing(folder: Path) -> None:
         raise InputError(f"{folder} exists and is not a folder; choose another name.")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} exists and is not empty; choose another name.")
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of some files, one after the other.
+
+    Parameters
+    ----------
+    files
+        Files to read.
+
+    Raises
+    ------
+    InputError
+        If one is missing.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"There is no file {file}.")
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _neighbour(path: Path) -> Path:

@@ -18,7 +18,7 @@ from synthzoo.checkpoint import golden_structures, read_config, write_checkpoint
 from synthzoo.committee import MEMBERS_FOLDER
 from synthzoo.curves import read_losses
 from synthzoo.errors import InputError
-from synthzoo.files import new_file, refuse_existing
+from synthzoo.files import hash_files, new_file, refuse_existing
 from synthzoo.frames import find_files
 from synthzoo.hub import find_folder
 from synthzoo.provenance import installed_versions
@@ -26,7 +26,7 @@ from synthzoo.recipes import recipe_hash, recipe_values
 from synthzoo.resumable import exclusive, open_run
 from synthzoo.structures import split_by_group
 from synthzoo.tuning_checks import describe, find_faults
-from synthzoo.tuning_data import LabelledSet, as_labelled, hash_files, read_labelled
+from synthzoo.tuning_data import LabelledSet, as_labelled, read_labelled
 from synthzoo.tuning_fits import FitJob, run_fits
 from synthzoo.tuning_judge import (
     DIRECT,

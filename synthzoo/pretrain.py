@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from synthzoo.checkpoint import (
 from synthzoo.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.curves import draw_curves
 from synthzoo.errors import InputError
+from synthzoo.files import hash_files
 from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import CALCULATOR, LabelKeys, labels_of
@@ -120,7 +120,7 @@ def pretrain(
     started = time.monotonic()
     output = Path(output)
     files = [data] if isinstance(data, Path) else list(data)
-    made = {"data_sha256": _hash(files)}
+    made = {"data_sha256": hash_files(files)}
     if start is not None:
         start = find_folder(start)
         begun = read_config(start)
@@ -151,16 +151,6 @@ def pretrain(
         force_rmse_eV_A=result.force_rmse_eV_A,
         seconds=time.monotonic() - started,
     )
-
-
-def _hash(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of all files, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        if not file.is_file():
-            raise InputError(f"There is no file {file}.")
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _cutoff_A(recipe: PretrainRecipe, start: Path | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -222,24 +221,3 @@ def as_labelled(frames: FrameSet, keys: LabelKeys) -> LabelledSet:
         check_structure(atoms, name=origin)
         labels.append(labels_of(atoms, keys, name=origin))
     return LabelledSet(structures=frames.structures, labels=labels, origins=origins)
-
-
-def hash_files(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of some files, one after the other.
-
-    Parameters
-    ----------
-    files
-        Files to read.
-
-    Raises
-    ------
-    InputError
-        If one is missing.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        if not file.is_file():
-            raise InputError(f"There is no file {file}.")
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from synthzoo.calculator import load_calculator as load_calculator
     from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
-    from synthzoo.committee import load_committee as load_committee
     from synthzoo.cost import estimate_cost as estimate_cost
-    from synthzoo.data_checks import check_set as check_set
     from synthzoo.demo import run_demo as run_demo
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.evaluate import evaluate_models as evaluate_models
-    from synthzoo.finetuning import check_data as check_data
-    from synthzoo.finetuning import finetune as finetune
     from synthzoo.generate import generate_structures as generate_structures
     from synthzoo.hub import fetch as fetch
-    from synthzoo.inspection import inspect_files as inspect_files
-    from synthzoo.inspection import inspect_structures as inspect_structures
+    from synthzoo.inspection.all_checks import check_set as check_set
+    from synthzoo.inspection.summary import inspect_files as inspect_files
+    from synthzoo.inspection.summary import inspect_structures as inspect_structures
     from synthzoo.paper import import_paper as import_paper
     from synthzoo.predict import predict_structures as predict_structures
     from synthzoo.publication import publish as publish
@@ -35,24 +32,27 @@ if TYPE_CHECKING:
     from synthzoo.samples import sample_path as sample_path
     from synthzoo.thinning import thin_file as thin_file
     from synthzoo.transmute import transmute_file as transmute_file
+    from synthzoo.tuning.committee import load_committee as load_committee
+    from synthzoo.tuning.finetuning import check_data as check_data
+    from synthzoo.tuning.finetuning import finetune as finetune
 
 __version__ = "0.1.0"
 
 _HOME = {
     "SynthzooError": "errors",
-    "check_data": "finetuning",
-    "check_set": "data_checks",
+    "check_data": "tuning.finetuning",
+    "check_set": "inspection.all_checks",
     "estimate_cost": "cost",
     "evaluate_models": "evaluate",
     "fetch": "hub",
     "find_card": "registry",
-    "finetune": "finetuning",
+    "finetune": "tuning.finetuning",
     "generate_structures": "generate",
     "import_paper": "paper",
-    "inspect_files": "inspection",
-    "inspect_structures": "inspection",
+    "inspect_files": "inspection.summary",
+    "inspect_structures": "inspection.summary",
     "load_calculator": "calculator",
-    "load_committee": "committee",
+    "load_committee": "tuning.committee",
     "load_sample": "samples",
     "model_cards": "registry",
     "predict_structures": "predict",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from synthzoo.tuning_data import LabelledSet
+    from synthzoo.labelled_sets import LabelledSet
 
 GROUP_KEYS = ("config_type", "kind")
 ALL = "all"
@@ -302,7 +302,7 @@ def _labelled(
     forces_key: str | None,
 ) -> tuple[LabelledSet, str]:
     """Return a set without the groups to skip, and the names of its files."""
-    from synthzoo.tuning_data import as_labelled
+    from synthzoo.labelled_sets import as_labelled
 
     frames = read_frames(source)
     keys = find_label_keys(

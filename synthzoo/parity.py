@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.evaluate import Prediction
-    from synthzoo.tuning_data import LabelledSet
+    from synthzoo.labelled_sets import LabelledSet
 
 COLOURS = ("#1f5fa8", "#d9730d", "#2e8b57", "#8a5fbf", "#5b6470")
 """One for each model; then again."""

@@ -19,7 +19,7 @@ import yaml
 from synthzoo.errors import InputError
 from synthzoo.parts import Part, Range  # noqa: TC001  from_values resolves them
 from synthzoo.schema import LATER, from_values, hashed_values
-from synthzoo.tuning_recipe import FinetuneRecipe
+from synthzoo.tuning.recipe import FinetuneRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,20 +9,20 @@ import numpy as np
 
 from synthzoo.document import markdown_table
 from synthzoo.files import new_file
-from synthzoo.inspection_text import (
+from synthzoo.inspection.measures import spread_of
+from synthzoo.inspection.text import (
     HYBRIDISATIONS,
     bond_text,
     facts_of,
     finding_text,
     spread_rows,
 )
-from synthzoo.measures import spread_of
 from synthzoo.provenance import installed_versions
 from synthzoo.set_figure import draw_measures
 
 if TYPE_CHECKING:
-    from synthzoo.inspection import Inspection
-    from synthzoo.measures import Measures
+    from synthzoo.inspection.measures import Measures
+    from synthzoo.inspection.summary import Inspection
 
 DENSITY_STEP_G_CM3 = 0.5
 

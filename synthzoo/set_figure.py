@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from synthzoo.inspection_text import HYBRIDISATIONS
-from synthzoo.measures import DISTANCE_STEP_A, MOST_BONDS, bin_edges
+from synthzoo.inspection.measures import DISTANCE_STEP_A, MOST_BONDS, bin_edges
+from synthzoo.inspection.text import HYBRIDISATIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from synthzoo.measures import Measures
+    from synthzoo.inspection.measures import Measures
 
 COLOUR = "#1f5fa8"
 QUIET_COLOUR = "#8a8f98"

@@ -13,14 +13,14 @@ import numpy as np
 from tqdm import tqdm
 
 from synthzoo.files import new_file
-from synthzoo.labels import CALCULATOR, LabelKeys
-from synthzoo.measures import (
+from synthzoo.inspection.measures import (
     DISTANCE_STEP_A,
     bin_edges,
     measure,
     quantities_of,
     spread_of,
 )
+from synthzoo.labels import CALCULATOR, LabelKeys
 from synthzoo.provenance import installed_versions
 from synthzoo.raw_frames import iter_raw_frames
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from synthzoo.measures import Measures
+    from synthzoo.inspection.measures import Measures
 
 MOST_MEASURED = 1000
 """More structures of a file would change no histogram to speak of."""

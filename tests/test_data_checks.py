@@ -16,8 +16,9 @@ from ase.constraints import FixAtoms
 from ase.units import Bohr, GPa, Hartree
 
 from synthzoo import load_calculator, predict_structures
-from synthzoo.data_checks import check_set
-from synthzoo.findings import SEVERITIES, CheckedSet, Finding, Reference
+from synthzoo.inspection.all_checks import check_set
+from synthzoo.inspection.findings import SEVERITIES, CheckedSet, Finding, Reference
+from synthzoo.inspection.unit_checks import energies_against_forces
 from synthzoo.labels import (
     CALCULATOR,
     LabelKeys,
@@ -26,7 +27,6 @@ from synthzoo.labels import (
     partial_labels,
 )
 from synthzoo.structures import read_structures
-from synthzoo.unit_checks import energies_against_forces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

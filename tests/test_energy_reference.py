@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from synthzoo.energy_reference import (
+from synthzoo.errors import InputError
+from synthzoo.tuning.energy_reference import (
     check_spread,
     find_isolated,
     find_reference,
 )
-from synthzoo.errors import InputError
 
 RNG = np.random.default_rng(0)
 ALONE = {"C": 0.0, "Si": 0.0}

@@ -15,9 +15,9 @@ from ase.build import bulk
 from click.testing import CliRunner
 
 from synthzoo.errors import InputError
-from synthzoo.finetuning import finetune
 from synthzoo.structures import label, read_structures, write_structures
-from synthzoo.tuning_recipe import FinetuneRecipe
+from synthzoo.tuning.finetuning import finetune
+from synthzoo.tuning.recipe import FinetuneRecipe
 
 OFFSET_EV = -148.314
 STIFFER = 1.5
@@ -25,8 +25,8 @@ SHORT = FinetuneRecipe(visits=40, check_share=0.0, threads=1)
 
 SCRIPT = """
 import sys
-from synthzoo.finetuning import finetune
-from synthzoo.tuning_recipe import FinetuneRecipe
+from synthzoo.tuning.finetuning import finetune
+from synthzoo.tuning.recipe import FinetuneRecipe
 model, data, output = sys.argv[1:]
 recipe = FinetuneRecipe(visits=160, check_share=0.0, threads=1)
 finetune(model, data, output, recipe=recipe)
@@ -112,8 +112,8 @@ def test_large_total_energies_keep_their_last_digits(
     """A million eV in a cell: the differences are those of the small energies."""
     from synthzoo.calculator import SynthzooCalculator
     from synthzoo.checkpoint import load_model
-    from synthzoo.energy_reference import EnergyReference
-    from synthzoo.tuned_model import with_reference
+    from synthzoo.tuning.energy_reference import EnergyReference
+    from synthzoo.tuning.tuned_model import with_reference
 
     model, config = load_model(tiny_checkpoint)
     reference = EnergyReference(

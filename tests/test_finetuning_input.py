@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 
 from synthzoo.errors import InputError
-from synthzoo.finetuning import check_data, finetune
+from synthzoo.tuning.finetuning import check_data, finetune
 from tests.test_finetuning_report import labelled_crystals
 
 KCAL = 23.0605
@@ -175,7 +175,7 @@ def test_broken_frames_can_be_left_out(
     tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
 ):
     """With --drop-bad the rest is fitted, and the report names what was dropped."""
-    from synthzoo.tuning_recipe import FinetuneRecipe
+    from synthzoo.tuning.recipe import FinetuneRecipe
 
     path = tmp_path / "dft.xyz"
     ase.io.write(path, _with(frames, 4, _nan_force))
@@ -194,7 +194,7 @@ def test_one_structure_is_enough(tiny_checkpoint: Path, tmp_path: Path):
     """Nothing can be held out, and the verdict says so."""
     atoms = labelled_crystals(tiny_checkpoint, 1, -148.0)
     ase.io.write(tmp_path / "one.xyz", atoms)
-    from synthzoo.tuning_recipe import FinetuneRecipe
+    from synthzoo.tuning.recipe import FinetuneRecipe
 
     recipe = FinetuneRecipe(visits=3, threads=1)
     summary = finetune(
@@ -215,7 +215,7 @@ def test_too_little_memory_says_what_to_do():
     import torch
 
     from synthzoo.errors import SynthzooError
-    from synthzoo.tuning_fits import explained_memory
+    from synthzoo.tuning.fits import explained_memory
 
     with (
         pytest.raises(SynthzooError, match=r"batches of 96 atoms.*batch_atoms: 48"),

@@ -8,14 +8,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from synthzoo.comparison import compare, verdict
 from synthzoo.errors import InputError
 from synthzoo.evaluate import judge_set
-from synthzoo.finetuning import finetune
+from synthzoo.labelled_sets import LabelledSet
 from synthzoo.labels import Labels
 from synthzoo.structures import label, write_structures
-from synthzoo.tuning_data import LabelledSet
-from synthzoo.tuning_recipe import FinetuneRecipe
+from synthzoo.tuning.comparison import compare, verdict
+from synthzoo.tuning.finetuning import finetune
+from synthzoo.tuning.recipe import FinetuneRecipe
 
 FILES = {"config.json", "model.safetensors", "golden.safetensors", "recipe.yaml"} | {
     "README.md",
@@ -57,7 +57,7 @@ def test_a_report_compares_on_structures_that_were_left_out(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """Committee, scratch and test set in one run: every number and file is there."""
-    from synthzoo.committee import load_committee
+    from synthzoo.tuning.committee import load_committee
 
     output = tmp_path / "mine"
     recipe = FinetuneRecipe(visits=24, committee=2, threads=1)
@@ -137,7 +137,7 @@ def test_replay_and_energies_without_forces(
 
 def test_a_committee_needs_a_committee(tiny_checkpoint: Path):
     """A checkpoint without members says how to make them."""
-    from synthzoo.committee import CommitteeCalculator, load_committee
+    from synthzoo.tuning.committee import CommitteeCalculator, load_committee
 
     with pytest.raises(InputError, match="has no committee: fine-tune with"):
         load_committee(tiny_checkpoint)
@@ -182,7 +182,7 @@ def test_the_verdict_says_plainly_whether_it_helped(energies, forces, words: str
 def test_probes_notice_a_lost_wall_and_a_moved_minimum(tiny_checkpoint: Path):
     """Curves of the same model twice agree; every element has a dimer."""
     from synthzoo.calculator import load_calculator
-    from synthzoo.probes import _wall, probe
+    from synthzoo.tuning.probes import _wall, probe
 
     model = load_calculator(tiny_checkpoint)
     curves = probe(model, model, ["C"])

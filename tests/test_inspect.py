@@ -16,11 +16,11 @@ from click.testing import CliRunner
 
 from synthzoo import inspect_files, inspect_structures
 from synthzoo.cli import main
-from synthzoo.duplicates import NEAR_A, fingerprint_A
 from synthzoo.errors import InputError
-from synthzoo.inspection_text import bond_text, inspection_lines
+from synthzoo.inspection.duplicates import NEAR_A, fingerprint_A
+from synthzoo.inspection.measures import DISTANCE_STEP_A, join_measures, measure
+from synthzoo.inspection.text import bond_text, inspection_lines
 from synthzoo.labels import LabelKeys
-from synthzoo.measures import DISTANCE_STEP_A, join_measures, measure
 from synthzoo.pairs import coordination, find_pairs, longest_bond_A
 from synthzoo.set_card import write_set_card
 from synthzoo.set_summary import MOST_MEASURED, summarise_file, summary_paths

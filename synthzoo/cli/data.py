@@ -41,8 +41,8 @@ def inspect_data(
     DATA are files in any format that ASE reads, or patterns such as 'runs/*/OUTCAR'.
     Exits with 1 if there are errors among the findings.
     """
-    from synthzoo.inspection import inspect_files
-    from synthzoo.inspection_text import inspection_lines
+    from synthzoo.inspection.summary import inspect_files
+    from synthzoo.inspection.text import inspection_lines
 
     found = inspect_files(data, **given(**keys))
     if as_json:

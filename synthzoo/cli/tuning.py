@@ -131,7 +131,7 @@ def _check(
     *,
     as_json: bool,
 ) -> None:
-    from synthzoo.finetuning import check_data
+    from synthzoo.tuning.finetuning import check_data
 
     wanted = ("isolated_energies_eV", "energy_key", "forces_key")
     found = check_data(model, data, **{name: options[name] for name in wanted})
@@ -154,9 +154,9 @@ def _check(
 def _tune(
     model: str, data: tuple[str, ...], options: dict[str, Any], *, as_json: bool
 ) -> None:
-    from synthzoo.finetuning import finetune as tune
     from synthzoo.recipes import load_recipe
-    from synthzoo.tuning_recipe import FinetuneRecipe
+    from synthzoo.tuning.finetuning import finetune as tune
+    from synthzoo.tuning.recipe import FinetuneRecipe
 
     name = options.pop("recipe")
     recipe = load_recipe(FinetuneRecipe, name) if name else FinetuneRecipe()

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthzoo import tuning_figures as figures
-from synthzoo.comparison import verdict
 from synthzoo.document import (
     Figure,
     Heading,
@@ -21,14 +19,16 @@ from synthzoo.document import (
     to_markdown,
 )
 from synthzoo.recipes import recipe_values
+from synthzoo.tuning import figures
+from synthzoo.tuning.comparison import verdict
 
 if TYPE_CHECKING:
-    from synthzoo.comparison import Comparison
     from synthzoo.curves import TrainingLoss
     from synthzoo.document import Block
     from synthzoo.evaluate import GroupErrors
-    from synthzoo.probes import Curve
-    from synthzoo.tuning_plan import Plan
+    from synthzoo.tuning.comparison import Comparison
+    from synthzoo.tuning.plan import Plan
+    from synthzoo.tuning.probes import Curve
 
 MARKDOWN_FILE = "report.md"
 HTML_FILE = "report.html"

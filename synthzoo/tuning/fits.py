@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from synthzoo.graphs import Graph
     from synthzoo.labels import Labels
-    from synthzoo.tuning_recipe import FinetuneRecipe
+    from synthzoo.tuning.recipe import FinetuneRecipe
 
 WEIGHTS_FILE = "weights.safetensors"
 """In the folder of a fit that has ended."""

@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.findings import CheckedSet
+    from synthzoo.inspection.findings import CheckedSet
 
     Mask = NDArray[np.bool_]
 

@@ -13,13 +13,23 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.units import GPa
 
-from synthzoo.composition import beyond_composition, composition_rank, element_energies
-from synthzoo.data_checks import check_data
 from synthzoo.errors import InputError
-from synthzoo.findings import CheckedSet, Finding, Severity, worst
 from synthzoo.frames import FrameSet, Origin, read_frames
+from synthzoo.inspection.all_checks import check_data
+from synthzoo.inspection.composition import (
+    beyond_composition,
+    composition_rank,
+    element_energies,
+)
+from synthzoo.inspection.findings import CheckedSet, Finding, Severity, worst
+from synthzoo.inspection.measures import (
+    Measures,
+    Spread,
+    measure,
+    quantities_of,
+    spread_of,
+)
 from synthzoo.labels import KeyCounts, LabelKeys, count_label_keys, likely_keys
-from synthzoo.measures import Measures, Spread, measure, quantities_of, spread_of
 from synthzoo.structures import GROUP_KEY
 
 if TYPE_CHECKING:

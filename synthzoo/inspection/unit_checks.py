@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.units import GPa, Hartree
 
-from synthzoo.composition import beyond_composition
-from synthzoo.findings import CheckedSet, Finding
-from synthzoo.label_units import (
+from synthzoo.inspection.composition import beyond_composition
+from synthzoo.inspection.findings import CheckedSet, Finding
+from synthzoo.inspection.label_units import (
     ENERGY_UNITS,
     FORCE_UNITS,
     MIN_RATIOS,
@@ -18,21 +18,21 @@ from synthzoo.label_units import (
     nearest_units,
     unit_findings,
 )
-from synthzoo.model_ratios import (
+from synthzoo.inspection.model_ratios import (
     model_energy_ratio,
     model_force_ratio,
     model_stress_ratio,
 )
-from synthzoo.physical_ratios import (
+from synthzoo.inspection.physical_ratios import (
     bond_stiffness_eV,
     bulk_moduli_eV_A3,
     energy_over_forces,
     stress_over_energy,
 )
-from synthzoo.related_frames import related_works
+from synthzoo.inspection.related_frames import related_works
 
 if TYPE_CHECKING:
-    from synthzoo.pair_fit import Mask
+    from synthzoo.inspection.pair_fit import Mask
 
 ATOMIC_UNITS = {"energies in Hartree and forces in Hartree/bohr (or Rydberg)": 1.889726}
 """Change of energy over the work of the forces, displacements being in Å."""

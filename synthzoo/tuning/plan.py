@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.calculator import StartingPointWarning, load_calculator
-from synthzoo.energy_reference import (
+from synthzoo.errors import InputError
+from synthzoo.structures import group_of, split_by_group
+from synthzoo.tuning.checks import Examined, describe, examine
+from synthzoo.tuning.energy_reference import (
     EnergyReference,
     Source,
     check_spread,
     find_isolated,
     find_reference,
 )
-from synthzoo.errors import InputError
-from synthzoo.structures import group_of, split_by_group
-from synthzoo.tuning_checks import Examined, describe, examine
-from synthzoo.tuning_recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from synthzoo.calculator import SynthzooCalculator
     from synthzoo.config import CheckpointConfig
     from synthzoo.frames import FrameSet
+    from synthzoo.labelled_sets import LabelledSet
     from synthzoo.labels import LabelKeys, Labels
-    from synthzoo.tuning_data import LabelledSet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.calculator import SynthzooCalculator
-from synthzoo.comparison import (
+from synthzoo.labelled_sets import join_sets
+from synthzoo.tuning.comparison import (
     Comparison,
     compare,
     join_predictions,
     predict_set,
 )
-from synthzoo.energy_reference import find_reference
-from synthzoo.probes import Curve, probe
-from synthzoo.tuned_model import with_reference
-from synthzoo.tuning_data import join_sets
-from synthzoo.tuning_plan import Plan, starting_calculator
+from synthzoo.tuning.energy_reference import find_reference
+from synthzoo.tuning.plan import Plan, starting_calculator
+from synthzoo.tuning.probes import Curve, probe
+from synthzoo.tuning.tuned_model import with_reference
 
 if TYPE_CHECKING:
     import torch
 
-    from synthzoo.energy_reference import EnergyReference
-    from synthzoo.tuning_data import LabelledSet
+    from synthzoo.labelled_sets import LabelledSet
+    from synthzoo.tuning.energy_reference import EnergyReference
 
 FIT, DIRECT = "fit", "direct"
 """Names of the fit that is kept, and of the one from scratch."""

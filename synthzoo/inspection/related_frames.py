@@ -13,7 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.findings import CheckedSet
+    from synthzoo.inspection.findings import CheckedSet
 
 MOST_MOVE_A = 0.6
 """Farther apart, two frames are not compared."""

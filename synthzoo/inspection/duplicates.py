@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthzoo.findings import CheckedSet, Finding
+from synthzoo.inspection.findings import CheckedSet, Finding
 from synthzoo.structures import content_hash
 
 if TYPE_CHECKING:

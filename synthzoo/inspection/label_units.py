@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.units import Bohr, GPa, Hartree, Rydberg, kcal, kJ, mol, nm
 
-from synthzoo.findings import Finding
+from synthzoo.inspection.findings import Finding
 
 ENERGY_UNITS = {
     "kcal/mol": mol / kcal,

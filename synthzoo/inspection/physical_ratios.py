@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthzoo.label_units import Ratio, steady
+from synthzoo.inspection.label_units import Ratio, steady
 from synthzoo.pairs import bonded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.findings import CheckedSet
-    from synthzoo.related_frames import Work
+    from synthzoo.inspection.findings import CheckedSet
+    from synthzoo.inspection.related_frames import Work
 
 MOST_WORKS = 200
 STRESS_SHARE = 0.3

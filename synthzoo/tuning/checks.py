@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthzoo.data_checks import check_set
 from synthzoo.errors import InputError
-from synthzoo.findings import Finding, Reference, Severity
+from synthzoo.inspection.all_checks import check_set
+from synthzoo.inspection.findings import Finding, Reference, Severity
+from synthzoo.labelled_sets import LabelledSet
 from synthzoo.labels import LabelKeys, Labels, partial_labels
 from synthzoo.predict import predict_structures
-from synthzoo.tuning_data import LabelledSet
 
 if TYPE_CHECKING:
     from ase import Atoms

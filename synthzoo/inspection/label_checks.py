@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo.findings import CheckedSet, Finding
+from synthzoo.inspection.findings import CheckedSet, Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from synthzoo.measures import MOST_BONDS
+from synthzoo.inspection.measures import MOST_BONDS
 
 if TYPE_CHECKING:
-    from synthzoo.findings import Finding
-    from synthzoo.inspection import Inspection
+    from synthzoo.inspection.findings import Finding
+    from synthzoo.inspection.summary import Inspection
 
 MOST_NAMED = 8
 """Compositions or kinds that are named; the others are counted."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from synthzoo.config import CheckpointConfig
-    from synthzoo.energy_reference import EnergyReference
+    from synthzoo.tuning.energy_reference import EnergyReference
 
 SHIFTS = "per_type_energy_shifts"
 SHIFT_BUFFER = "per_type_energy_scale_shift.shifts"

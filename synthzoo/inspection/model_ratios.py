@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthzoo.composition import beyond_composition
-from synthzoo.label_units import Ratio
+from synthzoo.inspection.composition import beyond_composition
+from synthzoo.inspection.label_units import Ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.findings import CheckedSet
+    from synthzoo.inspection.findings import CheckedSet
 
 MIN_CORRELATION = 0.8
 """Below it, the model does not know this material."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.calculator import SynthzooCalculator
-    from synthzoo.tuning_data import LabelledSet
+    from synthzoo.labelled_sets import LabelledSet
 
 DRAWS = 1000
 CONFIDENCE = 0.95

@@ -15,10 +15,10 @@ from synthzoo.parity import Cloud, draw_parity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from synthzoo.comparison import Comparison
     from synthzoo.curves import TrainingLoss
     from synthzoo.evaluate import GroupErrors
-    from synthzoo.probes import Curve
+    from synthzoo.tuning.comparison import Comparison
+    from synthzoo.tuning.probes import Curve
 
 BEFORE_COLOUR = "#a9b1bb"
 AFTER_COLOUR = "#1f5fa8"

@@ -15,29 +15,29 @@ import numpy as np
 import yaml
 
 from synthzoo.checkpoint import golden_structures, read_config, write_checkpoint
-from synthzoo.committee import MEMBERS_FOLDER
 from synthzoo.curves import read_losses
 from synthzoo.errors import InputError
 from synthzoo.files import hash_files, new_file, refuse_existing
 from synthzoo.frames import find_files
 from synthzoo.hub import find_folder
+from synthzoo.labelled_sets import LabelledSet, as_labelled, read_labelled
 from synthzoo.provenance import installed_versions
 from synthzoo.recipes import recipe_hash, recipe_values
 from synthzoo.resumable import exclusive, open_run
 from synthzoo.structures import split_by_group
-from synthzoo.tuning_checks import describe, find_faults
-from synthzoo.tuning_data import LabelledSet, as_labelled, read_labelled
-from synthzoo.tuning_fits import FitJob, run_fits
-from synthzoo.tuning_judge import (
+from synthzoo.tuning.checks import describe, find_faults
+from synthzoo.tuning.committee import MEMBERS_FOLDER
+from synthzoo.tuning.fits import FitJob, run_fits
+from synthzoo.tuning.judge import (
     DIRECT,
     FIT,
     Judge,
     check_name,
     direct_reference,
 )
-from synthzoo.tuning_plan import Plan, make_plan, on_scale, starting_calculator
-from synthzoo.tuning_recipe import FinetuneRecipe
-from synthzoo.tuning_report import MARKDOWN_FILE, Results, card_text, write_report
+from synthzoo.tuning.plan import Plan, make_plan, on_scale, starting_calculator
+from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.tuning.report import MARKDOWN_FILE, Results, card_text, write_report
 
 if TYPE_CHECKING:
     from synthzoo.config import CheckpointConfig
@@ -163,10 +163,10 @@ def finetune(  # noqa: PLR0913  what a user may say
     """Fine-tune a checkpoint on labelled structures and write a new checkpoint.
 
     Energies may be total energies on any scale: what they are measured from is found
-    (see `synthzoo.energy_reference`), and the new checkpoint gives them again. Its
-    folder holds a report, too. The state of the fit is kept in ``OUTPUT.parts`` until
-    all is complete; a run that was killed goes on there and ends in the same weights as
-    one that was not.
+    (see `synthzoo.tuning.energy_reference`), and the new checkpoint gives them again.
+    Its folder holds a report, too. The state of the fit is kept in ``OUTPUT.parts``
+    until all is complete; a run that was killed goes on there and ends in the same
+    weights as one that was not.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from synthzoo import duplicates, label_checks, theory_checks, unit_checks
-from synthzoo.findings import CheckedSet, Finding, Reference, worst
+from synthzoo.inspection import duplicates, label_checks, theory_checks, unit_checks
+from synthzoo.inspection.findings import CheckedSet, Finding, Reference, worst
 from synthzoo.labels import LabelKeys, count_label_keys, likely_keys
 
 if TYPE_CHECKING:

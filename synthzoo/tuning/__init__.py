@@ -1,0 +1,1 @@
+"""Fine-tuning: a user's labelled structures into a potential of their own."""

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from synthzoo.benchmarking.learning_curves import run_benchmark as run_benchmark
     from synthzoo.calculator import load_calculator as load_calculator
     from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
     from synthzoo.cost import estimate_cost as estimate_cost
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from synthzoo.samples import load_sample as load_sample
     from synthzoo.samples import sample_names as sample_names
     from synthzoo.samples import sample_path as sample_path
+    from synthzoo.scaled_model import transmute_model as transmute_model
     from synthzoo.thinning import thin_file as thin_file
     from synthzoo.transmute import transmute_file as transmute_file
     from synthzoo.tuning.committee import load_committee as load_committee
@@ -58,11 +60,13 @@ _HOME = {
     "predict_structures": "predict",
     "publish": "publication",
     "relabel_file": "relabel",
+    "run_benchmark": "benchmarking.learning_curves",
     "run_demo": "demo",
     "sample_names": "samples",
     "sample_path": "samples",
     "thin_file": "thinning",
     "transmute_file": "transmute",
+    "transmute_model": "scaled_model",
     "verify_checkpoint": "checkpoint",
 }
 """Public name: the module it is loaded from."""

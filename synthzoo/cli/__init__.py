@@ -1,14 +1,26 @@
 """The command line: parse, call one function, print."""
 
-from synthzoo.cli import chain, completion, data, paper, teachers, tuning, zoo
+from synthzoo.cli import (
+    benchmark,
+    chain,
+    completion,
+    data,
+    models,
+    paper,
+    teachers,
+    tuning,
+    zoo,
+)
 from synthzoo.cli.group import OUTSIDE_CAUSES, main
 
 __all__ = [
     "OUTSIDE_CAUSES",
+    "benchmark",
     "chain",
     "completion",
     "data",
     "main",
+    "models",
     "paper",
     "teachers",
     "tuning",

@@ -1,0 +1,267 @@
+"""A network of another element gives the energies of the old one, at other lengths."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from click.testing import CliRunner
+
+from synthzoo import paper, scaled_model
+from synthzoo.calculator import StartingPointWarning, load_calculator
+from synthzoo.checkpoint import (
+    build_model,
+    read_config,
+    verify_checkpoint,
+    write_checkpoint,
+)
+from synthzoo.cli import main
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.scaled_model import transmute_model
+from synthzoo.structures import label, write_structures
+from synthzoo.tuning.finetuning import finetune
+from synthzoo.tuning.recipe import FinetuneRecipe
+from tests.conftest import tiny_config
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.config import CheckpointConfig
+
+LEGACY = Path(__file__).parent / "legacy"
+SCALE, FACTOR = 1.5, 0.6
+
+
+def carbon() -> Atoms:
+    """Return a crystal with every atom out of place."""
+    atoms = bulk("C", cubic=True)
+    atoms.rattle(0.1, seed=3)
+    return atoms
+
+
+def silicon(scale: float = SCALE) -> Atoms:
+    """Return the same crystal, scaled and renamed."""
+    atoms = carbon()
+    atoms.set_chemical_symbols(["Si"] * len(atoms))
+    atoms.set_cell(scale * atoms.cell, scale_atoms=True)
+    return atoms
+
+
+def predict(folder: Path, atoms: Atoms) -> dict[str, Any]:
+    """Return what a checkpoint gives in double precision."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StartingPointWarning)
+        calculator = load_calculator(folder, device="cpu", dtype="float64")
+    calculator.calculate(atoms)
+    return calculator.results
+
+
+def make(folder: Path, config: CheckpointConfig, *, seed: int = 1) -> Path:
+    """Write an untrained checkpoint."""
+    model = build_model(config, seed=seed)
+    write_checkpoint(folder, model=model, config=config, golden=[carbon()])
+    return folder
+
+
+def assert_scaled(
+    before: Path, after: Path, *, scale: float = SCALE, factor: float = FACTOR
+) -> None:
+    """Compare energies, forces and stress, isolated atoms taken off."""
+    old, new = predict(before, carbon()), predict(after, silicon(scale))
+    alone = read_config(before).isolated_atom_energies_eV["C"]
+    expected = factor * (old["energies"] - alone)
+    assert np.abs(old["forces"]).max() > 5e-3
+    np.testing.assert_allclose(new["energies"], expected, atol=1e-5)
+    np.testing.assert_allclose(new["energy"], expected.sum(), atol=1e-5 * 8)
+    for name, power in (("forces", 1), ("stress", 3)):
+        np.testing.assert_allclose(
+            new[name], factor / scale**power * old[name], rtol=2e-6, atol=1e-6
+        )
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """Return a checkpoint whose isolated atom is not at zero."""
+    config = tiny_config()
+    alone = dataclasses.replace(config, isolated_atom_energies_eV={"C": -7.5})
+    return make(tmp_path / "start", alone)
+
+
+def test_energies_forces_and_stress_follow(start: Path, tmp_path: Path):
+    """The cutoff grows with the lengths; nothing was fitted."""
+    made = transmute_model(
+        start, tmp_path / "si", element="Si", scale=SCALE, energy_factor=FACTOR
+    )
+    assert_scaled(start, tmp_path / "si")
+    assert verify_checkpoint(tmp_path / "si").passed
+    config = read_config(tmp_path / "si")
+    assert (config.elements, config.cutoff_A, config.kind) == (
+        ("Si",),
+        6.0,
+        "starting-point",
+    )
+    assert config.isolated_atom_energies_eV == {"Si": 0.0}
+    assert made.cutoff_A == 6.0
+    assert made.change == "C to Si, lengths times 1.5, energies times 0.6"
+    assert config.provenance["transmuted"] == made.change
+    assert (
+        config.provenance["start_weights_sha256"] == read_config(start).weights_sha256
+    )
+    assert config.provenance["start"] == read_config(start).provenance
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"per_edge_type_cutoff": {"C": {"C": 3.0}}},
+        {"per_edge_type_cutoff": {"C": 3.0}, "avg_num_neighbors": {"C": 9.0}},
+        {"per_type_energy_scales": None, "per_type_energy_shifts": None},
+        {
+            "per_type_energy_scales_trainable": True,
+            "per_type_energy_shifts_trainable": True,
+        },
+        {"radial_mlp_depth": 0},
+        {"radial_mlp_depth": 3, "parity": True, "l_max": 2},
+        {"bessel_trainable": True, "polynomial_cutoff_p": 4},
+    ],
+    ids=" ".join,
+)
+def test_all_that_has_a_length_or_an_energy_is_scaled(
+    changes: dict[str, Any], tmp_path: Path
+):
+    """Cutoffs between elements, energy scales and shifts, deeper radial networks."""
+    config = tiny_config()
+    arguments = config.arguments | changes
+    before = make(tmp_path / "start", dataclasses.replace(config, arguments=arguments))
+    transmute_model(
+        before, tmp_path / "si", element="Si", scale=SCALE, energy_factor=FACTOR
+    )
+    assert_scaled(before, tmp_path / "si")
+
+
+def test_networks_of_2023_scale_too(tmp_path: Path):
+    """They have another builder, and other radial networks."""
+    before = tmp_path / "start"
+    paper.import_paper(LEGACY / "no-parity.pth", before, avg_num_neighbors=20.0)
+    transmute_model(before, tmp_path / "si", element="Si", scale=1.4)
+    assert_scaled(before, tmp_path / "si", scale=1.4, factor=1.0)
+
+
+def test_the_bundled_model_scales(tmp_path: Path):
+    """Trained weights, in the precision that users have."""
+    transmute_model("carbon", tmp_path / "si", element="Si", scale=SCALE)
+    atoms = silicon()
+    with pytest.warns(StartingPointWarning, match="before it is fine-tuned"):
+        atoms.calc = load_calculator(tmp_path / "si", device="cpu")
+    before = carbon()
+    before.calc = load_calculator("carbon", device="cpu")
+    energy = before.get_potential_energy()
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=8 * 1e-5)
+    np.testing.assert_allclose(
+        atoms.get_forces(), before.get_forces() / SCALE, atol=1e-4
+    )
+
+
+def test_without_scaling_only_the_name_changes(start: Path, tmp_path: Path):
+    """The control: a start that sees silicon as stretched carbon."""
+    transmute_model(start, tmp_path / "si", element="Si", scale=1.0)
+    assert_scaled(start, tmp_path / "si", scale=1.0, factor=1.0)
+
+
+def test_it_can_be_fine_tuned(start: Path, tmp_path: Path):
+    """Total energies far from the start's are no obstacle."""
+    transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
+    labelled = []
+    for seed in range(6):
+        atoms = silicon()
+        atoms.rattle(0.1, seed=seed)
+        found = predict(tmp_path / "si", atoms)
+        labelled.append(
+            label(
+                atoms,
+                energy_eV=2 * found["energy"] - 158.5 * len(atoms),
+                forces_eV_A=2 * found["forces"],
+            )
+        )
+    write_structures(tmp_path / "dft.xyz", labelled)
+    finetune(
+        tmp_path / "si",
+        tmp_path / "dft.xyz",
+        tmp_path / "tuned",
+        recipe=FinetuneRecipe(visits=12, check_share=0.0, held_out_share=0.0),
+    )
+    assert read_config(tmp_path / "tuned").kind == "potential"
+    energy = predict(tmp_path / "tuned", labelled[0])["energy"]
+    assert energy / len(labelled[0]) == pytest.approx(-158.5, abs=5)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"element": "Xx", "scale": 1.5}, "'Xx' is no chemical symbol"),
+        ({"element": "Si", "scale": 0.0}, "should be a positive number"),
+        ({"element": "Si", "scale": 1.5, "energy_factor": -1.0}, "positive number"),
+        ({"element": "Si", "scale": 6.0}, "cutoff_A must be a number above 0 and up"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    start: Path, tmp_path: Path, given: dict[str, Any], message: str
+):
+    """Nothing is left behind."""
+    with pytest.raises((InputError, CheckpointError), match=message):
+        transmute_model(start, tmp_path / "si", **given)
+    assert not (tmp_path / "si").exists()
+
+
+def test_several_elements_and_pair_potentials_are_refused(tmp_path: Path):
+    """One factor of lengths would be wrong for some of them."""
+    make(tmp_path / "two", tiny_config(("C", "Si")))
+    with pytest.raises(InputError, match="knows C, Si; only models of one element"):
+        transmute_model(tmp_path / "two", tmp_path / "new", element="Si", scale=1.5)
+    zbl = {
+        "_target_": "nequip.nn.pair_potential.ZBL",
+        "units": "metal",
+        "chemical_species": ["C"],
+    }
+    config = tiny_config()
+    arguments = config.arguments | {"pair_potential": zbl}
+    make(tmp_path / "zbl", dataclasses.replace(config, arguments=arguments))
+    with pytest.raises(InputError, match="does not scale with lengths"):
+        transmute_model(tmp_path / "zbl", tmp_path / "new", element="Si", scale=1.5)
+
+
+def test_what_exists_is_kept(start: Path, tmp_path: Path):
+    """No folder is written over."""
+    with pytest.raises(InputError, match="exists and is not empty"):
+        transmute_model(start, start, element="Si", scale=1.5)
+
+
+def test_a_network_that_scales_otherwise_is_noticed(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Weights that should follow the cutoff and do not give other energies."""
+    monkeypatch.setattr(scaled_model, "FIRST_RADIAL", "not a weight")
+    with pytest.raises(CheckpointError, match="does not scale as expected"):
+        transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
+    assert not (tmp_path / "si").exists()
+
+
+def test_the_command_prints_what_it_did(start: Path, tmp_path: Path):
+    """Results on stdout; a mistake is one line on stderr."""
+    arguments = ["transmute-model", str(start), "-o", str(tmp_path / "si")]
+    arguments += ["--element", "Si", "--scale", "1.5", "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert json.loads(result.stdout)["cutoff_A"] == 6.0
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1

@@ -489,3 +489,20 @@ def test_errors_come_first(shared: Callable[[str], Path]):
     severities = [found.severity for found in check_set(structures)]
     assert severities == sorted(severities, key=SEVERITIES.index)
     assert set(severities) == set(SEVERITIES)
+
+
+def test_forces_that_symmetry_fixes_are_no_evidence_of_units(
+    shared: Callable[[str], Path],
+):
+    """Cells of a few atoms, most of them nearly at rest: a model is no ruler there."""
+    structures = some(read_structures(shared("data/carbon-rss-pbe.extxyz")), 100)
+    found = list(predict_structures(structures, load_calculator("carbon")))
+    reference = Reference(
+        energies_eV=np.array([atoms.get_potential_energy() for atoms in found]),
+        forces_eV_A=[atoms.get_forces() for atoms in found],
+    )
+    assert not {"force_units", "force_sign"} & set(
+        serious(check_set(structures, reference=reference))
+    )
+    wrong = serious(check_set(changed(structures, forces=KCAL), reference=reference))
+    assert "force_units" in wrong

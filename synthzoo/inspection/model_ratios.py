@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MIN_CORRELATION = 0.8
 """Below it, the model does not know this material."""
+MOST_SPREAD = 3.0
+"""Of the quartiles of slopes; units differ by ten and more."""
 MIN_STRUCTURES = 3
 MIN_ENERGIES = 8
 MIN_ENERGY_CORRELATION = 0.9
@@ -92,18 +94,36 @@ def model_energy_ratio(data: CheckedSet) -> Ratio | None:
 def _slope(
     pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], what: str
 ) -> Ratio | None:
-    """Return the median over structures of the slope of labels over predictions."""
-    slopes, correlations = [], []
-    for label, predicted in pairs:
-        squares = float((predicted**2).sum()), float((label**2).sum())
-        if min(squares) > 0:
-            product = float((label * predicted).sum())
-            slopes.append(product / squares[0])
-            correlations.append(product / np.sqrt(squares[0] * squares[1]))
-    if len(slopes) < MIN_STRUCTURES:
+    """Return the median over structures of the slope of labels over predictions.
+
+    Structures count by the size of both, whatever the units: where forces are small,
+    or symmetry leaves little of them, the model's error is all that would be seen.
+    """
+    products = np.array(
+        [
+            ((label * predicted).sum(), (predicted**2).sum(), (label**2).sum())
+            for label, predicted in pairs
+            if label.any() and predicted.any()
+        ]
+    ).reshape(-1, 3)
+    if len(products) < MIN_STRUCTURES:
         return None
-    correlation = float(np.median(correlations))
-    if abs(correlation) < MIN_CORRELATION:
+    both, predicted, label = products.T
+    sizes = np.sqrt(predicted * label)
+    correlation = _weighted_quartiles(both / sizes, sizes)[1]
+    low, middle, high = _weighted_quartiles(both / predicted, sizes)
+    scattered = low * high <= 0 or max(low / high, high / low) > MOST_SPREAD
+    if abs(correlation) < MIN_CORRELATION or scattered:
         return None
     evidence = f"slope over the model's {what}, correlation {correlation:.2f}"
-    return Ratio(value=float(np.median(slopes)), evidence=evidence)
+    return Ratio(value=middle, evidence=evidence)
+
+
+def _weighted_quartiles(
+    values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    order = np.argsort(values)
+    shares = np.cumsum(weights[order]) / weights.sum()
+    places = np.searchsorted(shares, (0.25, 0.5, 0.75))
+    low, middle, high = values[order][np.minimum(places, len(values) - 1)]
+    return float(low), float(middle), float(high)

@@ -1,0 +1,446 @@
+"""The figures of a stability check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from synthzoo.stability.observables import MOST_BONDS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from synthzoo.stability.observables import Observables
+    from synthzoo.stability.survival import SurvivalCurve
+    from synthzoo.stability.verdict import Scan, Series, Verdict
+
+COLOURS = ("#1f5fa8", "#d9730d", "#009e73", "#cc79a7", "#56b4e9", "#5b6470")
+"""Of the models, in their order; told apart with any kind of sight."""
+QUIET_COLOUR = "#8a8f98"
+
+BOND_COLOURS = ("#cc3311", "#ee7733", "#ddcc77", "#88ccee", "#1f5fa8", "#332288")
+"""Of the shares of atoms with 0 or 1, 2, 3, 4, 5, and 6 or more bonds."""
+BOND_EDGES = (0, 2, 3, 4, 5, 6, MOST_BONDS + 1)
+BOND_NAMES = ("0–1", "2", "3", "4", "5", "6 or more")
+CARBON_NAMES = ("0–1", "2 (sp)", "3 (sp²)", "4 (sp³)", "5", "6 or more")
+
+MOST_COLUMNS = 4
+MOST_POINTS = 2000
+"""More points of a curve cannot be seen."""
+
+_BELOW: dict[str, Any] = {
+    "loc": "outside lower center",
+    "frameon": False,
+    "fontsize": 9,
+    "ncols": 3,
+}
+
+SURVIVAL_FILE = "survival.png"
+DYNAMICS_FILE = "dynamics.png"
+BONDS_FILE = "bonds.png"
+RADIAL_FILE = "radial.png"
+DRIFT_FILE = "drift.png"
+SCANS_FILE = "scans.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One model, as the figures show it.
+
+    Attributes
+    ----------
+    name
+        In legends.
+    verdict
+        What was found.
+    series
+        Of each replica that wrote one.
+    failed
+        Whether that replica failed.
+    observables
+        Of each replica that has sound frames.
+    survival
+        Share of the replicas that live; None without replicas.
+    """
+
+    name: str
+    verdict: Verdict
+    series: tuple[Series, ...]
+    failed: tuple[bool, ...]
+    observables: tuple[Observables, ...]
+    survival: SurvivalCurve | None
+
+
+def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
+    """Draw the share of the replicas that live over time, with its confidence band.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    models
+        At least one with replicas.
+    """
+    figure = Figure(figsize=(7.5, 3.8), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    for shown, colour in _coloured(models):
+        curve = shown.survival
+        if curve is None:
+            continue
+        living = curve.replicas - curve.failures
+        label = f"{shown.name}: {living} of {curve.replicas} lived"
+        axes.step(
+            curve.times_ps,
+            curve.shares,
+            where="post",
+            color=colour,
+            linewidth=2,
+            label=label,
+        )
+        axes.fill_between(
+            curve.times_ps,
+            curve.lowest,
+            curve.highest,
+            step="post",
+            color=colour,
+            alpha=0.15,
+            linewidth=0,
+        )
+    axes.set(xlabel="time (ps)", ylabel="replicas alive", ylim=(-0.02, 1.05))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_title("Survival, with 95 % confidence band", fontsize=11)
+    axes.set_xlim(left=0)
+    _tidy(axes)
+    _legend_below(figure, axes)
+    return _save(figure, folder / SURVIVAL_FILE)
+
+
+def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
+    """Draw temperature and energy of each replica over time; a cross where it failed.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    models
+        At least one with replicas.
+    """
+    figure = Figure(figsize=(9, 5.6), dpi=130, layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    constant = _at_constant_energy(models)
+    for shown, colour in _coloured(models):
+        for series, failed in zip(shown.series, shown.failed, strict=True):
+            times = series.times_fs / 1000
+            energies = series.total_eV_per_atom if constant else _potential(series)
+            changes = 1000 * (energies - energies[0]) if constant else energies
+            _draw_series(top, times, series.temperatures_K, colour, failed=failed)
+            _draw_series(bottom, times, changes, colour, failed=failed)
+    _draw_target(top, models)
+    top.set(ylabel="temperature (K)")
+    bottom.set(
+        xlabel="time (ps)",
+        ylabel="change of the total\nenergy (meV/atom)"
+        if constant
+        else "potential energy\n(eV/atom)",
+    )
+    bottom.set_xlim(left=0)
+    for axes, field in ((top, "temperatures"), (bottom, "energies")):
+        _show_most(axes, field)
+        _tidy(axes)
+    figure.legend(handles=_keys(models), **_BELOW)
+    return _save(figure, folder / DYNAMICS_FILE)
+
+
+def write_bonds(folder: Path, models: Sequence[Shown]) -> Path:
+    """Draw how many bonds the atoms have over time, the mean over the replicas.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    models
+        At least one with observables; the first few are shown.
+    """
+    drawn = [shown for shown in models if shown.observables][:MOST_COLUMNS]
+    width = max(6.0, 1.2 + 3.4 * len(drawn))
+    figure = Figure(figsize=(width, 3.9), dpi=130, layout="constrained")
+    panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+    carbon = all(_is_carbon(shown) for shown in drawn)
+    for axes, shown in zip(panels, drawn, strict=True):
+        times, shares = mean_bond_shares(shown.observables)
+        groups = np.add.reduceat(shares, BOND_EDGES[:-1], axis=1)
+        axes.stackplot(times, groups.T, colors=BOND_COLOURS)
+        axes.set(xlabel="time (ps)", ylim=(0, 1), xlim=(0, max(times[-1], 1e-3)))
+        axes.set_title(shown.name, fontsize=10)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    panels[0].set_ylabel("share of the atoms")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    names = CARBON_NAMES if carbon else BOND_NAMES
+    patches = [
+        Line2D([], [], color=colour, linewidth=7, label=name)
+        for name, colour in zip(names, BOND_COLOURS, strict=True)
+    ]
+    figure.legend(handles=patches, title="bonds of an atom", **(_BELOW | {"ncols": 6}))
+    return _save(figure, folder / BONDS_FILE)
+
+
+def mean_bond_shares(
+    observables: Sequence[Observables],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return times (ps) and mean shares of atoms by bonds, over the living replicas.
+
+    Parameters
+    ----------
+    observables
+        Of at least one replica; frames of equal number have the same time.
+    """
+    longest = max(observables, key=lambda found: len(found.times_ps))
+    means = [
+        np.mean([o.bond_shares[i] for o in observables if i < len(o.times_ps)], axis=0)
+        for i in range(len(longest.times_ps))
+    ]
+    return longest.times_ps, np.array(means)
+
+
+def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
+    """Draw the radial distribution function and the mean-squared displacement.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    models
+        At least one with observables.
+    """
+    figure = Figure(figsize=(9, 3.9), dpi=130, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for shown, colour in _coloured(models):
+        radial = [found.radial for found in shown.observables if found.radial]
+        if radial:
+            values = np.mean([found.values for found in radial], axis=0)
+            left.plot(radial[0].distances_A, values, color=colour, label=shown.name)
+        for found in shown.observables:
+            right.plot(
+                found.times_ps,
+                found.squared_displacements_A2,
+                color=colour,
+                linewidth=1,
+                alpha=0.8,
+            )
+    left.axhline(1, color=QUIET_COLOUR, linewidth=0.8, linestyle="--")
+    left.set(xlabel="distance (Å)", ylabel="g(r)")
+    left.set_title("Radial distribution, second half", fontsize=10)
+    right.set(xlabel="time (ps)", ylabel="mean-squared displacement (Å²)")
+    right.set_title("Motion of each replica", fontsize=10)
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
+        _tidy(axes)
+    figure.legend(handles=_keys(models, extra=False), **_BELOW)
+    return _save(figure, folder / RADIAL_FILE)
+
+
+def write_drift(folder: Path, models: Sequence[Shown]) -> Path:
+    """Draw how the fluctuation of the energy depends on the time step.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    models
+        At least one with a replica that measured it at several time steps.
+    """
+    figure = Figure(figsize=(6, 3.9), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    for shown, colour in _coloured(models):
+        for replica in shown.verdict.replicas:
+            drifts = sorted(replica.drifts, key=lambda drift: drift.timestep_fs)
+            steps = [drift.timestep_fs for drift in drifts]
+            values = [drift.fluctuation_meV_per_atom for drift in drifts]
+            if len(steps) > 1:
+                axes.plot(steps, values, "o-", color=colour, label=shown.name)
+    _draw_second_order(axes)
+    axes.set(xscale="log", yscale="log", xlabel="time step (fs)")
+    axes.set_ylabel("fluctuation of the total\nenergy (meV/atom)")
+    axes.set_title("Energy conservation against the time step", fontsize=11)
+    _tidy(axes)
+    _legend_below(figure, axes)
+    return _save(figure, folder / DRIFT_FILE)
+
+
+def _draw_second_order(axes: Axes) -> None:
+    points = np.concatenate([line.get_xydata() for line in axes.get_lines()])
+    steps = np.array([points[:, 0].min(), points[:, 0].max()])
+    axes.plot(
+        steps,
+        points[:, 1].max() * (steps / steps[1]) ** 2,
+        "--",
+        color=QUIET_COLOUR,
+        label="second order (slope only)",
+    )
+
+
+def write_scans(folder: Path, models: Sequence[Shown]) -> Path:
+    """Draw the dimer curves and the squeezed structure of all models.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    models
+        At least one with scans.
+    """
+    names = dict.fromkeys(
+        (scan.kind, scan.name) for shown in models for scan in shown.verdict.scans
+    )
+    columns = min(len(names), MOST_COLUMNS)
+    rows = -(-len(names) // columns)
+    size = (max(6.0, 3.4 * columns), 0.7 + 3.0 * rows)
+    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes, (kind, name) in zip(panels, names, strict=False):
+        for shown, colour in _coloured(models):
+            for scan in shown.verdict.scans:
+                if (scan.kind, scan.name) == (kind, name):
+                    _draw_scan(axes, scan, colour)
+        _label_scan(axes, kind, name)
+    figure.legend(handles=_keys(models, extra=False), **_BELOW)
+    return _save(figure, folder / SCANS_FILE)
+
+
+def _draw_scan(axes: Axes, scan: Scan, colour: str) -> None:
+    energies = np.array(scan.energies_eV)
+    finite = energies[np.isfinite(energies)]
+    if len(finite):  # from the widest distance, or from the structure at the start
+        axes.plot(scan.x, energies - finite[0], color=colour)
+
+
+def _label_scan(axes: Axes, kind: str, name: str) -> None:
+    if kind == "dimer":
+        axes.set(xlabel="distance (Å)", ylabel="energy (eV)")
+        axes.set_title(f"dimer {name}", fontsize=10)
+    else:
+        axes.set(xlabel="length over that at the start", ylabel="energy (eV/atom)")
+        axes.set_title(f"{name}, squeezed", fontsize=10)
+    axes.set_yscale("symlog", linthresh=10)
+    axes.axhline(0, color=QUIET_COLOUR, linewidth=0.8)
+    _tidy(axes)
+
+
+def _coloured(models: Sequence[Shown]) -> list[tuple[Shown, str]]:
+    return [
+        (shown, COLOURS[place % len(COLOURS)]) for place, shown in enumerate(models)
+    ]
+
+
+def _keys(models: Sequence[Shown], *, extra: bool = True) -> list[Line2D]:
+    """Return the entries of a legend: the models, a cross, the thermostat."""
+    keys = [
+        Line2D([], [], color=colour, linewidth=2, label=shown.name)
+        for shown, colour in _coloured(models)
+    ]
+    if extra and any(any(shown.failed) for shown in models):
+        keys.append(
+            Line2D([], [], color="black", linestyle="", marker="x", label="failure")
+        )
+    if extra and not _at_constant_energy(models):
+        keys.append(
+            Line2D([], [], color="black", linestyle="--", label="thermostat", lw=1)
+        )
+    return keys
+
+
+def _draw_series(
+    axes: Axes,
+    times_ps: NDArray[np.float64],
+    values: NDArray[np.float64],
+    colour: str,
+    *,
+    failed: bool,
+) -> None:
+    finite = np.flatnonzero(np.isfinite(values))
+    if not len(finite):
+        return
+    every = max(1, len(finite) // MOST_POINTS)
+    taken = finite[::every]
+    axes.plot(times_ps[taken], values[taken], color=colour, linewidth=0.9, alpha=0.8)
+    if failed:
+        last = finite[-1]
+        axes.plot(
+            times_ps[last],
+            values[last],
+            "x",
+            color="black",
+            markersize=8,
+            markeredgewidth=1.8,
+            zorder=3,
+            gid="failure",
+        )
+
+
+def _draw_target(axes: Axes, models: Sequence[Shown]) -> None:
+    everything = [series for shown in models for series in shown.series]
+    longest = max(everything, key=lambda series: series.times_fs[-1])
+    axes.plot(
+        longest.times_fs / 1000,
+        longest.targets_K,
+        "--",
+        color="black",
+        linewidth=1,
+        zorder=3,
+    )
+
+
+def _show_most(axes: Axes, field: str) -> None:
+    """Keep the values just before a failure, maybe huge, from hiding the rest."""
+    values = np.concatenate(
+        [
+            np.asarray(line.get_ydata(), float)
+            for line in axes.get_lines()
+            if line.get_gid() != "failure"
+        ]
+    )
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, [0.5, 99.5])
+    margin = max(0.15 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-9)
+    axes.set_ylim(0 if field == "temperatures" else low - margin, high + 2 * margin)
+
+
+def _at_constant_energy(models: Sequence[Shown]) -> bool:
+    everything = [series for shown in models for series in shown.series]
+    return all(np.isnan(series.targets_K).all() for series in everything)
+
+
+def _potential(series: Series) -> NDArray[np.float64]:
+    return series.potential_eV_per_atom
+
+
+def _is_carbon(shown: Shown) -> bool:
+    return shown.verdict.formula.strip("0123456789") == "C"
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(handles=list(unique.values()), labels=list(unique), **_BELOW)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="0.92")
+    axes.set_axisbelow(True)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path)
+    return path

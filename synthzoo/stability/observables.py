@@ -1,0 +1,264 @@
+"""What a trajectory shows beside that it survived: bonds, distances, motion, rings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import linregress
+
+from synthzoo.errors import InputError
+from synthzoo.pairs import bonded, coordination, find_pairs, longest_bond_A
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from synthzoo.pairs import Pairs
+
+RDF_REACH_A = 6.0
+RDF_STEP_A = 0.05
+MOST_BONDS = 8
+"""More bonds of an atom are counted as this many: chemistry knows no such atoms."""
+
+LONGEST_RING = 10
+MAX_RING_ATOMS = 1000
+"""The ring search keeps the distance of any two atoms along the bonds."""
+MAX_RING_BONDS = 4.5
+"""Of an atom, in the mean: rings tell networks apart; dense packings have too many."""
+
+FIT_POINTS = 5
+"""A slope through fewer points of the mean-squared displacement says nothing."""
+
+CM2_S_PER_A2_PS = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadialDistribution:
+    """How many neighbours an atom has at a distance, over those of an ideal gas.
+
+    Attributes
+    ----------
+    distances_A
+        Middles of the bins, of shape ``(bins,)``.
+    values
+        Mean over the frames, of shape ``(bins,)``.
+    """
+
+    distances_A: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observables:
+    """What the frames of one trajectory show.
+
+    Attributes
+    ----------
+    times_ps
+        Of the ``f`` frames whose atoms are all somewhere, of shape ``(f,)``.
+    bond_shares
+        Share of the atoms with 0, 1, 2 ... `MOST_BONDS` or more bonds, of shape
+        ``(f, MOST_BONDS + 1)``.
+    squared_displacements_A2
+        Mean over the atoms since the first frame, drift of the centre of mass taken
+        off, of shape ``(f,)``.
+    settled_ps
+        From here on the distribution and the diffusion are taken.
+    radial
+        None without a frame that is periodic in three directions.
+    diffusion_cm2_s
+        From the slope of the squared displacements; None with fewer than `FIT_POINTS`
+        frames.
+    rings
+        Number of shortest-path rings of each size per atom in the last frame; None for
+        structures of more than `MAX_RING_ATOMS`, or `MAX_RING_BONDS` in the mean.
+    """
+
+    times_ps: NDArray[np.float64]
+    bond_shares: NDArray[np.float64]
+    squared_displacements_A2: NDArray[np.float64]
+    settled_ps: float
+    radial: RadialDistribution | None
+    diffusion_cm2_s: float | None
+    rings: dict[int, float] | None
+
+
+def observe_frames(
+    frames: Iterable[tuple[float, Atoms]], *, settled_ps: float = 0.0
+) -> Observables:
+    """Look at a trajectory frame by frame; only numbers are kept.
+
+    Parameters
+    ----------
+    frames
+        Time in ps and structure, whose positions must not be wrapped into the cell;
+        those with a coordinate that is no number are left out.
+    settled_ps
+        Where the part begins of which distances and diffusion are wanted.
+
+    Raises
+    ------
+    InputError
+        If no frame has finite positions.
+    """
+    times, shares, squares, radial = [], [], [], []
+    first = last = None
+    for time_ps, atoms in frames:
+        if not np.isfinite(atoms.positions).all():
+            continue
+        places = atoms.positions - atoms.get_center_of_mass()
+        first, last = places if first is None else first, atoms
+        times.append(time_ps)
+        shares.append(bond_shares(atoms))
+        squares.append(float(((places - first) ** 2).sum(axis=1).mean()))
+        if time_ps >= settled_ps and atoms.pbc.all():
+            radial.append(radial_distribution(atoms).values)
+    if last is None:
+        raise InputError("No frame of this trajectory has finite positions.")
+    return Observables(
+        times_ps=np.array(times),
+        bond_shares=np.array(shares),
+        squared_displacements_A2=np.array(squares),
+        settled_ps=settled_ps,
+        radial=_mean_radial(radial),
+        diffusion_cm2_s=diffusion_cm2_s(times, squares, start_ps=settled_ps),
+        rings=ring_counts(last) if _is_network(last, shares[-1]) else None,
+    )
+
+
+def _is_network(atoms: Atoms, shares: NDArray[np.float64]) -> bool:
+    mean = float(shares @ np.arange(len(shares)))
+    return len(atoms) <= MAX_RING_ATOMS and mean <= MAX_RING_BONDS
+
+
+def bond_shares(atoms: Atoms) -> NDArray[np.float64]:
+    """Return the share of the atoms with 0, 1, 2 ... `MOST_BONDS` or more bonds.
+
+    In carbon the shares of 2, 3 and 4 bonds are those of sp, sp² and sp³ atoms.
+
+    Parameters
+    ----------
+    atoms
+        Structure.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> bond_shares(bulk("C", "diamond", a=3.57)).tolist()
+    [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    bonds = coordination(atoms, _bond_pairs(atoms))
+    counts = np.bincount(np.minimum(bonds, MOST_BONDS), minlength=MOST_BONDS + 1)
+    shares: NDArray[np.float64] = counts / len(atoms)
+    return shares
+
+
+def radial_distribution(
+    atoms: Atoms, *, reach_A: float = RDF_REACH_A, step_A: float = RDF_STEP_A
+) -> RadialDistribution:
+    """Return the radial distribution function of a periodic structure.
+
+    All elements count alike. `ase.geometry.rdf` gives the same, but no farther than
+    half of the cell.
+
+    Parameters
+    ----------
+    atoms
+        Structure that is periodic in three directions, of any size.
+    reach_A
+        Largest distance.
+    step_A
+        Width of the bins.
+
+    Raises
+    ------
+    InputError
+        If a direction is not periodic: there is no density to compare with.
+    """
+    if not atoms.pbc.all():
+        raise InputError("A radial distribution needs a cell that is periodic in 3D.")
+    edges = np.linspace(0.0, reach_A, round(reach_A / step_A) + 1)
+    found, _ = np.histogram(find_pairs(atoms, reach_A).distances_A, bins=edges)
+    shells_A3 = 4 / 3 * np.pi * np.diff(edges**3)
+    expected = len(atoms) ** 2 / atoms.get_volume() * shells_A3
+    return RadialDistribution(
+        distances_A=(edges[:-1] + edges[1:]) / 2, values=found / expected
+    )
+
+
+def diffusion_cm2_s(
+    times_ps: Iterable[float],
+    squared_displacements_A2: Iterable[float],
+    *,
+    start_ps: float = 0.0,
+) -> float | None:
+    """Return the diffusion coefficient: a sixth of the slope of the displacements.
+
+    Parameters
+    ----------
+    times_ps, squared_displacements_A2
+        Of each frame.
+    start_ps
+        Earlier frames are left out.
+
+    Examples
+    --------
+    >>> diffusion_cm2_s(range(10), [6.0 * time for time in range(10)])
+    0.0001
+    >>> diffusion_cm2_s([0, 1], [0, 6]) is None
+    True
+    """
+    times, squares = np.array(list(times_ps)), np.array(list(squared_displacements_A2))
+    taken = times >= start_ps
+    if taken.sum() < FIT_POINTS:
+        return None
+    slope = float(linregress(times[taken], squares[taken]).slope)
+    return slope / 6 * CM2_S_PER_A2_PS
+
+
+def ring_counts(atoms: Atoms) -> dict[int, float]:
+    """Return the number of shortest-path rings of each size, per atom.
+
+    Rings are those of doi 10.1103/PhysRevB.44.4925, found by matscipy, up to
+    `LONGEST_RING` atoms.
+
+    Parameters
+    ----------
+    atoms
+        Structure; memory grows with the square of its size.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> ring_counts(bulk("C", "diamond", a=3.57, cubic=True).repeat(3))
+    {6: 2.0}
+    """
+    from matscipy.ffi import distances_on_graph, find_sp_rings
+
+    pairs = _bond_pairs(atoms)
+    taken = bonded(atoms, pairs)
+    first, second = pairs.first[taken], pairs.second[taken]
+    if not len(first):
+        return {}
+    steps = distances_on_graph(first, second)
+    found = find_sp_rings(first, second, pairs.vectors_A[taken], steps, LONGEST_RING)
+    return {
+        size: float(count / len(atoms)) for size, count in enumerate(found) if count
+    }
+
+
+def _bond_pairs(atoms: Atoms) -> Pairs:
+    return find_pairs(atoms, longest_bond_A(atoms))
+
+
+def _mean_radial(
+    values: list[NDArray[np.float64]],
+) -> RadialDistribution | None:
+    if not values:
+        return None
+    middles = RDF_STEP_A * np.arange(0.5, len(values[0]), dtype=np.float64)
+    mean: NDArray[np.float64] = np.mean(values, axis=0)
+    return RadialDistribution(distances_A=middles, values=mean)

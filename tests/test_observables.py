@@ -1,0 +1,143 @@
+"""Observables of trajectories, against known structures and ASE's own functions."""
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, graphene, molecule
+from ase.geometry.rdf import get_rdf
+from ase.md.analysis import DiffusionCoefficient
+
+from synthzoo.errors import InputError
+from synthzoo.stability.observables import (
+    bond_shares,
+    observe_frames,
+    radial_distribution,
+    ring_counts,
+)
+
+
+@pytest.fixture
+def hot_diamond() -> Atoms:
+    atoms: Atoms = bulk("C", "diamond", a=3.57, cubic=True).repeat(4)
+    atoms.rattle(0.1, seed=1)
+    return atoms
+
+
+def test_radial_distribution_is_that_of_ase(hot_diamond: Atoms):
+    """Bin by bin, where ASE's function can reach."""
+    found = radial_distribution(hot_diamond, reach_A=6.0, step_A=0.05)
+    values, distances = get_rdf(hot_diamond, 6.0, 120)
+    assert found.distances_A == pytest.approx(distances)
+    assert found.values == pytest.approx(values)
+
+
+def test_radial_distribution_of_a_cell_smaller_than_its_reach():
+    """The primitive cell gives what a large crystal gives."""
+    small = bulk("C", "diamond", a=3.57)
+    large = bulk("C", "diamond", a=3.57, cubic=True).repeat(4)
+    assert radial_distribution(small).values == pytest.approx(
+        radial_distribution(large).values
+    )
+
+
+def test_radial_distribution_needs_a_density():
+    """A molecule has no volume to compare with."""
+    with pytest.raises(InputError, match="periodic in 3D"):
+        radial_distribution(molecule("C60"))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "bonds"),
+    [
+        (bulk("C", "diamond", a=3.57), 4),
+        (graphene(a=2.46, vacuum=5), 3),
+        (Atoms("C", cell=[1.3, 9, 9], pbc=True), 2),
+        (bulk("Si", "diamond", a=5.43), 4),
+        (bulk("SiC", "zincblende", a=4.36), 4),
+        (bulk("Cu", "fcc", a=3.61), 8),
+        (Atoms("C2", [[0, 0, 0], [0, 0, 5]]), 0),
+    ],
+    ids=["sp3", "sp2", "sp", "silicon", "carbide", "twelve count as eight", "apart"],
+)
+def test_bonds_of_known_structures(atoms: Atoms, bonds: int):
+    """Every atom has the bonds that its crystal has, by the lengths of its elements."""
+    expected = np.zeros(9)
+    expected[bonds] = 1
+    assert bond_shares(atoms) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "rings"),
+    [
+        (bulk("C", "diamond", a=3.57, cubic=True).repeat(3), {6: 2.0}),
+        (graphene(a=2.46, size=(2, 2, 1), vacuum=5), {6: 0.5}),
+        (molecule("C60"), {5: 12 / 60, 6: 20 / 60}),
+        (bulk("SiC", "zincblende", a=4.36, cubic=True).repeat(3), {6: 2.0}),
+        (Atoms("C2", [[0, 0, 0], [0, 0, 5]]), {}),
+    ],
+    ids=["diamond", "graphene", "C60", "SiC", "no bonds"],
+)
+def test_rings_of_known_structures(atoms: Atoms, rings: dict[int, float]):
+    """Shortest-path rings per atom."""
+    assert ring_counts(atoms) == pytest.approx(rings)
+
+
+def test_dense_packings_have_no_rings_worth_counting():
+    """Their number explodes, and so would the time."""
+    copper = bulk("Cu", cubic=True).repeat(5)
+    assert observe_frames([(0.0, copper)]).rings is None
+
+
+def _walk(steps: int, drift_A: float = 0.0) -> list[tuple[float, Atoms]]:
+    """Return a random walk of 500 copper atoms, one frame each 0.1 ps."""
+    rng = np.random.default_rng(3)
+    atoms = bulk("Cu", cubic=True).repeat(5)
+    frames = []
+    for step in range(steps):
+        frames.append((0.1 * step, atoms.copy()))
+        atoms.positions += rng.normal(scale=0.1, size=(500, 3)) + drift_A
+    return frames
+
+
+def test_diffusion_is_that_of_the_walk():
+    """Of steps of 0.1 Å each 0.1 ps: σ² / 2t; ASE's fit agrees."""
+    frames = _walk(100)
+    found = observe_frames(frames).diffusion_cm2_s
+    assert found is not None
+    assert found == pytest.approx(0.1**2 / 2 / 0.1 * 1e-4, rel=0.1)
+    ase_fit = DiffusionCoefficient([atoms for _, atoms in frames], 100 * units.fs)
+    ase_fit.calculate()
+    (per_element,), _ = ase_fit.get_diffusion_coefficients()
+    per_cm2_s = per_element * units.fs * 1e15 * 1e-16
+    assert found == pytest.approx(per_cm2_s, rel=0.02)
+
+
+def test_a_drift_of_the_whole_is_no_diffusion():
+    """The centre of mass is taken off."""
+    drifting, resting = (observe_frames(_walk(20, drift)) for drift in (1.0, 0.0))
+    assert drifting.squared_displacements_A2 == pytest.approx(
+        resting.squared_displacements_A2, abs=1e-9
+    )
+
+
+def test_settled_part_alone_gives_the_distribution(hot_diamond: Atoms):
+    """Frames before the time that is given do not count."""
+    cold = bulk("C", "diamond", a=3.57, cubic=True).repeat(4)
+    frames = [(0.0, cold), (1.0, hot_diamond)]
+    found = observe_frames(frames, settled_ps=0.5)
+    assert found.radial is not None
+    assert found.radial.values == pytest.approx(radial_distribution(hot_diamond).values)
+    assert found.diffusion_cm2_s is None
+    assert found.rings == ring_counts(hot_diamond)
+
+
+def test_frames_that_blew_up_are_left_out():
+    """The frames before them are still looked at, and taken one at a time."""
+    atoms = bulk("C", "diamond", a=3.57, cubic=True)
+    broken = atoms.copy()
+    broken.positions[3] = np.nan
+    found = observe_frames(iter([(0.0, atoms), (0.1, atoms), (0.2, broken)]))
+    assert found.times_ps.tolist() == [0.0, 0.1]
+    assert found.bond_shares[:, 4].tolist() == [1.0, 1.0]
+    with pytest.raises(InputError, match="finite positions"):
+        observe_frames([(0.0, broken)])

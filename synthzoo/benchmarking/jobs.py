@@ -1,0 +1,350 @@
+"""What a learning curve is made of: starts, sizes and draws of structures."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.checkpoint import read_config
+from synthzoo.errors import InputError
+from synthzoo.files import hash_files
+from synthzoo.frames import FrameSet, read_frames
+from synthzoo.hub import find_folder
+from synthzoo.labels import LabelKeys, find_label_keys
+from synthzoo.recipes import recipe_values
+from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
+
+if TYPE_CHECKING:
+    from synthzoo.labelled_sets import LabelledSet
+
+DIRECT = "direct"
+"""Stands for a network that starts from nothing; ``direct:MODEL`` has its shape."""
+
+DIRECT_VISITS = 6000
+DIRECT_EPOCHS = 20
+"""What a fit from nothing sees: so many structures, and each so often, at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where fits begin.
+
+    Attributes
+    ----------
+    name
+        What it is called in tables.
+    folder
+        Checkpoint with the weights, or only the shape of the network.
+    fresh
+        Whether the weights are random.
+    """
+
+    name: str
+    folder: Path
+    fresh: bool
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides the fit: the weights, or the network that gets random ones."""
+        config = read_config(self.folder)
+        if not self.fresh:
+            return {"weights_sha256": config.weights_sha256}
+        return {
+            "builder": config.builder,
+            "arguments": config.arguments,
+            "elements": config.elements,
+            "cutoff_A": config.cutoff_A,
+        }
+
+
+def find_starts(names: Sequence[str]) -> list[Start]:
+    """Return where to begin, in order.
+
+    Parameters
+    ----------
+    names
+        Checkpoints, as for `load_calculator`, and `DIRECT`: a new network of the shape
+        of the first checkpoint, or of the one that is named after a colon.
+
+    Raises
+    ------
+    InputError
+        If no name is given, two are the same, or `DIRECT` comes without a shape.
+    SynthzooError
+        If a checkpoint cannot be found.
+    """
+    if not names:
+        raise InputError("No model is named; name at least one to start from.")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InputError(f"{', '.join(doubled)} is named twice.")
+    shapes = [name for name in names if not _is_fresh(name)]
+    return [_start(name, names, shapes) for name in names]
+
+
+def _is_fresh(name: str) -> bool:
+    return name == DIRECT or name.startswith(f"{DIRECT}:")
+
+
+def _start(name: str, names: Sequence[str], shapes: Sequence[str]) -> Start:
+    if not _is_fresh(name):
+        short = Path(name).name if Path(name).is_dir() else name
+        alone = [Path(other).name for other in names].count(Path(name).name) == 1
+        return Start(
+            name=short if alone else name, folder=find_folder(name), fresh=False
+        )
+    shape = name.partition(":")[2] or next(iter(shapes), None)
+    if shape is None:
+        raise InputError(
+            f"`{DIRECT}` trains a new network of the first checkpoint's shape, but no "
+            f"checkpoint is named; write {DIRECT}:MODEL."
+        )
+    return Start(name=name, folder=find_folder(shape), fresh=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Where the structures are.
+
+    Attributes
+    ----------
+    training, test
+        Files to draw from, and to measure on.
+    least_atoms
+        Smaller structures are left out of both.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+    """
+
+    training: tuple[Path, ...]
+    test: tuple[Path, ...]
+    least_atoms: int = 1
+    energy_key: str | None = None
+    forces_key: str | None = None
+
+    def description(self) -> dict[str, Any]:
+        """Return what decides the structures and their labels."""
+        return {
+            "training_sha256": hash_files(self.training),
+            "test_sha256": hash_files(self.test),
+            "least_atoms": self.least_atoms,
+            "keys": [self.energy_key, self.forces_key],
+        }
+
+
+@lru_cache(maxsize=4)
+def read_part(
+    files: tuple[Path, ...],
+    least_atoms: int,
+    energy_key: str | None,
+    forces_key: str | None,
+) -> tuple[FrameSet, LabelKeys]:
+    """Return the structures of some files that are large enough, and their keys.
+
+    Parameters
+    ----------
+    files
+        To read; they are read once.
+    least_atoms
+        Smaller structures are left out.
+    energy_key, forces_key
+        Where the labels are; found if not given.
+
+    Raises
+    ------
+    InputError
+        If nothing is left, or labels are missing or ambiguous.
+    """
+    frames = read_frames(files)
+    kept = [
+        index
+        for index, atoms in enumerate(frames.structures)
+        if len(atoms) >= least_atoms
+    ]
+    if not kept:
+        raise InputError(
+            f"{', '.join(file.name for file in files)} holds no structure of at least "
+            f"{least_atoms} atoms."
+        )
+    chosen = take(frames, kept)
+    keys = find_label_keys(
+        chosen.structures, energy_key=energy_key, forces_key=forces_key
+    )
+    return chosen, keys
+
+
+def take(frames: FrameSet, indices: Sequence[int]) -> FrameSet:
+    """Return some structures of a set.
+
+    Parameters
+    ----------
+    frames
+        The set.
+    indices
+        Which, in order.
+    """
+    return FrameSet(
+        structures=[frames.structures[index] for index in indices],
+        origins=[frames.origins[index] for index in indices],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run: fit a start to one draw of structures, then measure.
+
+    Attributes
+    ----------
+    start
+        Where the fit begins.
+    size
+        Number of structures; 0 is the start as it is, on the scale of all of them.
+    draw
+        Number of the draw, and seed of the fit. Of one draw, fewer structures are a
+        part of more.
+    source
+        The files.
+    recipe
+        How to fine-tune, with nothing left open.
+    """
+
+    start: Start
+    size: int
+    draw: int
+    source: DataSource
+    recipe: FinetuneRecipe
+
+    def training(self) -> tuple[FrameSet, LabelKeys]:
+        """Return the structures to fit to; all of them for size 0."""
+        source = self.source
+        pool, keys = read_part(
+            source.training, source.least_atoms, source.energy_key, source.forces_key
+        )
+        order = np.random.default_rng(self.draw).permutation(len(pool.structures))
+        chosen = order[: self.size] if self.size else np.sort(order)
+        return take(pool, chosen.tolist()), keys
+
+    def test(self) -> LabelledSet:
+        """Return the structures to measure on."""
+        from synthzoo.labelled_sets import as_labelled
+
+        source = self.source
+        return as_labelled(
+            *read_part(
+                source.test, source.least_atoms, source.energy_key, source.forces_key
+            )
+        )
+
+    def key(self, source: dict[str, Any]) -> dict[str, Any]:
+        """Return what decides the result.
+
+        Parameters
+        ----------
+        source
+            Description of the files.
+        """
+        fitted = recipe_values(self.recipe) if self.size else {}
+        fitted.pop("threads", None)
+        return {
+            "start": self.start.identity,
+            "size": self.size,
+            "draw": self.draw,
+            "recipe": fitted,
+            **source,
+        }
+
+    def file_name(self, key: dict[str, Any]) -> str:
+        """Return a readable name for its result that no other run has.
+
+        Parameters
+        ----------
+        key
+            From `key`.
+        """
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        readable = re.sub(r"[^\w.]+", "-", self.start.name)
+        return f"{readable}-{self.size}-{self.draw}-{digest[:12]}"
+
+
+def make_jobs(
+    starts: Sequence[Start],
+    sizes: Sequence[int],
+    draws: int,
+    *,
+    source: DataSource,
+    recipe: FinetuneRecipe,
+    direct_visits: int | None = None,
+) -> list[Job]:
+    """Return all runs, the first draw of everything first.
+
+    Parameters
+    ----------
+    starts
+        Where to begin.
+    sizes
+        Numbers of structures.
+    draws
+        How many for each size; for size 0 there is one.
+    source
+        The files.
+    recipe
+        What it leaves open follows from the number of structures, as in `finetune`.
+    direct_visits
+        Structures that a fit from nothing sees in all; by default a number that grows
+        with the size.
+
+    Raises
+    ------
+    InputError
+        If a size is too large, or too small for what starts there.
+    """
+    _check_sizes(sizes, source)
+    jobs = []
+    for draw in range(draws):
+        for size in sizes:
+            for start in starts:
+                if size == 0 and (start.fresh or draw):
+                    continue
+                resolved = _resolved(recipe, size, draw)
+                if start.fresh:
+                    visits = direct_visits or max(DIRECT_VISITS, DIRECT_EPOCHS * size)
+                    resolved = dataclasses.replace(resolved, visits=visits)
+                jobs.append(
+                    Job(
+                        start=start,
+                        size=size,
+                        draw=draw,
+                        source=source,
+                        recipe=resolved,
+                    )
+                )
+    return jobs
+
+
+def _resolved(recipe: FinetuneRecipe, size: int, draw: int) -> FinetuneRecipe:
+    """Return what `finetune` would do with a test file: nothing is held out."""
+    whole = dataclasses.replace(recipe, seed=draw, held_out_share=0.0, check_share=0.0)
+    return resolve_recipe(whole, size)
+
+
+def _check_sizes(sizes: Sequence[int], source: DataSource) -> None:
+    pool, _ = read_part(
+        source.training, source.least_atoms, source.energy_key, source.forces_key
+    )
+    count = len(pool.structures)
+    wrong = [size for size in sizes if size < 0 or size > count]
+    if wrong or not sizes:
+        raise InputError(
+            f"Sizes {wrong or 'are missing'}: the training files hold {count} "
+            f"structures of at least {source.least_atoms} atoms; give numbers from 0 "
+            "(no fine-tuning) to that."
+        )

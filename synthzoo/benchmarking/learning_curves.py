@@ -1,0 +1,292 @@
+"""Learning curves of several starts on a user's data: run, resume, table, figure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthzoo.benchmarking.jobs import DataSource, Job, find_starts, make_jobs
+from synthzoo.benchmarking.published import read_published
+from synthzoo.benchmarking.single_run import Result, read_result, run_in_child
+from synthzoo.benchmarking.table import Point, markdown_table, summarise
+from synthzoo.errors import InputError
+from synthzoo.files import new_file
+from synthzoo.frames import find_files
+from synthzoo.guarded import GuardedThreads
+from synthzoo.provenance import installed_versions
+from synthzoo.resumable import exclusive
+from synthzoo.tuning.recipe import FinetuneRecipe
+
+if TYPE_CHECKING:
+    from synthzoo.benchmarking.published import PublishedCurves
+
+RUNS_FOLDER = "runs"
+TABLE_FILE = "table.md"
+VALUES_FILE = "table.json"
+FIGURE_FILE = "learning-curves.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSummary:
+    """What `run_benchmark` made.
+
+    Attributes
+    ----------
+    table, values, figure
+        The results as Markdown, as JSON and drawn.
+    runs, failed
+        How many there are, and how many of them came to no result.
+    points
+        The learning curves.
+    """
+
+    table: Path
+    values: Path
+    figure: Path
+    runs: int
+    failed: int
+    points: tuple[Point, ...]
+
+
+def run_benchmark(  # noqa: PLR0913  what a user may say
+    models: Sequence[str],
+    training: str | Path | Sequence[str | Path],
+    test: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    sizes: Sequence[int],
+    draws: int = 5,
+    least_atoms: int = 1,
+    recipe: FinetuneRecipe | None = None,
+    direct_visits: int | None = None,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    published: str | None = None,
+    workers: int | None = None,
+    on_result: Callable[[Result], object] | None = None,
+) -> BenchmarkSummary:
+    """Fine-tune models on draws of a training set and measure them on a test set.
+
+    Each run is what `finetune` does with a test file: all drawn structures are fitted,
+    and the energy reference comes from them alone. Its result is one file in the
+    output's folder, and is never computed again: the same call goes on where a killed
+    one stopped, and one with more models, sizes or draws adds to what is there.
+
+    Parameters
+    ----------
+    models
+        Checkpoints, and ``direct`` for a new network of the shape of the first one
+        (``direct:MODEL``: of that one).
+    training, test
+        Labelled structures to draw from and to measure on: files in any format that
+        ASE reads, or patterns.
+    output
+        Folder for results, table and figure; it may be there.
+    sizes
+        Numbers of structures; 0 measures a model as it is, on the energy scale of all
+        training structures.
+    draws
+        For each size; the draw's number is the seed of the fit, too.
+    least_atoms
+        Smaller structures are left out of both sets.
+    recipe
+        How to fine-tune; what it leaves open follows from the number of structures.
+    direct_visits
+        Structures that a fit from nothing sees in all, instead of a number that grows
+        with the size.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+    published
+        Name of published curves to compare with.
+    workers
+        Runs at a time; one for each core if not given. They share torch's threads.
+    on_result
+        Called with each result as soon as it is there.
+
+    Raises
+    ------
+    InputError
+        If a file or model cannot be used, or sizes and structures do not fit.
+    SynthzooError
+        If a run is killed, or another process is at work in the same folder.
+    """
+    if draws < 1:
+        raise InputError(f"draws must be at least 1, not {draws}.")
+    count = workers or os.cpu_count() or 1
+    source = DataSource(
+        training=tuple(find_files(training)),
+        test=tuple(find_files(test)),
+        least_atoms=least_atoms,
+        energy_key=energy_key,
+        forces_key=forces_key,
+    )
+    shown = read_published(published) if published else None
+    jobs = make_jobs(
+        find_starts(models),
+        sizes,
+        draws,
+        source=source,
+        recipe=_with_threads(recipe or FinetuneRecipe(), count),
+        direct_visits=direct_visits,
+    )
+    jobs[0].test()  # what is wrong with it shall not show after the first fit
+    output = Path(output)
+    (output / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
+    with exclusive(output):
+        results = _run_all(jobs, output, count, on_result)
+        return _write(output, results, source, shown)
+
+
+def _with_threads(recipe: FinetuneRecipe, workers: int) -> FinetuneRecipe:
+    """Return the recipe with this process's threads shared out among the workers."""
+    import torch
+
+    if recipe.threads is not None:
+        return recipe
+    return dataclasses.replace(
+        recipe, threads=max(1, torch.get_num_threads() // workers)
+    )
+
+
+def _run_all(
+    jobs: Sequence[Job],
+    output: Path,
+    workers: int,
+    on_result: Callable[[Result], object] | None,
+) -> list[Result]:
+    """Return all results in the order of the jobs; compute those that are missing."""
+    source = jobs[0].source.description()
+    keys = [job.key(source) for job in jobs]
+    paths = [
+        output / RUNS_FOLDER / f"{job.file_name(key)}.json"
+        for job, key in zip(jobs, keys, strict=True)
+    ]
+    with GuardedThreads(workers) as threads:
+        futures: list[Future[Result]] = [
+            threads.submit(run_in_child, job, key, path)
+            for job, key, path in zip(jobs, keys, paths, strict=True)
+            if not path.is_file()
+        ]
+        try:
+            for future in as_completed(futures):
+                if on_result is not None:
+                    on_result(future.result())
+                _write_table(output, _finished(paths, jobs), jobs[0].source, None)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    return _finished(paths, jobs)
+
+
+def _finished(paths: Sequence[Path], jobs: Sequence[Job]) -> list[Result]:
+    """Return the results that are there, under the names of today."""
+    return [
+        dataclasses.replace(read_result(path), model=job.start.name)
+        for path, job in zip(paths, jobs, strict=True)
+        if path.is_file()
+    ]
+
+
+def _write(
+    output: Path,
+    results: Sequence[Result],
+    source: DataSource,
+    published: PublishedCurves | None,
+) -> BenchmarkSummary:
+    from synthzoo.benchmarking.figure import draw_learning_curves
+
+    points = _write_table(output, results, source, published)
+    values = output / VALUES_FILE
+    record = {
+        "points": [dataclasses.asdict(point) for point in points],
+        "runs": [dataclasses.asdict(found) for found in results],
+        "data": source.description(),
+        "versions": installed_versions(),
+    }
+    with new_file(values) as partial:
+        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False))
+    figure = draw_learning_curves(output / FIGURE_FILE, points, published)
+    return BenchmarkSummary(
+        table=output / TABLE_FILE,
+        values=values,
+        figure=figure,
+        runs=len(results),
+        failed=sum(found.failed is not None for found in results),
+        points=tuple(points),
+    )
+
+
+def _write_table(
+    output: Path,
+    results: Sequence[Result],
+    source: DataSource,
+    published: PublishedCurves | None,
+) -> list[Point]:
+    points = summarise(results)
+    text = _page(points, results, source, published)
+    with new_file(output / TABLE_FILE) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return points
+
+
+def _page(
+    points: Sequence[Point],
+    results: Sequence[Result],
+    source: DataSource,
+    published: PublishedCurves | None,
+) -> str:
+    """Return the table with what is needed to read it."""
+    tested = next((found.errors[0].structures for found in results if found.errors), 0)
+    seconds = sum(found.cpu_seconds for found in results)
+    parts = [
+        "# Learning curves\n",
+        f"RMSE on {tested} structures of {_names(source.test)} after fine-tuning on N "
+        f"drawn from {_names(source.training)}: energy per atom (meV) / force "
+        "component (eV/Å), mean ± standard deviation over the draws. "
+        f"{len(results)} runs, {seconds:.0f} CPU seconds.\n",
+        markdown_table(points, published),
+    ]
+    if source.least_atoms > 1:
+        parts.append(f"Structures below {source.least_atoms} atoms are left out.\n")
+    if any(found.size == 0 for found in results):
+        parts.append(
+            "N = 0: not fine-tuned; one constant per atom, from all training "
+            "structures.\n"
+        )
+    if published is not None:
+        parts.append(f"Published: {published.source}\n")
+    parts += [
+        f"- {found.model}, N = {found.size}, draw {found.draw} failed: {found.failed}\n"
+        for found in results
+        if found.failed is not None
+    ]
+    return "\n".join(parts)
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(file.name for file in files)
+
+
+def describe_result(result: Result) -> str:
+    """Return a line about one run.
+
+    Parameters
+    ----------
+    result
+        Of the run.
+    """
+    start = f"{result.model}, N = {result.size}, draw {result.draw}: "
+    if result.failed is not None:
+        return f"{start}failed: {result.failed}"
+    errors = result.errors[0]
+    return (
+        f"{start}{errors.energy_rmse_meV_per_atom:.1f} meV/atom, "
+        f"{errors.force_rmse_eV_A:.3f} eV/Å, {result.seconds:.0f} s"
+    )

@@ -1,0 +1,238 @@
+"""One run of a learning curve: fit a start to a few structures, measure on many."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.checkpoint import read_config
+from synthzoo.errors import SynthzooError
+from synthzoo.evaluate import GroupErrors
+from synthzoo.files import new_file
+from synthzoo.guarded import Lost, call_guarded
+from synthzoo.provenance import installed_versions
+from synthzoo.tuning.energy_reference import EnergyReference, find_reference
+
+if TYPE_CHECKING:
+    import torch
+    from ase import Atoms
+
+    from synthzoo.benchmarking.jobs import Job
+    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.frames import FrameSet
+    from synthzoo.labels import LabelKeys, Labels
+
+FIT = "fit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one run found.
+
+    Attributes
+    ----------
+    model
+        Name of the start.
+    size, draw
+        Number of structures, and which.
+    errors
+        On the test files: over all structures first, then by group; empty if it failed.
+    failed
+        Why there is no result, in words.
+    seconds, cpu_seconds
+        What it took, the measuring included; of its last part if it was interrupted.
+    """
+
+    model: str
+    size: int
+    draw: int
+    errors: tuple[GroupErrors, ...]
+    failed: str | None
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    weights: dict[str, torch.Tensor]
+    reference: EnergyReference
+
+
+def read_result(path: Path) -> Result:
+    """Return the result in a file that `run_in_child` has written.
+
+    Parameters
+    ----------
+    path
+        JSON file.
+    """
+    values = json.loads(path.read_text())["result"]
+    errors = tuple(GroupErrors(**group) for group in values.pop("errors"))
+    return Result(**values, errors=errors)
+
+
+def run_in_child(job: Job, key: dict[str, Any], path: Path) -> Result:
+    """Return the result of a run that was done in this thread's child process.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    key
+        What decides the result, for the record.
+    path
+        File for the result; a folder beside it holds the state of the fit until the
+        result is there, and a run that was killed goes on from it.
+
+    Raises
+    ------
+    SynthzooError
+        If the child was killed.
+    """
+    found = call_guarded(partial(run, job, key, path), limit_s=None)
+    if isinstance(found, Lost):
+        raise SynthzooError(
+            f"{job.start.name} on {job.size} structures {found.reason}. What was "
+            "finished is kept: give the same command again, with --workers 1 if memory "
+            "is short."
+        )
+    return found
+
+
+def run(job: Job, key: dict[str, Any], path: Path) -> Result:
+    """Do a run, write its result, and return it.
+
+    Parameters
+    ----------
+    job, key, path
+        As for `run_in_child`.
+    """
+    started, cpu_started = time.monotonic(), time.process_time()
+    folder = path.with_suffix(".parts")
+    folder.mkdir(exist_ok=True)
+    errors: tuple[GroupErrors, ...] = ()
+    failed = None
+    try:
+        errors = _measured(job, folder)
+    except SynthzooError as error:  # such as a fit that diverges: that is a result
+        failed = str(error)
+    result = Result(
+        model=job.start.name,
+        size=job.size,
+        draw=job.draw,
+        errors=errors,
+        failed=failed,
+        seconds=round(time.monotonic() - started, 1),
+        cpu_seconds=round(time.process_time() - cpu_started, 1),
+    )
+    record = {"result": asdict(result), "key": key, "versions": installed_versions()}
+    with new_file(path) as partial_file:
+        partial_file.write_text(json.dumps(record, indent=1))
+    shutil.rmtree(folder)
+    return result
+
+
+def _measured(job: Job, folder: Path) -> tuple[GroupErrors, ...]:
+    from synthzoo.tuning.comparison import predict_set
+
+    _use_threads(job.recipe.threads)
+    frames, keys = job.training()
+    fitted = _fit(job, frames, keys, folder)
+    return predict_set(job.test(), _calculator(job, fitted)).errors
+
+
+def _use_threads(count: int | None) -> None:
+    import torch
+
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def _fit(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
+    """Return weights and energy reference, from the drawn structures alone."""
+    from synthzoo.tuning.plan import make_plan
+
+    if job.size == 0:
+        return _untuned(job, frames, keys)
+    if job.start.fresh:
+        return _from_nothing(job, frames, keys, folder)
+    plan = make_plan(
+        job.start.folder, frames, keys, job.recipe, given_eV={}, tested=True
+    )
+    training = plan.on_model_scale(plan.training)
+    return _Fitted(weights=_weights(job, training, folder), reference=plan.reference)
+
+
+def _weights(
+    job: Job, training: list[tuple[Atoms, Labels]], folder: Path
+) -> dict[str, torch.Tensor]:
+    from synthzoo.tuning.fits import FitJob, run_fits
+
+    fit = FitJob(
+        name=FIT,
+        start=job.start.folder,
+        recipe=job.recipe,
+        training=training,
+        fresh=job.start.fresh,
+    )
+    return run_fits([fit], folder)[FIT]
+
+
+def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
+    """Fit a new network: the mean energy per atom is all that it begins with."""
+    from synthzoo.labelled_sets import as_labelled
+    from synthzoo.tuning.plan import on_scale
+
+    elements = read_config(job.start.folder).elements
+    labelled = as_labelled(frames, keys)
+    reference = find_reference(
+        elements,
+        labelled.counts(elements),
+        labelled.energies_eV,
+        np.zeros(len(labelled)),
+        known_eV={},
+        model_alone_eV=dict.fromkeys(elements, 0.0),
+    )
+    training = on_scale(labelled, elements, reference)
+    return _Fitted(weights=_weights(job, training, folder), reference=reference)
+
+
+def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
+    """Return the start as it is; one constant per atom is fitted to all structures."""
+    from synthzoo.checkpoint import load_model
+    from synthzoo.labelled_sets import as_labelled
+    from synthzoo.predict import predict_structures
+    from synthzoo.tuning.plan import starting_calculator
+
+    calculator = starting_calculator(job.start.folder)
+    labelled = as_labelled(frames, keys)
+    predicted = predict_structures(labelled.structures, calculator)
+    elements = calculator.config.elements
+    reference = find_reference(
+        elements,
+        labelled.counts(elements),
+        labelled.energies_eV,
+        np.array([atoms.get_potential_energy() for atoms in predicted]),
+        known_eV={},
+        model_alone_eV=calculator.config.isolated_atom_energies_eV,
+    )
+    model, _ = load_model(job.start.folder)
+    return _Fitted(weights=model.state_dict(), reference=reference)
+
+
+def _calculator(job: Job, fitted: _Fitted) -> SynthzooCalculator:
+    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.tuning.tuned_model import with_reference
+
+    config = read_config(job.start.folder)
+    model, config = with_reference(fitted.weights, config, fitted.reference)
+    return SynthzooCalculator(
+        model.requires_grad_(requires_grad=False), config, device="cpu"
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from scipy.ndimage import uniform_filter1d
 
 from synthzoo.stability.observables import MOST_BONDS
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.stability.observables import Observables
-    from synthzoo.stability.survival import SurvivalCurve
-    from synthzoo.stability.verdict import Scan, Series, Verdict
+    from synthzoo.stability.shown import Shown
+    from synthzoo.stability.verdict import Scan, Series
 
 COLOURS = ("#1f5fa8", "#d9730d", "#009e73", "#cc79a7", "#56b4e9", "#5b6470")
 """Of the models, in their order; told apart with any kind of sight."""
+LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (8, 2)), ":")
+"""Of the models: curves that lie upon each other can still be seen."""
 QUIET_COLOUR = "#8a8f98"
 
 BOND_COLOURS = ("#cc3311", "#ee7733", "#ddcc77", "#88ccee", "#1f5fa8", "#332288")
@@ -33,8 +35,13 @@ BOND_NAMES = ("0–1", "2", "3", "4", "5", "6 or more")
 CARBON_NAMES = ("0–1", "2 (sp)", "3 (sp²)", "4 (sp³)", "5", "6 or more")
 
 MOST_COLUMNS = 4
-MOST_POINTS = 2000
-"""More points of a curve cannot be seen."""
+MEAN_WINDOWS = 150
+"""A curve over time is drawn as a running mean over the longest over this."""
+LEAST_RANGE_EV = 5.0
+LOWEST_EV = -30.0
+"""Of a dimer's energy: what lies deeper is a hole, however deep."""
+
+FAILURE_MARK = "failure"
 
 _BELOW: dict[str, Any] = {
     "loc": "outside lower center",
@@ -51,34 +58,6 @@ DRIFT_FILE = "drift.png"
 SCANS_FILE = "scans.png"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One model, as the figures show it.
-
-    Attributes
-    ----------
-    name
-        In legends.
-    verdict
-        What was found.
-    series
-        Of each replica that wrote one.
-    failed
-        Whether that replica failed.
-    observables
-        Of each replica that has sound frames.
-    survival
-        Share of the replicas that live; None without replicas.
-    """
-
-    name: str
-    verdict: Verdict
-    series: tuple[Series, ...]
-    failed: tuple[bool, ...]
-    observables: tuple[Observables, ...]
-    survival: SurvivalCurve | None
-
-
 def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
     """Draw the share of the replicas that live over time, with its confidence band.
 
@@ -91,7 +70,7 @@ def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
     """
     figure = Figure(figsize=(7.5, 3.8), dpi=130, layout="constrained")
     axes = figure.subplots()
-    for shown, colour in _coloured(models):
+    for shown, colour, line in _styled(models):
         curve = shown.survival
         if curve is None:
             continue
@@ -102,6 +81,7 @@ def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
             curve.shares,
             where="post",
             color=colour,
+            linestyle=line,
             linewidth=2,
             label=label,
         )
@@ -124,7 +104,7 @@ def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
 
 
 def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
-    """Draw temperature and energy of each replica over time; a cross where it failed.
+    """Draw temperature and energy of each replica; a cross where it failed.
 
     Parameters
     ----------
@@ -136,14 +116,17 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
     figure = Figure(figsize=(9, 5.6), dpi=130, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     constant = _at_constant_energy(models)
-    for shown, colour in _coloured(models):
+    longest = max(len(found.times_fs) for shown in models for found in shown.series)
+    window = max(1, longest // MEAN_WINDOWS)
+    for shown, colour, _ in _styled(models):
         for series, failed in zip(shown.series, shown.failed, strict=True):
             times = series.times_fs / 1000
             energies = series.total_eV_per_atom if constant else _potential(series)
             changes = 1000 * (energies - energies[0]) if constant else energies
-            _draw_series(top, times, series.temperatures_K, colour, failed=failed)
-            _draw_series(bottom, times, changes, colour, failed=failed)
+            for axes, values in ((top, series.temperatures_K), (bottom, changes)):
+                _draw_series(axes, times, values, colour, window=window, failed=failed)
     _draw_target(top, models)
+    top.set_title("Temperature and energy of each replica, running means", fontsize=11)
     top.set(ylabel="temperature (K)")
     bottom.set(
         xlabel="time (ps)",
@@ -155,7 +138,7 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
     for axes, field in ((top, "temperatures"), (bottom, "energies")):
         _show_most(axes, field)
         _tidy(axes)
-    figure.legend(handles=_keys(models), **_BELOW)
+    figure.legend(handles=_keys(models), **(_BELOW | {"ncols": 4}))
     return _save(figure, folder / DYNAMICS_FILE)
 
 
@@ -173,7 +156,7 @@ def write_bonds(folder: Path, models: Sequence[Shown]) -> Path:
     width = max(6.0, 1.2 + 3.4 * len(drawn))
     figure = Figure(figsize=(width, 3.9), dpi=130, layout="constrained")
     panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
-    carbon = all(_is_carbon(shown) for shown in drawn)
+    carbon = all(shown.is_carbon for shown in drawn)
     for axes, shown in zip(panels, drawn, strict=True):
         times, shares = mean_bond_shares(shown.observables)
         groups = np.add.reduceat(shares, BOND_EDGES[:-1], axis=1)
@@ -200,14 +183,17 @@ def mean_bond_shares(
     Parameters
     ----------
     observables
-        Of at least one replica; frames of equal number have the same time.
+        Of at least one replica; the times are those of the one that lived longest.
     """
-    longest = max(observables, key=lambda found: len(found.times_ps))
-    means = [
-        np.mean([o.bond_shares[i] for o in observables if i < len(o.times_ps)], axis=0)
-        for i in range(len(longest.times_ps))
-    ]
-    return longest.times_ps, np.array(means)
+    longest = max(observables, key=lambda found: found.times_ps[-1])
+    found: dict[float, list[NDArray[np.float64]]] = {
+        round(time, 6): [] for time in longest.times_ps.tolist()
+    }
+    for each in observables:
+        for time, shares in zip(each.times_ps.tolist(), each.bond_shares, strict=True):
+            found.get(round(time, 6), []).append(shares)
+    means = np.array([np.mean(shares, axis=0) for shares in found.values()])
+    return np.array(list(found)), means
 
 
 def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
@@ -222,11 +208,11 @@ def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
     """
     figure = Figure(figsize=(9, 3.9), dpi=130, layout="constrained")
     left, right = figure.subplots(1, 2)
-    for shown, colour in _coloured(models):
+    for shown, colour, line in _styled(models):
         radial = [found.radial for found in shown.observables if found.radial]
         if radial:
             values = np.mean([found.values for found in radial], axis=0)
-            left.plot(radial[0].distances_A, values, color=colour, label=shown.name)
+            left.plot(radial[0].distances_A, values, color=colour, linestyle=line)
         for found in shown.observables:
             right.plot(
                 found.times_ps,
@@ -260,7 +246,7 @@ def write_drift(folder: Path, models: Sequence[Shown]) -> Path:
     """
     figure = Figure(figsize=(6, 3.9), dpi=130, layout="constrained")
     axes = figure.subplots()
-    for shown, colour in _coloured(models):
+    for shown, colour, _ in _styled(models):
         for replica in shown.verdict.replicas:
             drifts = sorted(replica.drifts, key=lambda drift: drift.timestep_fs)
             steps = [drift.timestep_fs for drift in drifts]
@@ -309,45 +295,57 @@ def write_scans(folder: Path, models: Sequence[Shown]) -> Path:
     for axes in panels[len(names) :]:
         axes.set_axis_off()
     for axes, (kind, name) in zip(panels, names, strict=False):
-        for shown, colour in _coloured(models):
+        for shown, colour, line in _styled(models):
             for scan in shown.verdict.scans:
                 if (scan.kind, scan.name) == (kind, name):
-                    _draw_scan(axes, scan, colour)
+                    _draw_scan(axes, scan, colour, line)
         _label_scan(axes, kind, name)
     figure.legend(handles=_keys(models, extra=False), **_BELOW)
     return _save(figure, folder / SCANS_FILE)
 
 
-def _draw_scan(axes: Axes, scan: Scan, colour: str) -> None:
+def _draw_scan(axes: Axes, scan: Scan, colour: str, line: Any) -> None:
     energies = np.array(scan.energies_eV)
     finite = energies[np.isfinite(energies)]
     if len(finite):  # from the widest distance, or from the structure at the start
-        axes.plot(scan.x, energies - finite[0], color=colour)
+        axes.plot(scan.x, energies - finite[0], color=colour, linestyle=line)
 
 
 def _label_scan(axes: Axes, kind: str, name: str) -> None:
     if kind == "dimer":
         axes.set(xlabel="distance (Å)", ylabel="energy (eV)")
         axes.set_title(f"dimer {name}", fontsize=10)
+        _show_well(axes)
     else:
         axes.set(xlabel="length over that at the start", ylabel="energy (eV/atom)")
         axes.set_title(f"{name}, squeezed", fontsize=10)
-    axes.set_yscale("symlog", linthresh=10)
     axes.axhline(0, color=QUIET_COLOUR, linewidth=0.8)
     _tidy(axes)
 
 
-def _coloured(models: Sequence[Shown]) -> list[tuple[Shown, str]]:
+def _show_well(axes: Axes) -> None:
+    """Show the well of a dimer, and its wall as far as twice the depth."""
+    values = np.concatenate([np.asarray(line.get_ydata()) for line in axes.get_lines()])
+    values = values[np.isfinite(values)]
+    low = max(float(values.min()), LOWEST_EV)
+    high = min(float(values.max()), max(2 * abs(low), LEAST_RANGE_EV))
+    margin = 0.05 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _styled(models: Sequence[Shown]) -> list[tuple[Shown, str, Any]]:
+    """Return each model with its colour and its kind of line."""
     return [
-        (shown, COLOURS[place % len(COLOURS)]) for place, shown in enumerate(models)
+        (shown, COLOURS[place % len(COLOURS)], LINES[place % len(LINES)])
+        for place, shown in enumerate(models)
     ]
 
 
 def _keys(models: Sequence[Shown], *, extra: bool = True) -> list[Line2D]:
     """Return the entries of a legend: the models, a cross, the thermostat."""
     keys = [
-        Line2D([], [], color=colour, linewidth=2, label=shown.name)
-        for shown, colour in _coloured(models)
+        Line2D([], [], color=colour, linestyle=line, linewidth=2, label=shown.name)
+        for shown, colour, line in _styled(models)
     ]
     if extra and any(any(shown.failed) for shown in models):
         keys.append(
@@ -366,25 +364,24 @@ def _draw_series(
     values: NDArray[np.float64],
     colour: str,
     *,
+    window: int,
     failed: bool,
 ) -> None:
-    finite = np.flatnonzero(np.isfinite(values))
-    if not len(finite):
-        return
-    every = max(1, len(finite) // MOST_POINTS)
-    taken = finite[::every]
-    axes.plot(times_ps[taken], values[taken], color=colour, linewidth=0.9, alpha=0.8)
+    """Draw a running mean; a cross at the top where the replica failed."""
+    smooth = uniform_filter1d(np.where(np.isfinite(values), values, 0.0), window)
+    shown = slice(0, max(1, len(values) - window) if failed else None)
+    axes.plot(times_ps[shown], smooth[shown], color=colour, linewidth=1.1, alpha=0.85)
     if failed:
-        last = finite[-1]
         axes.plot(
-            times_ps[last],
-            values[last],
+            times_ps[-1],
+            0.96,
             "x",
-            color="black",
+            transform=axes.get_xaxis_transform(),
+            color=colour,
             markersize=8,
-            markeredgewidth=1.8,
+            markeredgewidth=2,
             zorder=3,
-            gid="failure",
+            gid=FAILURE_MARK,
         )
 
 
@@ -407,12 +404,12 @@ def _show_most(axes: Axes, field: str) -> None:
         [
             np.asarray(line.get_ydata(), float)
             for line in axes.get_lines()
-            if line.get_gid() != "failure"
+            if line.get_gid() != FAILURE_MARK
         ]
     )
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, [0.5, 99.5])
-    margin = max(0.15 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-9)
+    margin = max(0.1 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-9)
     axes.set_ylim(0 if field == "temperatures" else low - margin, high + 2 * margin)
 
 
@@ -423,10 +420,6 @@ def _at_constant_energy(models: Sequence[Shown]) -> bool:
 
 def _potential(series: Series) -> NDArray[np.float64]:
     return series.potential_eV_per_atom
-
-
-def _is_carbon(shown: Shown) -> bool:
-    return shown.verdict.formula.strip("0123456789") == "C"
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

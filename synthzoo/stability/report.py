@@ -1,0 +1,362 @@
+"""The report of a stability check: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthzoo.document import (
+    Figure,
+    Heading,
+    Items,
+    Paragraph,
+    Table,
+    to_html,
+    to_markdown,
+)
+from synthzoo.errors import InputError
+from synthzoo.stability import figures
+from synthzoo.stability.shown import look_at, observed_means, short_names
+from synthzoo.stability.survival import compare_survival, describe_survival
+from synthzoo.stability.verdict import IN_WORDS
+
+if TYPE_CHECKING:
+    from synthzoo.document import Block
+    from synthzoo.stability.crystal_checks import CrystalCheck
+    from synthzoo.stability.shown import Shown
+    from synthzoo.stability.verdict import Failure, Verdict
+
+MARKDOWN_FILE = "report.md"
+HTML_FILE = "report.html"
+METRICS_FILE = "observables.json"
+
+MOST_FAILURES = 12
+"""That are told one by one."""
+NOTHING = "–"
+
+
+def write_report(
+    folder: Path,
+    verdicts: Sequence[Verdict],
+    crystals: Mapping[str, Sequence[CrystalCheck]] | None = None,
+) -> Path:
+    """Write the report of one or several models with its figures, and its numbers.
+
+    Series and trajectories are read from the folders of the replicas, frame by frame.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    verdicts
+        At least one; of the same protocol and the same starting structures.
+    crystals
+        What `synthzoo.stability.crystal_checks.check_crystals` found for each model.
+
+    Raises
+    ------
+    InputError
+        If there is no verdict.
+    """
+    if not verdicts:
+        raise InputError("There is no verdict to report.")
+    names = short_names([verdict.model for verdict in verdicts])
+    models = [
+        look_at(verdict, name) for verdict, name in zip(verdicts, names, strict=True)
+    ]
+    checks = {
+        name: tuple((crystals or {}).get(verdict.model, ()))
+        for verdict, name in zip(verdicts, names, strict=True)
+    }
+    blocks = _blocks(folder, models, checks)
+    path = folder / MARKDOWN_FILE
+    path.write_text(to_markdown(blocks), encoding="utf-8")
+    (folder / HTML_FILE).write_text(to_html(blocks), encoding="utf-8")
+    text = json.dumps(_metrics(models, checks), indent=1, ensure_ascii=False)
+    (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def headline(shown: Shown) -> str:
+    """Return in a few sentences whether a model passed, and how it failed first.
+
+    Parameters
+    ----------
+    shown
+        What was found.
+    """
+    verdict = shown.verdict
+    word = "passed" if verdict.passed else "failed"
+    texts = [f"**{shown.name} {word} `{verdict.protocol}`.**"]
+    if shown.lifetimes:
+        texts.append(describe_survival(shown.lifetimes, shown.planned_ps))
+    if verdict.failures:
+        first = min(verdict.failures, key=lambda failure: failure.time_fs)
+        texts.append(f"First failure: {_failure_text(first)}")
+    return " ".join(texts)
+
+
+def _blocks(
+    folder: Path,
+    models: Sequence[Shown],
+    crystals: Mapping[str, Sequence[CrystalCheck]],
+) -> list[Block]:
+    verdicts = [shown.verdict for shown in models]
+    title = f"{verdicts[0].protocol}: {', '.join(shown.name for shown in models)}"
+    return [
+        Heading(text=title),
+        *(Paragraph(text=headline(shown)) for shown in models),
+        *_comparison(models),
+        _overview(models),
+        *_pictures(folder, models),
+        *_failures(models),
+        *_atoms(models),
+        *_crystals(crystals),
+        *_notes(models),
+        *_replicas(models),
+        Heading(text="Provenance"),
+        Items(texts=tuple(_provenance(verdicts))),
+    ]
+
+
+def _comparison(models: Sequence[Shown]) -> list[Block]:
+    alive = [(shown.name, shown.lifetimes) for shown in models if shown.lifetimes]
+    texts = compare_survival(alive)
+    return [Paragraph(text=" ".join(texts))] if texts else []
+
+
+def _overview(models: Sequence[Shown]) -> Table:
+    header = (
+        "Model",
+        "Verdict",
+        "Replicas alive",
+        "Half failed after (ps)",
+        "First failure",
+        "Energy drift (meV/atom/ps)",
+        "Order in the time step",
+    )
+    return Table(header=header, rows=tuple(_overview_row(shown) for shown in models))
+
+
+def _overview_row(shown: Shown) -> tuple[str, ...]:
+    verdict, curve = shown.verdict, shown.survival
+    failures = sorted(verdict.failures, key=lambda failure: failure.time_fs)
+    drifts = [drift for r in verdict.replicas for drift in r.drifts]
+    orders = [r.order for r in verdict.replicas if r.order is not None]
+    worst = max((abs(d.drift_meV_per_atom_ps) for d in drifts), default=None)
+    return (
+        shown.name,
+        "passed" if verdict.passed else "FAILED",
+        f"{curve.replicas - curve.failures} of {curve.replicas}" if curve else NOTHING,
+        _number(curve.median_ps if curve else None, ".3g"),
+        IN_WORDS[failures[0].kind] if failures else "none",
+        _number(worst, ".3g"),
+        _number(min(orders, default=None), ".2f"),
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOTHING if value is None else format(value, form)
+
+
+def _pictures(folder: Path, models: Sequence[Shown]) -> list[Block]:
+    """Draw what there is something to draw of."""
+    found: list[Block] = []
+    moved = [shown for shown in models if shown.verdict.replicas]
+    if moved:
+        path = figures.write_survival(folder, moved)
+        found.append(Figure(file=path, caption="Survival of the replicas"))
+    if any(shown.series for shown in models):
+        path = figures.write_dynamics(folder, models)
+        found.append(Figure(file=path, caption="Temperature and energy"))
+    if any(shown.observables for shown in models):
+        path = figures.write_bonds(folder, models)
+        found.append(Figure(file=path, caption="Bonds of the atoms"))
+        path = figures.write_radial(folder, models)
+        found.append(Figure(file=path, caption="Distances and motion"))
+    if any(r.order is not None for shown in models for r in shown.verdict.replicas):
+        path = figures.write_drift(folder, models)
+        found.append(Figure(file=path, caption="Energy conservation"))
+    if any(shown.verdict.scans for shown in models):
+        path = figures.write_scans(folder, models)
+        found.append(Figure(file=path, caption="Dimers and squeezed structure"))
+    return found
+
+
+def _failures(models: Sequence[Shown]) -> list[Block]:
+    texts = [text for shown in models for text in _failures_of(shown)]
+    if not texts:
+        return []
+    more = len(texts) - MOST_FAILURES
+    if more > 0:
+        texts = [*texts[:MOST_FAILURES], f"and {more} more; see the table of replicas"]
+    return [Heading(text="What failed"), Items(texts=tuple(texts))]
+
+
+def _failures_of(shown: Shown) -> Iterator[str]:
+    for scan in shown.verdict.scans:
+        if scan.failure:
+            yield f"{shown.name}, {scan.name}: {_failure_text(scan.failure)}"
+    for replica in shown.verdict.replicas:
+        if replica.failure:
+            text = _failure_text(replica.failure)
+            yield f"{shown.name}, replica {replica.replica}: {text}"
+
+
+def _failure_text(failure: Failure) -> str:
+    when = f" after {failure.time_fs / 1000:.3g} ps" if failure.step else ""
+    detail = failure.detail.rstrip(".")
+    return f"{IN_WORDS[failure.kind]} in stage {failure.stage}{when}: {detail}."
+
+
+def _atoms(models: Sequence[Shown]) -> list[Block]:
+    rows = [_atoms_row(shown) for shown in models if shown.observables]
+    if not rows:
+        return []
+    header = (
+        "Model",
+        "Atoms with 2 / 3 / 4 bonds at the end (%)",
+        "First peak of g(r) (Å)",
+        "Diffusion (cm²/s)",
+        "Rings of 5 / 6 / 7 per atom at the end",
+    )
+    return [
+        Heading(text="What the atoms did"),
+        Table(header=header, rows=tuple(rows)),
+        Paragraph(
+            text="Means over the replicas: the last frame of each, and for g(r) and "
+            "diffusion the second half of the planned time. In carbon, atoms with 2, 3 "
+            "and 4 bonds are sp, sp² and sp³ atoms."
+        ),
+    ]
+
+
+def _atoms_row(shown: Shown) -> tuple[str, ...]:
+    found = observed_means(shown.observables)
+    shares = found["bond_shares_at_the_end"]
+    rings = found["rings_per_atom_at_the_end"]
+    return (
+        shown.name,
+        " / ".join(f"{100 * shares[bonds]:.0f}" for bonds in (2, 3, 4)),
+        _number(found["first_peak_A"], ".2f"),
+        _number(found["diffusion_cm2_s"], ".1e"),
+        NOTHING
+        if rings is None
+        else " / ".join(f"{rings.get(size, 0.0):.2f}" for size in (5, 6, 7)),
+    )
+
+
+def _crystals(crystals: Mapping[str, Sequence[CrystalCheck]]) -> list[Block]:
+    rows = [_crystal_row(name, c) for name, found in crystals.items() for c in found]
+    if not rows:
+        return []
+    header = (
+        "Model",
+        "Crystal",
+        "a (Å)",
+        "c (Å)",
+        "Bulk modulus (GPa)",
+        "Lowest / highest mode (THz)",
+        "Reference",
+    )
+    return [
+        Heading(text="Crystals"),
+        Table(header=header, rows=tuple(rows)),
+        Paragraph(
+            text="A negative frequency is an imaginary one: the crystal falls apart "
+            "along this mode. They do not decide the verdict."
+        ),
+    ]
+
+
+def _crystal_row(model: str, found: CrystalCheck) -> tuple[str, ...]:
+    modes = NOTHING
+    if found.lowest_THz is not None and found.highest_THz is not None:
+        modes = f"{round(found.lowest_THz, 1) + 0.0:.1f} / {found.highest_THz:.1f}"
+    return (
+        model,
+        found.name,
+        "no minimum" if found.a_A is None else f"{found.a_A:.3f}",
+        _number(found.c_A, ".3f"),
+        _number(found.bulk_modulus_GPa, ".0f"),
+        modes,
+        _reference(found),
+    )
+
+
+def _reference(found: CrystalCheck) -> str:
+    if found.reference is None or found.reference_a_A is None:
+        return NOTHING
+    text = f"{found.reference}: {found.reference_a_A:.3f} Å"
+    if found.reference_bulk_modulus_GPa is None:
+        return text
+    return f"{text}, {found.reference_bulk_modulus_GPa:.0f} GPa"
+
+
+def _notes(models: Sequence[Shown]) -> list[Block]:
+    notes = dict.fromkeys(note for shown in models for note in shown.verdict.notes)
+    return [Heading(text="Notes"), Items(texts=tuple(notes))] if notes else []
+
+
+def _replicas(models: Sequence[Shown]) -> list[Block]:
+    rows = [
+        (
+            f"{shown.name} {replica.replica}",
+            str(replica.start),
+            str(replica.seed),
+            f"{replica.simulated_fs / 1000:g} of {replica.planned_fs / 1000:g}",
+            IN_WORDS[replica.failure.kind] if replica.failure else "alive",
+            f"{replica.seconds:.0f}",
+            f"`{'/'.join(replica.trajectory.parts[-3:])}`",
+        )
+        for shown in models
+        for replica in shown.verdict.replicas
+    ]
+    if not rows:
+        return []
+    header = ("Replica", "Start", "Seed", "ps", "End", "Seconds", "Trajectory")
+    return [Heading(text="Replicas"), Table(header=header, rows=tuple(rows))]
+
+
+def _provenance(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Return what is common to all models once, and the rest for each."""
+    first = verdicts[0].provenance
+    for key, value in first.items():
+        if all(verdict.provenance.get(key) == value for verdict in verdicts):
+            yield f"{_words(key)}: {_plain_text(value)}"
+            continue
+        for verdict in verdicts:
+            text = _plain_text(verdict.provenance.get(key))
+            yield f"{_words(key)} of {verdict.model}: {text}"
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _plain_text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain_text(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain_text, value))
+    return str(value)
+
+
+def _metrics(
+    models: Sequence[Shown], crystals: Mapping[str, Sequence[CrystalCheck]]
+) -> dict[str, Any]:
+    """Return what the report says, for programs."""
+    return {
+        shown.name: {
+            "passed": shown.verdict.passed,
+            "survival": dataclasses.asdict(shown.survival) if shown.survival else None,
+            "observables": observed_means(shown.observables)
+            if shown.observables
+            else None,
+            "crystals": [dataclasses.asdict(found) for found in crystals[shown.name]],
+        }
+        for shown in models
+    }

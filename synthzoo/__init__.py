@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from synthzoo.thinning import thin_file as thin_file
     from synthzoo.transmute import transmute_file as transmute_file
     from synthzoo.tuning.committee import load_committee as load_committee
-    from synthzoo.tuning.finetuning import check_data as check_data
+    from synthzoo.tuning.data_check import check_data as check_data
     from synthzoo.tuning.finetuning import finetune as finetune
 
 __version__ = "0.1.0"
 
 _HOME = {
     "SynthzooError": "errors",
-    "check_data": "tuning.finetuning",
+    "check_data": "tuning.data_check",
     "check_set": "inspection.all_checks",
     "estimate_cost": "cost",
     "evaluate_models": "evaluate",

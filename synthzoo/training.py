@@ -131,7 +131,7 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
                 for value, start in zip(
                     self.model.parameters(), self._start, strict=True
                 ):
-                    value.lerp_(start, share)
+                    value.lerp_(start.to(value.device), share)
         super().optimizer_step(*args, **kwargs)
 
     def training_step(
@@ -275,6 +275,7 @@ def fit(  # noqa: PLR0913  the sets, and how
     validation: Sequence[Graph],
     folder: Path,
     replay: Sequence[Graph] = (),
+    device: str = "cpu",
     progress: bool = True,
 ) -> FitResult:
     """Fit a network to labelled structures; go on where an earlier run was killed.
@@ -294,6 +295,8 @@ def fit(  # noqa: PLR0913  the sets, and how
         Where states and logs are kept.
     replay
         Other graphs, of which every batch gets the recipe's share.
+    device
+        Where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
     progress
         Whether to show a bar, on a terminal.
 
@@ -311,7 +314,7 @@ def fit(  # noqa: PLR0913  the sets, and how
     last = folder / f"{LAST}.ckpt"
     held_out = _held_out(validation, recipe)
     with _quiet():
-        trainer = _trainer(recipe, folder, validated=held_out is not None)
+        trainer = _trainer(recipe, folder, device, validated=held_out is not None)
         if progress:
             trainer.callbacks.insert(0, Progress())  # type: ignore[attr-defined]
         trainer.fit(
@@ -321,7 +324,9 @@ def fit(  # noqa: PLR0913  the sets, and how
             ckpt_path=last if last.is_file() else None,
         )
         epochs, steps = trainer.current_epoch, trainer.global_step
-        kept = torch.load(folder / f"{recipe.keep}.ckpt", weights_only=True)
+        kept = torch.load(
+            folder / f"{recipe.keep}.ckpt", map_location="cpu", weights_only=True
+        )
         module.load_state_dict(kept["state_dict"])
         errors: Mapping[str, float] = {ENERGY_ERROR: math.nan, FORCES_ERROR: math.nan}
         if held_out is not None:
@@ -370,7 +375,9 @@ def _held_out(validation: Sequence[Graph], recipe: FitRecipe) -> DataLoader[Any]
     return loader(validation, AtomBatches(sizes, 4 * recipe.batch_atoms, seed=0))
 
 
-def _trainer(recipe: FitRecipe, folder: Path, *, validated: bool) -> lightning.Trainer:
+def _trainer(
+    recipe: FitRecipe, folder: Path, device: str, *, validated: bool
+) -> lightning.Trainer:
     callbacks: list[Callback] = [
         LearningRateMonitor(logging_interval="epoch"),
     ]
@@ -379,8 +386,10 @@ def _trainer(recipe: FitRecipe, folder: Path, *, validated: bool) -> lightning.T
     callbacks.append(_store(folder, LAST, monitor=None))
     if recipe.patience is not None:
         callbacks.append(EarlyStopping(FORCES_ERROR, patience=recipe.patience))
+    kind, _, index = device.partition(":")
     return lightning.Trainer(
-        accelerator="cpu",
+        accelerator=kind,
+        devices=1 if kind == "cpu" else [int(index or 0)],
         max_epochs=recipe.max_epochs,
         gradient_clip_val=recipe.gradient_clip,
         callbacks=callbacks,

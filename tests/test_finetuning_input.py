@@ -8,7 +8,8 @@ import pytest
 from ase import Atoms
 
 from synthzoo.errors import InputError
-from synthzoo.tuning.finetuning import check_data, finetune
+from synthzoo.tuning.data_check import check_data
+from synthzoo.tuning.finetuning import finetune
 from tests.test_finetuning_report import labelled_crystals
 
 KCAL = 23.0605
@@ -210,17 +211,39 @@ def test_one_structure_is_enough(tiny_checkpoint: Path, tmp_path: Path):
         )
 
 
-def test_too_little_memory_says_what_to_do():
-    """A real failure of torch to get memory becomes advice; other errors pass."""
+def test_too_little_memory_takes_smaller_batches(caplog: pytest.LogCaptureFixture):
+    """A real failure of torch to get memory halves the batch; other errors pass."""
     import torch
 
     from synthzoo.errors import SynthzooError
-    from synthzoo.tuning.fits import explained_memory
+    from synthzoo.tuning.memory import with_smaller_batches
 
-    with (
-        pytest.raises(SynthzooError, match=r"batches of 96 atoms.*batch_atoms: 48"),
-        explained_memory(96),
-    ):
-        torch.empty(2**60)
-    with pytest.raises(RuntimeError, match="other"), explained_memory(96):
+    def attempt(batch_atoms: int) -> int:
+        torch.empty(2**60 if batch_atoms > 30 else 1)
+        return batch_atoms
+
+    assert with_smaller_batches(attempt, 96, largest=20) == 24
+    assert "batches of 96 atoms: starting again with 48" in caplog.text
+    with pytest.raises(SynthzooError, match="one structure with 64 atoms"):
+        with_smaller_batches(attempt, 96, largest=64)
+
+    def fail(batch_atoms: int) -> int:
         raise RuntimeError("other")
+
+    with pytest.raises(RuntimeError, match="other"):
+        with_smaller_batches(fail, 96, largest=20)
+
+
+def test_a_fit_with_smaller_batches_starts_again(tmp_path: Path):
+    """States of other batches are removed, those of the same are kept."""
+    from synthzoo.tuning.fits import _prepare, read_batch_atoms
+
+    folder = tmp_path / "fit"
+    folder.mkdir()
+    _prepare(folder, 96)
+    (folder / "last.ckpt").touch()
+    _prepare(folder, 96)
+    assert (folder / "last.ckpt").exists()
+    _prepare(folder, 48)
+    assert [path.name for path in folder.iterdir()] == ["batch_atoms"]
+    assert read_batch_atoms(folder) == 48

@@ -17,6 +17,9 @@ from synthzoo.tuning.comparison import compare, verdict
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.recipe import FinetuneRecipe
 
+NEAR_START_EV = 1.4
+"""Brings labels of an untrained network, made stiffer, back to its own energies."""
+
 FILES = {"config.json", "model.safetensors", "golden.safetensors", "recipe.yaml"} | {
     "README.md",
     "report.md",
@@ -116,7 +119,7 @@ def test_replay_and_energies_without_forces(
         bare.append(atoms)
     write(tmp_path / "energies.xyz", bare)
     synthetic = tmp_path / "synthetic.xyz"
-    write_structures(synthetic, labelled_crystals(tiny_checkpoint, 10, 0.0))
+    write_structures(synthetic, labelled_crystals(tiny_checkpoint, 10, NEAR_START_EV))
     with pytest.raises(InputError, match="add --energies-only"):
         finetune(tiny_checkpoint, tmp_path / "energies.xyz", tmp_path / "mine")
     summary = finetune(
@@ -133,6 +136,56 @@ def test_replay_and_energies_without_forces(
     assert metrics["synthetic"]["after"][0]["structures"] >= 1
     assert "forces" not in summary.verdict
     assert summary.held_out_structures >= 1
+
+
+def test_replay_must_be_on_the_scale_of_the_start(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """DFT labels are not the teacher's: refused before anything is written."""
+    with pytest.raises(InputError, match=r"lie -149\.37 eV/atom.*its own teacher"):
+        finetune(tiny_checkpoint, dft, tmp_path / "mine", replay=dft)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_zoos_structures_can_be_replayed(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """Where the start has another teacher, its own predictions are the labels."""
+    recipe = FinetuneRecipe(visits=24, check_share=0.0, threads=1)
+    finetune(tiny_checkpoint, dft, tmp_path / "mine", recipe=recipe, replay="zoo")
+    metrics = json.loads((tmp_path / "mine" / "metrics.json").read_text())
+    before = metrics["synthetic"]["before"][0]
+    assert before["structures"] > 20
+    assert before["force_rmse_eV_A"] < 1e-4
+    report = (tmp_path / "mine" / "report.md").read_text()
+    assert "synthetic structures, some were mixed into each batch: 30 %" in report
+    assert "synthetic structures the energies moved by" in report
+
+
+def test_the_best_of_several_seeds_is_kept(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """The weights are those of the fit with the smallest loss on what is held out."""
+    output = tmp_path / "mine"
+    recipe = FinetuneRecipe(visits=24, seeds=3, threads=1)
+    summary = finetune(tiny_checkpoint, dft, output, recipe=recipe, workers=1)
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert [found["seed"] for found in metrics["seeds"]] == [0, 1, 2]
+    best = min(metrics["seeds"], key=lambda found: found["loss"])
+    assert [found["kept"] for found in metrics["seeds"]].count(True) == 1
+    assert best["kept"]
+    assert best["errors"] == metrics["unseen"][0]["after"][0]
+    assert summary.held_out_structures >= 1
+    report = (output / "report.md").read_text()
+    assert "The best of 3 fits was chosen by the loss on the held-out" in report
+    assert "nothing is chosen" not in report
+    with pytest.raises(InputError, match="seeds is chosen by held-out structures"):
+        finetune(
+            tiny_checkpoint,
+            dft,
+            tmp_path / "other",
+            recipe=FinetuneRecipe(seeds=2, held_out_share=0.0),
+        )
 
 
 def test_a_committee_needs_a_committee(tiny_checkpoint: Path):

@@ -64,7 +64,7 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     "--replay",
     type=READ,
     multiple=True,
-    help="Synthetic structures, labelled by the model's teacher, to mix in.",
+    help="Mix in synthetic structures against forgetting: a file, or `zoo`.",
 )
 @click.option(
     "--replay-share",
@@ -85,6 +85,9 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     help="Fit to energies; the model's own forces stand in for labels.",
 )
 @click.option(
+    "--seeds", type=click.IntRange(min=1), help="Keep the best of so many fits."
+)
+@click.option(
     "--committee",
     type=click.IntRange(min=2),
     help="Fit so many models, for mean and spread.",
@@ -95,6 +98,7 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     is_flag=True,
     help="Also train from scratch on the same data, for comparison.",
 )
+@click.option("--device", help="cpu (as if not given), cuda, cuda:1, ...; or auto.")
 @workers_option
 @json_option
 @click.pass_context
@@ -131,7 +135,7 @@ def _check(
     *,
     as_json: bool,
 ) -> None:
-    from synthzoo.tuning.finetuning import check_data
+    from synthzoo.tuning.data_check import check_data
 
     wanted = ("isolated_energies_eV", "energy_key", "forces_key")
     found = check_data(model, data, **{name: options[name] for name in wanted})

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthzoo.checkpoint import build_model, load_model
+from synthzoo.checkpoint import build_model, load_model, read_config
 from synthzoo.errors import SynthzooError
 from synthzoo.files import new_file
 from synthzoo.guarded import GuardedThreads, Lost, call_guarded
 from synthzoo.isolation import nequip_session
 from synthzoo.recipes import FitRecipe
+from synthzoo.tuning.memory import with_smaller_batches
 
 if TYPE_CHECKING:
     import torch
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
 
     from synthzoo.graphs import Graph
     from synthzoo.labels import Labels
+    from synthzoo.training import FitResult
     from synthzoo.tuning.recipe import FinetuneRecipe
 
 WEIGHTS_FILE = "weights.safetensors"
 """In the folder of a fit that has ended."""
+
+BATCH_FILE = "batch_atoms"
+"""In the folder of a fit: the size of its batches, smaller where memory is short."""
 
 FRESH_LEARNING_RATE = 0.01
 """Of a network that starts from nothing: the paper's, for direct training."""
@@ -52,6 +57,8 @@ class FitJob:
     fresh
         Whether the network starts from random weights of the checkpoint's shape
         instead.
+    device
+        Where to fit: ``cpu``, ``cuda`` or ``cuda:1`` …
     """
 
     name: str
@@ -60,6 +67,7 @@ class FitJob:
     training: Sequence[tuple[Atoms, Labels]]
     replay: Sequence[tuple[Atoms, Labels]] = ()
     fresh: bool = False
+    device: str = "cpu"
 
 
 def run_fits(
@@ -74,7 +82,8 @@ def run_fits(
     folder
         Working folder of the whole run.
     workers
-        How many run at a time: the first in this process, the others in children.
+        How many run at a time: the first in this process, the others in children; on a
+        GPU one after the other.
 
     Raises
     ------
@@ -84,7 +93,8 @@ def run_fits(
     import safetensors.torch
 
     missing = [job for job in jobs if not _weights(job, folder).is_file()]
-    together = workers > 1 and len(jobs) > 1
+    on_cpu = all(job.device == "cpu" for job in jobs)
+    together = workers > 1 and len(jobs) > 1 and on_cpu
     here, elsewhere = (missing[:1], missing[1:]) if together else (missing, [])
     with GuardedThreads(max(1, workers - 1)) as threads:
         running = [threads.submit(_run_in_child, job, folder) for job in elsewhere]
@@ -154,55 +164,63 @@ def _fitted(
 ) -> dict[str, torch.Tensor]:
     import torch
 
-    from synthzoo.training import fit
+    from synthzoo.training import fit, sizes_of
 
     threads = job.recipe.threads if alone else 1
     if threads is not None:
         torch.set_num_threads(threads)
-    network, config = load_model(job.start)
+    config = read_config(job.start)
     graphs = _graphs(job.training, config.elements, config.cutoff_A)
-    if job.fresh:
-        network = build_model(config, seed=job.recipe.seed)
-    with explained_memory(job.recipe.batch_atoms):
-        result = fit(
-            network.train(),
-            fit_recipe(job),
+    replay = _graphs(job.replay, config.elements, config.cutoff_A)
+
+    def attempt(batch_atoms: int) -> FitResult:
+        _prepare(folder, batch_atoms)
+        return fit(
+            _network(job),
+            dataclasses.replace(fit_recipe(job), batch_atoms=batch_atoms),
             training=graphs,
             validation=[],
-            replay=_graphs(job.replay, config.elements, config.cutoff_A),
+            replay=replay,
             folder=folder,
+            device=job.device,
             progress=progress,
         )
+
+    first = read_batch_atoms(folder) or job.recipe.batch_atoms
+    result = with_smaller_batches(attempt, first, largest=max(sizes_of(graphs)))
     return {
-        name: value.detach().clone().contiguous()
+        name: value.detach().cpu().clone().contiguous()
         for name, value in result.model.state_dict().items()
     }
 
 
-@contextmanager
-def explained_memory(batch_atoms: int) -> Iterator[None]:
-    """Say what to do where the memory does not suffice.
+def _network(job: FitJob) -> torch.nn.Module:
+    """Return the network to fit, in training mode."""
+    network, config = load_model(job.start)
+    if job.fresh:
+        network = build_model(config, seed=job.recipe.seed)
+    return network.train()
+
+
+def read_batch_atoms(folder: Path) -> int | None:
+    """Return the size of the batches that a fit has come to, None if it has not begun.
 
     Parameters
     ----------
-    batch_atoms
-        Size of the batches that are fitted to.
-
-    Raises
-    ------
-    SynthzooError
-        If torch cannot get the memory that it asks for.
+    folder
+        Of the fit.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        if "not enough memory" not in str(error) and "allocate" not in str(error):
-            raise
-        raise SynthzooError(
-            f"The memory does not suffice for batches of {batch_atoms} atoms. Write "
-            f"`finetune: {{batch_atoms: {max(1, batch_atoms // 2)}}}` into a file and "
-            "give it as --recipe, or leave out the largest structures."
-        ) from error
+    record = folder / BATCH_FILE
+    return int(record.read_text()) if record.is_file() else None
+
+
+def _prepare(folder: Path, batch_atoms: int) -> None:
+    """Remove the states of a fit with other batches, and note the size of these."""
+    if read_batch_atoms(folder) not in (None, batch_atoms):
+        shutil.rmtree(folder)
+        folder.mkdir()
+    with new_file(folder / BATCH_FILE) as partial_file:
+        partial_file.write_text(str(batch_atoms))
 
 
 def _graphs(

@@ -17,7 +17,13 @@ from synthzoo.tuning.comparison import (
     join_predictions,
     predict_set,
 )
-from synthzoo.tuning.energy_reference import find_reference
+from synthzoo.tuning.jobs import (
+    DIRECT,
+    FIT,
+    check_name,
+    direct_reference,
+    seed_names,
+)
 from synthzoo.tuning.plan import Plan, starting_calculator
 from synthzoo.tuning.probes import Curve, probe
 from synthzoo.tuning.tuned_model import with_reference
@@ -25,22 +31,31 @@ from synthzoo.tuning.tuned_model import with_reference
 if TYPE_CHECKING:
     import torch
 
+    from synthzoo.evaluate import GroupErrors
     from synthzoo.labelled_sets import LabelledSet
     from synthzoo.tuning.energy_reference import EnergyReference
 
-FIT, DIRECT = "fit", "direct"
-"""Names of the fit that is kept, and of the one from scratch."""
 
+@dataclass(frozen=True, kw_only=True)
+class SeedResult:
+    """What one of several fits that differ by their seed is worth.
 
-def check_name(number: int) -> str:
-    """Return the name of one of the further fits.
-
-    Parameters
+    Attributes
     ----------
-    number
-        Its place in the plan's checks, from zero.
+    seed
+        Of the fit.
+    errors
+        On the held-out structures.
+    loss
+        The same, weighed as in the fit.
+    kept
+        Whether this fit is the one that is kept.
     """
-    return f"check-{number + 1}"
+
+    seed: int
+    errors: GroupErrors
+    loss: float
+    kept: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,22 +72,55 @@ class Judge:
         Structures that the user keeps for testing; may be empty.
     synthetic
         Structures labelled by the teacher of the start, not fitted to; may be empty.
+    device
+        Where to compute.
     """
 
     plan: Plan
     weights: Mapping[str, Mapping[str, torch.Tensor]]
     test: LabelledSet
     synthetic: LabelledSet
+    device: str = "cpu"
 
     @cached_property
     def start(self) -> SynthzooCalculator:
         """The model before."""
-        return starting_calculator(self.plan.start)
+        return starting_calculator(self.plan.start, device=self.device)
 
     @cached_property
     def tuned(self) -> SynthzooCalculator:
         """The model after."""
-        return self._calculator(FIT, self.plan.reference)
+        return self._calculator(self.kept, self.plan.reference)
+
+    @cached_property
+    def kept(self) -> str:
+        """The name of the fit that is kept."""
+        names = seed_names(self.plan.recipe.seeds)
+        flags = [found.kept for found in self.seeds]
+        return names[flags.index(True)] if flags else FIT
+
+    @cached_property
+    def seeds(self) -> list[SeedResult]:
+        """The fits of which the best is kept; none if there is only one."""
+        recipe = self.plan.recipe
+        if recipe.seeds == 1:
+            return []
+        errors = [self._held_out_errors(name) for name in seed_names(recipe.seeds)]
+        losses = [
+            recipe.energy_weight * (found.energy_rmse_meV_per_atom / 1000) ** 2
+            + recipe.forces_weight * found.force_rmse_eV_A**2
+            for found in errors
+        ]
+        best = int(np.nanargmin(losses))
+        return [
+            SeedResult(
+                seed=recipe.seed + number,
+                errors=found,
+                loss=loss,
+                kept=number == best,
+            )
+            for number, (found, loss) in enumerate(zip(errors, losses, strict=True))
+        ]
 
     def training(self) -> Comparison:
         """Return both models on the training set."""
@@ -131,6 +179,10 @@ class Judge:
         )
         return probe(self.start, self.tuned, elements)
 
+    def _held_out_errors(self, name: str) -> GroupErrors:
+        model = self._calculator(name, self.plan.reference)
+        return predict_set(self.plan.held_out, model).errors[0]
+
     def _left_out(self) -> Comparison:
         """Return both models on structures that a further fit has not seen."""
         parts = [part for _, part in self.plan.checks]
@@ -160,24 +212,5 @@ class Judge:
     def _calculator(self, name: str, reference: EnergyReference) -> SynthzooCalculator:
         model, config = with_reference(self.weights[name], self.plan.config, reference)
         return SynthzooCalculator(
-            model.requires_grad_(requires_grad=False), config, device="cpu"
+            model.requires_grad_(requires_grad=False), config, device=self.device
         )
-
-
-def direct_reference(plan: Plan) -> EnergyReference:
-    """Return the energies per element that a network without any start begins with.
-
-    Parameters
-    ----------
-    plan
-        With the training set.
-    """
-    elements, training = plan.config.elements, plan.training
-    return find_reference(
-        elements,
-        training.counts(elements),
-        training.energies_eV,
-        np.zeros(len(training)),
-        known_eV={},
-        model_alone_eV=dict.fromkeys(elements, 0.0),
-    )

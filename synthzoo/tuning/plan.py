@@ -176,9 +176,7 @@ def make_plan(  # noqa: PLR0913  what decides it
             "there is nothing to fit."
         )
     bulk = labelled.part(indices)
-    resolved = resolve_recipe(recipe, len(bulk))
-    if tested and recipe.held_out_share is None:
-        resolved = dataclasses.replace(resolved, held_out_share=0.0, check_share=0.0)
+    resolved = _resolved(recipe, len(bulk), tested=tested)
     fitted, kept = _split(bulk, resolved.held_out_share, resolved.seed)
     found = find_isolated(
         labelled.counts(config.elements), labelled.energies_eV, config.elements, alone
@@ -208,21 +206,37 @@ def make_plan(  # noqa: PLR0913  what decides it
     )
 
 
+def _resolved(
+    recipe: FinetuneRecipe, structures: int, *, tested: bool
+) -> FinetuneRecipe:
+    resolved = resolve_recipe(recipe, structures)
+    if tested and recipe.held_out_share is None and recipe.seeds == 1:
+        return dataclasses.replace(resolved, held_out_share=0.0, check_share=0.0)
+    if recipe.seeds > 1 and not resolved.held_out_share:
+        raise InputError(
+            f"The best of {recipe.seeds} seeds is chosen by held-out structures: give "
+            "--held-out-share."
+        )
+    return resolved
+
+
 _FOUND: Source = "found"
 _GIVEN: Source = "given"
 
 
-def starting_calculator(start: Path) -> SynthzooCalculator:
+def starting_calculator(start: Path, *, device: str = "cpu") -> SynthzooCalculator:
     """Return a calculator of the checkpoint that is to be fine-tuned.
 
     Parameters
     ----------
     start
         Its folder; that it may be no potential yet is no reason to warn.
+    device
+        Where to compute.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StartingPointWarning)
-        return load_calculator(start, device="cpu")
+        return load_calculator(start, device=device)
 
 
 def _split(

@@ -38,6 +38,9 @@ class FinetuneRecipe:
     check_share
         Where none are held out: share of the structures on which a second fit, to the
         others, is tested to say whether fine-tuning helps.
+    seeds
+        Number of fits that differ by their seed; the one with the smallest loss on the
+        held-out structures is kept.
     committee
         Number of further fits, each to all structures but its own share of them, whose
         mean and spread a committee gives; 0 or at least 2.
@@ -59,6 +62,7 @@ class FinetuneRecipe:
     forces_weight: float = 1.0
     held_out_share: float | None = None
     check_share: float | None = None
+    seeds: int = 1
     committee: int = 0
     frozen: tuple[str, ...] = ()
     layer_rate_factor: float = 1.0
@@ -71,6 +75,9 @@ CHECKED = {"held_out_share": 0.0, "check_share": 0.2}
 """All structures are fitted; a second fit tells what that is worth."""
 
 HELD_OUT = {"held_out_share": 0.1, "check_share": 0.0}
+CHOSEN = {"held_out_share": 0.2, "check_share": 0.0}
+"""The best of several seeds is chosen by a fifth."""
+
 NOTHING_LEFT = {"held_out_share": 0.0, "check_share": 0.0}
 
 DEFAULTS: dict[float, dict[str, Any]] = {
@@ -108,6 +115,8 @@ def resolve_recipe(recipe: FinetuneRecipe, structures: int) -> FinetuneRecipe:
     """
     values = dict(next(row for size, row in DEFAULTS.items() if structures <= size))
     values["visits"] = max(values["visits"], LEAST_EPOCHS * structures)
+    if recipe.seeds > 1:
+        values |= CHOSEN
     missing = {
         name: value for name, value in values.items() if getattr(recipe, name) is None
     }

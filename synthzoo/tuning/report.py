@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from synthzoo.document import Block
     from synthzoo.evaluate import GroupErrors
     from synthzoo.tuning.comparison import Comparison
+    from synthzoo.tuning.judge import SeedResult
     from synthzoo.tuning.plan import Plan
     from synthzoo.tuning.probes import Curve
+    from synthzoo.tuning.replay import Synthetic
 
 MARKDOWN_FILE = "report.md"
 HTML_FILE = "report.html"
@@ -50,14 +52,20 @@ class Results:
         Name of the start.
     plan
         What was fitted to what.
+    batch_atoms
+        Size of the batches that the fit has come to.
     losses
         Training errors of each epoch.
+    seeds
+        What the fits are worth of which the best is kept; empty for one fit.
+    replay
+        Synthetic structures that were mixed in, and those to measure with.
     training
         Before and after on the training set.
     unseen
         The same on sets that the fit has not seen, the most telling one first.
     synthetic
-        The same on synthetic structures against their teacher, if given.
+        The same on the synthetic structures to measure with, if there are any.
     direct
         From scratch (before) and fine-tuned (after), if asked for.
     curves
@@ -70,7 +78,10 @@ class Results:
 
     model: str
     plan: Plan
+    batch_atoms: int
     losses: Sequence[TrainingLoss]
+    seeds: Sequence[SeedResult]
+    replay: Synthetic
     training: Comparison
     unseen: Sequence[Comparison]
     synthetic: Comparison | None
@@ -151,6 +162,7 @@ def metrics(results: Results) -> dict[str, Any]:
         "synthetic": _values(results.synthetic) if results.synthetic else None,
         "direct": _values(results.direct) if results.direct else None,
         "probes": [dataclasses.asdict(curve) for curve in results.curves],
+        "seeds": [dataclasses.asdict(found) for found in results.seeds],
         "losses": [dataclasses.asdict(loss) for loss in results.losses],
         "recipe": recipe_values(plan.recipe),
         "provenance": results.provenance,
@@ -270,12 +282,7 @@ def _data_text(plan: Plan) -> str:
 def _forgetting(folder: Path, results: Results) -> list[Block]:
     blocks: list[Block] = [Heading(text="What became of the rest")]
     if results.synthetic:
-        blocks.append(
-            Paragraph(
-                text="Against their own teacher, on the synthetic structures: "
-                + _ratio(results.synthetic)
-            )
-        )
+        blocks.append(Paragraph(text=_forgotten(results.synthetic, results.replay)))
     findings = tuple(text for curve in results.curves for text in curve.findings)
     path = figures.write_probes(folder, results.curves)
     return [
@@ -285,14 +292,24 @@ def _forgetting(folder: Path, results: Results) -> list[Block]:
     ]
 
 
-def _ratio(comparison: Comparison) -> str:
+def _forgotten(comparison: Comparison, replay: Synthetic) -> str:
     before, after = comparison.before.errors[0], comparison.after.errors[0]
+    numbers = f"{after.structures} synthetic structures"
+    if not replay.taught:
+        return (
+            f"On {numbers} the energies moved by {after.energy_rmse_meV_per_atom:.1f} "
+            f"meV/atom and the forces by {after.force_rmse_eV_A:.3f} eV/Å (root mean "
+            "square, one constant per atom taken off)."
+        )
     return (
-        f"{before.energy_rmse_meV_per_atom:.1f} → "
-        f"{after.energy_rmse_meV_per_atom:.1f} meV/atom "
-        f"and {before.force_rmse_eV_A:.3f} → {after.force_rmse_eV_A:.3f} eV/Å, "
+        f"On {numbers} that the fit has not seen, the errors against the teacher of "
+        f"the start went from {before.energy_rmse_meV_per_atom:.1f} to "
+        f"{after.energy_rmse_meV_per_atom:.1f} meV/atom and from "
+        f"{before.force_rmse_eV_A:.3f} to {after.force_rmse_eV_A:.3f} eV/Å: "
         f"{after.force_rmse_eV_A / before.force_rmse_eV_A:.2f} times the error of the "
-        "forces. Energies are compared after one constant per atom is taken off."
+        "forces. One constant per atom is taken off. Your labels may be right where "
+        "the teacher is wrong; what is lost counts where you have no labels"
+        + ("." if len(replay.mixed) else ", and `--replay` keeps it.")
     )
 
 
@@ -300,24 +317,54 @@ def _fit_text(results: Results) -> str:
     plan, recipe = results.plan, results.plan.recipe
     text = (
         f"{recipe.visits} structures were shown in all, in batches of "
-        f"{recipe.batch_atoms} atoms, with a learning rate of {recipe.learning_rate:g} "
-        "that falls to zero along a cosine. The averaged weights of the last step are "
-        "kept: nothing is chosen by held-out structures."
+        f"{results.batch_atoms} atoms{_shortage(results)}, with a learning rate of "
+        f"{recipe.learning_rate:g} that falls to zero along a cosine. The averaged "
+        "weights of the last step are kept"
     )
-    if recipe.committee:
+    text += "." if results.seeds else ": nothing is chosen by held-out structures."
+    if len(results.replay.mixed):
         text += (
-            f" A committee of {recipe.committee} lies in `committee/`: each member was "
-            "fitted to all training structures but its own share of them, on which it "
-            "was tested."
+            f" Of {len(results.replay.mixed)} synthetic structures, some were mixed "
+            f"into each batch: {100 * recipe.replay_share:.0f} % of its atoms."
         )
-    elif plan.checks:
-        fitted, left = plan.checks[0]
-        text += (
-            f" All {len(plan.training)} structures were fitted. To say what that is "
-            f"worth, the same fit was made to {len(fitted)} of them and tested on the "
-            f"other {len(left)}."
+    return text + _seeds_text(results) + _checks_text(plan)
+
+
+def _shortage(results: Results) -> str:
+    wanted = results.plan.recipe.batch_atoms
+    return f" (not {wanted}: memory was short)" if results.batch_atoms < wanted else ""
+
+
+def _seeds_text(results: Results) -> str:
+    if not results.seeds:
+        return ""
+    found = "; ".join(
+        f"{seed.seed}{' (kept)' if seed.kept else ''}: "
+        f"{seed.errors.energy_rmse_meV_per_atom:.1f} meV/atom, "
+        f"{seed.errors.force_rmse_eV_A:.3f} eV/Å"
+        for seed in results.seeds
+    )
+    return (
+        f" The best of {len(results.seeds)} fits was chosen by the loss on the "
+        f"held-out structures, whose errors it flatters a little. By seed: {found}."
+    )
+
+
+def _checks_text(plan: Plan) -> str:
+    if plan.recipe.committee:
+        return (
+            f" A committee of {plan.recipe.committee} lies in `committee/`: each "
+            "member was fitted to all training structures but its own share of them, "
+            "on which it was tested."
         )
-    return text
+    if not plan.checks:
+        return ""
+    fitted, left = plan.checks[0]
+    return (
+        f" All {len(plan.training)} structures were fitted. To say what that is worth, "
+        f"the same fit was made to {len(fitted)} of them and tested on the other "
+        f"{len(left)}."
+    )
 
 
 def _provenance(results: Results) -> list[str]:

@@ -1,0 +1,215 @@
+"""Synthetic structures: mixed into a fit against forgetting, and a measure of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthzoo.errors import InputError
+from synthzoo.frames import find_files, read_frames
+from synthzoo.labelled_sets import LabelledSet, as_labelled
+from synthzoo.labels import Labels, count_label_keys, find_label_keys
+from synthzoo.predict import predict_structures
+from synthzoo.structures import split_by_group
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.config import CheckpointConfig
+    from synthzoo.frames import FrameSet
+
+ZOO = "zoo"
+"""Stands for the synthetic structures that come with synthzoo."""
+
+KEPT_SHARE = 0.2
+MAX_KEPT = 200
+"""Of the structures, so many are kept from the fit to measure what is forgotten."""
+
+MAX_SHIFT_EV_PER_ATOM = 0.5
+"""Between labels and the start; more is another scale, not an error of the start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooSet:
+    """Synthetic structures that come with synthzoo.
+
+    Attributes
+    ----------
+    file
+        In the folder ``replay_data``.
+    elements
+        That they are made of.
+    teacher
+        That has labelled them.
+    """
+
+    file: str
+    elements: frozenset[str]
+    teacher: str
+
+
+ZOO_SETS = (
+    ZooSet(file="carbon-ace.xyz", elements=frozenset({"C"}), teacher="ace:c_ace.yace"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic:
+    """Synthetic structures, on the scale of the start.
+
+    Attributes
+    ----------
+    mixed
+        Those that are mixed into the fit; may be empty.
+    kept
+        Those that measure what is forgotten; may be empty.
+    taught
+        Whether the labels are those of the start's teacher, not of the start itself.
+    """
+
+    mixed: LabelledSet
+    kept: LabelledSet
+    taught: bool
+
+
+NOTHING = Synthetic(
+    mixed=LabelledSet(structures=[], labels=[], origins=[]),
+    kept=LabelledSet(structures=[], labels=[], origins=[]),
+    taught=False,
+)
+
+
+def find_replay(
+    sources: str | Path | Sequence[str | Path], config: CheckpointConfig
+) -> list[Path]:
+    """Return the files that are meant.
+
+    Parameters
+    ----------
+    sources
+        Files or patterns, or ``zoo`` for what comes with synthzoo.
+    config
+        Description of the start.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, or nothing for the start's elements comes with synthzoo.
+    """
+    named = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    return [path for source in named for path in _files(source, config)]
+
+
+def _files(source: str | Path, config: CheckpointConfig) -> list[Path]:
+    if str(source) != ZOO:
+        return find_files(source)
+    for known in ZOO_SETS:
+        if known.elements <= set(config.elements):
+            return [_folder() / known.file]
+    raise InputError(
+        f"No synthetic structures of {', '.join(config.elements)} come with synthzoo. "
+        "Give a file instead: `synthzoo generate` makes structures, and without labels "
+        "those of the model that is fine-tuned are taken."
+    )
+
+
+def taught_set(config: CheckpointConfig) -> Path | None:
+    """Return the zoo's set whose labels are of the start's teacher, if there is one.
+
+    Parameters
+    ----------
+    config
+        Description of the start.
+    """
+    for known in ZOO_SETS:
+        same = config.labels.get("teacher") == known.teacher
+        if same and known.elements <= set(config.elements):
+            return _folder() / known.file
+    return None
+
+
+def read_synthetic(files: Sequence[Path], start: SynthzooCalculator) -> Synthetic:
+    """Return the structures to mix in, and those to measure with.
+
+    Where the files have no labels, or those of the zoo's set are of another teacher
+    than the start's, the start labels them: it is then held to what it says itself.
+
+    Parameters
+    ----------
+    files
+        From `find_replay`; if there are none, the zoo's set is only measured with,
+        where its teacher is the start's.
+    start
+        The model that is fine-tuned.
+
+    Raises
+    ------
+    InputError
+        If a structure cannot be computed, or labels are not on the start's scale.
+    """
+    taught = taught_set(start.config)
+    chosen = list(files) or ([taught] if taught else [])
+    if not chosen:
+        return NOTHING
+    frames = read_frames(chosen)
+    labelled, own = _labelled(frames, chosen, start)
+    mixed, kept = split_by_group(labelled.structures, KEPT_SHARE, seed=0)
+    return Synthetic(
+        mixed=labelled.part(mixed if files else []),
+        kept=labelled.part(kept[:MAX_KEPT]),
+        taught=not own,
+    )
+
+
+def _labelled(
+    frames: FrameSet, files: Iterable[Path], start: SynthzooCalculator
+) -> tuple[LabelledSet, bool]:
+    """Return structures with labels, and whether these are of the start itself."""
+    for atoms, origin in zip(frames.structures, frames.origins, strict=True):
+        start.check(atoms, name=str(origin))
+    predicted = list(predict_structures(frames.structures, start))
+    strange = {_folder() / known.file for known in ZOO_SETS} - {
+        taught_set(start.config)
+    }
+    counts = count_label_keys(frames.structures)
+    if not (counts.energy and counts.forces) or strange & set(files):
+        return _by_start(frames, predicted), True
+    labelled = as_labelled(frames, find_label_keys(frames.structures))
+    _refuse_other_scale(labelled, predicted)
+    return labelled, False
+
+
+def _by_start(frames: FrameSet, predicted: Sequence[Atoms]) -> LabelledSet:
+    return LabelledSet(
+        structures=frames.structures,
+        labels=[
+            Labels(
+                energy_eV=atoms.get_potential_energy(), forces_eV_A=atoms.get_forces()
+            )
+            for atoms in predicted
+        ],
+        origins=[str(origin) for origin in frames.origins],
+    )
+
+
+def _refuse_other_scale(labelled: LabelledSet, predicted: Sequence[Atoms]) -> None:
+    shifts = [
+        (label.energy_eV - atoms.get_potential_energy()) / len(atoms)
+        for label, atoms in zip(labelled.labels, predicted, strict=True)
+    ]
+    shift = float(np.median(shifts))
+    if abs(shift) > MAX_SHIFT_EV_PER_ATOM:
+        raise InputError(
+            f"The energies of the replayed structures lie {shift:+.2f} eV/atom from "
+            "those of the model that is fine-tuned. They should be labelled by its own "
+            "teacher; without labels, the model's own are taken."
+        )
+
+
+def _folder() -> Path:
+    return Path(__file__).parents[1] / "replay_data"

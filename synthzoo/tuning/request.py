@@ -1,0 +1,72 @@
+"""What a fine-tuning is asked for, and what of it decides the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthzoo.checkpoint import read_config
+from synthzoo.files import hash_files
+from synthzoo.recipes import recipe_values
+
+if TYPE_CHECKING:
+    from synthzoo.tuning.recipe import FinetuneRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for.
+
+    Attributes
+    ----------
+    name
+        Of the checkpoint to make.
+    model, start
+        What the start was called, and its folder.
+    files, test, replay
+        Labelled structures to fit, to measure with, and to mix in.
+    recipe
+        How to fit.
+    isolated_energies_eV
+        Energies of free atoms that are known.
+    energy_key, forces_key
+        Where the labels are, if said.
+    energies_only, drop_bad, compare_direct
+        As for `synthzoo.finetune`.
+    device
+        Where to fit.
+    workers
+        Fits that run at a time.
+    """
+
+    name: str
+    model: str
+    start: Path
+    files: list[Path]
+    test: list[Path]
+    replay: list[Path]
+    recipe: FinetuneRecipe
+    isolated_energies_eV: dict[str, float]
+    energy_key: str | None
+    forces_key: str | None
+    energies_only: bool
+    drop_bad: bool
+    compare_direct: bool
+    device: str
+    workers: int
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what decides the result."""
+        return {
+            "start_weights_sha256": read_config(self.start).weights_sha256,
+            "data_sha256": hash_files(self.files),
+            "test_sha256": hash_files(self.test),
+            "replay_sha256": hash_files(self.replay),
+            "recipe": recipe_values(self.recipe),
+            "isolated_energies_eV": self.isolated_energies_eV,
+            "keys": [self.energy_key, self.forces_key],
+            "energies_only": self.energies_only,
+            "drop_bad": self.drop_bad,
+            "compare_direct": self.compare_direct,
+        }

@@ -1,0 +1,87 @@
+"""All structures of a fine-tuning, read before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthzoo.labelled_sets import LabelledSet, as_labelled, read_labelled
+from synthzoo.tuning.plan import Plan, make_plan, starting_calculator
+from synthzoo.tuning.replay import Synthetic, read_synthetic
+
+if TYPE_CHECKING:
+    from synthzoo.tuning.request import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets:
+    """What a fine-tuning works with.
+
+    Attributes
+    ----------
+    plan
+        What will be fitted to what.
+    test
+        Structures that the user keeps for testing; may be empty.
+    synthetic
+        To mix in, and to measure what is forgotten.
+    """
+
+    plan: Plan
+    test: LabelledSet
+    synthetic: Synthetic
+
+
+def read_sets(request: Request) -> Sets:
+    """Read everything that was asked for.
+
+    Parameters
+    ----------
+    request
+        What to read.
+
+    Raises
+    ------
+    InputError
+        If something is missing or cannot be used.
+    """
+    plan = _plan(request)
+    return Sets(
+        plan=plan,
+        test=_labelled(request.test, request, plan),
+        synthetic=read_synthetic(request.replay, starting_calculator(request.start)),
+    )
+
+
+def _plan(request: Request) -> Plan:
+    frames, keys = read_labelled(
+        request.files,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        energies_only=request.energies_only,
+    )
+    return make_plan(
+        request.start,
+        frames,
+        keys,
+        request.recipe,
+        given_eV=request.isolated_energies_eV,
+        drop=request.drop_bad,
+        tested=bool(request.test),
+    )
+
+
+def _labelled(files: Sequence[Path], request: Request, plan: Plan) -> LabelledSet:
+    """Return a set to look at; its labels are where those of the fit are."""
+    if not files:
+        return plan.training.part([])
+    frames, keys = read_labelled(
+        files, energy_key=request.energy_key, forces_key=request.forces_key
+    )
+    labelled = as_labelled(frames, keys)
+    alone = labelled.alone(plan.config.cutoff_A)
+    return labelled.part(np.flatnonzero(~alone).tolist())

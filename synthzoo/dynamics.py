@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from synthzoo.parts import MeltQuench, StageName
+    from synthzoo.parts import MeltQuench, StageName, Thermostat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,22 @@ class Stage:
     start_K: float
     end_K: float
     blocks: int
+
+
+class Coupling(Protocol):
+    """What a thermostat needs to know; parts of recipes have it."""
+
+    @property
+    def thermostat(self) -> Thermostat:
+        """Which one."""
+
+    @property
+    def timestep_fs(self) -> float:
+        """Step of the integrator."""
+
+    @property
+    def friction_per_fs(self) -> float:
+        """Friction of the Langevin thermostat, inverse time constant of the others."""
 
 
 class Dynamics(Protocol):
@@ -83,7 +99,7 @@ class AseDynamics:
         self, atoms: Atoms, part: MeltQuench, rng: np.random.Generator, start_K: float
     ) -> None:
         self._steps = steps_per_block(part)
-        self._thermostat = _THERMOSTATS[part.thermostat](atoms, part, rng, start_K)
+        self._thermostat = make_thermostat(atoms, part, rng, start_K)
 
     def enter(self, stage: Stage) -> None:
         """Do nothing: the temperature of each block is all that these need.
@@ -140,8 +156,27 @@ class _NoseHooverChain(NoseHooverChainNVT):
         self._thermostat._kT = kT
 
 
+def make_thermostat(
+    atoms: Atoms, coupling: Coupling, rng: np.random.Generator, start_K: float
+) -> Any:
+    """Return ASE dynamics with ``set_temperature(temperature_K=...)``.
+
+    Parameters
+    ----------
+    atoms
+        Structure with momenta and a calculator; its constraints are replaced.
+    coupling
+        Which thermostat, and how strong.
+    rng
+        Source of randomness.
+    start_K
+        Temperature at the beginning.
+    """
+    return _THERMOSTATS[coupling.thermostat](atoms, coupling, rng, start_K)
+
+
 def _langevin(
-    atoms: Atoms, part: MeltQuench, rng: np.random.Generator, start_K: float
+    atoms: Atoms, part: Coupling, rng: np.random.Generator, start_K: float
 ) -> Any:
     atoms.set_constraint(FixCom())
     return Langevin(
@@ -155,7 +190,7 @@ def _langevin(
 
 
 def _bussi(
-    atoms: Atoms, part: MeltQuench, rng: np.random.Generator, start_K: float
+    atoms: Atoms, part: Coupling, rng: np.random.Generator, start_K: float
 ) -> Any:
     atoms.set_constraint(FixCom())
     return _Bussi(  # type: ignore[no-untyped-call]
@@ -169,7 +204,7 @@ def _bussi(
 
 def _nose_hoover(
     atoms: Atoms,
-    part: MeltQuench,
+    part: Coupling,
     rng: np.random.Generator,  # noqa: ARG001  the others need it
     start_K: float,
 ) -> Any:

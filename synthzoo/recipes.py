@@ -19,6 +19,7 @@ import yaml
 from synthzoo.errors import InputError
 from synthzoo.parts import Part, Range  # noqa: TC001  from_values resolves them
 from synthzoo.schema import LATER, from_values, hashed_values
+from synthzoo.stability.protocols import MdRecipe
 from synthzoo.tuning.recipe import FinetuneRecipe
 
 
@@ -237,6 +238,7 @@ SECTIONS: dict[str, type] = {
     "relabel": RelabelRecipe,
     "pretrain": PretrainRecipe,
     "finetune": FinetuneRecipe,
+    "md": MdRecipe,
 }
 
 TEACHER_KEYS = {"driver", "teacher"}
@@ -245,7 +247,7 @@ TEACHER_KEYS = {"driver", "teacher"}
 _QUOTED_PATH, _LAST_PART = re.compile(r'"[^"]*/([^"/]*)"'), r'"\1"'
 
 Recipe = TypeVar(
-    "Recipe", GenerateRecipe, RelabelRecipe, PretrainRecipe, FinetuneRecipe
+    "Recipe", GenerateRecipe, RelabelRecipe, PretrainRecipe, FinetuneRecipe, MdRecipe
 )
 
 

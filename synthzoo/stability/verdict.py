@@ -227,7 +227,8 @@ class Verdict:
     @property
     def failures(self) -> tuple[Failure, ...]:
         """All failures, those of the scans first."""
-        found = (part.failure for part in (*self.scans, *self.replicas))
+        scans = [scan.failure for scan in self.scans]
+        found = [*scans, *(replica.failure for replica in self.replicas)]
         return tuple(failure for failure in found if failure is not None)
 
 

@@ -1,0 +1,358 @@
+"""Looks at a structure every few steps and says what has gone wrong, if anything."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from ase import units
+
+from synthzoo.stability.contacts import Contacts
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from synthzoo.stability.contacts import Surroundings
+    from synthzoo.stability.protocols import Limits
+    from synthzoo.stability.verdict import FailureKind
+
+NAMED_ATOMS = 5
+"""At most so many atoms are named in a failure."""
+
+UNCHANGED_BONDS = 3
+"""An atom that had many bonds at the start may have so many more."""
+
+TEMPERATURE_SIGMAS = 6.0
+"""A few atoms have a temperature that fluctuates by much; so many standard deviations
+are added to the limit."""
+
+THERMOSTAT_SHARE = 3.0
+"""The heat that a thermostat exchanges is at most about this many times the friction,
+the time and the kinetic energy."""
+
+
+class Finding(NamedTuple):
+    """What is wrong.
+
+    Attributes
+    ----------
+    kind
+        Kind of failure.
+    detail
+        With numbers and units.
+    atoms
+        Some of the atoms concerned.
+    since_fs
+        When it began, if that was earlier.
+    """
+
+    kind: FailureKind
+    detail: str
+    atoms: tuple[int, ...] = ()
+    since_fs: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A structure with its numbers at one moment.
+
+    Attributes
+    ----------
+    atoms
+        The structure.
+    time_fs
+        Since the start of the replica.
+    target_K
+        Temperature of the thermostat; None at constant energy.
+    potential_eV
+        Energy.
+    forces_eV_A
+        Of shape ``(n, 3)``.
+    kinetic_eV
+        Energy of the motion.
+    """
+
+    atoms: Atoms
+    time_fs: float
+    target_K: float | None
+    potential_eV: float
+    forces_eV_A: NDArray[np.float64]
+    kinetic_eV: float
+
+    @property
+    def temperature_K(self) -> float:
+        """Of atoms whose centre of mass rests."""
+        freedom = max(1, 3 * len(self.atoms) - 3)
+        return 2 * self.kinetic_eV / (freedom * units.kB)
+
+    @property
+    def total_eV(self) -> float:
+        """Potential and kinetic energy."""
+        return self.potential_eV + self.kinetic_eV
+
+    @property
+    def max_force_eV_A(self) -> float:
+        """Length of the longest force vector."""
+        return float(np.linalg.norm(self.forces_eV_A, axis=1).max())
+
+
+def look_at(atoms: Atoms, *, time_fs: float, target_K: float | None) -> Look:
+    """Return a structure with its numbers, which its calculator has at hand.
+
+    Parameters
+    ----------
+    atoms
+        Structure with momenta and a calculator.
+    time_fs, target_K
+        See `Look`.
+    """
+    return Look(
+        atoms=atoms,
+        time_fs=time_fs,
+        target_K=target_K,
+        potential_eV=float(atoms.get_potential_energy()),
+        forces_eV_A=atoms.get_forces(apply_constraint=False),
+        kinetic_eV=float(atoms.get_kinetic_energy()),
+    )
+
+
+@dataclass(kw_only=True)
+class Memory:
+    """What the detectors remember between two looks; plain values only.
+
+    Attributes
+    ----------
+    alone, bonds
+        Atoms that were alone, and the bonds of each atom, at the start of the replica.
+    volume_A3
+        At the start of the replica; 0 without a cell.
+    stage_total_eV, stage_K
+        Total energy and temperature when the stage began.
+    last_total_eV, last_fs
+        Total energy and time of the last look.
+    suspects
+        For each kind of failure that has to persist: the atoms, and since when.
+    """
+
+    alone: list[int] = field(default_factory=list)
+    bonds: list[int] = field(default_factory=list)
+    volume_A3: float = 0.0
+    stage_total_eV: float = 0.0
+    stage_K: float = 0.0
+    last_total_eV: float = 0.0
+    last_fs: float = 0.0
+    suspects: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class Detectors:
+    """All that can go wrong in dynamics, except what only a whole stage shows.
+
+    Parameters
+    ----------
+    atoms
+        Structure with the elements of the replica.
+    limits
+        Where soundness ends.
+    memory
+        Of an earlier part of the same replica.
+    friction_per_fs
+        Of the thermostat.
+    """
+
+    def __init__(
+        self, atoms: Atoms, limits: Limits, memory: Memory, friction_per_fs: float
+    ) -> None:
+        self._limits, self._friction_per_fs = limits, friction_per_fs
+        self._contacts = Contacts(atoms, limits)
+        self.memory = memory
+
+    def begin(self, look: Look) -> None:
+        """Remember the structure with which a replica starts.
+
+        Parameters
+        ----------
+        look
+            The structure.
+        """
+        found = self._contacts.look(look.atoms)
+        self.memory.alone = np.flatnonzero(found.alone).tolist()
+        self.memory.bonds = found.bonds.tolist()
+        self.memory.volume_A3 = _volume_A3(look.atoms)
+
+    def begin_stage(self, look: Look) -> None:
+        """Remember the energy with which a stage starts.
+
+        Parameters
+        ----------
+        look
+            The structure.
+        """
+        self.memory.stage_total_eV = self.memory.last_total_eV = look.total_eV
+        self.memory.stage_K, self.memory.last_fs = look.temperature_K, look.time_fs
+
+    def check(self, look: Look, *, ensemble: str) -> Finding | None:
+        """Return what is wrong with a structure, the plainest first.
+
+        Parameters
+        ----------
+        look
+            The structure.
+        ensemble
+            Of the stage.
+        """
+        found = self._numbers(look) or self._temperature(look) or self._force(look)
+        if found is None and ensemble != "npt":
+            found = self._energy(look)
+        if found is None and ensemble == "npt":
+            found = self._cell(look.atoms)
+        self.memory.last_total_eV, self.memory.last_fs = look.total_eV, look.time_fs
+        return found or self._geometry(look.atoms, look.time_fs)
+
+    def explain(self, atoms: Atoms, time_fs: float, ensemble: str) -> Finding | None:
+        """Return what is wrong with a structure that the calculator refused.
+
+        Parameters
+        ----------
+        atoms
+            Structure; its energy is not asked for.
+        time_fs
+            Since the start of the replica.
+        ensemble
+            Of the stage.
+        """
+        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
+            bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+            return Finding("nan", "positions or cell are not finite", _some(bad))
+        found = self._cell(atoms) if ensemble == "npt" else None
+        return found or self._geometry(atoms, time_fs)
+
+    def _geometry(self, atoms: Atoms, time_fs: float) -> Finding | None:
+        found = self._contacts.look(atoms)
+        return (
+            self._fused(atoms, found)
+            or self._lost(atoms, found, time_fs)
+            or self._crowded(atoms, found, time_fs)
+        )
+
+    def _numbers(self, look: Look) -> Finding | None:
+        if not math.isfinite(look.potential_eV):
+            return Finding("nan", f"the energy is {look.potential_eV}")
+        bad = np.flatnonzero(~np.isfinite(look.forces_eV_A).all(axis=1))
+        if len(bad):
+            return Finding("nan", f"forces on {len(bad)} atoms", _some(bad))
+        if not math.isfinite(look.kinetic_eV):
+            return Finding("nan", f"the kinetic energy is {look.kinetic_eV}")
+        return None
+
+    def _temperature(self, look: Look) -> Finding | None:
+        limits = self._limits
+        reference_K = self.memory.stage_K if look.target_K is None else look.target_K
+        freedom = max(1, 3 * len(look.atoms) - 3)
+        spread = 1 + TEMPERATURE_SIGMAS * math.sqrt(2 / freedom) / 3
+        most_K = spread * limits.temperature_factor * reference_K
+        most_K += limits.temperature_margin_K
+        if look.temperature_K <= most_K:
+            return None
+        kept = "the start of the stage" if look.target_K is None else "the thermostat"
+        return Finding(
+            "temperature",
+            f"{look.temperature_K:.0f} K, with {reference_K:.0f} K at {kept}",
+        )
+
+    def _force(self, look: Look) -> Finding | None:
+        longest = look.max_force_eV_A
+        if longest <= self._limits.force_eV_A:
+            return None
+        atom = int(np.linalg.norm(look.forces_eV_A, axis=1).argmax())
+        detail = f"{longest:.0f} eV/Å on {_name(look.atoms, atom)}"
+        return Finding("force", detail, (atom,))
+
+    def _energy(self, look: Look) -> Finding | None:
+        change = look.total_eV - self.memory.last_total_eV
+        allowed = self._limits.energy_jump_eV
+        elapsed_fs = look.time_fs - self.memory.last_fs
+        if look.target_K is not None:
+            hotter_K = max(look.temperature_K, look.target_K)
+            heat = 1.5 * units.kB * hotter_K * len(look.atoms)
+            allowed += THERMOSTAT_SHARE * self._friction_per_fs * elapsed_fs * heat
+        if abs(change) > allowed:
+            detail = (
+                f"the total energy changed by {change:+.1f} eV in {elapsed_fs:g} fs"
+            )
+            return Finding("energy-jump", detail)
+        if look.target_K is not None:
+            return None
+        change_meV = 1000 * (look.total_eV - self.memory.stage_total_eV)
+        change_meV /= len(look.atoms)
+        if abs(change_meV) <= self._limits.energy_change_meV_per_atom:
+            return None
+        detail = f"{change_meV:+.0f} meV/atom since the start of the stage"
+        return Finding("drift", detail)
+
+    def _cell(self, atoms: Atoms) -> Finding | None:
+        ratio = _volume_A3(atoms) / self.memory.volume_A3
+        smallest, largest = self._limits.volume_ratio
+        if smallest <= ratio <= largest:
+            return None
+        return Finding("cell", f"the volume is {ratio:.2f} times that at the start")
+
+    def _fused(self, atoms: Atoms, found: Surroundings) -> Finding | None:
+        pair = found.nearest
+        if pair is None or pair.ratio >= self._limits.fused_ratio:
+            return None
+        names = f"{_name(atoms, pair.first)} and {_name(atoms, pair.second)}"
+        detail = f"{names} are {pair.distance_A:.2f} Å apart"
+        return Finding("fused", detail, (pair.first, pair.second))
+
+    def _lost(
+        self, atoms: Atoms, found: Surroundings, time_fs: float
+    ) -> Finding | None:
+        alone = set(np.flatnonzero(found.alone).tolist()) - set(self.memory.alone)
+        lost = self._persisting("lost", alone, time_fs)
+        if not lost:
+            return None
+        detail = f"{_names(atoms, lost)}: no neighbour within bonding distance"
+        return Finding("lost", detail, _some(lost), min(lost.values()))
+
+    def _crowded(
+        self, atoms: Atoms, found: Surroundings, time_fs: float
+    ) -> Finding | None:
+        at_start = np.array(self.memory.bonds, int)
+        most = np.maximum(self._contacts.most_bonds, at_start + UNCHANGED_BONDS)
+        over = set(np.flatnonzero(found.bonds >= most).tolist())
+        crowded = self._persisting("crowded", over, time_fs)
+        if not crowded:
+            return None
+        worst = int(found.bonds[list(crowded)].max())
+        detail = f"{_names(atoms, crowded)}: up to {worst} bonds"
+        return Finding("crowded", detail, _some(crowded), min(crowded.values()))
+
+    def _persisting(
+        self, kind: str, atoms: set[int], time_fs: float
+    ) -> dict[int, float]:
+        """Return those atoms that have been suspects for long enough, since when."""
+        before = self.memory.suspects.get(kind, {})
+        since = {str(atom): before.get(str(atom), time_fs) for atom in sorted(atoms)}
+        self.memory.suspects[kind] = since
+        enough_fs = time_fs - self._limits.persist_fs
+        return {int(atom): begun for atom, begun in since.items() if begun <= enough_fs}
+
+
+def _volume_A3(atoms: Atoms) -> float:
+    return float(atoms.cell.volume) if atoms.cell.rank == 3 else 0.0
+
+
+def _some(atoms: Any) -> tuple[int, ...]:
+    return tuple(int(atom) for atom in list(atoms)[:NAMED_ATOMS])
+
+
+def _name(atoms: Atoms, atom: int) -> str:
+    return f"{atoms.symbols[atom]} {atom}"
+
+
+def _names(atoms: Atoms, numbers: Any) -> str:
+    names = ", ".join(_name(atoms, atom) for atom in _some(numbers))
+    return names if len(numbers) <= NAMED_ATOMS else f"{names} and others"

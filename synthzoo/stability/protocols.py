@@ -1,0 +1,388 @@
+"""Protocols: what a model has to survive, as the recipes ``md-*.yaml`` say it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from ase.data import atomic_masses, atomic_numbers
+
+from synthzoo.errors import InputError
+from synthzoo.parts import Thermostat  # noqa: TC001  from_values resolves it
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+PREFIX = "md-"
+"""A protocol's name is that of its recipe without this."""
+
+LONG_STEP_H_FS = 0.7
+"""A longer time step than this is too long for hydrogen; for others it grows with the
+square root of the mass. A bond to hydrogen swings in 9 fs."""
+
+SAFE_SHARE = 0.6
+"""Share of the longest time step that is used where none is given."""
+
+LONGEST_DEFAULT_FS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dynamics:
+    """A stretch of molecular dynamics.
+
+    Attributes
+    ----------
+    kind
+        Marks this stage in a YAML file.
+    name
+        What it is called in results.
+    ensemble
+        Constant energy (``nve``), a thermostat (``nvt``), or a thermostat and an
+        isotropic barostat (``npt``).
+    duration_fs
+        Simulated time.
+    start_K, end_K
+        Temperature of the thermostat at both ends, linear between; not for ``nve``,
+        which goes on with the velocities there are.
+    pressure_GPa
+        For ``npt``.
+    """
+
+    kind: Literal["dynamics"] = "dynamics"
+    name: str
+    ensemble: Literal["nve", "nvt", "npt"] = "nvt"
+    duration_fs: float
+    start_K: float | None = None
+    end_K: float | None = None
+    pressure_GPa: float = 0.0
+
+    def target_K(self, share: float) -> float | None:
+        """Return the temperature of the thermostat; None at constant energy.
+
+        Parameters
+        ----------
+        share
+            Of the stage's duration that has passed.
+        """
+        if self.start_K is None:
+            return None
+        end_K = self.start_K if self.end_K is None else self.end_K
+        return self.start_K + share * (end_K - self.start_K)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conservation:
+    """The same stretch at constant energy with several time steps.
+
+    Velocity Verlet has an energy error that grows with the square of the time step, if
+    the forces are the derivatives of one smooth energy. If they are not, a shorter step
+    does not help.
+
+    Attributes
+    ----------
+    kind
+        Marks this stage in a YAML file.
+    name
+        What it is called in results.
+    duration_fs
+        Simulated time, for each time step.
+    factors
+        Time steps over that of the protocol.
+    """
+
+    kind: Literal["conservation"] = "conservation"
+    name: str
+    duration_fs: float
+    factors: tuple[float, ...] = (0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimers:
+    """The energy of two atoms over their distance, for each pair of elements.
+
+    Attributes
+    ----------
+    kind
+        Marks this stage in a YAML file.
+    name
+        What it is called in results.
+    nearest, farthest
+        Ends, over the sum of the covalent radii.
+    points
+        Number of distances.
+    """
+
+    kind: Literal["dimers"] = "dimers"
+    name: str = "dimers"
+    nearest: float = 0.6
+    farthest: float = 3.0
+    points: int = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Squeeze:
+    """The energy of the structure, compressed alike in all directions.
+
+    Attributes
+    ----------
+    kind
+        Marks this stage in a YAML file.
+    name
+        What it is called in results.
+    nearest
+        Shortest distance at the end, over the sum of the covalent radii.
+    points
+        Number of structures.
+    """
+
+    kind: Literal["squeeze"] = "squeeze"
+    name: str = "squeeze"
+    nearest: float = 0.7
+    points: int = 12
+
+
+Stage = Dynamics | Conservation | Dimers | Squeeze
+MovingStage = Dynamics | Conservation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Where soundness ends.
+
+    Attributes
+    ----------
+    fused_ratio
+        Two atoms have fused below this share of the sum of their covalent radii.
+    lost_ratio
+        An atom is lost if nothing is within this many bond lengths, and it was not so
+        at the start. The bond lengths are those of `synthzoo.pairs`.
+    bonds, metal_bonds
+        So many bonds are too many for an atom of a non-metal or metalloid, and of a
+        metal; more than at the start by three in any case.
+    persist_fs
+        An atom counts as lost or crowded if it is so for this long.
+    temperature_factor, temperature_margin_K
+        The temperature has run away above so many times that of the thermostat (or that
+        at the start of a stage at constant energy) and so much more.
+    force_eV_A
+        No force may be longer.
+    energy_jump_eV
+        Largest change of the total energy between two checks, beyond what the
+        thermostat can do.
+    energy_change_meV_per_atom
+        Largest change of the total energy in a stage at constant energy.
+    drift_meV_per_atom_ps
+        Largest slope of the total energy in a stage at constant energy, at the
+        protocol's time step; beyond what the fluctuations explain.
+    order
+        Smallest power of the time step with which the energy may fluctuate.
+    volume_ratio
+        Smallest and largest volume over that at the start.
+    hole_eV
+        A dimer may not gain more than this on the way up its wall.
+    hole_eV_per_atom
+        Nor a structure that is squeezed.
+    wall_eV, wall_eV_per_atom
+        Least height of the wall at the shortest distance, above the minimum.
+    """
+
+    fused_ratio: float = 0.5
+    lost_ratio: float = 1.25
+    bonds: int = 8
+    metal_bonds: int = 20
+    persist_fs: float = 50.0
+    temperature_factor: float = 3.0
+    temperature_margin_K: float = 1000.0
+    force_eV_A: float = 150.0
+    energy_jump_eV: float = 5.0
+    energy_change_meV_per_atom: float = 50.0
+    drift_meV_per_atom_ps: float = 2.0
+    order: float = 1.5
+    volume_ratio: tuple[float, float] = (0.5, 2.0)
+    hole_eV: float = 0.2
+    hole_eV_per_atom: float = 0.02
+    wall_eV: float = 1.0
+    wall_eV_per_atom: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MdRecipe:
+    """A protocol.
+
+    Attributes
+    ----------
+    stages
+        What is done, in this order. Curves come first wherever they stand.
+    replicas
+        Runs of the dynamics; they differ by their seeds only.
+    timestep_fs
+        Step of the integrator; one that suits the lightest atom if not given.
+    thermostat
+        Langevin dynamics, the stochastic rescaling of Bussi, Donadio and Parrinello, or
+        a Nosé–Hoover chain. A barostat has a chain of its own.
+    friction_per_fs
+        Friction of the Langevin thermostat; its inverse is the time constant of the
+        others.
+    barostat_fs
+        Time constant of the barostat.
+    check_steps
+        Steps between two looks at the structure.
+    sample_fs
+        Time between two lines of the series.
+    frame_fs
+        Time between two structures of the trajectory.
+    save_fs
+        Time between two saved states; what is lost when a run is killed.
+    limits
+        Where soundness ends.
+    """
+
+    stages: tuple[Stage, ...]
+    replicas: int = 1
+    timestep_fs: float | None = None
+    thermostat: Thermostat = "langevin"
+    friction_per_fs: float = 0.01
+    barostat_fs: float = 1000.0
+    check_steps: int = 10
+    sample_fs: float = 10.0
+    frame_fs: float = 50.0
+    save_fs: float = 500.0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise InputError("A protocol needs at least one stage.")
+        for stage in self.stages:
+            _check_stage(stage)
+        _check_positive(
+            replicas=self.replicas,
+            check_steps=self.check_steps,
+            timestep_fs=1.0 if self.timestep_fs is None else self.timestep_fs,
+            sample_fs=self.sample_fs,
+            frame_fs=self.frame_fs,
+            save_fs=self.save_fs,
+            friction_per_fs=self.friction_per_fs,
+            barostat_fs=self.barostat_fs,
+        )
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise InputError(f"Two stages of a protocol have one name: {names}.")
+
+    @property
+    def moving(self) -> tuple[MovingStage, ...]:
+        """The stages in which atoms move."""
+        kinds = (Dynamics, Conservation)
+        return tuple(stage for stage in self.stages if isinstance(stage, kinds))
+
+    @property
+    def first_K(self) -> float:
+        """Temperature of the velocities at the start."""
+        for stage in self.moving:
+            if isinstance(stage, Dynamics) and stage.start_K is not None:
+                return stage.start_K
+        return 300.0
+
+
+def _check_stage(stage: Stage) -> None:
+    if isinstance(stage, Dimers | Squeeze):
+        _check_positive(nearest=stage.nearest, points=stage.points - 2)
+        return
+    _check_positive(duration_fs=stage.duration_fs)
+    if isinstance(stage, Conservation):
+        if len(stage.factors) < 2 or 1.0 not in stage.factors:
+            raise InputError(
+                f"Stage {stage.name}: factors {list(stage.factors)} should be two "
+                "or more, with 1 among them."
+            )
+        return
+    if (stage.ensemble == "nve") != (stage.start_K is None):
+        raise InputError(
+            f"Stage {stage.name}: start_K is needed for nvt and npt, and only there."
+        )
+    if stage.ensemble == "npt" and stage.end_K not in {None, stage.start_K}:
+        raise InputError(
+            f"Stage {stage.name}: the temperature of npt is constant; leave end_K out."
+        )
+
+
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if value <= 0:
+            raise InputError(f"{name} is {value} in a protocol, but must be positive.")
+
+
+def longest_step_fs(atoms: Atoms) -> float:
+    """Return the longest time step that the lightest atom allows.
+
+    Parameters
+    ----------
+    atoms
+        Structure.
+
+    Examples
+    --------
+    >>> from ase.build import bulk, molecule
+    >>> round(longest_step_fs(molecule("H2O")), 2), round(longest_step_fs(bulk("C")), 2)
+    (0.7, 2.42)
+    """
+    hydrogen = atomic_masses[atomic_numbers["H"]]
+    return float(LONG_STEP_H_FS * (atoms.get_masses().min() / hydrogen) ** 0.5)
+
+
+def default_step_fs(atoms: Atoms) -> float:
+    """Return a time step that suits the lightest atom, at most 1 fs.
+
+    Parameters
+    ----------
+    atoms
+        Structure.
+
+    Examples
+    --------
+    >>> from ase.build import bulk, molecule
+    >>> default_step_fs(molecule("H2O")), default_step_fs(bulk("C"))
+    (0.4, 1.0)
+    """
+    return min(LONGEST_DEFAULT_FS, round(SAFE_SHARE * longest_step_fs(atoms), 1))
+
+
+def rescaled(recipe: MdRecipe, *, duration: float, hottest_K: float | None) -> MdRecipe:
+    """Return a protocol with other durations, and another temperature at its top.
+
+    Parameters
+    ----------
+    recipe
+        Protocol.
+    duration
+        Factor of all durations.
+    hottest_K
+        Replaces the highest temperature of the protocol, wherever it stands; as it is
+        if not given.
+    """
+    found = [
+        temperature
+        for stage in recipe.moving
+        if isinstance(stage, Dynamics)
+        for temperature in (stage.start_K, stage.end_K)
+        if temperature is not None
+    ]
+    top_K = max(found, default=None)
+    stages = [_rescaled(stage, duration, top_K, hottest_K) for stage in recipe.stages]
+    return dataclasses.replace(recipe, stages=tuple(stages))
+
+
+def _rescaled(
+    stage: Stage, duration: float, top_K: float | None, hottest_K: float | None
+) -> Stage:
+    if isinstance(stage, Dimers | Squeeze):
+        return stage
+    stage = dataclasses.replace(stage, duration_fs=duration * stage.duration_fs)
+    if isinstance(stage, Conservation) or hottest_K is None:
+        return stage
+    start_K, end_K = (
+        hottest_K if end == top_K else end for end in (stage.start_K, stage.end_K)
+    )
+    if stage.start_K is None:
+        return stage
+    return dataclasses.replace(stage, start_K=start_K, end_K=end_K)

@@ -1,0 +1,135 @@
+"""One replica: its run, part by part, each from a saved state to the next."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
+
+from synthzoo.stability.plan import plan_parts
+from synthzoo.stability.potentials import Model, forget, load_potential
+from synthzoo.stability.state import (
+    State,
+    configuration,
+    read_state,
+    set_configuration,
+    write_state,
+)
+from synthzoo.stability.walk import Walk
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.stability.integrators import Settings
+    from synthzoo.stability.protocols import MdRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaJob:
+    """What a replica does.
+
+    Attributes
+    ----------
+    model
+        What is put to the test.
+    atoms
+        Structure at the start; velocities are drawn anew.
+    recipe
+        Protocol.
+    settings
+        How it is integrated.
+    seed
+        Of the velocities and the thermostat.
+    folder
+        For its files; it exists.
+    device
+        Where a model of the zoo computes.
+    """
+
+    model: Model
+    atoms: Atoms
+    recipe: MdRecipe
+    settings: Settings
+    seed: int
+    folder: Path
+    device: str = "auto"
+
+
+class Progress(NamedTuple):
+    """How far a replica is.
+
+    Attributes
+    ----------
+    steps
+        Steps done.
+    failed
+        Whether it has ended early.
+    """
+
+    steps: int
+    failed: bool
+
+
+class Replica:
+    """Runs the parts of a replica; goes on from the saved state if there is one.
+
+    Every part starts from the saved numbers alone, so that a resumed run is the same as
+    an undisturbed one.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    """
+
+    def __init__(self, job: ReplicaJob) -> None:
+        self._job = job
+        self._parts = plan_parts(job.recipe, job.settings.timestep_fs)
+        self._state = read_state(job.folder) or first_state(job)
+        self._atoms = job.atoms.copy()
+        self._calculator = load_potential(job.model, device=job.device).calculator
+
+    def __call__(self, number: int) -> Progress:
+        """Run a part, unless it was run before or something has gone wrong.
+
+        Parameters
+        ----------
+        number
+            Of the part.
+        """
+        state = self._state
+        if state.failure is None and number == state.part:
+            self._run(number)
+        return Progress(state.steps, state.failure is not None)
+
+    def _run(self, number: int) -> None:
+        started, state, job = time.monotonic(), self._state, self._job
+        set_configuration(self._atoms, state.now)
+        self._atoms.calc = self._calculator
+        forget(self._calculator)
+        part = self._parts[number]
+        Walk(job.recipe, job.settings, part, state, self._atoms).go(job.folder)
+        state.part += 1
+        state.seconds += time.monotonic() - started
+        write_state(job.folder, state)
+
+
+def first_state(job: ReplicaJob) -> State:
+    """Return the structure at the start with velocities drawn from the seed.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    """
+    rng = np.random.default_rng(job.seed)
+    atoms = job.atoms.copy()
+    atoms.set_constraint()
+    thermalize_momenta(atoms, job.recipe.first_K, rng=rng)
+    Stationary(atoms)
+    now = configuration(atoms)
+    return State(now=now, stage_start=now, rng=dict(rng.bit_generator.state))

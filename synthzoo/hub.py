@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import synthzoo
 from synthzoo import registry
-from synthzoo.cards import FileRecord, ModelCard
+from synthzoo.cards import NO_LICENCE, FileRecord, ModelCard
 from synthzoo.checkpoint import (
     CARD_FILE,
     CONFIG_FILE,
@@ -132,12 +132,23 @@ def fetch(reference: str | Path, *, destination: Path | None = None) -> Path:
 def fetch_all() -> tuple[Path, ...]:
     """Return the folder of every model of the register, for use without network.
 
+    Models whose authors gave no licence are left out: only who asks for one by its name
+    gets it, see `unlicensed`.
+
     Raises
     ------
     SynthzooError
         As for `find_folder`.
     """
-    return tuple(fetch(card.name) for card in registry.model_cards())
+    left_out = set(unlicensed())
+    names = (card.name for card in registry.model_cards())
+    return tuple(fetch(name) for name in names if name not in left_out)
+
+
+def unlicensed() -> tuple[str, ...]:
+    """Return the names of the models whose authors gave no licence."""
+    cards = registry.model_cards()
+    return tuple(card.name for card in cards if card.licence == NO_LICENCE)
 
 
 def location(card: ModelCard) -> Location:

@@ -46,6 +46,8 @@ from synthzoo.evaluate import evaluate
 from synthzoo.legacy_state import Assumptions, convert_state, read_state
 from synthzoo.publication import publish
 from synthzoo.structures import label, write_structures
+from synthzoo.tuning.finetuning import finetune
+from synthzoo.tuning.recipe import FinetuneRecipe
 from tests.example_card import example_head, write_card
 from tests.hub_server import FakeHub, Fault, running_hub, sha256
 
@@ -462,7 +464,6 @@ def test_a_model_is_downloaded_and_converted_once(card: ModelCard, server: FakeH
     assert hub.location(card) == "cached"
     assert len(server.requests) == 1
     assert hub.find_folder("paper/small") == hub.fetch("paper/small") == folder
-    assert hub.fetch_all() == (folder,)
     assert len(server.requests) == 1
     assert verify_checkpoint(folder).passed
     atoms = bulk("C", cubic=True)
@@ -471,6 +472,71 @@ def test_a_model_is_downloaded_and_converted_once(card: ModelCard, server: FakeH
     assert read_config(folder).provenance["source_sha256"] == (
         card.published.file.sha256  # type: ignore[union-attr]
     )
+
+
+def labelled_by(model: str, data: Path, *, alone_eV: float, more_eV: float) -> None:
+    """Write glasses of carbon on the scale of a code whose free atom has an energy.
+
+    They lie a constant per atom above a model's energies; the free atom is among them.
+    """
+    calculator = load_calculator(model, device="cpu")
+    frames = []
+    for seed in range(6):
+        atoms = bulk("C", cubic=True)
+        atoms.rattle(0.2, seed=seed)
+        calculator.calculate(atoms)
+        energy = calculator.results["energy"] + len(atoms) * (alone_eV + more_eV)
+        forces = calculator.results["forces"]
+        frames.append(label(atoms, energy_eV=energy, forces_eV_A=forces))
+    atom = Atoms("C", cell=[20.0] * 3, pbc=True)
+    frames.append(label(atom, energy_eV=alone_eV, forces_eV_A=np.zeros((1, 3))))
+    write_structures(data, frames)
+
+
+def test_the_commands_take_it_by_its_name(card: ModelCard, tmp_path: Path):
+    """Predict, evaluate and finetune, each on labels of the network itself."""
+    data, out = tmp_path / "dft.xyz", tmp_path / "out.xyz"
+    labelled_by("paper/small", data, alone_eV=0.0, more_eV=0.0)
+    ase.io.write(tmp_path / "bulk.xyz", ase.io.read(data, ":6"))
+    assert run("predict", "paper/small", data, "-o", out).exit_code == 0
+    for atoms, expected in zip(
+        ase.io.read(out, ":6"), ase.io.read(data, ":6"), strict=True
+    ):
+        energy = expected.get_potential_energy()
+        assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-5)
+    result = run("evaluate", "paper/small", tmp_path / "bulk.xyz", "--json")
+    assert json.loads(result.stdout)["groups"][0]["energy_rmse_meV_per_atom"] < 1e-2
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("finetune: {visits: 6, learning_rate: 1.0e-3, check_share: 0.0}")
+    tuned = tmp_path / "tuned"
+    result = run("finetune", "paper/small", data, "-o", tuned, "--recipe", recipe)
+    assert result.exit_code == 0, result.stderr
+    assert verify_checkpoint(tuned).passed
+    assert read_config(tuned).provenance["start"]["licence"] == "none"
+
+
+def test_its_own_atom_alone_aligns_no_energies(card: ModelCard, tmp_path: Path):
+    """The network gives a free atom some energy; the labels it learnt had it at 0."""
+    data = tmp_path / "dft.xyz"
+    alone = load_calculator("paper/small", device="cpu").get_potential_energy(
+        Atoms("C")
+    )
+    assert abs(alone) > 0.1
+    assert read_config(hub.find_folder("paper/small")).isolated_atom_energies_eV == {
+        "C": 0.0
+    }
+    labelled_by("paper/small", data, alone_eV=-148.0, more_eV=0.4)
+    recipe = FinetuneRecipe(visits=6, learning_rate=1e-6, check_share=0.0)
+    summary = finetune("paper/small", data, tmp_path / "tuned", recipe=recipe)
+    assert "the labels lie +0.40 eV/atom from" in summary.reference
+    config = read_config(tmp_path / "tuned")
+    assert config.isolated_atom_energies_eV == {"C": -148.0}
+    assert config.labels["energy_shifts_eV"]["C"] == pytest.approx(-147.6, abs=1e-4)
+    bulk_frames = ase.io.read(data, ":6")
+    calculator = load_calculator(tmp_path / "tuned", device="cpu")
+    for atoms in bulk_frames:
+        energy = calculator.get_potential_energy(atoms)
+        assert energy == pytest.approx(atoms.get_potential_energy(), abs=1e-3)
 
 
 def test_a_download_goes_on_where_it_broke_off(card: ModelCard, server: FakeHub):
@@ -660,6 +726,16 @@ def test_the_command_fails_in_one_line(tmp_path: Path):
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
+
+
+def test_fetching_all_leaves_out_what_has_no_licence(card: ModelCard, server: FakeHub):
+    """Nothing is downloaded from its authors unless it is asked for by name."""
+    result = run("fetch", "--all")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Left out, without a licence: paper/small. Fetch" in result.stderr
+    assert server.requests == []
+    folder = run("fetch", "paper/small").stdout.strip()
+    assert Path(folder) == upstream.kept_folder(card)
 
 
 def test_show_and_list_say_where_it_comes_from(card: ModelCard):

@@ -108,7 +108,7 @@ def _licence(card: ModelCard) -> str:
 
 @main.command()
 @click.argument("model", type=MODEL, required=False)
-@click.option("--all", "everything", is_flag=True, help="Fetch every model of the zoo.")
+@click.option("--all", "everything", is_flag=True, help="Fetch every licensed model.")
 @click.option("-o", "--output", type=NEW, help="Folder to copy the checkpoint to.")
 def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
     """Fetch a model into the cache, check it, and print its folder."""
@@ -121,6 +121,8 @@ def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
         return
     for folder in hub.fetch_all():
         click.echo(folder)
+    if names := hub.unlicensed():
+        note(f"Left out, without a licence: {', '.join(names)}. Fetch them by name.")
 
 
 @main.command()

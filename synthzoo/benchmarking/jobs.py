@@ -308,6 +308,11 @@ def make_jobs(
         If a size is too large, or too small for what starts there.
     """
     _check_sizes(sizes, source)
+    if recipe.seeds > 1:
+        raise InputError(
+            "A learning curve shows single fits: leave `seeds` out of the recipe, and "
+            "give --draws."
+        )
     jobs = []
     for draw in range(draws):
         for size in sizes:

@@ -175,8 +175,9 @@ def _run_all(
         ]
         try:
             for future in as_completed(futures):
+                found = future.result()
                 if on_result is not None:
-                    on_result(future.result())
+                    on_result(found)
                 _write_table(output, _finished(paths, jobs), jobs[0].source, None)
         except BaseException:
             for future in futures:

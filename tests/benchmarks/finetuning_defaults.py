@@ -5,6 +5,10 @@
 
 A fixed part of the set judges; draws come from the rest: no test file is needed. Each
 run is one line of the output, and runs that are there already are not repeated.
+
+Energies are aligned by the mean over the drawn structures, as `finetune` does. To see
+what happens otherwise, --misfits leaves so much of it (eV/atom) to the fit; --fresh
+starts from random weights.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import numpy as np
 import torch
 from nequip.data import AtomicDataDict
 
-from synthzoo.checkpoint import load_model
+from synthzoo.checkpoint import build_model, load_model
 from synthzoo.graphs import AtomBatches, Graph, loader, to_graph
 from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
@@ -30,7 +34,6 @@ from synthzoo.recipes import FitRecipe
 from synthzoo.structures import read_structures
 from synthzoo.training import fit, sizes_of
 
-JUDGES = 146
 BATCH = 256
 PARTS = ("embedding", "layer0", "layer1", "layer2", "layer3")
 
@@ -46,14 +49,18 @@ def main() -> None:
     model, config = load_model(find_folder(options.model))
     graphs = _graphs(options.data, config.elements, config.cutoff_A)
     order = np.random.default_rng(0).permutation(len(graphs))
-    judges = [graphs[index] for index in order[:JUDGES]]
-    pool = order[JUDGES:]
+    judges = [graphs[index] for index in order[: options.judges]]
+    pool = order[options.judges :]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for run in _runs(options):
         if json.dumps(run) in done:
             continue
         drawn = np.random.default_rng(int(run["draw"])).permutation(pool)
-        model.load_state_dict(before)
+        model.load_state_dict(
+            build_model(config, seed=int(run["draw"])).state_dict()
+            if options.fresh
+            else before
+        )
         started = time.process_time()
         with nequip_session(), tempfile.TemporaryDirectory() as folder:
             torch.set_num_threads(1)
@@ -85,6 +92,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pulls", type=float, nargs="+", default=[0.0])
     parser.add_argument("--frozen-layers", type=int, nargs="+", default=[0])
     parser.add_argument("--rate-factors", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--clips", type=float, nargs="+", default=[20.0])
+    parser.add_argument("--misfits", type=float, nargs="+", default=[0.0])
+    parser.add_argument("--judges", type=int, default=146)
+    parser.add_argument("--fresh", action="store_true")
     return parser.parse_args()
 
 
@@ -101,9 +112,12 @@ def _runs(options: argparse.Namespace) -> list[dict[str, float]]:
         "pull": options.pulls,
         "frozen_layers": options.frozen_layers,
         "rate_factor": options.rate_factors,
+        "clip": options.clips,
+        "misfit": options.misfits,
     }
+    fixed = {"judges": options.judges, "fresh": options.fresh}
     return [
-        dict(zip(names, values, strict=True))
+        dict(zip(names, values, strict=True)) | fixed
         for values in itertools.product(*names.values())
     ]
 
@@ -124,7 +138,7 @@ def _run(
     run: dict[str, float],
     folder: Path,
 ) -> dict[str, float]:
-    offset = float(np.mean(_residuals(model, training)[0]))
+    offset = float(np.mean(_residuals(model, training)[0])) + run["misfit"]
     training = [_shifted(graph, offset) for graph in training]
     judges = [_shifted(graph, offset) for graph in judges]
     batches = len(AtomBatches(sizes_of(training), int(run["batch_atoms"]), 0))
@@ -137,6 +151,7 @@ def _run(
         decay_start=run["decay_start"],
         ema_decay=run["ema"],
         energy_weight=run["energy_weight"],
+        gradient_clip=run["clip"],
         keep="last",
         pull=run["pull"],
         layer_rate_factor=run["rate_factor"],

@@ -88,12 +88,18 @@ class AtomBatches(Sampler[list[int]]):
         Atoms per batch, on average; at least the size of the largest structure.
     seed
         Of the order.
+    shares
+        Number of processes that share each batch: none goes without a structure, unless
+        there are fewer structures in all.
     """
 
-    def __init__(self, sizes: Sequence[int], batch_atoms: int, seed: int) -> None:
+    def __init__(
+        self, sizes: Sequence[int], batch_atoms: int, seed: int, *, shares: int = 1
+    ) -> None:
         self.sizes = np.asarray(sizes)
-        # No batch narrower than the largest structure: none can be empty.
-        self.count = max(1, int(self.sizes.sum() // max(batch_atoms, self.sizes.max())))
+        # No share narrower than the largest structure: none can be empty.
+        width = max(batch_atoms, shares * int(self.sizes.max()))
+        self.count = max(1, int(self.sizes.sum() // width))
         self.seed = seed
         self.epoch = 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +19,20 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
 )
-from lightning.pytorch.loggers import CSVLogger
 from nequip.data import AtomicDataDict
 from nequip.train import EMALightningModule
 from torch.optim.lr_scheduler import LambdaLR
-from tqdm import tqdm
 
-from synthzoo.errors import InputError, SynthzooError
+from synthzoo.fitting.guard import DivergedError, explain
+from synthzoo.fitting.logs import ENERGY_ERROR, FORCES_ERROR, Progress, make_loggers
+from synthzoo.fitting.place import (
+    TrainingPlace,
+    is_first_process,
+    leave_processes,
+    trainer_arguments,
+)
+from synthzoo.fitting.schedule import parameter_groups, rate_factor
+from synthzoo.fitting.sharing import SharedBatches
 from synthzoo.graphs import AtomBatches, Graph, ReplayBatches, loader
 
 if TYPE_CHECKING:
@@ -34,11 +40,8 @@ if TYPE_CHECKING:
 
     from synthzoo.recipes import FitRecipe
 
-FORCES_ERROR = "val0_epoch/forces_rmse"
-ENERGY_ERROR = "val0_epoch/per_atom_energy_rmse"
 LAST = "last"
 BEST = "best"
-WARMUP_START = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,8 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         How.
     total_steps
         Length of the whole fit, for the learning rate.
+    training
+        All structures that are fitted, with what to call them.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         network: torch.nn.Module,
         recipe: FitRecipe,
         total_steps: int,
+        training: tuple[Sequence[Graph], Sequence[str]],
     ) -> None:
         coefficients = {
             AtomicDataDict.TOTAL_ENERGY_KEY: recipe.energy_weight,
@@ -102,6 +108,8 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         )
         self.recipe = recipe
         self.total_steps = total_steps
+        self._training = training
+        self._batch: tuple[int, Graph] = (0, {})
         self._start = [value.detach().clone() for value in self.model.parameters()]
 
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
@@ -138,133 +146,47 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         self, batch: Graph, batch_idx: int, dataloader_idx: int = 0
     ) -> torch.Tensor:
         """Return the loss of a batch; stop if it is not a finite number."""
+        self._batch = batch_idx, dict(batch)
         loss: torch.Tensor = super().training_step(batch, batch_idx, dataloader_idx)
         if not torch.isfinite(loss):
-            raise SynthzooError(
-                f"The loss is not a finite number at epoch {self.current_epoch}, batch "
-                f"{batch_idx}. The weights of the last whole epoch are kept; lower the "
-                "learning rate, or look for absurd labels in the data."
-            )
+            raise self._diverged("loss")
         return loss
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient; stop if it is not finite, before it spoils the weights."""
+        del gradient_clip_algorithm  # by norm
+        values = [
+            value for group in optimizer.param_groups for value in group["params"]
+        ]
+        norm = torch.nn.utils.clip_grad_norm_(values, gradient_clip_val or math.inf)
+        if not torch.isfinite(norm):
+            raise self._diverged("gradient")
 
-class Progress(Callback):
-    """A bar over all steps of all epochs, so that it tells the time that is left."""
+    def _diverged(self, what: str) -> DivergedError:
+        number, batch = self._batch
+        (network,) = self.model.values()
+        return DivergedError(
+            f"The {what} is not a finite number at epoch {self.current_epoch}, batch "
+            f"{number}. {explain(network, batch, *self._training)}. Lower the learning "
+            "rate, or look for absurd labels and atoms that almost touch."
+        )
+
+
+class Patience(EarlyStopping):
+    """Early stopping that a resumed run does not forget."""
 
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Open the bar where the run stands."""
-        self.bar = tqdm(
-            desc="train",
-            total=int(pl_module.total_steps),  # type: ignore[arg-type]
-            initial=trainer.global_step,
-            unit="step",
-            mininterval=1.0,
-            disable=None,  # in log files
-        )
-
-    def on_train_batch_end(self, *_args: Any, **_kwargs: Any) -> None:
-        """Move the bar by one step."""
-        self.bar.update()
-
-    def on_validation_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Show the errors of the epoch."""
+        """Stop at once a run that was killed after it had run out of patience."""
         del pl_module
-        found = trainer.callback_metrics
-        if FORCES_ERROR in found and hasattr(self, "bar"):
-            self.bar.set_postfix_str(
-                f"epoch {trainer.current_epoch + 1}: "
-                f"{1000 * float(found[ENERGY_ERROR]):.0f} meV/atom, "
-                f"{float(found[FORCES_ERROR]):.3f} eV/Å"
-            )
-
-    def on_train_end(self, *_args: Any, **_kwargs: Any) -> None:
-        """Close the bar."""
-        self.bar.close()
-
-    def on_exception(self, *_args: Any, **_kwargs: Any) -> None:
-        """Close the bar."""
-        if hasattr(self, "bar"):
-            self.bar.close()
-
-
-def rate_factor(step: int, total_steps: int, recipe: FitRecipe) -> float:
-    """Return the learning rate at a step, as a share of its largest value.
-
-    Linear warm-up, constant, then half a cosine down to zero.
-
-    Parameters
-    ----------
-    step
-        Steps taken so far.
-    total_steps
-        Steps of the whole fit.
-    recipe
-        Length of the warm-up and start of the decay.
-    """
-    warmup = min(1.0, WARMUP_START + step / max(1, recipe.warmup_steps))
-    start = recipe.decay_start * total_steps
-    if step <= start:
-        return warmup
-    done = min(1.0, (step - start) / max(1.0, total_steps - start))
-    return warmup * (1 + math.cos(math.pi * done)) / 2
-
-
-def parameter_groups(
-    network: torch.nn.Module, recipe: FitRecipe
-) -> list[dict[str, Any]]:
-    """Return the weights to train, by part of the network, each with its rate.
-
-    Parameters
-    ----------
-    network
-        Module to train; frozen weights are marked as such.
-    recipe
-        With the frozen parts and the rates.
-
-    Raises
-    ------
-    InputError
-        If a frozen part is not one of the network's, or nothing is left to train.
-    """
-    if not recipe.frozen and recipe.layer_rate_factor == 1:
-        return [{"params": list(network.parameters()), "lr": recipe.learning_rate}]
-    parts: dict[str, list[torch.nn.Parameter]] = {}
-    for name, value in network.named_parameters():
-        parts.setdefault(_part_of(name), []).append(value)
-    names = sorted(parts, key=_depth)
-    if unknown := sorted(set(recipe.frozen) - set(names)):
-        raise InputError(
-            f"{', '.join(unknown)} cannot be frozen: the parts of this network are "
-            f"{', '.join(names)}."
-        )
-    groups = []
-    for above, name in enumerate(reversed(names)):
-        if name in recipe.frozen:
-            for value in parts[name]:
-                value.requires_grad = False
-            continue
-        rate = recipe.learning_rate * recipe.layer_rate_factor**above
-        groups.append({"params": parts[name], "lr": rate})
-    if not groups:
-        raise InputError("Every part of the network is frozen: nothing can be fitted.")
-    return groups[::-1]
-
-
-def _part_of(name: str) -> str:
-    """Return the part of the network that a weight belongs to."""
-    if match := re.search(r"\blayer(\d+)_", name):
-        return f"layer{match[1]}"
-    return "readout" if "readout" in name else "embedding"
-
-
-def _depth(part: str) -> int:
-    return {"embedding": -1, "readout": 10**6}.get(part) or int(
-        part.removeprefix("layer")
-    )
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 def fit(  # noqa: PLR0913  the sets, and how
@@ -274,8 +196,12 @@ def fit(  # noqa: PLR0913  the sets, and how
     training: Sequence[Graph],
     validation: Sequence[Graph],
     folder: Path,
+    names: Sequence[str] | None = None,
     replay: Sequence[Graph] = (),
     device: str = "cpu",
+    place: TrainingPlace | None = None,
+    callbacks: Sequence[Callback] = (),
+    tensorboard: bool = False,
     progress: bool = True,
 ) -> FitResult:
     """Fit a network to labelled structures; go on where an earlier run was killed.
@@ -293,53 +219,111 @@ def fit(  # noqa: PLR0913  the sets, and how
         the last epoch must be kept.
     folder
         Where states and logs are kept.
+    names
+        What to call the training structures in messages.
     replay
         Other graphs, of which every batch gets the recipe's share.
     device
         Where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
+    place
+        Where to fit with several processes, instead; from
+        `synthzoo.fitting.place.check_place`.
+    callbacks
+        What else is done on the way, before states are saved.
+    tensorboard
+        Whether to write logs for TensorBoard, too.
     progress
         Whether to show a bar, on a terminal.
 
     Raises
     ------
-    SynthzooError
-        If the loss stops being a number.
+    DivergedError
+        If the loss stops being a number; it holds the last good weights.
     """
-    batches = _batches(training, replay, recipe)
+    place = place or TrainingPlace(device=device)
+    graphs = [*training, *replay]
+    batches = _batches(training, replay, recipe, place.processes)
+    names = names or [f"structure number {n + 1}" for n in range(len(training))]
     module = FitModule(
         network=network,
         recipe=recipe,
         total_steps=recipe.max_epochs * len(batches),
+        training=(graphs, [*names, *["a replayed structure"] * len(replay)]),
     )
-    last = folder / f"{LAST}.ckpt"
-    held_out = _held_out(validation, recipe)
+    held_out = _held_out(validation, recipe, place.processes)
+    first = [*callbacks, Progress()] if progress and is_first_process() else callbacks
     with _quiet():
-        trainer = _trainer(recipe, folder, device, validated=held_out is not None)
-        if progress:
-            trainer.callbacks.insert(0, Progress())  # type: ignore[attr-defined]
-        trainer.fit(
-            module,
-            loader([*training, *replay], batches),
-            held_out,
-            ckpt_path=last if last.is_file() else None,
+        trainer = _trainer(
+            recipe,
+            folder,
+            place,
+            first=first,
+            tensorboard=tensorboard,
+            validated=held_out is not None,
         )
-        epochs, steps = trainer.current_epoch, trainer.global_step
-        kept = torch.load(
-            folder / f"{recipe.keep}.ckpt", map_location="cpu", weights_only=True
-        )
-        module.load_state_dict(kept["state_dict"])
-        errors: Mapping[str, float] = {ENERGY_ERROR: math.nan, FORCES_ERROR: math.nan}
-        if held_out is not None:
-            (errors,) = trainer.validate(module, held_out, verbose=False)
+        module.world_size = trainer.world_size
+        last = folder / f"{LAST}.ckpt"
+        try:
+            trainer.fit(
+                module,
+                _loader(graphs, batches, place.processes),
+                held_out,
+                ckpt_path=last if last.is_file() else None,
+            )
+        except DivergedError as error:
+            error.kept = _last_good(module, recipe, folder, validation)
+            raise
+        found = _kept(module, recipe, folder, trainer, held_out)
+    leave_processes()
+    return found
+
+
+def _kept(
+    module: FitModule,
+    recipe: FitRecipe,
+    folder: Path,
+    trainer: lightning.Trainer,
+    held_out: DataLoader[Any] | None,
+) -> FitResult:
+    """Return the weights that are kept, measured once more."""
+    epochs, steps = trainer.current_epoch, trainer.global_step
+    state = torch.load(
+        folder / f"{recipe.keep}.ckpt", map_location="cpu", weights_only=True
+    )
+    module.load_state_dict(state["state_dict"])
+    errors: Mapping[str, float] = {ENERGY_ERROR: math.nan, FORCES_ERROR: math.nan}
+    if held_out is not None:
+        (errors,) = trainer.validate(module, held_out, verbose=False)
     (model,) = module.evaluation_model.values()
     return FitResult(
         model=model.eval(),
-        epochs=epochs,
-        steps=steps,
-        kept_epoch=int(kept["epoch"]) + 1,
+        epochs=max(epochs, int(state["epoch"]) + 1),
+        steps=max(steps, int(state["global_step"])),
+        kept_epoch=int(state["epoch"]) + 1,
         energy_rmse_meV_per_atom=1000 * errors[ENERGY_ERROR],
         force_rmse_eV_A=errors[FORCES_ERROR],
     )
+
+
+def _last_good(
+    module: FitModule,
+    recipe: FitRecipe,
+    folder: Path,
+    validation: Sequence[Graph],
+) -> FitResult | None:
+    """Return what was kept before the fit diverged, if anything was."""
+    if not is_first_process() or not (folder / f"{recipe.keep}.ckpt").is_file():
+        return None
+    measuring = lightning.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+    )
+    held_out = _held_out(validation, recipe, processes=1)
+    return _kept(module, recipe, folder, measuring, held_out)
 
 
 def sizes_of(graphs: Sequence[Graph]) -> list[int]:
@@ -354,11 +338,14 @@ def sizes_of(graphs: Sequence[Graph]) -> list[int]:
 
 
 def _batches(
-    training: Sequence[Graph], replay: Sequence[Graph], recipe: FitRecipe
+    training: Sequence[Graph],
+    replay: Sequence[Graph],
+    recipe: FitRecipe,
+    processes: int,
 ) -> AtomBatches:
     sizes = sizes_of(training)
     if not replay:
-        return AtomBatches(sizes, recipe.batch_atoms, recipe.seed)
+        return AtomBatches(sizes, recipe.batch_atoms, recipe.seed, shares=processes)
     return ReplayBatches(
         sizes,
         recipe.batch_atoms,
@@ -368,32 +355,45 @@ def _batches(
     )
 
 
-def _held_out(validation: Sequence[Graph], recipe: FitRecipe) -> DataLoader[Any] | None:
+def _held_out(
+    validation: Sequence[Graph], recipe: FitRecipe, processes: int
+) -> DataLoader[Any] | None:
     if not validation:
         return None
     sizes = sizes_of(validation)
-    return loader(validation, AtomBatches(sizes, 4 * recipe.batch_atoms, seed=0))
+    batches = AtomBatches(sizes, 4 * recipe.batch_atoms, seed=0, shares=processes)
+    return _loader(validation, batches, processes)
+
+
+def _loader(
+    graphs: Sequence[Graph], batches: AtomBatches, processes: int
+) -> DataLoader[Any]:
+    if processes == 1:
+        return loader(graphs, batches)
+    return loader(graphs, SharedBatches(batches, sizes_of(graphs)))
 
 
 def _trainer(
-    recipe: FitRecipe, folder: Path, device: str, *, validated: bool
+    recipe: FitRecipe,
+    folder: Path,
+    place: TrainingPlace,
+    *,
+    first: Sequence[Callback],
+    tensorboard: bool,
+    validated: bool,
 ) -> lightning.Trainer:
-    callbacks: list[Callback] = [
-        LearningRateMonitor(logging_interval="epoch"),
-    ]
+    callbacks: list[Callback] = [*first, LearningRateMonitor(logging_interval="epoch")]
+    if recipe.patience is not None:
+        callbacks.append(Patience(FORCES_ERROR, patience=recipe.patience))
     if validated:  # before the last state, which records what is the best so far
         callbacks.append(_store(folder, BEST, monitor=FORCES_ERROR))
     callbacks.append(_store(folder, LAST, monitor=None))
-    if recipe.patience is not None:
-        callbacks.append(EarlyStopping(FORCES_ERROR, patience=recipe.patience))
-    kind, _, index = device.partition(":")
     return lightning.Trainer(
-        accelerator=kind,
-        devices=1 if kind == "cpu" else [int(index or 0)],
+        **trainer_arguments(place),
         max_epochs=recipe.max_epochs,
         gradient_clip_val=recipe.gradient_clip,
         callbacks=callbacks,
-        logger=CSVLogger(folder, name="logs"),
+        logger=make_loggers(folder, tensorboard=tensorboard),
         log_every_n_steps=1_000_000,  # whole epochs only
         enable_progress_bar=False,
         enable_model_summary=False,

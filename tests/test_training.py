@@ -60,7 +60,7 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 
 def test_the_rate_warms_up_stays_and_falls_to_zero():
     """Linear up to one, constant until the decay starts, half a cosine after."""
-    from synthzoo.training import rate_factor
+    from synthzoo.fitting.schedule import rate_factor
 
     recipe = FitRecipe(warmup_steps=10, decay_start=0.5)
     factors = [rate_factor(step, 100, recipe) for step in range(101)]
@@ -355,7 +355,7 @@ def test_a_part_that_is_not_there_cannot_be_frozen(lj_set: Path, tmp_path: Path)
 def test_layers_have_their_own_rates(tiny_checkpoint: Path):
     """Each layer's rate is a factor smaller than the next one's."""
     from synthzoo.checkpoint import load_model
-    from synthzoo.training import parameter_groups
+    from synthzoo.fitting.schedule import parameter_groups
 
     model, _ = load_model(tiny_checkpoint)
     recipe = FitRecipe(learning_rate=0.08, layer_rate_factor=0.5)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from synthzoo.samples import sample_names as sample_names
     from synthzoo.samples import sample_path as sample_path
     from synthzoo.scaled_model import transmute_model as transmute_model
+    from synthzoo.stability.check import check_stability as check_stability
+    from synthzoo.stability.check import compare_stability as compare_stability
     from synthzoo.thinning import thin_file as thin_file
     from synthzoo.transmute import transmute_file as transmute_file
     from synthzoo.tuning.committee import load_committee as load_committee
@@ -44,6 +46,8 @@ _HOME = {
     "SynthzooError": "errors",
     "check_data": "tuning.data_check",
     "check_set": "inspection.all_checks",
+    "check_stability": "stability.check",
+    "compare_stability": "stability.check",
     "estimate_cost": "cost",
     "evaluate_models": "evaluate",
     "fetch": "hub",

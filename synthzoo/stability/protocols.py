@@ -212,6 +212,8 @@ class MdRecipe:
 
     Attributes
     ----------
+    name
+        What it is called in results; that of its file, if it comes from one.
     stages
         What is done, in this order. Curves come first wherever they stand.
     replicas
@@ -238,6 +240,7 @@ class MdRecipe:
         Where soundness ends.
     """
 
+    name: str = "custom"
     stages: tuple[Stage, ...]
     replicas: int = 1
     timestep_fs: float | None = None

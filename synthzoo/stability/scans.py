@@ -13,14 +13,14 @@ from ase.data import chemical_symbols, covalent_radii
 
 from synthzoo.stability.contacts import shortest_contact
 from synthzoo.stability.potentials import forget
-from synthzoo.stability.protocols import Dimers
+from synthzoo.stability.protocols import Dimers, Squeeze
 from synthzoo.stability.verdict import Failure, Scan
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
-    from synthzoo.stability.protocols import Limits, MdRecipe, Squeeze
+    from synthzoo.stability.protocols import Limits, MdRecipe
     from synthzoo.stability.verdict import FailureKind
 
 DIMER_GAP_A = 12.0
@@ -41,16 +41,13 @@ def run_scans(
     recipe
         Protocol.
     """
-    return tuple(
-        scan
-        for stage in recipe.stages
-        if stage.kind in {"dimers", "squeeze"}
-        for scan in (
-            scan_dimers(calculator, atoms, stage, recipe.limits)
-            if isinstance(stage, Dimers)
-            else [scan_squeeze(calculator, atoms, stage, recipe.limits)]  # type: ignore[arg-type]
-        )
-    )
+    scans: list[Scan] = []
+    for stage in recipe.stages:
+        if isinstance(stage, Dimers):
+            scans += scan_dimers(calculator, atoms, stage, recipe.limits)
+        elif isinstance(stage, Squeeze):
+            scans.append(scan_squeeze(calculator, atoms, stage, recipe.limits))
+    return tuple(scans)
 
 
 def scan_dimers(

@@ -1,0 +1,184 @@
+"""Does a potential survive? A protocol, its replicas, and the verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ase import Atoms
+
+from synthzoo.errors import InputError
+from synthzoo.recipes import find_recipe, load_recipe, recipes_folder
+from synthzoo.stability.integrators import Settings
+from synthzoo.stability.potentials import Model, model_name
+from synthzoo.stability.protocols import PREFIX, MdRecipe, default_step_fs
+from synthzoo.stability.running import find_place
+from synthzoo.stability.session import Session, unique
+from synthzoo.stability.start import clean_structures
+
+if TYPE_CHECKING:
+    from synthzoo.stability.verdict import Verdict
+
+
+def check_stability(  # noqa: PLR0913  what a user may say
+    model: Model,
+    structures: Atoms | Sequence[Atoms],
+    output: str | Path,
+    *,
+    protocol: str | Path | MdRecipe = "quick",
+    seed: int = 0,
+    relaxed: bool = False,
+    workers: int | None = None,
+    device: str = "auto",
+) -> Verdict:
+    """Run a protocol with a potential and return whether it survived.
+
+    The same call goes on where a killed one stopped, and ends with the same
+    trajectories.
+
+    Parameters
+    ----------
+    model
+        Name, folder or hub reference of a checkpoint; a teacher's reference such as
+        ``ace:c_ace.yace``; or any ASE calculator.
+    structures
+        Where to start. Replicas take several in turn. Velocities are drawn anew.
+    output
+        Folder to make: trajectories, verdict and report.
+    protocol
+        Name (``quick``, ``nve``, ``ramp``, ``anneal``, ``npt``, ``compress``,
+        ``melt-quench``), YAML file, or recipe.
+    seed
+        Of the first replica; each further one has the next.
+    relaxed
+        Whether to relax the structures first.
+    workers
+        Replicas at a time, each in a process of its own; one for each core if not
+        given. A calculator is used in this process unless more than one is given.
+    device
+        Where a checkpoint computes: ``cpu``, ``cuda`` …, or ``auto``.
+
+    Raises
+    ------
+    InputError
+        If a structure, the protocol or the model cannot be used, or the output exists.
+    SynthzooError
+        If the model cannot be loaded, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     verdict = check_stability(
+    ...         EMT(), bulk("Cu", cubic=True), f"{folder}/md", protocol="compress"
+    ...     )
+    >>> verdict.passed
+    True
+    """
+    (verdict,) = compare_stability(
+        [model],
+        structures,
+        output,
+        protocol=protocol,
+        seed=seed,
+        relaxed=relaxed,
+        workers=workers,
+        device=device,
+    )
+    return verdict
+
+
+def compare_stability(  # noqa: PLR0913  what a user may say
+    models: Sequence[Model],
+    structures: Atoms | Sequence[Atoms],
+    output: str | Path,
+    *,
+    protocol: str | Path | MdRecipe = "quick",
+    seed: int = 0,
+    relaxed: bool = False,
+    workers: int | None = None,
+    device: str = "auto",
+) -> tuple[Verdict, ...]:
+    """Run a protocol with several potentials from the same structures and seeds.
+
+    Parameters
+    ----------
+    models
+        See `check_stability`. If the structures are relaxed, the first does it.
+    structures, output, protocol, seed, relaxed, workers, device
+        See `check_stability`.
+
+    Raises
+    ------
+    InputError
+        If a structure, the protocol or a model cannot be used, or the output exists.
+    SynthzooError
+        If a model cannot be loaded, or the disk is full.
+    """
+    recipe = find_protocol(protocol)
+    given = (structures,) if isinstance(structures, Atoms) else tuple(structures)
+    if not given or not models:
+        raise InputError("Give at least one model and one structure.")
+    settings = _settings(recipe, given)
+    session = Session(
+        models=tuple(models),
+        names=unique([model_name(model) for model in models]),
+        recipe=recipe,
+        settings=settings,
+        start=clean_structures(given, recipe, settings.timestep_fs),
+        seed=seed,
+        relaxed=relaxed,
+        device=device,
+    )
+    output = Path(output)
+    with find_place(models, workers) as place:
+        return session.run(place, output)
+
+
+def find_protocol(protocol: str | Path | MdRecipe) -> MdRecipe:
+    """Return the recipe of a protocol, with its name.
+
+    Parameters
+    ----------
+    protocol
+        Name of one that comes with synthzoo, YAML file with a section ``md``, or the
+        recipe itself.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is not valid.
+    """
+    if isinstance(protocol, MdRecipe):
+        return protocol
+    name = str(protocol)
+    if name in protocol_names():
+        recipe = load_recipe(MdRecipe, find_recipe(PREFIX + name))
+        return dataclasses.replace(recipe, name=name)
+    path = Path(protocol)
+    if not path.is_file():
+        raise InputError(
+            f"There is no protocol {name}, and no file of that name. Protocols: "
+            f"{', '.join(protocol_names())}."
+        )
+    return dataclasses.replace(load_recipe(MdRecipe, path), name=path.stem)
+
+
+def protocol_names() -> list[str]:
+    """Return the names of the protocols that come with synthzoo."""
+    found = recipes_folder().glob(f"{PREFIX}*.yaml")
+    return sorted(path.stem.removeprefix(PREFIX) for path in found)
+
+
+def _settings(recipe: MdRecipe, structures: Sequence[Atoms]) -> Settings:
+    shortest_fs = min(default_step_fs(atoms) for atoms in structures if len(atoms))
+    return Settings(
+        thermostat=recipe.thermostat,
+        friction_per_fs=recipe.friction_per_fs,
+        timestep_fs=recipe.timestep_fs or shortest_fs,
+        barostat_fs=recipe.barostat_fs,
+    )

@@ -1,0 +1,190 @@
+"""From the files of a run to verdicts, and verdicts as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthzoo.errors import SynthzooError
+from synthzoo.files import new_file
+from synthzoo.stability.conservation import energy_order
+from synthzoo.stability.plan import planned_fs
+from synthzoo.stability.protocols import Conservation
+from synthzoo.stability.state import read_state
+from synthzoo.stability.verdict import (
+    VERDICT_FILE,
+    Failure,
+    ReplicaResult,
+    Scan,
+)
+
+if TYPE_CHECKING:
+    from synthzoo.stability.protocols import MdRecipe
+    from synthzoo.stability.replica import ReplicaJob
+    from synthzoo.stability.state import State
+    from synthzoo.stability.verdict import Verdict
+
+SCANS_FILE = "scans.json"
+
+
+def replica_result(
+    job: ReplicaJob, *, model: str, replica: int, start: int
+) -> ReplicaResult:
+    """Return what a replica that has ended has shown.
+
+    Parameters
+    ----------
+    job
+        The replica.
+    model
+        What its model is called.
+    replica, start
+        Its number, and that of its starting structure.
+
+    Raises
+    ------
+    SynthzooError
+        If it has not begun.
+    """
+    state = read_state(job.folder)
+    if state is None:
+        raise SynthzooError(f"There is no state of a replica in {job.folder}.")
+    failure = state.failure
+    return ReplicaResult(
+        model=model,
+        replica=replica,
+        start=start,
+        seed=job.seed,
+        survived=failure is None,
+        planned_fs=planned_fs(job.recipe),
+        simulated_fs=state.time_fs if failure is None else failure.time_fs,
+        steps=state.steps,
+        failure=failure,
+        drifts=state.drifts,
+        order=_order(state, job.recipe),
+        seconds=state.seconds,
+        folder=job.folder,
+    )
+
+
+def _order(state: State, recipe: MdRecipe) -> float | None:
+    """Return the order that the first conservation stage shows."""
+    for stage in recipe.moving:
+        if isinstance(stage, Conservation):
+            same = [drift for drift in state.drifts if drift.stage == stage.name]
+            if len(same) == len(stage.factors):
+                return energy_order(same)
+    return None
+
+
+def write_scans(folder: Path, scans: Sequence[Scan]) -> None:
+    """Keep the curves of a model.
+
+    Parameters
+    ----------
+    folder
+        Of the model.
+    scans
+        Curves.
+    """
+    _write_json(folder / SCANS_FILE, [dataclasses.asdict(scan) for scan in scans])
+
+
+def read_scans(folder: Path) -> tuple[Scan, ...] | None:
+    """Return the curves of a model; None if they are not there yet.
+
+    Parameters
+    ----------
+    folder
+        Of the model.
+    """
+    path = folder / SCANS_FILE
+    if not path.is_file():
+        return None
+    return tuple(_scan(values) for values in json.loads(path.read_text("utf-8")))
+
+
+def _scan(values: dict[str, Any]) -> Scan:
+    failure = values.pop("failure")
+    if failure is not None:
+        failure = Failure(**(failure | {"atoms": tuple(failure["atoms"])}))
+    energies = [math.nan if value is None else value for value in values["energies_eV"]]
+    return Scan(
+        kind=values["kind"],
+        name=values["name"],
+        x=tuple(values["x"]),
+        energies_eV=tuple(energies),
+        failure=failure,
+    )
+
+
+def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
+    """Write verdicts as JSON; the folders of replicas are relative to that file.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    verdicts
+        Of one run.
+    """
+    values = [verdict_values(verdict, relative_to=folder) for verdict in verdicts]
+    _write_json(folder / VERDICT_FILE, values)
+
+
+def verdict_values(verdict: Verdict, *, relative_to: Path | None = None) -> Any:
+    """Return a verdict as plain values, for JSON.
+
+    Parameters
+    ----------
+    verdict
+        What was found.
+    relative_to
+        Folder from which those of the replicas are given.
+    """
+    values = dataclasses.asdict(verdict)
+    for replica in values["replicas"]:
+        if relative_to is not None:
+            replica["folder"] = replica["folder"].relative_to(relative_to)
+    return _plain(values)
+
+
+def moved(verdict: Verdict, old: Path, new: Path) -> Verdict:
+    """Return a verdict whose replicas lie in another folder.
+
+    Parameters
+    ----------
+    verdict
+        What was found.
+    old, new
+        Where the run was, and where it is.
+    """
+    replicas = tuple(
+        dataclasses.replace(
+            replica,
+            folder=new / replica.folder.relative_to(old),
+        )
+        for replica in verdict.replicas
+    )
+    return dataclasses.replace(verdict, replicas=replicas)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: NaN and infinity are null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _write_json(path: Path, values: Any) -> None:
+    text = json.dumps(_plain(values), indent=1, ensure_ascii=False)
+    with new_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,261 @@
+"""A run of one or several models: what is done when, and what is in which folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthzoo.errors import InputError
+from synthzoo.guarded import Lost
+from synthzoo.provenance import installed_versions
+from synthzoo.recipes import recipe_hash, recipe_values
+from synthzoo.resumable import exclusive, open_run
+from synthzoo.stability.potentials import Model, load_potential
+from synthzoo.stability.replica import ReplicaJob
+from synthzoo.stability.report import write_report
+from synthzoo.stability.results import (
+    moved,
+    read_scans,
+    replica_result,
+    write_scans,
+    write_verdicts,
+)
+from synthzoo.stability.scans import run_scans
+from synthzoo.stability.start import Start, prepare
+from synthzoo.stability.verdict import Failure, Scan, Verdict
+from synthzoo.structures import content_hash
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.stability.integrators import Settings
+    from synthzoo.stability.protocols import MdRecipe
+    from synthzoo.stability.running import Place
+
+RESULT_FOLDER = "made"
+REPLICA_FOLDER = "replica-{}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """All that decides the result of a run.
+
+    Attributes
+    ----------
+    models
+        What is put to the test.
+    names
+        What they are called; no two alike.
+    recipe
+        The protocol.
+    settings
+        How it is integrated.
+    start
+        From `synthzoo.stability.start.clean_structures`.
+    seed
+        Of the first replica.
+    relaxed
+        Whether the first model relaxes the structures.
+    device
+        Where checkpoints compute.
+    """
+
+    models: tuple[Model, ...]
+    names: tuple[str, ...]
+    recipe: MdRecipe
+    settings: Settings
+    start: Start
+    seed: int
+    relaxed: bool
+    device: str
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of folders for the models: of paths and references, the last part."""
+        return unique([_folder_name(name) for name in self.names])
+
+    def run(self, place: Place, output: Path) -> tuple[Verdict, ...]:
+        """Run what is not done yet, and give the output its name when all is.
+
+        Parameters
+        ----------
+        place
+            Where to work.
+        output
+            Folder to make.
+        """
+        starts = self._prepare(place)
+        run = open_run(output, self._manifest(starts))
+        with exclusive(run):
+            made = run / RESULT_FOLDER
+            scans = [
+                self._scans(place, made, number, start)
+                for number, start in enumerate(starts)
+            ]
+            jobs = [
+                self._jobs(made, number, start) for number, start in enumerate(starts)
+            ]
+            place.run([job for some in jobs for job in some])
+            verdicts = [
+                self._verdict(number, starts[number], scans[number], jobs[number])
+                for number in range(len(self.models))
+            ]
+            write_verdicts(made, verdicts)
+            write_report(made, verdicts)
+            made.replace(output)
+        shutil.rmtree(run)
+        return tuple(moved(verdict, made, output) for verdict in verdicts)
+
+    def _prepare(self, place: Place) -> list[Start]:
+        """Look at the starting structures with each model, the first alone."""
+        first, *others = self.models
+        look = partial(prepare, recipe=self.recipe, device=self.device)
+        call = partial(look, first, self.start, relaxed=self.relaxed)
+        (found,) = place.call([call])
+        starts = [_sound(self.names[0], found)]
+        same = dataclasses.replace(self.start, structures=starts[0].structures)
+        calls = [partial(look, model, same, relaxed=False) for model in others]
+        for name, found in zip(self.names[1:], place.call(calls), strict=True):
+            starts.append(_sound(name, found))
+        return starts
+
+    def _manifest(self, starts: Sequence[Start]) -> dict[str, Any]:
+        return {
+            "models": dict(
+                zip(self.names, [start.provenance for start in starts], strict=True)
+            ),
+            "recipe": recipe_values(self.recipe),
+            "settings": dataclasses.asdict(self.settings),
+            "structures": [content_hash(atoms) for atoms in self.start.structures],
+            "relaxed": self.relaxed,
+            "seed": self.seed,
+        }
+
+    def _scans(
+        self, place: Place, made: Path, number: int, start: Start
+    ) -> tuple[Scan, ...]:
+        folder = made / self.folders[number]
+        folder.mkdir(parents=True, exist_ok=True)
+        scans = read_scans(folder)
+        if scans is None:
+            model, atoms = self.models[number], start.structures[0]
+            call = partial(_run_scans, model, atoms, self.recipe, self.device)
+            (found,) = place.call([call])
+            scans = (_lost_scan(atoms, found),) if isinstance(found, Lost) else found
+            write_scans(folder, scans)
+        return scans
+
+    def _jobs(self, made: Path, number: int, start: Start) -> list[ReplicaJob]:
+        folder = made / self.folders[number]
+        count = self.recipe.replicas if self.recipe.moving else 0
+        jobs = [
+            ReplicaJob(
+                model=self.models[number],
+                atoms=start.structures[replica % len(start.structures)],
+                recipe=self.recipe,
+                settings=self.settings,
+                seed=self.seed + replica,
+                folder=folder / REPLICA_FOLDER.format(replica),
+                device=self.device,
+            )
+            for replica in range(count)
+        ]
+        for job in jobs:
+            job.folder.mkdir(exist_ok=True)
+        return jobs
+
+    def _verdict(
+        self,
+        number: int,
+        start: Start,
+        scans: tuple[Scan, ...],
+        jobs: Sequence[ReplicaJob],
+    ) -> Verdict:
+        replicas = tuple(
+            replica_result(
+                job,
+                model=self.names[number],
+                replica=replica,
+                start=replica % len(start.structures),
+            )
+            for replica, job in enumerate(jobs)
+        )
+        sound = all(scan.failure is None for scan in scans)
+        return Verdict(
+            model=self.names[number],
+            protocol=self.recipe.name,
+            formula=start.structures[0].get_chemical_formula(),
+            passed=sound and all(replica.survived for replica in replicas),
+            scans=scans,
+            replicas=replicas,
+            notes=start.notes,
+            provenance=self._provenance(start),
+        )
+
+    def _provenance(self, start: Start) -> dict[str, object]:
+        return {
+            "model": start.provenance,
+            "versions": installed_versions(),
+            "recipe_sha256": recipe_hash(self.recipe),
+            "recipe": recipe_values(self.recipe),
+            "settings": dataclasses.asdict(self.settings),
+            "structures": [content_hash(atoms) for atoms in start.structures],
+            "seed": self.seed,
+        }
+
+
+def _sound(name: str, found: Start | Lost) -> Start:
+    if isinstance(found, Lost):
+        raise InputError(f"{name} {found.reason} on the structure at the start.")
+    return found
+
+
+def _run_scans(
+    model: Model, atoms: Atoms, recipe: MdRecipe, device: str
+) -> tuple[Scan, ...]:
+    if len(recipe.moving) == len(recipe.stages):
+        return ()
+    return run_scans(load_potential(model, device=device).calculator, atoms, recipe)
+
+
+def _lost_scan(atoms: Atoms, lost: Lost) -> Scan:
+    failure = Failure(
+        kind="crash",
+        stage="scans",
+        time_fs=0.0,
+        step=0,
+        detail=f"the calculator {lost.reason}",
+    )
+    return Scan(
+        kind="squeeze", name=str(atoms.symbols), x=(), energies_eV=(), failure=failure
+    )
+
+
+def _folder_name(model: str) -> str:
+    last = model.rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^\w.@-]+", "-", last).strip("-") or "model"
+
+
+def unique(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names that differ: the second one of a kind is numbered, and so on.
+
+    Parameters
+    ----------
+    names
+        Any.
+
+    Examples
+    --------
+    >>> unique(["EMT", "carbon", "EMT"])
+    ('EMT', 'carbon', 'EMT-2')
+    """
+    return tuple(
+        name if (before := names[:number].count(name)) == 0 else f"{name}-{before + 1}"
+        for number, name in enumerate(names)
+    )

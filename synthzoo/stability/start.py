@@ -1,0 +1,230 @@
+"""Before the first step: whether a structure can be run with a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.errors import InputError, SynthzooError
+from synthzoo.stability.contacts import shortest_contact
+from synthzoo.stability.potentials import (
+    Model,
+    Potential,
+    gives_stress,
+    load_potential,
+    model_name,
+)
+from synthzoo.stability.protocols import Dynamics, longest_step_fs
+from synthzoo.stability.relaxing import relax
+from synthzoo.structures import check_structure
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.stability.protocols import MdRecipe
+
+LARGE_FORCE_EV_A = 30.0
+"""A structure with a longer force vector is far from equilibrium."""
+
+SMALL_CELL_A = 8.0
+"""A cell with less height is smaller than twice the reach of most potentials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Starting structures that can be run with a model.
+
+    Attributes
+    ----------
+    structures
+        Relaxed, if that was wanted.
+    notes
+        What the user should know.
+    provenance
+        Of the model.
+    """
+
+    structures: tuple[Atoms, ...]
+    notes: tuple[str, ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def clean_structures(
+    structures: tuple[Atoms, ...], recipe: MdRecipe, timestep_fs: float
+) -> Start:
+    """Return structures without velocities and constraints, and what to say about it.
+
+    Parameters
+    ----------
+    structures
+        As the user gave them.
+    recipe
+        Protocol.
+    timestep_fs
+        Step of the integrator.
+
+    Raises
+    ------
+    InputError
+        If one cannot be used with any model.
+    """
+    notes: list[str] = []
+    for number, atoms in enumerate(structures):
+        _check(atoms, _called(number, structures), recipe)
+    if any(atoms.constraints for atoms in structures):
+        notes.append("Constraints are not used: all atoms move.")
+    if any(np.any(atoms.get_momenta()) for atoms in structures):
+        notes.append("Velocities are drawn anew from each replica's seed.")
+    longest_fs = min(longest_step_fs(atoms) for atoms in structures)
+    if recipe.moving and timestep_fs > longest_fs:
+        lightest = min(structures, key=longest_step_fs)
+        symbol = lightest.symbols[int(lightest.get_masses().argmin())]
+        notes.append(
+            f"The time step of {timestep_fs:g} fs is too long for {symbol}: use at "
+            f"most {longest_fs:.2g} fs."
+        )
+    return Start(structures=tuple(map(_bare, structures)), notes=tuple(notes))
+
+
+def prepare(
+    model: Model, start: Start, recipe: MdRecipe, *, device: str, relaxed: bool
+) -> Start:
+    """Return starting structures after a look at them with the model.
+
+    Parameters
+    ----------
+    model
+        What is put to the test.
+    start
+        From `clean_structures`.
+    recipe
+        Protocol.
+    device
+        Where a model of the zoo computes.
+    relaxed
+        Whether to relax the structures first.
+
+    Raises
+    ------
+    InputError
+        If the model does not know an element, has no stress where the protocol needs
+        it, or a structure has atoms that overlap.
+    SynthzooError
+        If the model cannot be loaded or does not give a number.
+    """
+    potential = load_potential(model, device=device)
+    name = model_name(model)
+    for number, atoms in enumerate(start.structures):
+        called = _called(number, start.structures)
+        check_structure(atoms, elements=potential.elements, name=called, overlaps=False)
+        if not relaxed:
+            _check_contacts(atoms, called, recipe)
+    structures = start.structures
+    if relaxed:
+        structures = tuple(relax(atoms, potential.calculator) for atoms in structures)
+    notes = [*start.notes]
+    for number, atoms in enumerate(structures):
+        called = _called(number, structures)
+        notes += _check_energy(potential, name, atoms, called, recipe)
+    return dataclasses.replace(
+        start,
+        structures=structures,
+        notes=tuple(dict.fromkeys(notes)),
+        provenance=potential.provenance,
+    )
+
+
+def _called(number: int, structures: tuple[Atoms, ...]) -> str:
+    if len(structures) == 1:
+        return "The structure"
+    return f"Structure number {number + 1}"
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """Return a copy that has elements, positions, cell and masses only."""
+    bare: Atoms = atoms.copy()
+    bare.calc = None
+    bare.set_constraint()
+    bare.set_momenta(np.zeros((len(bare), 3)))
+    bare.info.clear()
+    return bare
+
+
+def _check(atoms: Atoms, name: str, recipe: MdRecipe) -> None:
+    check_structure(atoms, name=name, overlaps=False)
+    if len(atoms) < 2 and recipe.moving:
+        raise InputError(
+            f"{name} has one atom, which has nothing to move against; repeat the cell, "
+            "as with atoms.repeat(3)."
+        )
+    if _has_barostat(recipe) and not atoms.pbc.all():
+        raise InputError(
+            f"{name} is not periodic in all directions; a protocol with constant "
+            "pressure needs a periodic cell."
+        )
+
+
+def _has_barostat(recipe: MdRecipe) -> bool:
+    return any(
+        isinstance(stage, Dynamics) and stage.ensemble == "npt"
+        for stage in recipe.moving
+    )
+
+
+def _check_contacts(atoms: Atoms, name: str, recipe: MdRecipe) -> None:
+    pair = shortest_contact(atoms, recipe.limits)
+    if pair is None or pair.ratio >= recipe.limits.fused_ratio:
+        return
+    symbols = atoms.symbols
+    raise InputError(
+        f"{name}: atoms overlap at the start, {symbols[pair.first]} {pair.first} and "
+        f"{symbols[pair.second]} {pair.second} are {pair.distance_A:.2f} Å apart. "
+        "Relax the structure first, or ask for it (--relax; relaxed=True)."
+    )
+
+
+def _check_energy(
+    potential: Potential, model: str, atoms: Atoms, name: str, recipe: MdRecipe
+) -> list[str]:
+    """Return notes about a structure from its energy and forces."""
+    tried = atoms.copy()
+    tried.calc = potential.calculator
+    try:
+        energy_eV = float(tried.get_potential_energy())
+        forces_eV_A = np.linalg.norm(tried.get_forces(), axis=1)
+    except SynthzooError:
+        raise
+    except Exception as error:  # calculators raise what they like
+        raise InputError(
+            f"{name} cannot be computed with {model}: {type(error).__name__}: {error}"
+        ) from error
+    if not np.isfinite([energy_eV, *forces_eV_A]).all():
+        raise InputError(f"{name} has no finite energy and forces with {model}.")
+    if _has_barostat(recipe) and not gives_stress(potential, atoms):
+        raise InputError(
+            f"{model} gives no stress, which constant pressure needs; choose a "
+            "protocol without it."
+        )
+    return _notes(potential, atoms, float(forces_eV_A.max()))
+
+
+def _notes(potential: Potential, atoms: Atoms, longest_eV_A: float) -> list[str]:
+    notes = []
+    if longest_eV_A > LARGE_FORCE_EV_A:
+        notes.append(
+            f"Forces of up to {longest_eV_A:.0f} eV/Å at the start: the structure is "
+            "far from equilibrium and will heat up; --relax helps."
+        )
+    periodic = atoms.pbc & (atoms.cell.lengths() > 0)
+    if periodic.any() and not potential.all_images:
+        heights = 1 / np.linalg.norm(atoms.cell.complete().reciprocal(), axis=1)
+        height_A = float(heights[periodic].min())
+        if height_A < SMALL_CELL_A:
+            notes.append(
+                f"The cell is only {height_A:.1f} Å high: the calculator must count "
+                "several images of an atom, or the cell be at least twice its cutoff."
+            )
+    return notes

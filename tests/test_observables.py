@@ -54,14 +54,14 @@ def test_radial_distribution_needs_a_density():
         (Atoms("C", cell=[1.3, 9, 9], pbc=True), 2),
         (bulk("Si", "diamond", a=5.43), 4),
         (bulk("SiC", "zincblende", a=4.36), 4),
-        (bulk("Cu", "fcc", a=3.61), 8),
+        (bulk("Cu", "fcc", a=3.61), 12),
         (Atoms("C2", [[0, 0, 0], [0, 0, 5]]), 0),
     ],
-    ids=["sp3", "sp2", "sp", "silicon", "carbide", "twelve count as eight", "apart"],
+    ids=["sp3", "sp2", "sp", "silicon", "carbide", "copper", "apart"],
 )
 def test_bonds_of_known_structures(atoms: Atoms, bonds: int):
     """Every atom has the bonds that its crystal has, by the lengths of its elements."""
-    expected = np.zeros(9)
+    expected = np.zeros(14)
     expected[bonds] = 1
     assert bond_shares(atoms) == pytest.approx(expected)
 

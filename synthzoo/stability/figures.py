@@ -12,8 +12,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.ndimage import uniform_filter1d
 
-from synthzoo.stability.observables import MOST_BONDS
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -29,10 +27,21 @@ LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (8, 2)), 
 QUIET_COLOUR = "#8a8f98"
 
 BOND_COLOURS = ("#cc3311", "#ee7733", "#ddcc77", "#88ccee", "#1f5fa8", "#332288")
-"""Of the shares of atoms with 0 or 1, 2, 3, 4, 5, and 6 or more bonds."""
-BOND_EDGES = (0, 2, 3, 4, 5, 6, MOST_BONDS + 1)
-BOND_NAMES = ("0–1", "2", "3", "4", "5", "6 or more")
-CARBON_NAMES = ("0–1", "2 (sp)", "3 (sp²)", "4 (sp³)", "5", "6 or more")
+"""Of the shares of atoms with few to many bonds."""
+NETWORK_BONDS = {"0–1": 0, "2": 2, "3": 3, "4": 4, "5": 5, "6 or more": 6}
+CARBON_BONDS = {
+    "0–1": 0,
+    "2 (sp)": 2,
+    "3 (sp²)": 3,
+    "4 (sp³)": 4,
+    "5": 5,
+    "6 or more": 6,
+}
+PACKING_BONDS = {"0–5": 0, "6–7": 6, "8–9": 8, "10–11": 10, "12": 12, "13 or more": 13}
+"""What groups of atoms are called, and the least number of bonds in each."""
+
+PACKED = 5.5
+"""More bonds of an atom than this, in the mean, are those of a packing."""
 
 MOST_COLUMNS = 4
 MEAN_WINDOWS = 150
@@ -126,7 +135,8 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
             for axes, values in ((top, series.temperatures_K), (bottom, changes)):
                 _draw_series(axes, times, values, colour, window=window, failed=failed)
     _draw_target(top, models)
-    top.set_title("Temperature and energy of each replica, running means", fontsize=11)
+    means = ", running means" if window > 1 else ""
+    top.set_title(f"Temperature and energy of each replica{means}", fontsize=11)
     top.set(ylabel="temperature (K)")
     bottom.set(
         xlabel="time (ps)",
@@ -156,23 +166,29 @@ def write_bonds(folder: Path, models: Sequence[Shown]) -> Path:
     width = max(6.0, 1.2 + 3.4 * len(drawn))
     figure = Figure(figsize=(width, 3.9), dpi=130, layout="constrained")
     panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
-    carbon = all(shown.is_carbon for shown in drawn)
+    groups = _bond_groups(drawn)
     for axes, shown in zip(panels, drawn, strict=True):
         times, shares = mean_bond_shares(shown.observables)
-        groups = np.add.reduceat(shares, BOND_EDGES[:-1], axis=1)
-        axes.stackplot(times, groups.T, colors=BOND_COLOURS)
+        heights = np.add.reduceat(shares, list(groups.values()), axis=1)
+        axes.stackplot(times, heights.T, colors=BOND_COLOURS)
         axes.set(xlabel="time (ps)", ylim=(0, 1), xlim=(0, max(times[-1], 1e-3)))
         axes.set_title(shown.name, fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     panels[0].set_ylabel("share of the atoms")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1.0))
-    names = CARBON_NAMES if carbon else BOND_NAMES
     patches = [
         Line2D([], [], color=colour, linewidth=7, label=name)
-        for name, colour in zip(names, BOND_COLOURS, strict=True)
+        for name, colour in zip(groups, BOND_COLOURS, strict=True)
     ]
     figure.legend(handles=patches, title="bonds of an atom", **(_BELOW | {"ncols": 6}))
     return _save(figure, folder / BONDS_FILE)
+
+
+def _bond_groups(models: Sequence[Shown]) -> dict[str, int]:
+    if all(shown.is_carbon for shown in models):
+        return CARBON_BONDS
+    means = [shown.mean_bonds for shown in models]
+    return NETWORK_BONDS if np.mean(means) < PACKED else PACKING_BONDS
 
 
 def mean_bond_shares(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 RDF_REACH_A = 6.0
 RDF_STEP_A = 0.05
-MOST_BONDS = 8
-"""More bonds of an atom are counted as this many: chemistry knows no such atoms."""
+MOST_BONDS = 13
+"""More bonds of an atom are counted as this many: no packing of spheres has more."""
 
 LONGEST_RING = 10
 MAX_RING_ATOMS = 1000
@@ -148,7 +148,7 @@ def bond_shares(atoms: Atoms) -> NDArray[np.float64]:
     --------
     >>> from ase.build import bulk
     >>> bond_shares(bulk("C", "diamond", a=3.57)).tolist()
-    [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     bonds = coordination(atoms, _bond_pairs(atoms))
     counts = np.bincount(np.minimum(bonds, MOST_BONDS), minlength=MOST_BONDS + 1)

@@ -19,6 +19,7 @@ from synthzoo.document import (
 )
 from synthzoo.errors import InputError
 from synthzoo.stability import figures
+from synthzoo.stability.protocol_text import stage_text
 from synthzoo.stability.shown import look_at, observed_means, short_names
 from synthzoo.stability.survival import compare_survival, describe_survival
 from synthzoo.stability.verdict import IN_WORDS
@@ -35,6 +36,15 @@ METRICS_FILE = "observables.json"
 
 MOST_FAILURES = 12
 """That are told one by one."""
+TOLD_ELSEWHERE = ("recipe", "settings")
+"""Parts of the provenance that are told as the protocol; whole in the JSON file."""
+
+MEANS = (
+    "Means over the replicas: the last frame of each, and for g(r) and diffusion the "
+    "second half of the planned time."
+)
+HYBRIDS = "Atoms with 2, 3 and 4 bonds are sp, sp² and sp³ atoms."
+
 NOTHING = "–"
 
 
@@ -117,6 +127,7 @@ def _blocks(
         *_crystals(crystals),
         *_notes(models),
         *_replicas(models),
+        *_protocol(verdicts[0]),
         Heading(text="Provenance"),
         Items(texts=tuple(_provenance(verdicts))),
     ]
@@ -138,7 +149,20 @@ def _overview(models: Sequence[Shown]) -> Table:
         "Energy drift (meV/atom/ps)",
         "Order in the time step",
     )
-    return Table(header=header, rows=tuple(_overview_row(shown) for shown in models))
+    return _filled(header, [_overview_row(shown) for shown in models])
+
+
+def _filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table without the columns that hold nothing."""
+    kept = [
+        column
+        for column in range(len(header))
+        if any(row[column] != NOTHING for row in rows)
+    ]
+    return Table(
+        header=tuple(header[column] for column in kept),
+        rows=tuple(tuple(row[column] for column in kept) for row in rows),
+    )
 
 
 def _overview_row(shown: Shown) -> tuple[str, ...]:
@@ -166,7 +190,7 @@ def _pictures(folder: Path, models: Sequence[Shown]) -> list[Block]:
     """Draw what there is something to draw of."""
     found: list[Block] = []
     moved = [shown for shown in models if shown.verdict.replicas]
-    if moved:
+    if any(len(shown.verdict.replicas) > 1 for shown in moved):
         path = figures.write_survival(folder, moved)
         found.append(Figure(file=path, caption="Survival of the replicas"))
     if any(shown.series for shown in models):
@@ -177,13 +201,29 @@ def _pictures(folder: Path, models: Sequence[Shown]) -> list[Block]:
         found.append(Figure(file=path, caption="Bonds of the atoms"))
         path = figures.write_radial(folder, models)
         found.append(Figure(file=path, caption="Distances and motion"))
-    if any(r.order is not None for shown in models for r in shown.verdict.replicas):
+    if any(len(r.drifts) > 1 for shown in models for r in shown.verdict.replicas):
         path = figures.write_drift(folder, models)
         found.append(Figure(file=path, caption="Energy conservation"))
     if any(shown.verdict.scans for shown in models):
         path = figures.write_scans(folder, models)
         found.append(Figure(file=path, caption="Dimers and squeezed structure"))
     return found
+
+
+def _protocol(verdict: Verdict) -> list[Block]:
+    recipe, settings = (verdict.provenance.get(key) for key in TOLD_ELSEWHERE)
+    if not (isinstance(recipe, Mapping) and isinstance(settings, Mapping)):
+        return []
+    texts = [f"{stage['name']}: {stage_text(stage)}" for stage in recipe["stages"]]
+    return [
+        Heading(text=f"The protocol {verdict.protocol}"),
+        Items(texts=tuple(texts)),
+        Paragraph(
+            text=f"Time step {settings['timestep_fs']:g} fs, {settings['thermostat']} "
+            f"thermostat; the structure was looked at every {recipe['check_steps']} "
+            "steps."
+        ),
+    ]
 
 
 def _failures(models: Sequence[Shown]) -> list[Block]:
@@ -216,21 +256,19 @@ def _atoms(models: Sequence[Shown]) -> list[Block]:
     rows = [_atoms_row(shown) for shown in models if shown.observables]
     if not rows:
         return []
+    carbon = any(shown.is_carbon for shown in models)
     header = (
         "Model",
-        "Atoms with 2 / 3 / 4 bonds at the end (%)",
+        "Bonds of an atom at the end",
+        "sp / sp² / sp³ at the end (%)",
         "First peak of g(r) (Å)",
         "Diffusion (cm²/s)",
         "Rings of 5 / 6 / 7 per atom at the end",
     )
     return [
         Heading(text="What the atoms did"),
-        Table(header=header, rows=tuple(rows)),
-        Paragraph(
-            text="Means over the replicas: the last frame of each, and for g(r) and "
-            "diffusion the second half of the planned time. In carbon, atoms with 2, 3 "
-            "and 4 bonds are sp, sp² and sp³ atoms."
-        ),
+        _filled(header, rows),
+        Paragraph(text=f"{MEANS} {HYBRIDS if carbon else ''}".strip()),
     ]
 
 
@@ -240,7 +278,10 @@ def _atoms_row(shown: Shown) -> tuple[str, ...]:
     rings = found["rings_per_atom_at_the_end"]
     return (
         shown.name,
-        " / ".join(f"{100 * shares[bonds]:.0f}" for bonds in (2, 3, 4)),
+        f"{shown.mean_bonds:.2f}",
+        " / ".join(f"{100 * shares[bonds]:.0f}" for bonds in (2, 3, 4))
+        if shown.is_carbon
+        else NOTHING,
         _number(found["first_peak_A"], ".2f"),
         _number(found["diffusion_cm2_s"], ".1e"),
         NOTHING
@@ -264,7 +305,7 @@ def _crystals(crystals: Mapping[str, Sequence[CrystalCheck]]) -> list[Block]:
     )
     return [
         Heading(text="Crystals"),
-        Table(header=header, rows=tuple(rows)),
+        _filled(header, rows),
         Paragraph(
             text="A negative frequency is an imaginary one: the crystal falls apart "
             "along this mode. They do not decide the verdict."
@@ -325,6 +366,8 @@ def _provenance(verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Return what is common to all models once, and the rest for each."""
     first = verdicts[0].provenance
     for key, value in first.items():
+        if key in TOLD_ELSEWHERE:
+            continue
         if all(verdict.provenance.get(key) == value for verdict in verdicts):
             yield f"{_words(key)}: {_plain_text(value)}"
             continue

@@ -66,6 +66,12 @@ class Shown:
         return max((r.planned_fs for r in self.verdict.replicas), default=0.0) / 1000
 
     @property
+    def mean_bonds(self) -> float:
+        """Of an atom, in the last frame of each replica that has sound frames."""
+        ends = np.mean([found.bond_shares[-1] for found in self.observables], axis=0)
+        return float(ends @ np.arange(len(ends)))
+
+    @property
     def is_carbon(self) -> bool:
         """Whether there is nothing else."""
         return self.verdict.formula.strip("0123456789") == "C"

@@ -68,7 +68,8 @@ def build_model(
 ) -> Module:
     """Return an untrained nequip model of the described architecture, ready to train.
 
-    The process state of the caller is kept.
+    The process state of the caller is kept. On a CPU the model is evaluated by
+    `synthzoo.fast_layers` where that is possible.
 
     Parameters
     ----------
@@ -100,6 +101,9 @@ def build_model(
                 f"nequip {installed_versions()['nequip']} cannot build the model that "
                 f"{CONFIG_FILE} describes: {error}"
             ) from error
+        from synthzoo.fast_layers import accelerate  # imports what changes the process
+
+        accelerate(model)
     return model
 
 

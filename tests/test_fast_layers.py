@@ -1,0 +1,178 @@
+"""The quick evaluation on the CPU computes what nequip computes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from nequip.data import AtomicDataDict
+from nequip.model import NequIPGNNModel
+
+from synthzoo.fast_layers import Block, FastLayer, Plan, _Messages, accelerate
+from synthzoo.graphs import loader, to_graph
+from synthzoo.isolation import nequip_session
+from synthzoo.labels import Labels
+
+SHAPES = {
+    "no-parity": {"parity": False, "num_features": [6, 3]},
+    "parity": {"parity": True, "num_features": [4, 5]},
+    "scalars": {"l_max": 0, "num_features": 6},
+    "one-layer": {"num_layers": 1, "parity": False, "num_features": [6, 3]},
+    "deep-radial-network": {"radial_mlp_depth": 2, "radial_mlp_width": 5},
+    "linear-radial-network": {"radial_mlp_depth": 0},
+}
+
+
+def build(*, elements: tuple[str, ...] = ("C",), dtype: str = "float64", **shape):
+    """Return a small network of nequip; same weights for same arguments."""
+    arguments = {"num_layers": 3, "l_max": 1, "num_features": 4, **shape}
+    return NequIPGNNModel(
+        seed=3,
+        model_dtype=dtype,
+        type_names=list(elements),
+        r_max=4.0,
+        radial_mlp_width=arguments.pop("radial_mlp_width", 8),
+        avg_num_neighbors=20.0,
+        per_type_energy_scales=2.0,
+        per_type_energy_shifts=dict.fromkeys(elements, -1.0),
+        **arguments,
+    )
+
+
+def batch(elements: tuple[str, ...] = ("C",)) -> dict[str, torch.Tensor]:
+    """Return two rattled crystals of different size as one graph."""
+    graphs = []
+    for repeat, seed in ((1, 1), (2, 2)):
+        atoms = bulk("C", "diamond", a=3.6, cubic=True).repeat((repeat, 1, 1))
+        atoms.rattle(0.1, seed=seed)
+        labels = Labels(energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
+        atoms.symbols = [elements[i % len(elements)] for i in range(len(atoms))]
+        graphs.append(to_graph(atoms, labels, elements=elements, cutoff_A=4.0))
+    (joined,) = loader(graphs, [[0, 1]])
+    return joined
+
+
+def outputs_and_slopes(network, data):
+    """Return energies, forces and stress, and the gradient of a loss of all three."""
+    network.train()
+    network.zero_grad()
+    out = network(dict(data))
+    keys = (
+        AtomicDataDict.TOTAL_ENERGY_KEY,
+        AtomicDataDict.FORCE_KEY,
+        AtomicDataDict.STRESS_KEY,
+    )
+    sum(out[key].square().sum() for key in keys).backward()
+    slopes = {
+        name: value.grad.clone()
+        for name, value in network.named_parameters()
+        if value.grad is not None
+    }
+    return [out[key].detach() for key in keys], slopes
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_agrees_with_nequip_to_rounding(shape):
+    """Energies, forces, stress and all gradients for training are nequip's."""
+    with nequip_session():
+        data = batch()
+        expected, expected_slopes = outputs_and_slopes(build(**shape), data)
+        network = build(**shape)
+        assert accelerate(network)
+        found, slopes = outputs_and_slopes(network, data)
+    for left, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10)
+    assert slopes.keys() == expected_slopes.keys()
+    for name, slope in slopes.items():
+        scale = float(expected_slopes[name].abs().max()) + 1e-12
+        torch.testing.assert_close(
+            slope, expected_slopes[name], rtol=0, atol=1e-9 * scale
+        )
+
+
+def test_single_precision_agrees_as_far_as_it_goes():
+    """In float32, forces differ from nequip's by rounding only."""
+    with nequip_session():
+        data = batch()
+        expected, _ = outputs_and_slopes(build(dtype="float32"), data)
+        network = build(dtype="float32")
+        accelerate(network)
+        found, _ = outputs_and_slopes(network, data)
+    for left, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("elements", "shape"), [(("C",), {"l_max": 2}), (("C", "Si"), {})]
+)
+def test_other_networks_are_left_to_nequip(elements, shape):
+    """Higher orders and several elements are evaluated by nequip itself."""
+    with nequip_session():
+        network = build(elements=elements, **shape)
+        expected, _ = outputs_and_slopes(network, batch(elements))
+        assert not accelerate(network)
+        found, _ = outputs_and_slopes(network, batch(elements))
+    assert not any(isinstance(part, FastLayer) for part in network.modules())
+    assert all(map(torch.equal, found, expected))
+
+
+def test_copies_and_pickles_stay_quick_and_keep_names_of_weights():
+    """A copy, a pickle and a state dict are those of any other module."""
+    with nequip_session():
+        network = build()
+        names = list(network.state_dict())
+        accelerate(network)
+        assert list(network.state_dict()) == names
+        expected, _ = outputs_and_slopes(network, batch())
+        pickled = pickle.dumps(network)
+        for twin in (copy.deepcopy(network), pickle.loads(pickled)):  # noqa: S301
+            assert any(isinstance(part, FastLayer) for part in twin.modules())
+            found, _ = outputs_and_slopes(twin, batch())
+            assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize(
+    "kind", range(5), ids=["scalar", "vector", "rising", "dot", "cross"]
+)
+def test_slopes_of_each_kind_of_path_are_those_of_finite_differences(kind):
+    """First and second derivatives of the compiled loops, without nequip."""
+    generator = torch.Generator().manual_seed(5)
+    channels, atoms, edges = 3, 4, 9
+    x_width = 3 if kind in (1, 3, 4) else 1
+    g_width = 3 if kind in (1, 2, 4) else 1
+    plan = Plan(
+        incoming=(),
+        summed=(Block(channels, g_width),),
+        mixed=(),
+        first=(),
+        second=(),
+        self_connection=(),
+        paths=np.array([(kind, channels, 0, 0, 0, channels)]),
+        factors=np.array([0.7]),
+        scalars=(),
+        gated=(),
+    )
+
+    def random(*shape):
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+    sender = torch.randint(atoms, (edges,), generator=generator)
+    receiver = torch.randint(atoms, (edges,), generator=generator)
+    inputs = [
+        value.requires_grad_()
+        for value in (
+            random(atoms, channels * x_width),
+            random(edges, channels),
+            random(edges, 3),
+        )
+    ]
+
+    def messages(x, w, y):
+        return _Messages.apply(x, w, y, sender, receiver, plan)
+
+    assert torch.autograd.gradcheck(messages, inputs)
+    assert torch.autograd.gradgradcheck(messages, inputs)

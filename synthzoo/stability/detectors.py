@@ -194,7 +194,7 @@ class Detectors:
         self.memory.stage_K, self.memory.last_fs = look.temperature_K, look.time_fs
 
     def check(self, look: Look, *, ensemble: str) -> Finding | None:
-        """Return what is wrong with a structure, the plainest first.
+        """Return what is wrong with a structure, causes before their effects.
 
         Parameters
         ----------
@@ -203,23 +203,30 @@ class Detectors:
         ensemble
             Of the stage.
         """
-        found = self._numbers(look) or self._temperature(look) or self._force(look)
-        if found is None and ensemble != "npt":
-            found = self._energy(look)
+        found = self._numbers(look)
         if found is None and ensemble == "npt":
             found = self._cell(look.atoms)
+        if found is None:
+            around = self._contacts.look(look.atoms)
+            found = (
+                self._fused(look.atoms, around)
+                or self._force(look)
+                or (None if ensemble == "npt" else self._jump(look))
+                or self._temperature(look)
+                or self._change(look)
+                or self._lost(look.atoms, around, look.time_fs)
+                or self._crowded(look.atoms, around, look.time_fs)
+            )
         self.memory.last_total_eV, self.memory.last_fs = look.total_eV, look.time_fs
-        return found or self._geometry(look.atoms, look.time_fs)
+        return found
 
-    def explain(self, atoms: Atoms, time_fs: float, ensemble: str) -> Finding | None:
+    def explain(self, atoms: Atoms, ensemble: str) -> Finding | None:
         """Return what is wrong with a structure that the calculator refused.
 
         Parameters
         ----------
         atoms
             Structure; its energy is not asked for.
-        time_fs
-            Since the start of the replica.
         ensemble
             Of the stage.
         """
@@ -227,15 +234,7 @@ class Detectors:
             bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
             return Finding("nan", "positions or cell are not finite", _some(bad))
         found = self._cell(atoms) if ensemble == "npt" else None
-        return found or self._geometry(atoms, time_fs)
-
-    def _geometry(self, atoms: Atoms, time_fs: float) -> Finding | None:
-        found = self._contacts.look(atoms)
-        return (
-            self._fused(atoms, found)
-            or self._lost(atoms, found, time_fs)
-            or self._crowded(atoms, found, time_fs)
-        )
+        return found or self._fused(atoms, self._contacts.look(atoms))
 
     def _numbers(self, look: Look) -> Finding | None:
         if not math.isfinite(look.potential_eV):
@@ -270,7 +269,7 @@ class Detectors:
         detail = f"{longest:.0f} eV/Å on {_name(look.atoms, atom)}"
         return Finding("force", detail, (atom,))
 
-    def _energy(self, look: Look) -> Finding | None:
+    def _jump(self, look: Look) -> Finding | None:
         change = look.total_eV - self.memory.last_total_eV
         allowed = self._limits.energy_jump_eV
         elapsed_fs = look.time_fs - self.memory.last_fs
@@ -283,6 +282,9 @@ class Detectors:
                 f"the total energy changed by {change:+.1f} eV in {elapsed_fs:g} fs"
             )
             return Finding("energy-jump", detail)
+        return None
+
+    def _change(self, look: Look) -> Finding | None:
         if look.target_K is not None:
             return None
         change_meV = 1000 * (look.total_eV - self.memory.stage_total_eV)

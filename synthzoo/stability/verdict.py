@@ -44,7 +44,7 @@ IN_WORDS: dict[FailureKind, str] = {
     "order": "energy error that a shorter time step does not cure",
     "energy-jump": "energy jump",
     "force": "force jump",
-    "cell": "cell collapse",
+    "cell": "collapse or expansion of the cell",
     "dimer": "unphysical dimer curve",
     "wall": "no repulsive wall",
     "calculator": "the calculator gave up",

@@ -186,7 +186,7 @@ class Walk:
 
     def _given_up(self, error: Exception) -> Finding:
         """Return why a calculator raised an error, if the structure tells."""
-        found = self._detectors.explain(self._atoms, self._time_fs, self._ensemble)
+        found = self._detectors.explain(self._atoms, self._ensemble)
         if found is not None:
             return found
         return Finding("calculator", f"{type(error).__name__}: {error}")

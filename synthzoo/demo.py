@@ -1,4 +1,4 @@
-"""The demo: what the zoo's carbon potential does in two minutes, without a network."""
+"""The demo: what the zoo's carbon potential does in minutes, without a network."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from synthzoo.crystals import (
     relax_crystals,
     volumes_around,
 )
+from synthzoo.demo_tuning import TunedSample, tune_sample
 from synthzoo.errors import InputError, UnknownModelError
 from synthzoo.files import new_folder, refuse_existing
 from synthzoo.provenance import installed_versions
@@ -111,6 +112,8 @@ class DemoSummary:
         Molecular dynamics of diamond.
     reference
         The teacher's values, from the model's card; None without a card.
+    tuned
+        What fine-tuning gave; None if it was left out.
     seconds
         Wall time.
     """
@@ -125,6 +128,7 @@ class DemoSummary:
     curve: EnergyVolume
     dynamics: Dynamics
     reference: ReferenceValues | None
+    tuned: TunedSample | None
     seconds: float
 
     @property
@@ -143,9 +147,10 @@ def run_demo(
     *,
     model: str = "carbon",
     duration_ps: float = 0.5,
+    tune_on: int = 25,
     seed: int = 1,
 ) -> DemoSummary:
-    """Relax diamond and graphene, draw an energy–volume curve, run dynamics.
+    """Relax diamond and graphene, draw an energy–volume curve, run dynamics, fine-tune.
 
     Parameters
     ----------
@@ -155,8 +160,11 @@ def run_demo(
         Name, folder or hub reference of a potential of carbon.
     duration_ps
         Length of the molecular dynamics.
+    tune_on
+        Number of structures of the sample ``carbon-pbe`` to fine-tune on; 0 leaves
+        that out.
     seed
-        Of the displacements and velocities at the start.
+        Of the displacements and velocities at the start, and of those structures.
 
     Raises
     ------
@@ -193,6 +201,11 @@ def run_demo(
         start.calc = calculator
         thermalize_momenta(start, START_K, rng=rng)
         dynamics = _dynamics(start, duration_ps, folder, bar)
+        tuned = (
+            tune_sample(checkpoint, folder, structures=tune_on, seed=seed)
+            if tune_on
+            else None
+        )
         summary = DemoSummary(
             output=output,
             model=str(model),
@@ -204,6 +217,7 @@ def run_demo(
             curve=curve,
             dynamics=dynamics,
             reference=reference,
+            tuned=tuned,
             seconds=time.monotonic() - started,
         )
         _write_results(folder / RESULTS_FILE, summary)

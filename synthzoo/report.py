@@ -11,7 +11,7 @@ from ase.build import bulk, graphene
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from synthzoo import demo
+from synthzoo import demo, demo_tuning
 from synthzoo.crystals import fit_curve
 from synthzoo.document import markdown_table
 
@@ -192,6 +192,7 @@ def write_demo_report(folder: Path, summary: DemoSummary) -> None:
         start_K=demo.START_K,
         temperature_K=demo.TEMPERATURE_K,
         points=len(summary.curve.volumes_A3_per_atom),
+        tuning=_tuning_text(summary),
         seconds=summary.seconds,
         sha256=summary.weights_sha256,
         seed=summary.seed,
@@ -216,7 +217,7 @@ _REPORT = """\
    (velocity Verlet, {timestep_fs:g} fs), from velocities drawn at {start_K:.0f} K,
    half of which goes into the bonds, so about {temperature_K:.0f} K remain:
    `{trajectory}`.
-
+{tuning}
 All numbers are in `{results}`. Energies are relative to isolated atoms.
 Weights {sha256}; seed {seed}; {versions}.
 
@@ -227,7 +228,35 @@ Weights {sha256}; seed {seed}; {versions}.
   `from synthzoo import load_calculator; atoms.calc = load_calculator("{model}")`
 - What the model can and cannot do: `synthzoo show {model}`
 - Look at the dynamics: `ase gui {trajectory}`
+- Your own DFT structures: `synthzoo finetune {model} my_dft.xyz -o my-model`
 """
+
+
+def _tuning_text(summary: DemoSummary) -> str:
+    """Return what fine-tuning gave, as the fourth of the things that were done."""
+    found = summary.tuned
+    if found is None:
+        return ""
+    table = markdown_table(
+        ("On structures that it has not seen", "before", "after"),
+        [
+            _pair("energy RMSE (meV/atom)", found.energy_rmse_meV_per_atom, 1),
+            _pair("force RMSE (eV/Å)", found.force_rmse_eV_A, 3),
+        ],
+    )
+    return f"""\
+4. The model was fine-tuned on {found.training_structures} structures of the sample
+   `{found.sample}` (DFT, disordered carbon), and tested on {found.test_structures} of
+   other origin: `{demo_tuning.TUNED_FOLDER}/report.html`, {found.seconds:.0f} s.
+
+{table}
+
+{found.verdict}
+"""
+
+
+def _pair(name: str, values: tuple[float, float], digits: int) -> tuple[str, ...]:
+    return (name, *(f"{value:.{digits}f}" for value in values))
 
 
 def demo_table(summary: DemoSummary) -> str:

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from synthzoo import demo
+from synthzoo import demo, demo_tuning
 from synthzoo.cards import Crystal, ReferenceValues
 from synthzoo.checkpoint import build_model, read_config, write_checkpoint
 from synthzoo.crystals import fit_curve
 from synthzoo.demo import DemoSummary, run_demo
+from synthzoo.demo_tuning import tune_sample
 from synthzoo.errors import InputError
-from synthzoo.report import demo_table, write_demo_figure
-from synthzoo.structures import read_structures
+from synthzoo.hub import find_folder
+from synthzoo.report import demo_table, write_demo_figure, write_demo_report
+from synthzoo.structures import group_of, read_structures
+from synthzoo.tuning.recipe import FinetuneRecipe
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -48,7 +51,7 @@ def summary(
 ) -> DemoSummary:
     """Run a short demo once."""
     output = tmp_path_factory.mktemp("demo") / "made"
-    return run_demo(output, model=str(calm_checkpoint), duration_ps=SHORT_PS)
+    return run_demo(output, model=str(calm_checkpoint), duration_ps=SHORT_PS, tune_on=0)
 
 
 def test_demo_writes_every_file_it_names(summary: DemoSummary) -> None:
@@ -110,9 +113,11 @@ def test_same_seed_same_demo(
 ) -> None:
     """The numbers depend on the model and the seed only."""
     model = str(calm_checkpoint)
-    again = run_demo(tmp_path / "again", model=model, duration_ps=SHORT_PS)
+    again = run_demo(tmp_path / "again", model=model, duration_ps=SHORT_PS, tune_on=0)
     assert again.dynamics == summary.dynamics
-    other = run_demo(tmp_path / "other", model=model, duration_ps=SHORT_PS, seed=2)
+    other = run_demo(
+        tmp_path / "other", model=model, duration_ps=SHORT_PS, tune_on=0, seed=2
+    )
     assert other.dynamics != summary.dynamics
 
 
@@ -123,7 +128,7 @@ def test_curve_uses_the_volumes_of_the_card(
     reference = _reference()
     monkeypatch.setattr(demo, "_reference", lambda _model: reference)
     found = run_demo(
-        tmp_path / "demo", model=str(calm_checkpoint), duration_ps=SHORT_PS
+        tmp_path / "demo", model=str(calm_checkpoint), duration_ps=SHORT_PS, tune_on=0
     )
     known = reference.crystals["diamond"]
     assert found.curve.volumes_A3_per_atom == known.volumes_A3_per_atom
@@ -188,6 +193,31 @@ def test_model_that_collapses_is_named(tiny_checkpoint: Path, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tuning_is_tested_on_structures_of_other_origin(
+    summary: DemoSummary, tmp_path: Path
+) -> None:
+    """One frame each of a few groups is fitted; their relatives are not looked at."""
+    recipe = FinetuneRecipe(visits=6, threads=1)
+    found = tune_sample(
+        find_folder("carbon"), tmp_path, structures=6, seed=1, recipe=recipe
+    )
+    parts = [
+        {group_of(atoms) for atoms in read_structures(tmp_path / name)}
+        for name in (demo_tuning.TRAINING_FILE, demo_tuning.TEST_FILE)
+    ]
+    assert len(parts[0]) == found.training_structures == 6
+    assert not parts[0] & parts[1]
+    assert len(read_structures(tmp_path / demo_tuning.TEST_FILE)) == (
+        found.test_structures
+    )
+    report = tmp_path / demo.REPORT_FILE
+    write_demo_report(tmp_path, dataclasses.replace(summary, tuned=found))
+    text = report.read_text(encoding="utf-8")
+    assert found.verdict in text
+    assert "4. The model was fine-tuned on 6 structures" in text
+    assert "fine-tuned on" not in summary.report.read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
     """The bundled potential has C-ACE's lattice constants within 1 %, no drift."""
@@ -199,7 +229,10 @@ def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
         assert crystal.a_A == pytest.approx(known.a_A, rel=0.01)
     assert abs(found.dynamics.drift_meV_per_atom) < 1
     assert found.dynamics.mean_temperature_K == pytest.approx(300, rel=0.3)
-    assert found.seconds < 120
+    assert found.tuned is not None
+    assert found.tuned.training_structures == 25
+    assert found.tuned.seconds < 60
+    assert found.seconds < 180
 
 
 def test_collapse_in_the_dynamics_is_named(
@@ -208,7 +241,12 @@ def test_collapse_in_the_dynamics_is_named(
     """Atoms that meet while they move are the model's fault, not the input's."""
     monkeypatch.setattr(demo, "Stationary", _put_on_one_place)
     with pytest.raises(InputError, match="collapsed in the dynamics"):
-        run_demo(tmp_path / "demo", model=str(calm_checkpoint), duration_ps=SHORT_PS)
+        run_demo(
+            tmp_path / "demo",
+            model=str(calm_checkpoint),
+            duration_ps=SHORT_PS,
+            tune_on=0,
+        )
     assert list(tmp_path.iterdir()) == []
 
 

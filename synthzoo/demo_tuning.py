@@ -1,0 +1,138 @@
+"""The part of the demo that fine-tunes: 25 structures of a sample, before and after."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.samples import load_sample
+from synthzoo.structures import group_of, kind_of, write_structures
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.tuning.recipe import FinetuneRecipe
+
+SAMPLE = "carbon-pbe"
+KINDS = ("melt-quench", "packing", "surfaces")
+"""Disordered carbon; crystals far from equilibrium need examples of their own."""
+
+TUNED_FOLDER = "tuned"
+TRAINING_FILE = "tuning.xyz"
+TEST_FILE = "tuning-test.xyz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedSample:
+    """What fine-tuning on a part of a DFT sample gave on the rest of it.
+
+    Attributes
+    ----------
+    sample
+        Name of the sample.
+    training_structures, test_structures
+        Sizes of the two parts; no group of related frames is in both.
+    energy_rmse_meV_per_atom
+        On the test structures, before and after; before with the best constant per
+        atom on the training structures.
+    force_rmse_eV_A
+        The same of the forces.
+    verdict
+        In words.
+    seconds
+        From the files to the report.
+    """
+
+    sample: str
+    training_structures: int
+    test_structures: int
+    energy_rmse_meV_per_atom: tuple[float, float]
+    force_rmse_eV_A: tuple[float, float]
+    verdict: str
+    seconds: float
+
+
+def tune_sample(
+    checkpoint: Path,
+    folder: Path,
+    *,
+    structures: int,
+    seed: int,
+    recipe: FinetuneRecipe | None = None,
+) -> TunedSample:
+    """Fine-tune a checkpoint on a few structures of the sample, test it on the others.
+
+    Parameters
+    ----------
+    checkpoint
+        Where to start.
+    folder
+        Where the two sets and the tuned checkpoint are written.
+    structures
+        How many to fine-tune on.
+    seed
+        Of their choice.
+    recipe
+        How; the command's own defaults if not given.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is no model of these structures.
+    """
+    from synthzoo.tuning.finetuning import finetune
+
+    frames = [atoms for atoms in load_sample(SAMPLE) if kind_of(atoms) in KINDS]
+    training, test = split_sample(frames, structures, seed)
+    write_structures(folder / TRAINING_FILE, training)
+    write_structures(folder / TEST_FILE, test)
+    summary = finetune(
+        checkpoint,
+        folder / TRAINING_FILE,
+        folder / TUNED_FOLDER,
+        recipe=recipe,
+        test=folder / TEST_FILE,
+    )
+    metrics = json.loads((summary.output / "metrics.json").read_text(encoding="utf-8"))
+    (judged,) = metrics["unseen"]
+    return TunedSample(
+        sample=SAMPLE,
+        training_structures=summary.training_structures,
+        test_structures=judged["after"][0]["structures"],
+        energy_rmse_meV_per_atom=_before_after(judged, "energy_rmse_meV_per_atom"),
+        force_rmse_eV_A=_before_after(judged, "force_rmse_eV_A"),
+        verdict=summary.verdict,
+        seconds=summary.seconds,
+    )
+
+
+def split_sample(
+    frames: list[Atoms], count: int, seed: int
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Return one frame of each of so many groups, and all frames of the other groups.
+
+    Parameters
+    ----------
+    frames
+        Related ones share a group.
+    count
+        How many to draw.
+    seed
+        Of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    groups: dict[str, list[Atoms]] = {}
+    for atoms in frames:
+        groups.setdefault(group_of(atoms), []).append(atoms)
+    names = sorted(groups)
+    rng.shuffle(names)
+    drawn = [groups[name][rng.integers(len(groups[name]))] for name in names[:count]]
+    return drawn, [atoms for name in names[count:] for atoms in groups[name]]
+
+
+def _before_after(judged: dict[str, Any], field: str) -> tuple[float, float]:
+    return judged["before"][0][field], judged["after"][0][field]

@@ -224,7 +224,8 @@ def record_failure(folder: Path, reason: str) -> None:
 def _structures(job: GenerateJob, rng: np.random.Generator) -> Iterator[Atoms]:
     part = job.part
     if isinstance(part, Dimers):
-        yield from builders.dimers(part, job.element)
+        for index, atoms in enumerate(builders.dimers(part, job.element)):
+            yield _named(atoms, f"{job.group}-{index}")
     elif isinstance(part, Packing):
         points = grid_points(part.density_g_cm3, part.density_step_g_cm3)
         for index in range(part.count):

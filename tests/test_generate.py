@@ -84,9 +84,9 @@ def test_a_trajectory_goes_through_its_stages(toy_set: Path):
 
 
 def test_unrelated_structures_are_groups_of_their_own(toy_set: Path):
-    """Only frames of one trajectory (and the dimers) belong together."""
+    """Only frames of one trajectory belong together."""
     groups = Counter(atoms.info["group"] for atoms in read_structures(toy_set))
-    assert sorted(groups.values()) == [1] * 10 + [4, 10, 10]
+    assert sorted(groups.values()) == [1] * 14 + [10, 10]
 
 
 def test_neither_kill_nor_workers_change_the_result(

@@ -1,5 +1,9 @@
 """The errors that synthzoo raises on purpose; commands print them as one line."""
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class SynthzooError(Exception):
     """Something that the user can mend: the message says what came and what to do."""
@@ -31,3 +35,19 @@ class MissingExtraError(SynthzooError):
 
 class TeacherError(SynthzooError):
     """A label source that cannot be loaded or fails its start-up test."""
+
+
+class DivergedError(SynthzooError):
+    """A fit whose loss or gradient is not a finite number any more.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    kept
+        The last good weights (`synthzoo.training.FitResult`), if there are any.
+    """
+
+    def __init__(self, message: str, kept: Any = None) -> None:
+        super().__init__(message)
+        self.kept = kept

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -19,26 +20,29 @@ from synthzoo.checkpoint import (
 )
 from synthzoo.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.curves import draw_curves
-from synthzoo.errors import InputError
-from synthzoo.files import hash_files
+from synthzoo.errors import DivergedError, InputError
+from synthzoo.files import hash_files, new_file
+from synthzoo.fitting.place import (
+    TrainingPlace,
+    check_place,
+    compile_mode,
+    is_first_process,
+    plain_copy,
+    prepare,
+)
+from synthzoo.fitting.sets import PretrainSets, find_provenance, make_sets, read_files
 from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
-from synthzoo.labels import CALCULATOR, LabelKeys, labels_of
 from synthzoo.recipes import PretrainRecipe, recipe_hash, recipe_values
 from synthzoo.resumable import open_run
-from synthzoo.structures import check_structure, read_structures, split_by_group
-from synthzoo.transmute import HISTORY_KEY
 
 if TYPE_CHECKING:
     import torch
-    from ase import Atoms
 
-    from synthzoo.graphs import Graph
     from synthzoo.training import FitResult
 
-GOLDEN_STRUCTURES = 5
-GOLDEN_ATOMS = 40
-"""Golden predictions are kept for structures up to this size."""
+LAST_GOOD_FOLDER = "last-good"
+"""In the working folder: the checkpoint that a fit had come to when it diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,27 +78,23 @@ class PretrainSummary:
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Split:
-    elements: tuple[str, ...]
-    training: list[Graph]
-    validation: list[Graph]
-    golden: list[Atoms]
-
-
-def pretrain(
+def pretrain(  # noqa: PLR0913  what to train, and where
     recipe: PretrainRecipe,
     data: Path | Sequence[Path],
     output: Path,
     *,
     start: str | Path | None = None,
+    place: TrainingPlace | None = None,
+    teacher_sha256: str | None = None,
+    tensorboard: bool = False,
 ) -> PretrainSummary:
     """Train a network on labelled structures and write it as a checkpoint.
 
     The state of the fit, its logs and the resolved recipe are kept in ``OUTPUT.parts``,
     with a figure of the errors over the epochs;
     a run that was killed goes on there after its last whole epoch and ends in the same
-    weights as one that was not.
+    weights as one that was not. Where the loss stops being a number, the best weights
+    so far are written as a checkpoint there, ``OUTPUT.parts/last-good``.
 
     Parameters
     ----------
@@ -108,16 +108,27 @@ def pretrain(
     start
         Checkpoint whose network and weights the fit starts from, instead of a new
         network of the recipe's shape.
+    place
+        Where to train; a GPU if there is one, else this process, if not given.
+    teacher_sha256
+        SHA-256 of the teacher's file that must have labelled the structures.
+    tensorboard
+        Whether to write logs for TensorBoard, too.
 
     Raises
     ------
     InputError
         If the output exists, labels are missing or not finite, the set cannot be split,
         or the start knows other elements.
-    SynthzooError
+    DivergedError
         If the loss stops being a number.
     """
     started = time.monotonic()
+    place = check_place(place or TrainingPlace())
+    if tensorboard:
+        from synthzoo.fitting.logs import check_tensorboard
+
+        check_tensorboard()
     output = Path(output)
     files = [data] if isinstance(data, Path) else list(data)
     made = {"data_sha256": hash_files(files)}
@@ -127,23 +138,35 @@ def pretrain(
         made["start_weights_sha256"] = begun.weights_sha256
         if "licence" in begun.provenance:
             made["licence"] = begun.provenance["licence"]
-    folder = open_run(output, {"recipe": recipe_values(recipe)} | made)
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe_values(recipe)))
-    structures = [atoms for file in files for atoms in read_structures(file)]
-    made |= _provenance(structures)
+    folder = open_run(output, {"recipe": _decisive(recipe)} | made)
+    with new_file(folder / "recipe.yaml") as partial:
+        partial.write_text(yaml.safe_dump(recipe_values(recipe)))
+    structures, names = read_files(files)
+    made |= find_provenance(structures, teacher_sha256=teacher_sha256)
     with nequip_session():
-        split = _split(structures, recipe, _cutoff_A(recipe, start))
-        network, config = _network(recipe, split, start)
-        result = _fit(network, recipe, split, folder)
-        config = _with_result(config, recipe, result, made)
-        write_checkpoint(output, model=result.model, config=config, golden=split.golden)
-    draw_curves(folder)
+        sets = make_sets(structures, names, recipe, _cutoff_A(recipe, start))
+        with compile_mode(place):
+            network, config = _network(recipe, sets, start)
+        run = _Run(
+            recipe=recipe,
+            sets=sets,
+            folder=folder,
+            place=place,
+            config=config,
+            made=made,
+            tensorboard=tensorboard,
+        )
+        result = run.fit(prepare(network, place))
+        if is_first_process():
+            run.write(output, result)
+    if is_first_process():
+        draw_curves(folder)
     return PretrainSummary(
         output=output,
         parameters=sum(weight.numel() for weight in result.model.parameters()),
-        training_structures=len(split.training),
-        training_atoms=sum(len(graph["pos"]) for graph in split.training),
-        validation_structures=len(split.validation),
+        training_structures=len(sets.training),
+        training_atoms=sum(len(graph["pos"]) for graph in sets.training),
+        validation_structures=len(sets.validation),
         epochs=result.epochs,
         kept_epoch=result.kept_epoch,
         steps=result.steps,
@@ -153,116 +176,115 @@ def pretrain(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One pre-training, its inputs checked."""
+
+    recipe: PretrainRecipe
+    sets: PretrainSets
+    folder: Path
+    place: TrainingPlace
+    config: CheckpointConfig
+    made: dict[str, str]
+    tensorboard: bool
+
+    def fit(self, network: torch.nn.Module) -> FitResult:
+        """Fit the network; if that diverges, write what was good."""
+        import torch
+
+        from synthzoo.training import fit
+
+        if self.recipe.fit.threads is not None:
+            torch.set_num_threads(self.recipe.fit.threads)
+        try:
+            return fit(
+                network,
+                self.recipe.fit,
+                training=self.sets.training,
+                validation=self.sets.validation,
+                names=self.sets.names,
+                folder=self.folder,
+                place=self.place,
+                tensorboard=self.tensorboard,
+            )
+        except DivergedError as error:
+            if error.kept is None:
+                raise
+            raise self._kept(error, error.kept) from error
+
+    def write(self, output: Path, result: FitResult) -> None:
+        """Write what was found as a checkpoint."""
+        model = result.model
+        if self.place.compiled or self.place.kernels is not None:
+            model = plain_copy(model, self.config)
+        write_checkpoint(
+            output,
+            model=model,
+            config=_with_result(self.config, self.recipe, result, self.made),
+            golden=self.sets.golden,
+        )
+
+    def _kept(self, error: DivergedError, result: FitResult) -> DivergedError:
+        place = self.folder / LAST_GOOD_FOLDER
+        if place.exists():  # of an earlier attempt that ended in the same way
+            shutil.rmtree(place)
+        self.write(place, result)
+        return DivergedError(
+            f"{error} The weights of epoch {result.kept_epoch} are kept: {place}."
+        )
+
+
+def _decisive(recipe: PretrainRecipe) -> dict[str, Any]:
+    """Return what of a recipe decides a run, also one begun by an earlier version."""
+    values = recipe_values(recipe)
+    if recipe.structures is None:
+        del values["structures"]
+    return values
+
+
 def _cutoff_A(recipe: PretrainRecipe, start: Path | None) -> float:
     return recipe.model.cutoff_A if start is None else read_config(start).cutoff_A
 
 
-def _split(
-    structures: Sequence[Atoms], recipe: PretrainRecipe, cutoff_A: float
-) -> _Split:
-    from synthzoo.graphs import to_graph
-
-    elements = tuple(
-        sorted({symbol for atoms in structures for symbol in atoms.symbols})
-    )
-    keys = LabelKeys(energy=CALCULATOR, forces=CALCULATOR)
-    graphs = []
-    for number, atoms in enumerate(structures, start=1):
-        name = f"structure number {number}"
-        check_structure(atoms, name=name)
-        labels = labels_of(atoms, keys, name=name)
-        graphs.append(to_graph(atoms, labels, elements=elements, cutoff_A=cutoff_A))
-    training, validation = split_by_group(
-        structures, recipe.fit.validation_share, seed=recipe.fit.seed
-    )
-    small = [index for index in validation if len(structures[index]) <= GOLDEN_ATOMS]
-    golden = small[:: max(1, len(small) // GOLDEN_STRUCTURES)][:GOLDEN_STRUCTURES]
-    return _Split(
-        elements=elements,
-        training=[graphs[index] for index in training],
-        validation=[graphs[index] for index in validation],
-        golden=[structures[index] for index in golden],
-    )
-
-
 def _network(
-    recipe: PretrainRecipe, split: _Split, start: Path | None
+    recipe: PretrainRecipe, sets: PretrainSets, start: Path | None
 ) -> tuple[torch.nn.Module, CheckpointConfig]:
     """Return a new network, or that of the start, with its description."""
     if start is None:
-        config = _config(recipe, split)
+        config = _config(recipe, sets)
         return build_model(config, seed=recipe.fit.seed), config
     network, config = load_model(start)
-    if config.elements != split.elements:
+    if config.elements != sets.elements:
         raise InputError(
             f"{start} knows {', '.join(config.elements)}, but the structures are of "
-            f"{', '.join(split.elements)}."
+            f"{', '.join(sets.elements)}."
         )
     return network.train(), dataclasses.replace(config, kind=recipe.kind)
 
 
-def _config(recipe: PretrainRecipe, split: _Split) -> CheckpointConfig:
+def _config(recipe: PretrainRecipe, sets: PretrainSets) -> CheckpointConfig:
     from synthzoo.graphs import force_rms_eV_A, mean_neighbours
 
     shape = dataclasses.asdict(recipe.model)
     cutoff_A = shape.pop("cutoff_A")
     shape["num_features"] = list(shape["num_features"])
-    zeros = dict.fromkeys(split.elements, 0.0)
+    zeros = dict.fromkeys(sets.elements, 0.0)
     statistics = {
-        "avg_num_neighbors": mean_neighbours(split.training),
-        "per_type_energy_scales": force_rms_eV_A(split.training),
+        "avg_num_neighbors": mean_neighbours(sets.training),
+        "per_type_energy_scales": force_rms_eV_A(sets.training),
         "per_type_energy_shifts": zeros,
     }
     return CheckpointConfig(
         format_version=FORMAT_VERSION,
         builder="NequIPGNNModel",
         arguments=shape | statistics,
-        elements=split.elements,
+        elements=sets.elements,
         cutoff_A=cutoff_A,
         dtype="float32",
         isolated_atom_energies_eV=zeros,
         labels={},
         kind=recipe.kind,
         provenance={},
-    )
-
-
-def _provenance(structures: Sequence[Atoms]) -> dict[str, str]:
-    """Return where the labels come from; one teacher must have made them all."""
-    found = {}
-    for key in ("teacher", "teacher_sha256", "teacher_software"):
-        values = _values(structures, key)
-        if len(values) > 1:
-            raise InputError(
-                f"The structures come from several sources ({key}: "
-                f"{', '.join(values)}); train on the labels of one teacher at a time."
-            )
-        found[key] = values[0]
-    if any(HISTORY_KEY in atoms.info for atoms in structures):
-        found[HISTORY_KEY] = " or ".join(_values(structures, HISTORY_KEY))
-    recipes = ", ".join(_values(structures, "generate_recipe"))
-    return found | {"generate_recipe": recipes}
-
-
-def _values(structures: Sequence[Atoms], key: str) -> list[str]:
-    return sorted({str(atoms.info.get(key, "unknown")) for atoms in structures})
-
-
-def _fit(
-    network: torch.nn.Module, recipe: PretrainRecipe, split: _Split, folder: Path
-) -> FitResult:
-    import torch
-
-    from synthzoo.training import fit
-
-    if recipe.fit.threads is not None:
-        torch.set_num_threads(recipe.fit.threads)
-    return fit(
-        network,
-        recipe.fit,
-        training=split.training,
-        validation=split.validation,
-        folder=folder,
     )
 
 

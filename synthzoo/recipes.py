@@ -222,6 +222,9 @@ class PretrainRecipe:
     ----------
     kind
         Whether the checkpoint is a potential or only a start for fine-tuning.
+    structures
+        Number of training structures, of those that are not held out; all of them if
+        not given. Fewer are a part of more, and the validation set stays the same.
     model
         Shape of the network.
     fit
@@ -229,6 +232,7 @@ class PretrainRecipe:
     """
 
     kind: Literal["potential", "starting-point"] = "potential"
+    structures: int | None = field(default=None, metadata=LATER)
     model: ModelRecipe = field(default_factory=ModelRecipe)
     fit: FitRecipe = field(default_factory=FitRecipe)
 
@@ -278,6 +282,24 @@ def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
     if name not in sections:
         raise InputError(f"{path} has no section `{name}`.")
     return parse_recipe(cls, sections[name], source=f"{path}, section {name}")
+
+
+def named_teacher_sha256(path: Path | str) -> str | None:
+    """Return the SHA-256 of the teacher's file that a recipe names, if it does.
+
+    Parameters
+    ----------
+    path
+        YAML file, or the name of a recipe that comes with synthzoo.
+
+    Raises
+    ------
+    InputError
+        As for `load_recipe`, if the file has a section `relabel`.
+    """
+    if "relabel" not in _read_yaml(find_recipe(path)):
+        return None
+    return load_recipe(RelabelRecipe, path).teacher_sha256
 
 
 def parse_recipe(cls: type[Recipe], values: Any, *, source: str) -> Recipe:

@@ -351,6 +351,38 @@ def split_by_group(
     return sorted(training), sorted(validation)
 
 
+def choose_by_group(
+    structures: Sequence[Atoms], indices: Sequence[int], count: int, *, seed: int
+) -> list[int]:
+    """Return so many of the structures, whole groups as far as possible.
+
+    Groups are taken in an order that a hash of seed and name gives: fewer structures
+    are a part of more.
+
+    Parameters
+    ----------
+    structures
+        Structures; ``info["group"]`` names the group, otherwise each is its own.
+    indices
+        Which of them may be chosen.
+    count
+        How many to choose.
+    seed
+        Another seed is another choice.
+
+    Raises
+    ------
+    InputError
+        If there are fewer.
+    """
+    if not 0 < count <= len(indices):
+        raise InputError(
+            f"{count} structures are asked for, of {len(indices)} that there are."
+        )
+    ranks = {index: _rank(group_of(structures[index]), seed) for index in indices}
+    return sorted(sorted(indices, key=lambda index: (ranks[index], index))[:count])
+
+
 def _rank(name: str, seed: int) -> float:
     """Return a number between 0 and 1 that depends on nothing but name and seed."""
     digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()

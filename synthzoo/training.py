@@ -23,7 +23,8 @@ from nequip.data import AtomicDataDict
 from nequip.train import EMALightningModule
 from torch.optim.lr_scheduler import LambdaLR
 
-from synthzoo.fitting.guard import DivergedError, explain
+from synthzoo.errors import DivergedError
+from synthzoo.fitting.guard import explain
 from synthzoo.fitting.logs import ENERGY_ERROR, FORCES_ERROR, Progress, make_loggers
 from synthzoo.fitting.place import (
     TrainingPlace,
@@ -293,6 +294,7 @@ def _kept(
     module.load_state_dict(state["state_dict"])
     errors: Mapping[str, float] = {ENERGY_ERROR: math.nan, FORCES_ERROR: math.nan}
     if held_out is not None:
+        trainer.loggers = []  # these errors are on record already
         (errors,) = trainer.validate(module, held_out, verbose=False)
     (model,) = module.evaluation_model.values()
     return FitResult(

@@ -102,6 +102,34 @@ def tiny_config(
 
 
 @pytest.fixture(scope="session")
+def lj_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 40 argon-like clusters of carbon atoms with Lennard-Jones labels."""
+    import numpy as np
+    from ase import Atoms
+    from ase.calculators.lj import LennardJones
+
+    from synthzoo.structures import label, write_structures
+
+    rng = np.random.default_rng(0)
+    structures = []
+    for number in range(40):
+        grid = np.stack(np.meshgrid(*[np.arange(2)] * 3), axis=-1).reshape(-1, 3)
+        atoms = Atoms("C8", positions=1.7 * grid + rng.normal(scale=0.1, size=(8, 3)))
+        atoms.calc = LennardJones(sigma=1.5, epsilon=0.5, rc=4.0)
+        atoms.info.update(group=f"g{number}", teacher="test:lj")
+        structures.append(
+            label(
+                atoms,
+                energy_eV=atoms.get_potential_energy(),
+                forces_eV_A=atoms.get_forces(),
+            )
+        )
+    path = tmp_path_factory.mktemp("lj") / "lj.xyz"
+    write_structures(path, structures)
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a checkpoint of an untrained two-layer NequIP model of carbon."""
     from ase.build import bulk

@@ -13,7 +13,7 @@ import pytest
 
 from synthzoo.errors import InputError, SynthzooError
 from synthzoo.recipes import FitRecipe, recipe_values
-from synthzoo.structures import label, write_structures
+from synthzoo.structures import write_structures
 from tests.toy import pretrain_recipe
 
 SCRIPT = """
@@ -25,31 +25,6 @@ import json
 recipe = parse_recipe(PretrainRecipe, json.loads(sys.argv[1]), source="test")
 pretrain(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
 """
-
-
-@pytest.fixture(scope="module")
-def lj_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write 40 argon-like clusters of carbon atoms with Lennard-Jones labels."""
-    from ase import Atoms
-    from ase.calculators.lj import LennardJones
-
-    rng = np.random.default_rng(0)
-    structures = []
-    for number in range(40):
-        grid = np.stack(np.meshgrid(*[np.arange(2)] * 3), axis=-1).reshape(-1, 3)
-        atoms = Atoms("C8", positions=1.7 * grid + rng.normal(scale=0.1, size=(8, 3)))
-        atoms.calc = LennardJones(sigma=1.5, epsilon=0.5, rc=4.0)
-        atoms.info.update(group=f"g{number}", teacher="test:lj")
-        structures.append(
-            label(
-                atoms,
-                energy_eV=atoms.get_potential_energy(),
-                forces_eV_A=atoms.get_forces(),
-            )
-        )
-    path = tmp_path_factory.mktemp("lj") / "lj.xyz"
-    write_structures(path, structures)
-    return path
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -138,7 +113,8 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
 
 
 def test_a_killed_fit_ends_in_the_same_weights(lj_set: Path, tmp_path: Path):
-    """SIGKILL in mid-fit, then the same command: equal to the last bit."""
+    """SIGKILL in mid-epoch, then the same command: equal to the last bit."""
+    from synthzoo.curves import read_errors
     from synthzoo.pretrain import pretrain
 
     recipe = pretrain_recipe(max_epochs=8)
@@ -156,7 +132,9 @@ def test_a_killed_fit_ends_in_the_same_weights(lj_set: Path, tmp_path: Path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not output.exists()
+    assert len(read_errors(state.parent)) > 0  # what it had learnt is on record
     pretrain(recipe, lj_set, output)
+    assert [found.epoch for found in read_errors(state.parent)] == list(range(1, 9))
     whole, resumed = weights(tmp_path / "whole"), weights(output)
     assert whole.keys() == resumed.keys()
     for name in whole:
@@ -303,6 +281,19 @@ def test_patience_ends_a_fit_early(lj_set: Path, tmp_path: Path):
 
     recipe = pretrain_recipe(max_epochs=50, learning_rate=1e-30, patience=2)
     assert pretrain(recipe, lj_set, tmp_path / "lj").epochs < 50
+
+
+def test_a_run_that_was_killed_out_of_patience_stops_at_once(
+    lj_set: Path, tmp_path: Path
+):
+    """Resumed after its last epoch, it does not train another one."""
+    from synthzoo.pretrain import pretrain
+
+    recipe = pretrain_recipe(max_epochs=50, learning_rate=1e-30, patience=2)
+    first = pretrain(recipe, lj_set, tmp_path / "lj")
+    (tmp_path / "lj").rename(tmp_path / "first")
+    again = pretrain(recipe, lj_set, tmp_path / "lj")
+    assert (again.epochs, again.steps) == (first.epochs, first.steps)
 
 
 def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: Path):

@@ -20,7 +20,12 @@ from synthzoo.cli.group import (
     main,
     note,
 )
-from synthzoo.cli.place import place_options, where_to_work
+from synthzoo.cli.place import (
+    place_options,
+    training_options,
+    where_to_train,
+    where_to_work,
+)
 
 if TYPE_CHECKING:
     from synthzoo.evaluate import Evaluation
@@ -106,24 +111,41 @@ def relabel(
 )
 @click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
 @click.option("--start", type=MODEL, help="Checkpoint whose weights to start from.")
+@click.option(
+    "--structures", type=click.IntRange(min=1), help="Train on so many of them."
+)
+@training_options
 @json_option
 def pretrain(
     recipe: str,
     data: tuple[Path, ...],
+    *,
     output: Path,
     start: str | None,
-    *,
+    structures: int | None,
     as_json: bool,
+    **place: Any,
 ) -> None:
     """Train a network as RECIPE (a file, or a name) says and write a checkpoint.
 
     The same command goes on after the last whole epoch of a killed one.
     """
+    from synthzoo.fitting.place import is_first_process
     from synthzoo.pretrain import pretrain as train
-    from synthzoo.recipes import PretrainRecipe, load_recipe
+    from synthzoo.recipes import PretrainRecipe, load_recipe, named_teacher_sha256
 
-    summary = train(load_recipe(PretrainRecipe, recipe), data, output, start=start)
-    echo_result(summary, as_json=as_json)
+    loaded = load_recipe(PretrainRecipe, recipe)
+    loaded = dataclasses.replace(loaded, **given(structures=structures))
+    summary = train(
+        loaded,
+        data,
+        output,
+        start=start,
+        teacher_sha256=named_teacher_sha256(recipe),
+        **where_to_train(**place),
+    )
+    if is_first_process():
+        echo_result(summary, as_json=as_json)
 
 
 @main.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from synthzoo.cli.group import given, workers_option
+from synthzoo.cli.group import device_option, given, workers_option
 
 PROCESSES, DASK = "processes", "dask"
 
@@ -27,6 +27,37 @@ def place_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that `where_to_train` takes to a command."""
+    for option in (
+        click.option("--tensorboard", is_flag=True, help="Write logs for it, too."),
+        click.option(
+            "--kernels",
+            type=click.Choice(["openequivariance", "cuequivariance"]),
+            help="Other tensor products for a GPU.",
+        ),
+        click.option(
+            "--compile", "compiled", is_flag=True, help="Compile the network first."
+        ),
+        click.option("--nodes", type=click.IntRange(min=1), help="Machines."),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1),
+            help="GPUs of a machine, or processes on the CPU.",
+        ),
+        device_option,
+    ):
+        command = option(command)
+    return command
+
+
+def where_to_train(*, tensorboard: bool, **place: Any) -> dict[str, Any]:
+    """Return the arguments that say to a fit where it runs."""
+    from synthzoo.fitting.place import TrainingPlace
+
+    return {"place": TrainingPlace(**given(**place)), "tensorboard": tensorboard}
 
 
 @contextlib.contextmanager

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from nequip.data import AtomicDataDict
 
-from synthzoo.errors import SynthzooError
-
 if TYPE_CHECKING:
     from synthzoo.graphs import Graph
-    from synthzoo.training import FitResult
 
 MAX_NAMED = 5
-
-
-class DivergedError(SynthzooError):
-    """A fit whose loss or gradient is not a finite number any more.
-
-    Parameters
-    ----------
-    message
-        What happened.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.kept: FitResult | None = None
-        """The last good weights, if the fit came as far as keeping any."""
 
 
 def explain(
@@ -57,10 +40,7 @@ def explain(
     ]
     bad = [frame for frame in frames if not _is_sound(network, frame)]
     if not bad:
-        return (
-            f"Each of its {len(frames)} structures alone is sound; their sum, or the "
-            "share of another process, is not"
-        )
+        return "No structure does that alone: the weights have probably diverged"
     if len(bad) == len(frames) > 1:
         return f"None of its {len(frames)} structures is: the weights have diverged"
     found = [_name(frame, known, names) for frame in bad[:MAX_NAMED]]
@@ -78,12 +58,8 @@ def _is_sound(network: torch.nn.Module, frame: Graph) -> bool:
     if not torch.isfinite(loss):
         return False
     loss.backward()  # type: ignore[no-untyped-call]
-    gradients = (value.grad for value in network.parameters())
-    return all(
-        bool(torch.isfinite(gradient).all())
-        for gradient in gradients
-        if gradient is not None
-    )
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), math.inf)
+    return bool(torch.isfinite(norm))
 
 
 def _name(frame: Graph, known: Sequence[Graph], names: Sequence[str]) -> str:

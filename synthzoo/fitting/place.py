@@ -41,7 +41,8 @@ class TrainingPlace:
     nodes
         Machines.
     compiled
-        Let nequip compile the network for training, which takes minutes at the start.
+        Let nequip compile the network for training, on a GPU; that takes minutes at the
+        start.
     kernels
         Other kernels for the tensor products of nequip, on a GPU.
     """
@@ -82,6 +83,10 @@ def check_place(place: TrainingPlace) -> TrainingPlace:
         )
     device = find_device(place.device)
     _check_count(place, device)
+    if place.compiled and device == "cpu":
+        raise InputError(
+            "Compiling is for GPUs; on the CPU the network has fast loops already."
+        )
     if place.kernels is not None:
         _check_kernels(place.kernels, device)
     return replace(place, device=device)
@@ -147,7 +152,7 @@ def leave_processes() -> None:
 
 def is_first_process() -> bool:
     """Return whether this is the process that writes, of those that fit together."""
-    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+    from lightning.pytorch.utilities import rank_zero_only
 
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 

@@ -137,6 +137,19 @@ def accelerate(network: Module) -> bool:
     return bool(layers)
 
 
+def undo(network: Module) -> None:
+    """Let nequip evaluate the layers again, as another program would.
+
+    Parameters
+    ----------
+    network
+        Model that `accelerate` changed, or not.
+    """
+    for layer in network.modules():
+        if isinstance(layer, FastLayer):
+            layer.__class__ = ConvNetLayer
+
+
 class FastLayer(ConvNetLayer):  # type: ignore[misc]  # nequip is untyped
     """A layer of nequip that is evaluated by its plan.
 

@@ -12,7 +12,7 @@ from ase.build import bulk
 from nequip.data import AtomicDataDict
 from nequip.model import NequIPGNNModel
 
-from synthzoo.fast_layers import Block, FastLayer, Plan, _Messages, accelerate
+from synthzoo.fast_layers import Block, FastLayer, Plan, _Messages, accelerate, undo
 from synthzoo.graphs import loader, to_graph
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import Labels
@@ -117,6 +117,17 @@ def test_other_networks_are_left_to_nequip(elements, shape):
         assert not accelerate(network)
         found, _ = outputs_and_slopes(network, batch(elements))
     assert not any(isinstance(part, FastLayer) for part in network.modules())
+    assert all(map(torch.equal, found, expected))
+
+
+def test_undone_it_is_nequip_itself():
+    """What is given to other programs gives bit by bit what nequip gives."""
+    with nequip_session():
+        expected, _ = outputs_and_slopes(build(), batch())
+        network = build()
+        accelerate(network)
+        undo(network)
+        found, _ = outputs_and_slopes(network, batch())
     assert all(map(torch.equal, found, expected))
 
 

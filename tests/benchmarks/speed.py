@@ -32,6 +32,7 @@ from ase.units import fs
 
 from synthzoo.calculator import load_calculator
 from synthzoo.checkpoint import load_model
+from synthzoo.fast_layers import undo
 from synthzoo.hub import find_folder
 from synthzoo.predict import predict_structures
 from synthzoo.provenance import installed_versions
@@ -173,6 +174,7 @@ def nequip_calculator(folder: Path) -> Any:
     from nequip.integrations.utils import basic_transforms
 
     model, config = load_model(folder)
+    undo(model)
     types = list(config.elements)
     transforms = basic_transforms(
         model.metadata, config.cutoff_A, types, dict(zip(types, types, strict=True))

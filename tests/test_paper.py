@@ -494,7 +494,7 @@ def labelled_by(model: str, data: Path, *, alone_eV: float, more_eV: float) -> N
 
 
 def test_the_commands_take_it_by_its_name(card: ModelCard, tmp_path: Path):
-    """Predict, evaluate and finetune, each on labels of the network itself."""
+    """Predict, evaluate, finetune, benchmark, on labels of the network itself."""
     data, out = tmp_path / "dft.xyz", tmp_path / "out.xyz"
     labelled_by("paper/small", data, alone_eV=0.0, more_eV=0.0)
     ase.io.write(tmp_path / "bulk.xyz", ase.io.read(data, ":6"))
@@ -513,6 +513,12 @@ def test_the_commands_take_it_by_its_name(card: ModelCard, tmp_path: Path):
     assert result.exit_code == 0, result.stderr
     assert verify_checkpoint(tuned).passed
     assert read_config(tuned).provenance["start"]["licence"] == "none"
+    result = run(
+        *("benchmark", "paper/small", "--training", data, "--test", data),
+        *("--least-atoms", 2, "--sizes", "0", "--draws", 1, "-o", tmp_path / "curves"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "| paper/small" in result.stdout
 
 
 def test_its_own_atom_alone_aligns_no_energies(card: ModelCard, tmp_path: Path):

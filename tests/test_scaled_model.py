@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from synthzoo.cli import main
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.scaled_model import transmute_model
 from synthzoo.structures import label, write_structures
+from synthzoo.tuning.data_check import check_data
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.recipe import FinetuneRecipe
 from tests.conftest import tiny_config
@@ -199,6 +201,35 @@ def test_it_can_be_fine_tuned(start: Path, tmp_path: Path):
     assert read_config(tmp_path / "tuned").kind == "potential"
     energy = predict(tmp_path / "tuned", labelled[0])["energy"]
     assert energy / len(labelled[0]) == pytest.approx(-158.5, abs=5)
+
+
+def test_its_energies_have_no_say_in_whether_data_are_sound(
+    start: Path, tmp_path: Path
+):
+    """Labels of another size than a mere start predicts are in no other unit."""
+    transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
+    labelled = []
+    for seed in range(6):
+        atoms = silicon()
+        atoms.rattle(0.1, seed=seed)
+        found = predict(tmp_path / "si", atoms)
+        labelled.append(
+            label(
+                atoms,
+                energy_eV=found["energy"] / 23.06,
+                forces_eV_A=found["forces"] / 23.06,
+            )
+        )
+    write_structures(tmp_path / "dft.xyz", labelled)
+    judged = check_data(tmp_path / "si", tmp_path / "dft.xyz")
+    assert not any("the model's" in text for text in judged.errors + judged.findings)
+    potential = tmp_path / "potential"
+    shutil.copytree(tmp_path / "si", potential)
+    config = json.loads((potential / "config.json").read_text())
+    config["kind"] = "potential"
+    (potential / "config.json").write_text(json.dumps(config))
+    judged = check_data(potential, tmp_path / "dft.xyz")
+    assert any("the model's" in text for text in judged.errors + judged.findings)
 
 
 # Refusals

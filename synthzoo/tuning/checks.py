@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.config import CheckpointConfig
     from synthzoo.frames import FrameSet
 
 SHOWN_FRAMES = 5
@@ -76,7 +77,22 @@ def _findings(
 ) -> tuple[list[Finding], list[Atoms | None]]:
     """Return what is found, and what the model predicts for each sound structure."""
     predicted = _predict(frames, calculator)
-    reference = Reference(
+    findings = check_set(
+        frames.structures,
+        keys=keys,
+        reference=_judgement(frames, predicted, calculator.config),
+        sources=[str(origin.file) for origin in frames.origins],
+    )
+    return [_as_needed(finding, frames) for finding in findings], predicted
+
+
+def _judgement(
+    frames: FrameSet, predicted: Sequence[Atoms | None], config: CheckpointConfig
+) -> Reference | None:
+    """Return what the labels are compared with; a mere start has no say in them."""
+    if config.kind == "starting-point":
+        return None
+    return Reference(
         energies_eV=np.array(
             [
                 atoms.get_potential_energy() if atoms is not None else np.nan
@@ -88,13 +104,6 @@ def _findings(
             for atoms, original in zip(predicted, frames.structures, strict=True)
         ],
     )
-    findings = check_set(
-        frames.structures,
-        keys=keys,
-        reference=reference,
-        sources=[str(origin.file) for origin in frames.origins],
-    )
-    return [_as_needed(finding, frames) for finding in findings], predicted
 
 
 def examine(

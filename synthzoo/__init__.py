@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synthzoo.benchmarking.learning_curves import run_benchmark as run_benchmark
+    from synthzoo.building import build_checkpoint as build_checkpoint
     from synthzoo.calculator import load_calculator as load_calculator
     from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
     from synthzoo.cost import estimate_cost as estimate_cost
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "build_checkpoint": "building",
     "SynthzooError": "errors",
     "check_data": "tuning.data_check",
     "check_set": "inspection.all_checks",

@@ -12,6 +12,7 @@ from synthzoo.cli.group import (
     MODEL,
     NEW,
     READ,
+    device_option,
     echo_json,
     echo_result,
     echo_table,
@@ -19,6 +20,7 @@ from synthzoo.cli.group import (
     json_option,
     main,
     note,
+    workers_option,
 )
 from synthzoo.cli.place import (
     place_options,
@@ -146,6 +148,30 @@ def pretrain(
     )
     if is_first_process():
         echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
+@click.option("--driver", help="Teacher that moves the atoms, if not the recipe's.")
+@click.option(
+    "--teacher",
+    help="Teacher that labels, such as ace:c_ace.yace; the driver, too, if the recipe "
+    "names one for both.",
+)
+@workers_option
+@device_option
+@json_option
+def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
+    """Make a checkpoint from nothing: generate, relabel, pretrain and verify.
+
+    RECIPE is a file, or a name. The same command goes on where a killed one stopped.
+    """
+    from synthzoo.building import build_checkpoint
+
+    summary = build_checkpoint(recipe, output, **given(**options))
+    echo_result(summary, as_json=as_json)
+    note(f"Use it by the name {summary.checkpoint}.")
 
 
 @main.command()

@@ -1,0 +1,224 @@
+"""All stages of a recipe in one call: generate, relabel, pretrain, verify."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthzoo.checkpoint import read_config, verify_checkpoint
+from synthzoo.curves import read_errors
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.files import new_file
+from synthzoo.fitting.place import TrainingPlace
+from synthzoo.generate import generate_structures
+from synthzoo.pretrain import pretrain
+from synthzoo.provenance import installed_versions
+from synthzoo.recipes import (
+    GenerateRecipe,
+    PretrainRecipe,
+    RelabelRecipe,
+    load_recipe,
+    recipe_hash,
+    teacher_name,
+)
+from synthzoo.relabel import relabel_file
+from synthzoo.resumable import exclusive, working_folder
+from synthzoo.structures import iter_structures
+
+STRUCTURES_FILE = "structures.xyz"
+LABELLED_FILE = "labelled.xyz"
+CHECKPOINT_FOLDER = "checkpoint"
+RECORD_FILE = "build.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSummary:
+    """What `build_checkpoint` made.
+
+    Attributes
+    ----------
+    checkpoint
+        Its folder; it works wherever a model's name does.
+    structures, labelled
+        How many were generated, and how many of them have labels.
+    epochs
+        Length of the fit.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        On the structures that were held out, against the teacher.
+    verification
+        What recomputing its golden predictions gave, in words.
+    seconds
+        What each stage took; if it was interrupted, its last part.
+    """
+
+    checkpoint: Path
+    structures: int
+    labelled: int
+    epochs: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+    verification: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipes:
+    generate: GenerateRecipe
+    relabel: RelabelRecipe
+    pretrain: PretrainRecipe
+
+    def manifest(self) -> dict[str, str]:
+        """Return what decides the result."""
+        return {
+            field.name: recipe_hash(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        }
+
+
+def build_checkpoint(
+    recipe: str | Path,
+    output: str | Path,
+    *,
+    driver: str | None = None,
+    teacher: str | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+) -> BuildSummary:
+    """Make a checkpoint from nothing, as a recipe says.
+
+    Each stage is that of the chain, and leaves its file in the output's folder. A stage
+    that is complete is not repeated, and the same call goes on in the middle of one.
+
+    Parameters
+    ----------
+    recipe
+        File, or name of a recipe that comes with synthzoo, with the sections
+        ``generate``, ``relabel`` and ``pretrain``.
+    output
+        Folder for structures, labels and checkpoint.
+    driver
+        Teacher that moves the atoms, if it lies elsewhere than the recipe says.
+    teacher
+        Teacher that labels, if it lies elsewhere; it is the driver, too, where the
+        recipe names the same one.
+    workers
+        How many work at a time; one for each core if not given.
+    device
+        Where to train, as for `synthzoo.fitting.place.TrainingPlace`.
+
+    Raises
+    ------
+    InputError
+        If the recipe lacks a section, or the folder is of another recipe.
+    CheckpointError
+        If the checkpoint does not verify.
+    SynthzooError
+        As for each stage.
+    """
+    output = Path(output)
+    recipes = _load(recipe, driver, teacher)
+    output.mkdir(parents=True, exist_ok=True)
+    with exclusive(output):
+        record = _Record(output / RECORD_FILE, recipes.manifest())
+        made, labelled = output / STRUCTURES_FILE, output / LABELLED_FILE
+        checkpoint = output / CHECKPOINT_FOLDER
+        if _is_missing(made):
+            with record.timed("generate"):
+                generate_structures(recipes.generate, made, workers=workers)
+        if _is_missing(labelled):
+            with record.timed("relabel"):
+                relabel_file(made, labelled, recipe=recipes.relabel, workers=workers)
+        if not checkpoint.exists():
+            with record.timed("pretrain"):
+                place = TrainingPlace(device=device)
+                pretrain(recipes.pretrain, labelled, checkpoint, place=place)
+        return _summary(output, record, _verified(checkpoint))
+
+
+def _is_missing(output: Path) -> bool:
+    """Return whether a file is not there, or something is left to be tidied up."""
+    return not output.exists() or working_folder(output).exists()
+
+
+def _verified(checkpoint: Path) -> str:
+    found = verify_checkpoint(checkpoint)
+    if not found.passed:
+        raise CheckpointError(f"{checkpoint}: {found.summary()}")
+    return found.summary()
+
+
+def _summary(output: Path, record: _Record, verification: str) -> BuildSummary:
+    """Return what is in the folder, whichever call has made it."""
+    checkpoint = output / CHECKPOINT_FOLDER
+    made = read_config(checkpoint).provenance
+    errors = {found.epoch: found for found in read_errors(working_folder(checkpoint))}
+    kept = errors[made["kept_epoch"]]
+    return BuildSummary(
+        checkpoint=checkpoint,
+        structures=sum(1 for _ in iter_structures(output / STRUCTURES_FILE)),
+        labelled=sum(1 for _ in iter_structures(output / LABELLED_FILE)),
+        epochs=made["epochs"],
+        energy_rmse_meV_per_atom=kept.energy_rmse_meV_per_atom,
+        force_rmse_eV_A=kept.force_rmse_eV_A,
+        verification=verification,
+        seconds=record.seconds,
+    )
+
+
+def _load(recipe: str | Path, driver: str | None, teacher: str | None) -> _Recipes:
+    generate = load_recipe(GenerateRecipe, recipe)
+    relabel = load_recipe(RelabelRecipe, recipe)
+    same = teacher_name(generate.driver) == teacher_name(relabel.teacher)
+    if driver is None and same:
+        driver = teacher
+    return _Recipes(
+        generate=dataclasses.replace(generate, driver=driver or generate.driver),
+        relabel=dataclasses.replace(relabel, teacher=teacher or relabel.teacher),
+        pretrain=load_recipe(PretrainRecipe, recipe),
+    )
+
+
+class _Record:
+    """What decides the result, and how long each stage took, kept in a file."""
+
+    def __init__(self, path: Path, manifest: dict[str, str]) -> None:
+        self._path, self._manifest = path, manifest
+        self.seconds: dict[str, float] = {}
+        if path.is_file():
+            found = json.loads(path.read_text())
+            self._compare(found["recipe"])
+            self.seconds = found["seconds"]
+        self._write()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Note how long a block takes, if it comes to its end."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 1)
+        self._write()
+
+    def _compare(self, found: dict[str, str]) -> None:
+        changed = [
+            name for name in self._manifest if found[name] != self._manifest[name]
+        ]
+        if changed:
+            raise InputError(
+                f"{self._path.parent} was begun with another section "
+                f"{', '.join(changed)}. Choose another folder, or remove it to start "
+                "anew."
+            )
+
+    def _write(self) -> None:
+        values = {
+            "recipe": self._manifest,
+            "seconds": self.seconds,
+            "versions": installed_versions(),
+        }
+        with new_file(self._path) as partial:
+            partial.write_text(json.dumps(values, indent=1))

@@ -27,7 +27,8 @@ from synthzoo.crystals import (
     relax_crystals,
     volumes_around,
 )
-from synthzoo.demo_tuning import TunedSample, tune_sample
+from synthzoo.demo_check import DemoCheck, check_model
+from synthzoo.demo_tuning import TUNED_FOLDER, TunedSample, tune_sample
 from synthzoo.errors import InputError, UnknownModelError
 from synthzoo.files import new_folder, refuse_existing
 from synthzoo.provenance import installed_versions
@@ -114,6 +115,8 @@ class DemoSummary:
         The teacher's values, from the model's card; None without a card.
     tuned
         What fine-tuning gave; None if it was left out.
+    check
+        Whether the last of the models survives a short protocol.
     seconds
         Wall time.
     """
@@ -129,6 +132,7 @@ class DemoSummary:
     dynamics: Dynamics
     reference: ReferenceValues | None
     tuned: TunedSample | None
+    check: DemoCheck
     seconds: float
 
     @property
@@ -148,9 +152,10 @@ def run_demo(
     model: str = "carbon",
     duration_ps: float = 0.5,
     tune_on: int = 25,
+    check_ps: float = 0.5,
     seed: int = 1,
 ) -> DemoSummary:
-    """Relax diamond and graphene, draw an energy–volume curve, run dynamics, fine-tune.
+    """Relax diamond and graphene, draw a curve, run dynamics, fine-tune, check.
 
     Parameters
     ----------
@@ -163,6 +168,8 @@ def run_demo(
     tune_on
         Number of structures of the sample ``carbon-pbe`` to fine-tune on; 0 leaves
         that out.
+    check_ps
+        Length of the dynamics in the check of stability at the end.
     seed
         Of the displacements and velocities at the start, and of those structures.
 
@@ -194,9 +201,11 @@ def run_demo(
         relaxed = relax_crystals(calculator, rng)
         diamond, graphene = (relaxed[name][0] for name in ("diamond", "graphene"))
         curve, points = diamond_curve(calculator, _volumes(diamond, reference))
-        crystals = (_labelled(atoms) for _, atoms in relaxed.values())
-        write_structures(folder / RELAXED_FILE, crystals)
-        write_structures(folder / CURVE_FILE, map(_labelled, points))
+        for name, atoms in (
+            (RELAXED_FILE, [found for _, found in relaxed.values()]),
+            (CURVE_FILE, points),
+        ):
+            write_structures(folder / name, map(_labelled, atoms))
         start = bulk(ELEMENT, "diamond", a=diamond.a_A, cubic=True).repeat(MD_CELLS)
         start.calc = calculator
         thermalize_momenta(start, START_K, rng=rng)
@@ -206,6 +215,7 @@ def run_demo(
             if tune_on
             else None
         )
+        last = folder / TUNED_FOLDER if tune_on else checkpoint
         summary = DemoSummary(
             output=output,
             model=str(model),
@@ -218,6 +228,7 @@ def run_demo(
             dynamics=dynamics,
             reference=reference,
             tuned=tuned,
+            check=check_model(last, start, folder, duration_ps=check_ps, seed=seed),
             seconds=time.monotonic() - started,
         )
         _write_results(folder / RESULTS_FILE, summary)

@@ -11,7 +11,7 @@ from ase.build import bulk, graphene
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from synthzoo import demo, demo_tuning
+from synthzoo import demo, demo_check, demo_tuning
 from synthzoo.crystals import fit_curve
 from synthzoo.document import markdown_table
 
@@ -193,6 +193,7 @@ def write_demo_report(folder: Path, summary: DemoSummary) -> None:
         temperature_K=demo.TEMPERATURE_K,
         points=len(summary.curve.volumes_A3_per_atom),
         tuning=_tuning_text(summary),
+        check=_check_text(summary),
         seconds=summary.seconds,
         sha256=summary.weights_sha256,
         seed=summary.seed,
@@ -217,7 +218,7 @@ _REPORT = """\
    (velocity Verlet, {timestep_fs:g} fs), from velocities drawn at {start_K:.0f} K,
    half of which goes into the bonds, so about {temperature_K:.0f} K remain:
    `{trajectory}`.
-{tuning}
+{tuning}{check}
 All numbers are in `{results}`. Energies are relative to isolated atoms.
 Weights {sha256}; seed {seed}; {versions}.
 
@@ -229,6 +230,7 @@ Weights {sha256}; seed {seed}; {versions}.
 - What the model can and cannot do: `synthzoo show {model}`
 - Look at the dynamics: `ase gui {trajectory}`
 - Your own DFT structures: `synthzoo finetune {model} my_dft.xyz -o my-model`
+- Does it survive your conditions? `synthzoo md my-model my_start.xyz`
 """
 
 
@@ -252,6 +254,20 @@ def _tuning_text(summary: DemoSummary) -> str:
 {table}
 
 {found.verdict}
+"""
+
+
+def _check_text(summary: DemoSummary) -> str:
+    """Return the verdict of the last of the things that were done."""
+    check, number = summary.check, 5 if summary.tuned else 4
+    model = "the fine-tuned model" if summary.tuned else "the model"
+    verdict = "passed" if check.passed else "failed"
+    lines = "\n".join(f"   - {line}" for line in check.lines)
+    return f"""\
+{number}. Is {model} stable? It **{verdict}** a short form of the protocol
+   `{check.protocol}`: `{demo_check.CHECK_FOLDER}/report.html`.
+
+{lines}
 """
 
 

@@ -17,6 +17,7 @@ from synthzoo.cards import Crystal, ReferenceValues
 from synthzoo.checkpoint import build_model, read_config, write_checkpoint
 from synthzoo.crystals import fit_curve
 from synthzoo.demo import DemoSummary, run_demo
+from synthzoo.demo_check import CHECK_FOLDER
 from synthzoo.demo_tuning import tune_sample
 from synthzoo.errors import InputError
 from synthzoo.hub import find_folder
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 SHORT_PS = 0.02
+SHORT: dict[str, Any] = {"duration_ps": SHORT_PS, "check_ps": SHORT_PS, "tune_on": 0}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def summary(
 ) -> DemoSummary:
     """Run a short demo once."""
     output = tmp_path_factory.mktemp("demo") / "made"
-    return run_demo(output, model=str(calm_checkpoint), duration_ps=SHORT_PS, tune_on=0)
+    return run_demo(output, model=str(calm_checkpoint), **SHORT)
 
 
 def test_demo_writes_every_file_it_names(summary: DemoSummary) -> None:
@@ -64,6 +66,7 @@ def test_demo_writes_every_file_it_names(summary: DemoSummary) -> None:
         demo.RELAXED_FILE,
         demo.CURVE_FILE,
         demo.TRAJECTORY_FILE,
+        CHECK_FOLDER,
     }
     report = summary.report.read_text(encoding="utf-8")
     assert all(name in report for name in names - {demo.REPORT_FILE})
@@ -113,11 +116,9 @@ def test_same_seed_same_demo(
 ) -> None:
     """The numbers depend on the model and the seed only."""
     model = str(calm_checkpoint)
-    again = run_demo(tmp_path / "again", model=model, duration_ps=SHORT_PS, tune_on=0)
+    again = run_demo(tmp_path / "again", model=model, **SHORT)
     assert again.dynamics == summary.dynamics
-    other = run_demo(
-        tmp_path / "other", model=model, duration_ps=SHORT_PS, tune_on=0, seed=2
-    )
+    other = run_demo(tmp_path / "other", model=model, seed=2, **SHORT)
     assert other.dynamics != summary.dynamics
 
 
@@ -127,9 +128,7 @@ def test_curve_uses_the_volumes_of_the_card(
     """With reference values the curve is computed where the teacher's points lie."""
     reference = _reference()
     monkeypatch.setattr(demo, "_reference", lambda _model: reference)
-    found = run_demo(
-        tmp_path / "demo", model=str(calm_checkpoint), duration_ps=SHORT_PS, tune_on=0
-    )
+    found = run_demo(tmp_path / "demo", model=str(calm_checkpoint), **SHORT)
     known = reference.crystals["diamond"]
     assert found.curve.volumes_A3_per_atom == known.volumes_A3_per_atom
     (line,) = [row for row in demo_table(found).splitlines() if "bulk modulus" in row]
@@ -193,6 +192,16 @@ def test_model_that_collapses_is_named(tiny_checkpoint: Path, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_demo_ends_with_a_verdict(summary: DemoSummary) -> None:
+    """The calm model survives, but has no wall; the report says so."""
+    assert not summary.check.passed
+    assert "no wall" in summary.check.lines[0]
+    assert "survived 0.02 ps" in summary.check.lines[2]
+    report = summary.report.read_text(encoding="utf-8")
+    assert "4. Is the model stable? It **failed**" in report
+    assert all(line in report for line in summary.check.lines)
+
+
 def test_tuning_is_tested_on_structures_of_other_origin(
     summary: DemoSummary, tmp_path: Path
 ) -> None:
@@ -232,6 +241,7 @@ def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
     assert found.tuned is not None
     assert found.tuned.training_structures == 25
     assert found.tuned.seconds < 60
+    assert found.check.passed, found.check.lines
     assert found.seconds < 180
 
 
@@ -241,12 +251,7 @@ def test_collapse_in_the_dynamics_is_named(
     """Atoms that meet while they move are the model's fault, not the input's."""
     monkeypatch.setattr(demo, "Stationary", _put_on_one_place)
     with pytest.raises(InputError, match="collapsed in the dynamics"):
-        run_demo(
-            tmp_path / "demo",
-            model=str(calm_checkpoint),
-            duration_ps=SHORT_PS,
-            tune_on=0,
-        )
+        run_demo(tmp_path / "demo", model=str(calm_checkpoint), **SHORT)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -206,7 +206,7 @@ class Whirling(Spoilt):
 class Furnace(Whirling):
     """The same, faster than a thermostat cools."""
 
-    strength_eV_A2 = 30.0
+    strength_eV_A2 = 6.0
 
 
 class ScaledForces(Spoilt):

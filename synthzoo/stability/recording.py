@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +83,19 @@ class Recorder:
         ----------
         structure
             From `snapshot`.
+
+        Raises
+        ------
+        OSError
+            If there is no room; numpy does not give the reason.
         """
-        self._writer.write(structure)
+        try:
+            self._writer.write(structure)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            message, path = os.strerror(errno.ENOSPC), str(self._trajectory)
+            raise OSError(errno.ENOSPC, message, path) from error
 
     def marks(self) -> Marks:
         """Return how long the files are."""

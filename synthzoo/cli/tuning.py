@@ -85,6 +85,11 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     help="Fit to energies; the model's own forces stand in for labels.",
 )
 @click.option(
+    "--select-by",
+    type=click.Choice(["loss", "md"]),
+    help="What is kept: the smallest loss, or what survives molecular dynamics.",
+)
+@click.option(
     "--seeds", type=click.IntRange(min=1), help="Keep the best of so many fits."
 )
 @click.option(

@@ -131,7 +131,7 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
         for series, failed in zip(shown.series, shown.failed, strict=True):
             times = series.times_fs / 1000
             energies = series.total_eV_per_atom if constant else _potential(series)
-            changes = 1000 * (energies - energies[0]) if constant else energies
+            changes = (1000 if constant else 1) * (energies - energies[0])
             for axes, values in ((top, series.temperatures_K), (bottom, changes)):
                 _draw_series(axes, times, values, colour, window=window, failed=failed)
     _draw_target(top, models)
@@ -142,7 +142,7 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
         xlabel="time (ps)",
         ylabel="change of the total\nenergy (meV/atom)"
         if constant
-        else "potential energy\n(eV/atom)",
+        else "change of the potential\nenergy (eV/atom)",
     )
     bottom.set_xlim(left=0)
     for axes, field in ((top, "temperatures"), (bottom, "energies")):
@@ -165,13 +165,14 @@ def write_bonds(folder: Path, models: Sequence[Shown]) -> Path:
     drawn = [shown for shown in models if shown.observables][:MOST_COLUMNS]
     width = max(6.0, 1.2 + 3.4 * len(drawn))
     figure = Figure(figsize=(width, 3.9), dpi=130, layout="constrained")
-    panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(drawn), sharex=True, sharey=True, squeeze=False)[0]
+    end_ps = max(shown.planned_ps for shown in drawn)
     groups = _bond_groups(drawn)
     for axes, shown in zip(panels, drawn, strict=True):
         times, shares = mean_bond_shares(shown.observables)
         heights = np.add.reduceat(shares, list(groups.values()), axis=1)
         axes.stackplot(times, heights.T, colors=BOND_COLOURS)
-        axes.set(xlabel="time (ps)", ylim=(0, 1), xlim=(0, max(times[-1], 1e-3)))
+        axes.set(xlabel="time (ps)", ylim=(0, 1), xlim=(0, end_ps))
         axes.set_title(shown.name, fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     panels[0].set_ylabel("share of the atoms")
@@ -269,8 +270,10 @@ def write_drift(folder: Path, models: Sequence[Shown]) -> Path:
             values = [drift.fluctuation_meV_per_atom for drift in drifts]
             if len(steps) > 1:
                 axes.plot(steps, values, "o-", color=colour, label=shown.name)
-    _draw_second_order(axes)
+    used = _draw_second_order(axes)
     axes.set(xscale="log", yscale="log", xlabel="time step (fs)")
+    axes.set_xticks(used, [f"{step:g}" for step in used])
+    axes.set_xticks([], minor=True)
     axes.set_ylabel("fluctuation of the total\nenergy (meV/atom)")
     axes.set_title("Energy conservation against the time step", fontsize=11)
     _tidy(axes)
@@ -278,7 +281,8 @@ def write_drift(folder: Path, models: Sequence[Shown]) -> Path:
     return _save(figure, folder / DRIFT_FILE)
 
 
-def _draw_second_order(axes: Axes) -> None:
+def _draw_second_order(axes: Axes) -> list[float]:
+    """Draw the slope that is right; return the time steps of what is drawn."""
     points = np.concatenate([line.get_xydata() for line in axes.get_lines()])
     steps = np.array([points[:, 0].min(), points[:, 0].max()])
     axes.plot(
@@ -288,6 +292,7 @@ def _draw_second_order(axes: Axes) -> None:
         color=QUIET_COLOUR,
         label="second order (slope only)",
     )
+    return sorted(set(points[:, 0].tolist()))
 
 
 def write_scans(folder: Path, models: Sequence[Shown]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -18,7 +19,7 @@ from synthzoo.frames import find_files
 from synthzoo.hub import find_folder
 from synthzoo.provenance import installed_versions
 from synthzoo.resumable import exclusive, open_run
-from synthzoo.tuning.fits import read_batch_atoms, run_fits
+from synthzoo.tuning.fits import read_batch_atoms, read_snapshots, run_fits
 from synthzoo.tuning.jobs import make_jobs
 from synthzoo.tuning.judge import Judge
 from synthzoo.tuning.output import described, write_tuned
@@ -26,9 +27,11 @@ from synthzoo.tuning.recipe import FinetuneRecipe
 from synthzoo.tuning.replay import find_replay
 from synthzoo.tuning.report import MARKDOWN_FILE, Results
 from synthzoo.tuning.request import Request
+from synthzoo.tuning.selecting import DYNAMICS_FOLDER, select_by_md
 from synthzoo.tuning.sets import read_sets
 
 if TYPE_CHECKING:
+    from synthzoo.tuning.selection import Candidate
     from synthzoo.tuning.sets import Sets
 
 CHECKPOINT_FOLDER = "checkpoint"
@@ -186,20 +189,27 @@ def _make(
 ) -> Results:
     """Fit, and write checkpoint and report inside the working folder."""
     plan = sets.plan
+    jobs = make_jobs(request, sets)
     judge = Judge(
         plan=plan,
-        weights=run_fits(make_jobs(request, sets), run, workers=request.workers),
+        weights=run_fits(jobs, run, workers=request.workers)
+        | read_snapshots(jobs, run),
         test=sets.test,
         synthetic=sets.synthetic.kept,
         device=request.device,
     )
+    selection: list[Candidate] = []
+    if plan.recipe.select_by == "md":
+        selection = select_by_md(judge, run / DYNAMICS_FOLDER, workers=request.workers)
+        judge = dataclasses.replace(judge, choice=selection[0].name)
     config = described(judge.tuned.config, plan, manifest)
     results = Results(
         model=request.model,
         plan=plan,
-        batch_atoms=read_batch_atoms(run / judge.kept) or plan.recipe.batch_atoms,
-        losses=read_losses(run / judge.kept),
+        batch_atoms=read_batch_atoms(run / judge.kept_fit) or plan.recipe.batch_atoms,
+        losses=read_losses(run / judge.kept_fit),
         seeds=judge.seeds,
+        selection=selection,
         replay=sets.synthetic,
         training=judge.training(),
         unseen=judge.unseen(),

@@ -59,6 +59,9 @@ class FitJob:
         instead.
     device
         Where to fit: ``cpu``, ``cuda`` or ``cuda:1`` …
+    snapshots
+        Shares of the epochs after which weights are kept on the way; see
+        `read_snapshots`.
     """
 
     name: str
@@ -68,6 +71,7 @@ class FitJob:
     replay: Sequence[tuple[Atoms, Labels]] = ()
     fresh: bool = False
     device: str = "cpu"
+    snapshots: tuple[float, ...] = ()
 
 
 def run_fits(
@@ -109,6 +113,33 @@ def run_fits(
     return {
         job.name: safetensors.torch.load_file(_weights(job, folder)) for job in jobs
     }
+
+
+def read_snapshots(
+    jobs: Sequence[FitJob], folder: Path
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the weights that fits which have ended had on their way.
+
+    Parameters
+    ----------
+    jobs
+        What was fitted.
+    folder
+        Working folder of the whole run.
+    """
+    import safetensors.torch
+
+    return {
+        f"{job.name} after {epoch} epochs": safetensors.torch.load_file(path)
+        for job in jobs
+        for epoch, path in _snapshot_files(job, folder / job.name).items()
+    }
+
+
+def _snapshot_files(job: FitJob, folder: Path) -> dict[int, Path]:
+    from synthzoo.tuning.snapshots import snapshot_files
+
+    return snapshot_files(folder, job.snapshots, fit_recipe(job).max_epochs)
 
 
 def fit_recipe(job: FitJob) -> FitRecipe:
@@ -165,6 +196,7 @@ def _fitted(
     import torch
 
     from synthzoo.training import fit, sizes_of
+    from synthzoo.tuning.snapshots import Snapshots, copied_weights
 
     threads = job.recipe.threads if alone else 1
     if threads is not None:
@@ -183,15 +215,13 @@ def _fitted(
             replay=replay,
             folder=folder,
             device=job.device,
+            callbacks=[Snapshots(_snapshot_files(job, folder))],
             progress=progress,
         )
 
     first = read_batch_atoms(folder) or job.recipe.batch_atoms
     result = with_smaller_batches(attempt, first, largest=max(sizes_of(graphs)))
-    return {
-        name: value.detach().cpu().clone().contiguous()
-        for name, value in result.model.state_dict().items()
-    }
+    return copied_weights(result.model)
 
 
 def _network(job: FitJob) -> torch.nn.Module:

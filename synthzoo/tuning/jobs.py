@@ -10,6 +10,7 @@ import numpy as np
 from synthzoo.tuning.energy_reference import find_reference
 from synthzoo.tuning.fits import FitJob
 from synthzoo.tuning.plan import on_scale
+from synthzoo.tuning.selection import SNAPSHOT_SHARES
 
 if TYPE_CHECKING:
     from synthzoo.tuning.energy_reference import EnergyReference
@@ -69,8 +70,14 @@ def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
         replay=list(zip(mixed.structures, mixed.labels, strict=True)),
         device=request.device,
     )
+    by_md = plan.recipe.select_by == "md"
     jobs = [
-        dataclasses.replace(first, name=name, recipe=_seeded(first, number))
+        dataclasses.replace(
+            first,
+            name=name,
+            recipe=_seeded(first, number),
+            snapshots=SNAPSHOT_SHARES if by_md else (),
+        )
         for number, name in enumerate(seed_names(plan.recipe.seeds))
     ]
     for number, (part, _) in enumerate(plan.checks):

@@ -74,6 +74,9 @@ class Judge:
         Structures labelled by the teacher of the start, not fitted to; may be empty.
     device
         Where to compute.
+    choice
+        Name of the weights that are kept, if they were chosen by something else than
+        the loss.
     """
 
     plan: Plan
@@ -81,6 +84,7 @@ class Judge:
     test: LabelledSet
     synthetic: LabelledSet
     device: str = "cpu"
+    choice: str | None = None
 
     @cached_property
     def start(self) -> SynthzooCalculator:
@@ -90,20 +94,33 @@ class Judge:
     @cached_property
     def tuned(self) -> SynthzooCalculator:
         """The model after."""
-        return self._calculator(self.kept, self.plan.reference)
+        return self.calculator(self.kept)
 
     @cached_property
     def kept(self) -> str:
-        """The name of the fit that is kept."""
+        """The name of the weights that are kept."""
+        if self.choice is not None:
+            return self.choice
         names = seed_names(self.plan.recipe.seeds)
         flags = [found.kept for found in self.seeds]
         return names[flags.index(True)] if flags else FIT
+
+    @property
+    def candidates(self) -> list[str]:
+        """The names of the weights that may be kept."""
+        fits = seed_names(self.plan.recipe.seeds)
+        return [name for name in self.weights if name.partition(" ")[0] in fits]
+
+    @property
+    def kept_fit(self) -> str:
+        """The name of the fit in which they were found, at its end or on its way."""
+        return self.kept.partition(" ")[0]
 
     @cached_property
     def seeds(self) -> list[SeedResult]:
         """The fits of which the best is kept; none if there is only one."""
         recipe = self.plan.recipe
-        if recipe.seeds == 1:
+        if recipe.seeds == 1 or self.choice is not None:
             return []
         errors = [self._held_out_errors(name) for name in seed_names(recipe.seeds)]
         losses = [
@@ -180,8 +197,7 @@ class Judge:
         return probe(self.start, self.tuned, elements)
 
     def _held_out_errors(self, name: str) -> GroupErrors:
-        model = self._calculator(name, self.plan.reference)
-        return predict_set(self.plan.held_out, model).errors[0]
+        return predict_set(self.plan.held_out, self.calculator(name)).errors[0]
 
     def _left_out(self) -> Comparison:
         """Return both models on structures that a further fit has not seen."""
@@ -208,6 +224,27 @@ class Judge:
             predict_set(labelled, after),
             forces=not self.plan.energies_only,
         )
+
+    def calculator(self, name: str) -> SynthzooCalculator:
+        """Return a model with some of the weights.
+
+        Parameters
+        ----------
+        name
+            Of the weights.
+        """
+        return self._calculator(name, self.plan.reference)
+
+    def force_rmse_eV_A(self, name: str) -> float:
+        """Return the error of some weights on what was held out, or else fitted.
+
+        Parameters
+        ----------
+        name
+            Of the weights.
+        """
+        labelled = self.plan.held_out if len(self.plan.held_out) else self.plan.training
+        return predict_set(labelled, self.calculator(name)).errors[0].force_rmse_eV_A
 
     def _calculator(self, name: str, reference: EnergyReference) -> SynthzooCalculator:
         model, config = with_reference(self.weights[name], self.plan.config, reference)

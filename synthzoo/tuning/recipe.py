@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,11 @@ class FinetuneRecipe:
     seeds
         Number of fits that differ by their seed; the one with the smallest loss on the
         held-out structures is kept.
+    select_by
+        With ``md``, weights are also kept on the way of each fit, and all of them go
+        through short dynamics (`synthzoo.tuning.selection`): those that survive
+        longest are kept; if several do, those with the smaller drift of the energy,
+        then with the smaller error of the forces.
     committee
         Number of further fits, each to all structures but its own share of them, whose
         mean and spread a committee gives; 0 or at least 2.
@@ -63,6 +68,7 @@ class FinetuneRecipe:
     held_out_share: float | None = None
     check_share: float | None = None
     seeds: int = 1
+    select_by: Literal["loss", "md"] = "loss"
     committee: int = 0
     frozen: tuple[str, ...] = ()
     layer_rate_factor: float = 1.0

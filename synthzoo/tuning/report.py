@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from synthzoo.tuning.plan import Plan
     from synthzoo.tuning.probes import Curve
     from synthzoo.tuning.replay import Synthetic
+    from synthzoo.tuning.selection import Candidate
 
 MARKDOWN_FILE = "report.md"
 HTML_FILE = "report.html"
@@ -58,6 +59,9 @@ class Results:
         Training errors of each epoch.
     seeds
         What the fits are worth of which the best is kept; empty for one fit.
+    selection
+        What weights are worth that were put through dynamics, the best first; empty
+        if none were.
     replay
         Synthetic structures that were mixed in, and those to measure with.
     training
@@ -81,6 +85,7 @@ class Results:
     batch_atoms: int
     losses: Sequence[TrainingLoss]
     seeds: Sequence[SeedResult]
+    selection: Sequence[Candidate]
     replay: Synthetic
     training: Comparison
     unseen: Sequence[Comparison]
@@ -163,6 +168,7 @@ def metrics(results: Results) -> dict[str, Any]:
         "direct": _values(results.direct) if results.direct else None,
         "probes": [dataclasses.asdict(curve) for curve in results.curves],
         "seeds": [dataclasses.asdict(found) for found in results.seeds],
+        "selection": [dataclasses.asdict(found) for found in results.selection],
         "losses": [dataclasses.asdict(loss) for loss in results.losses],
         "recipe": recipe_values(plan.recipe),
         "provenance": results.provenance,
@@ -195,6 +201,7 @@ def _blocks(folder: Path, results: Results) -> list[Block]:
         *_forgetting(folder, results),
         Heading(text="How it was fitted"),
         Paragraph(text=_fit_text(results)),
+        *_selection(results),
         Figure(file=figures.write_loss(folder, results.losses), caption="Loss"),
         Heading(text="Provenance"),
         Items(texts=tuple(_provenance(results))),
@@ -318,16 +325,52 @@ def _fit_text(results: Results) -> str:
     text = (
         f"{recipe.visits} structures were shown in all, in batches of "
         f"{results.batch_atoms} atoms{_shortage(results)}, with a learning rate of "
-        f"{recipe.learning_rate:g} that falls to zero along a cosine. The averaged "
-        "weights of the last step are kept"
+        f"{recipe.learning_rate:g} that falls to zero along a cosine. "
     )
-    text += "." if results.seeds else ": nothing is chosen by held-out structures."
+    text += _kept_text(results)
     if len(results.replay.mixed):
         text += (
             f" Of {len(results.replay.mixed)} synthetic structures, some were mixed "
             f"into each batch: {100 * recipe.replay_share:.0f} % of its atoms."
         )
     return text + _seeds_text(results) + _checks_text(plan)
+
+
+def _kept_text(results: Results) -> str:
+    if results.selection:
+        return (
+            "Averaged weights were kept on the way, too, and chosen by what they do in "
+            "molecular dynamics."
+        )
+    text = "The averaged weights of the last step are kept"
+    if results.seeds:
+        return f"{text}."
+    return f"{text}: nothing is chosen by held-out structures."
+
+
+def _selection(results: Results) -> list[Block]:
+    if not results.selection:
+        return []
+    rows = tuple(
+        (
+            f"{found.name}{' (kept)' if found.kept else ''}",
+            f"{100 * found.survived:.0f} %",
+            _drift_text(found.drift_meV_per_atom_ps),
+            f"{found.force_rmse_eV_A:.3f}",
+        )
+        for found in results.selection
+    )
+    header = (
+        "Weights",
+        "Time survived",
+        "Energy drift (meV/atom/ps)",
+        "Force RMSE (eV/Å)",
+    )
+    return [Table(header=header, rows=rows)]
+
+
+def _drift_text(value: float | None) -> str:
+    return "did not come so far" if value is None else f"{value:.2f}"
 
 
 def _shortage(results: Results) -> str:

@@ -17,6 +17,7 @@ from ase.units import Bohr, GPa, Hartree
 
 from synthzoo import load_calculator, predict_structures
 from synthzoo.inspection.all_checks import check_set
+from synthzoo.inspection.domain import outside_domain
 from synthzoo.inspection.findings import SEVERITIES, CheckedSet, Finding, Reference
 from synthzoo.inspection.unit_checks import energies_against_forces
 from synthzoo.labels import (
@@ -506,3 +507,24 @@ def test_forces_that_symmetry_fixes_are_no_evidence_of_units(
     )
     wrong = serious(check_set(changed(structures, forces=KCAL), reference=reference))
     assert "force_units" in wrong
+
+
+@pytest.mark.parametrize(("strange", "severity"), [(1, "note"), (5, "warning")])
+def test_structures_that_a_model_has_not_learnt_are_named(strange: int, severity: str):
+    """Its forces point anywhere on them; two crystals nearly at rest are not counted."""
+    structures = strained_copper(cells=10)
+    found = [atoms.get_forces() for atoms in structures]
+    size = max(np.sqrt(np.mean(forces**2)) for forces in found)
+    larger = changed(structures, forces=1.0 / size)
+    forces = [1.1 * atoms.get_forces() for atoms in larger]
+    rng = np.random.default_rng(0)
+    for index in range(strange):
+        forces[index] = rng.permutation(forces[index])
+    reference = Reference(energies_eV=np.zeros(10), forces_eV_A=forces)
+    keys = LabelKeys(energy=CALCULATOR, forces=CALCULATOR)
+    data = CheckedSet(structures=larger, keys=keys, reference=reference)
+    (finding,) = outside_domain(data)
+    assert finding.frames == tuple(range(strange))
+    assert finding.severity == severity
+    assert f"On {strange} of 8 structures" in finding.message
+    assert outside_domain(CheckedSet(structures=larger, keys=keys)) == []

@@ -1,5 +1,6 @@
 """Data that cannot be fine-tuned on: one clear message each, and nothing half-made."""
 
+import re
 from pathlib import Path
 
 import ase.io
@@ -153,6 +154,66 @@ def test_files_that_are_missing_are_named(tiny_checkpoint: Path, tmp_path: Path)
         finetune(tiny_checkpoint, tmp_path / "no.xyz", tmp_path / "mine")
     with pytest.raises(InputError, match="No file fits the pattern"):
         finetune(tiny_checkpoint, f"{tmp_path}/*.xyz", tmp_path / "mine")
+
+
+def test_two_levels_of_theory_in_two_files_are_told_apart(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
+):
+    """Another code is an error that names the file; another functional a warning."""
+    ase.io.write(tmp_path / "one.xyz", _renamed(frames, "dft_energy", "dft_forces"))
+    other = tmp_path / "other.xyz"
+    for gap_eV, told in ((1.0, "findings"), (30.0, "errors")):
+        ase.io.write(other, _moved(frames[:6], gap_eV))
+        found = check_data(tiny_checkpoint, [tmp_path / "one.xyz", other])
+        (text,) = [text for text in getattr(found, told) if "two clusters" in text]
+        assert f"{gap_eV:.3g}" in text
+        assert "and 6 from" in text
+        assert "other.xyz" in text
+    with pytest.raises(InputError, match="two clusters"):
+        finetune(tiny_checkpoint, [tmp_path / "one.xyz", other], tmp_path / "mine")
+
+
+def _moved(frames: list[Atoms], gap_eV: float) -> list[Atoms]:
+    changed = _renamed(frames, "dft_energy", "dft_forces")
+    for atoms in changed:
+        atoms.rattle(0.01, seed=1)
+        atoms.info["dft_energy"] += gap_eV * len(atoms)
+    return changed
+
+
+def test_files_of_several_formats_are_fitted_together(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
+):
+    """A database, a trajectory and extended XYZ, two of them by a pattern."""
+    for name, part in (("a.db", frames[:4]), ("b.traj", frames[4:8])):
+        ase.io.write(tmp_path / name, part)
+    ase.io.write(tmp_path / "c.xyz", frames[8:])
+    found = check_data(tiny_checkpoint, [tmp_path / "a.db", f"{tmp_path}/[bc].*"])
+    assert found.structures == 12
+    assert (found.energy_key, found.forces_key) == ("calculator", "calculator")
+    assert found.errors == ()
+    assert re.search(r"C -14\d\.\d+", str(found.reference))
+
+
+def test_near_copies_stay_on_one_side_of_a_split(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
+):
+    """A structure that was moved or repeated joins the group of its original."""
+    from synthzoo.labelled_sets import read_labelled
+    from synthzoo.structures import group_of
+    from synthzoo.tuning.checks import examine
+    from synthzoo.tuning.plan import starting_calculator
+
+    copies = _renamed(frames[:3], "dft_energy", "dft_forces")
+    for atoms in copies:
+        atoms.positions += 0.4
+    originals = _renamed(frames, "dft_energy", "dft_forces")
+    ase.io.write(tmp_path / "dft.xyz", [*originals, *copies])
+    read, keys = read_labelled([tmp_path / "dft.xyz"])
+    found = examine(read, keys, starting_calculator(tiny_checkpoint)).labelled
+    groups = [group_of(atoms) for atoms in found.structures]
+    assert groups[12:] == groups[:3]
+    assert len(set(groups)) == 12
 
 
 def test_check_looks_and_writes_nothing(

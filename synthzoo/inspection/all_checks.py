@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from synthzoo.inspection import duplicates, label_checks, theory_checks, unit_checks
+from synthzoo.inspection import (
+    domain,
+    duplicates,
+    label_checks,
+    theory_checks,
+    unit_checks,
+)
 from synthzoo.inspection.findings import CheckedSet, Finding, Reference, worst
 from synthzoo.labels import LabelKeys, count_label_keys, likely_keys
 
@@ -56,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     label_checks.net_forces,
     label_checks.unconverged,
     close_atoms,
+    domain.outside_domain,
     duplicates.duplicates,
 )
 """Each is a function of a set that returns what it finds."""

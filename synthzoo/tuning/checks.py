@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.errors import InputError
-from synthzoo.inspection.all_checks import check_set
-from synthzoo.inspection.findings import Finding, Reference, Severity
+from synthzoo.inspection.all_checks import check_data
+from synthzoo.inspection.duplicates import near_duplicates
+from synthzoo.inspection.findings import CheckedSet, Finding, Reference, Severity
 from synthzoo.labelled_sets import LabelledSet
 from synthzoo.labels import LabelKeys, Labels, partial_labels
 from synthzoo.predict import predict_structures
+from synthzoo.structures import GROUP_KEY, check_structure, group_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -69,21 +71,23 @@ def find_faults(
     InputError
         If a structure has an element that the model does not know.
     """
-    return _findings(frames, keys, calculator)[0]
+    data = _checked(frames, keys, _predict(frames, calculator), calculator.config)
+    return [_as_needed(finding, frames) for finding in check_data(data)]
 
 
-def _findings(
-    frames: FrameSet, keys: LabelKeys, calculator: SynthzooCalculator
-) -> tuple[list[Finding], list[Atoms | None]]:
-    """Return what is found, and what the model predicts for each sound structure."""
-    predicted = _predict(frames, calculator)
-    findings = check_set(
-        frames.structures,
+def _checked(
+    frames: FrameSet,
+    keys: LabelKeys,
+    predicted: Sequence[Atoms | None],
+    config: CheckpointConfig,
+) -> CheckedSet:
+    """Return the set with what the model predicts for each sound structure."""
+    return CheckedSet(
+        structures=frames.structures,
         keys=keys,
-        reference=_judgement(frames, predicted, calculator.config),
+        reference=_judgement(frames, predicted, config),
         sources=[str(origin.file) for origin in frames.origins],
     )
-    return [_as_needed(finding, frames) for finding in findings], predicted
 
 
 def _judgement(
@@ -131,7 +135,9 @@ def examine(
     InputError
         If the set has errors: all of them are told.
     """
-    findings, predicted = _findings(frames, keys, calculator)
+    predicted = _predict(frames, calculator)
+    data = _checked(frames, keys, predicted, calculator.config)
+    findings = [_as_needed(finding, frames) for finding in check_data(data)]
     errors = [finding for finding in findings if finding.severity == "error"]
     bad = {index for finding in errors if drop for index in finding.frames}
     left = [finding for finding in errors if not (drop and finding.frames)]
@@ -140,7 +146,8 @@ def examine(
     kept = [index for index in range(len(predicted)) if index not in bad]
     if not kept:
         raise InputError("Every structure has an error: nothing is left to fit.")
-    chosen = [frames.structures[index] for index in kept]
+    structures = _joined(frames.structures, near_duplicates(data))
+    chosen = [structures[index] for index in kept]
     sound = [atoms for index in kept if (atoms := predicted[index]) is not None]
     return Examined(
         labelled=LabelledSet(
@@ -155,6 +162,31 @@ def examine(
         findings=[found for found in findings if found.severity != "error"],
         dropped=[str(frames.origins[index]) for index in sorted(bad)],
     )
+
+
+def _joined(structures: Sequence[Atoms], alike: Sequence[Sequence[int]]) -> list[Atoms]:
+    """Return the structures, those that are nearly the same in one group.
+
+    The groups that they belonged to become one: no split may part their frames.
+    """
+    names = {index: group_of(atoms) for index, atoms in enumerate(structures)}
+    for members in alike:
+        merged = {names[index] for index in members}
+        first = min(merged)
+        names = {
+            index: first if name in merged else name for index, name in names.items()
+        }
+    return [
+        atoms if names[index] == group_of(atoms) else _in_group(atoms, names[index])
+        for index, atoms in enumerate(structures)
+    ]
+
+
+def _in_group(atoms: Atoms, name: str) -> Atoms:
+    copy: Atoms = atoms.copy()
+    copy.calc = atoms.calc
+    copy.info[GROUP_KEY] = name
+    return copy
 
 
 def describe(finding: Finding, origins: Sequence[str]) -> str:
@@ -198,8 +230,6 @@ def _told(errors: Sequence[Finding], frames: FrameSet) -> str:
 
 def _predict(frames: FrameSet, calculator: SynthzooCalculator) -> list[Atoms | None]:
     """Return predictions, and None for structures that cannot be computed."""
-    from synthzoo.structures import check_structure
-
     sound: list[int] = []
     for index, atoms in enumerate(frames.structures):
         try:

@@ -3,8 +3,14 @@
     python tests/benchmarks/finetuning_defaults.py carbon train.extxyz runs.jsonl \
         --sizes 10 25 100 --draws 0 1 --rates 1e-3 3e-3 --visits 500
 
-A fixed part of the set judges; draws come from the rest: no test file is needed. Each
-run is one line of the output, and runs that are there already are not repeated.
+    python tests/benchmarks/finetuning_defaults.py carbon train.extxyz runs.jsonl \
+        --sizes 10 25 100 400 --draws 0 1 2 \
+        --candidates tests/benchmarks/finetuning_candidates.yaml
+
+The second form tries a short list for each size instead of all combinations. A fixed
+part of the set judges; draws come from the rest: no test file is needed. Each
+run is one line of the output, and runs that are there already are not repeated; a
+table of the means over the draws is written beside it.
 
 Energies are aligned by the mean over the drawn structures, as `finetune` does. To see
 what happens otherwise, --misfits leaves so much of it (eV/atom) to the fit; --fresh
@@ -20,12 +26,15 @@ import math
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from nequip.data import AtomicDataDict
 
 from synthzoo.checkpoint import build_model, load_model
+from synthzoo.document import markdown_table
 from synthzoo.graphs import AtomBatches, Graph, loader, to_graph
 from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
@@ -74,6 +83,28 @@ def main() -> None:
         with options.output.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)  # noqa: T201
+    options.output.with_suffix(".md").write_text(_table(options.output))
+
+
+def _table(record: Path) -> str:
+    """Return the means over the draws, and how many there are, by size and setting."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for text in record.read_text().splitlines():
+        line = json.loads(text)
+        setting = {key: value for key, value in line["run"].items() if key != "draw"}
+        groups.setdefault(json.dumps(setting), []).append(line)
+    varied = [
+        name
+        for name in json.loads(next(iter(groups)))
+        if len({json.dumps(json.loads(key).get(name)) for key in groups}) > 1
+    ]
+    measured = ("energy", "forces", "training_forces", "cpu_seconds")
+    rows = []
+    for key, lines in groups.items():
+        means = (np.mean([line[name] for line in lines]) for name in measured)
+        settings = (str(json.loads(key).get(name)) for name in varied)
+        rows.append((*settings, str(len(lines)), *(f"{mean:.4g}" for mean in means)))
+    return markdown_table((*varied, "draws", *measured), rows) + "\n"
 
 
 def _options() -> argparse.Namespace:
@@ -95,11 +126,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clips", type=float, nargs="+", default=[20.0])
     parser.add_argument("--misfits", type=float, nargs="+", default=[0.0])
     parser.add_argument("--judges", type=int, default=146)
+    parser.add_argument("--candidates", type=Path)
     parser.add_argument("--fresh", action="store_true")
     return parser.parse_args()
 
 
 def _runs(options: argparse.Namespace) -> list[dict[str, float]]:
+    if options.candidates:
+        return _candidates(options)
     names = {
         "draw": options.draws,
         "size": options.sizes,
@@ -119,6 +153,20 @@ def _runs(options: argparse.Namespace) -> list[dict[str, float]]:
     return [
         dict(zip(names, values, strict=True)) | fixed
         for values in itertools.product(*names.values())
+    ]
+
+
+def _candidates(options: argparse.Namespace) -> list[dict[str, float]]:
+    """Return the runs of a file: by size, a list of what differs from the defaults."""
+    listed = yaml.safe_load(options.candidates.read_text())
+    first = argparse.Namespace(**vars(options) | {"candidates": None})
+    first.sizes = first.draws = [0]
+    (common,) = _runs(first)
+    return [
+        common | {"draw": draw, "size": size, **candidate}
+        for size in options.sizes
+        for draw in options.draws
+        for candidate in listed[size]
     ]
 
 

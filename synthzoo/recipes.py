@@ -192,6 +192,11 @@ class FitRecipe:
         Strength of the pull back to the weights that the fit started from; 0 is none.
     replay_share
         Share of the atoms of a batch that are of replayed structures, if there are any.
+    energy_huber_eV, forces_huber_eV_A
+        Errors (per atom, per component) beyond which the loss grows in proportion and no
+        longer with their squares; never if not given.
+    adam_beta2
+        Decay of Adam's mean of squared gradients.
     """
 
     seed: int = 0
@@ -212,6 +217,9 @@ class FitRecipe:
     layer_rate_factor: float = field(default=1.0, metadata=LATER)
     pull: float = field(default=0.0, metadata=LATER)
     replay_share: float = field(default=0.3, metadata=LATER)
+    energy_huber_eV: float | None = field(default=None, metadata=LATER)
+    forces_huber_eV_A: float | None = field(default=None, metadata=LATER)
+    adam_beta2: float = field(default=0.999, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

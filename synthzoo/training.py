@@ -26,6 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from synthzoo.errors import DivergedError
 from synthzoo.fitting.guard import explain
 from synthzoo.fitting.logs import ENERGY_ERROR, FORCES_ERROR, Progress, make_loggers
+from synthzoo.fitting.loss import loss_of
 from synthzoo.fitting.place import (
     TrainingPlace,
     is_first_process,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from synthzoo.recipes import FitRecipe
 
+ADAM_BETA1 = 0.9
 LAST = "last"
 BEST = "best"
 
@@ -92,15 +94,11 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         total_steps: int,
         training: tuple[Sequence[Graph], Sequence[str]],
     ) -> None:
-        coefficients = {
-            AtomicDataDict.TOTAL_ENERGY_KEY: recipe.energy_weight,
-            AtomicDataDict.FORCE_KEY: recipe.forces_weight,
-        }
         monitored = {"per_atom_energy_rmse": None, "forces_rmse": 1.0}
         super().__init__(
             model=network,  # goes through _build_model
             num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
-            loss={"_target_": "nequip.train.EnergyForceLoss", "coeffs": coefficients},
+            loss=loss_of(recipe),
             val_metrics={
                 "_target_": "nequip.train.EnergyForceMetrics",
                 "coeffs": monitored,
@@ -122,7 +120,10 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return Adam and the learning rate's schedule, which moves at every step."""
-        optimizer = torch.optim.Adam(parameter_groups(self.model, self.recipe))
+        optimizer = torch.optim.Adam(
+            parameter_groups(self.model, self.recipe),
+            betas=(ADAM_BETA1, self.recipe.adam_beta2),
+        )
         schedule = LambdaLR(
             optimizer, lambda step: rate_factor(step, self.total_steps, self.recipe)
         )

@@ -1,0 +1,53 @@
+"""The loss weighs energies and forces as the recipe says, and outliers less."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from nequip.data import AtomicDataDict
+
+from synthzoo.fitting.loss import loss_of
+from synthzoo.recipes import FitRecipe
+
+
+def loss_at(recipe: FitRecipe, energy_eV: float, force_eV_A: float) -> float:
+    """Return the loss of one structure of two atoms with such errors."""
+    right = {
+        AtomicDataDict.NUM_NODES_KEY: torch.tensor([2]),
+        AtomicDataDict.TOTAL_ENERGY_KEY: torch.zeros(1, 1),
+        AtomicDataDict.FORCE_KEY: torch.zeros(2, 3),
+    }
+    wrong = {
+        **right,
+        AtomicDataDict.TOTAL_ENERGY_KEY: torch.tensor([[2 * energy_eV]]),
+        AtomicDataDict.FORCE_KEY: torch.full((2, 3), force_eV_A),
+    }
+    found = instantiate(loss_of(recipe))(wrong, right)
+    return float(found["weighted_sum"])
+
+
+def test_without_limits_errors_enter_as_weighted_squares():
+    """Per atom and per component; nequip divides by the sum of the weights."""
+    recipe = FitRecipe(energy_weight=3.0, forces_weight=1.0)
+    expected = (3 * 0.5**2 + 2.0**2) / 4
+    assert loss_at(recipe, 0.5, 2.0) == pytest.approx(expected)
+
+
+def test_limits_change_nothing_for_small_errors():
+    """Within the limits the loss is the same up to nequip's normalisation."""
+    limited = FitRecipe(energy_weight=3.0, energy_huber_eV=0.1, forces_huber_eV_A=3.0)
+    free = FitRecipe(energy_weight=3.0)
+    ratios = [
+        loss_at(limited, energy, force) / loss_at(free, energy, force)
+        for energy, force in ((0.05, 0.0), (0.0, 2.0), (0.08, 1.0))
+    ]
+    assert ratios == pytest.approx([ratios[0]] * 3)
+
+
+def test_beyond_its_limit_an_error_counts_in_proportion():
+    """Ten times the error is ten times the loss, less a constant."""
+    recipe = FitRecipe(energy_weight=1.0, forces_weight=1.0, energy_huber_eV=0.1)
+    steps = [loss_at(recipe, energy, 0.0) for energy in (1.0, 2.0, 3.0)]
+    assert steps[2] - steps[1] == pytest.approx(steps[1] - steps[0])
+    assert loss_at(recipe, 0.0, 2.0) > 3.9 * loss_at(recipe, 0.0, 1.0)

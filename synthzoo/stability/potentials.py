@@ -93,9 +93,7 @@ def _given(calculator: Any) -> Potential:
         raise InputError(
             f"{calculator!r} is neither the name of a model nor an ASE calculator."
         )
-    from synthzoo.calculator import SynthzooCalculator
-
-    if isinstance(calculator, SynthzooCalculator):
+    if type(calculator).__module__ == "synthzoo.calculator":  # which loads torch
         return Potential(
             calculator=calculator,
             elements=tuple(calculator.config.elements),

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
 from synthzoo.stability.contacts import shortest_contact
-from synthzoo.stability.potentials import forget
+from synthzoo.stability.potentials import Model, forget, load_potential
 from synthzoo.stability.protocols import Dimers, Squeeze
 from synthzoo.stability.verdict import Failure, Scan
 
@@ -27,20 +27,30 @@ DIMER_GAP_A = 12.0
 """Between the periodic images of a dimer, beyond its longest distance."""
 
 
-def run_scans(
-    calculator: Calculator, atoms: Atoms, recipe: MdRecipe
+def scan_model(
+    model: Model, atoms: Atoms, recipe: MdRecipe, device: str
 ) -> tuple[Scan, ...]:
     """Return the curves of a protocol, judged.
 
     Parameters
     ----------
-    calculator
-        Of the model.
+    model
+        What is put to the test.
     atoms
         Structure whose elements and volume are varied.
     recipe
         Protocol.
+    device
+        Where a model of the zoo computes.
+
+    Raises
+    ------
+    SynthzooError
+        If the model cannot be loaded.
     """
+    if len(recipe.moving) == len(recipe.stages):
+        return ()
+    calculator = load_potential(model, device=device).calculator
     scans: list[Scan] = []
     for stage in recipe.stages:
         if isinstance(stage, Dimers):

@@ -16,7 +16,6 @@ from synthzoo.guarded import Lost
 from synthzoo.provenance import installed_versions
 from synthzoo.recipes import recipe_hash, recipe_values
 from synthzoo.resumable import exclusive, open_run
-from synthzoo.stability.potentials import Model, load_potential
 from synthzoo.stability.replica import ReplicaJob
 from synthzoo.stability.report import write_report
 from synthzoo.stability.results import (
@@ -26,8 +25,9 @@ from synthzoo.stability.results import (
     write_scans,
     write_verdicts,
 )
-from synthzoo.stability.scans import run_scans
+from synthzoo.stability.scans import scan_model
 from synthzoo.stability.start import Start, prepare
+from synthzoo.stability.state import STATE_FILE
 from synthzoo.stability.verdict import Failure, Scan, Verdict
 from synthzoo.structures import content_hash
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.stability.integrators import Settings
+    from synthzoo.stability.potentials import Model
     from synthzoo.stability.protocols import MdRecipe
     from synthzoo.stability.running import Place
 
@@ -90,6 +91,8 @@ class Session:
         output
             Folder to make.
         """
+        if output.exists():  # said before anything slow; `open_run` looks once more
+            raise InputError(f"{output} exists; remove it or choose another name.")
         starts = self._prepare(place)
         run = open_run(output, self._manifest(starts))
         with exclusive(run):
@@ -110,6 +113,8 @@ class Session:
             write_report(made, verdicts)
             made.replace(output)
         shutil.rmtree(run)
+        for state in output.rglob(STATE_FILE):
+            state.unlink()
         return tuple(moved(verdict, made, output) for verdict in verdicts)
 
     def _prepare(self, place: Place) -> list[Start]:
@@ -145,7 +150,7 @@ class Session:
         scans = read_scans(folder)
         if scans is None:
             model, atoms = self.models[number], start.structures[0]
-            call = partial(_run_scans, model, atoms, self.recipe, self.device)
+            call = partial(scan_model, model, atoms, self.recipe, self.device)
             (found,) = place.call([call])
             scans = (_lost_scan(atoms, found),) if isinstance(found, Lost) else found
             write_scans(folder, scans)
@@ -214,14 +219,6 @@ def _sound(name: str, found: Start | Lost) -> Start:
     if isinstance(found, Lost):
         raise InputError(f"{name} {found.reason} on the structure at the start.")
     return found
-
-
-def _run_scans(
-    model: Model, atoms: Atoms, recipe: MdRecipe, device: str
-) -> tuple[Scan, ...]:
-    if len(recipe.moving) == len(recipe.stages):
-        return ()
-    return run_scans(load_potential(model, device=device).calculator, atoms, recipe)
 
 
 def _lost_scan(atoms: Atoms, lost: Lost) -> Scan:

@@ -77,7 +77,8 @@ class Walk:
         state, part = self._state, self._part
         self._recorder = Recorder(folder, state.marks)
         try:
-            finding = self._begin() or self._follow()
+            with np.errstate(all="ignore"):  # an overflow is found by the detectors
+                finding = self._begin() or self._follow()
             if finding is None and part.ends:
                 finding = self._judge()
             state.marks = self._recorder.marks()

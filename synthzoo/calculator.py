@@ -371,7 +371,8 @@ def _refuse_elements(atoms: Atoms, elements: Collection[str], name: str) -> None
     advice = (
         f"These models of the zoo know all its elements: {', '.join(able)}."
         if able
-        else "No model of the zoo knows all its elements."
+        else "No model of the zoo knows all its elements; `synthzoo pretrain` makes "
+        "one from structures that a teacher has labelled."
     )
     raise InputError(
         f"{name} contains {', '.join(unknown)}, but this model knows only "

@@ -511,7 +511,7 @@ def test_forces_that_symmetry_fixes_are_no_evidence_of_units(
 
 @pytest.mark.parametrize(("strange", "severity"), [(1, "note"), (5, "warning")])
 def test_structures_that_a_model_has_not_learnt_are_named(strange: int, severity: str):
-    """Its forces point anywhere on them; two crystals nearly at rest are not counted."""
+    """Its forces point anywhere on them; crystals nearly at rest are not counted."""
     structures = strained_copper(cells=10)
     found = [atoms.get_forces() for atoms in structures]
     size = max(np.sqrt(np.mean(forces**2)) for forces in found)

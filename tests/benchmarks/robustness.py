@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthzoo.benchmarking.learning_curves import run_benchmark
+from synthzoo.benchmarking.learning_curves import describe_result, run_benchmark
 from synthzoo.benchmarking.single_run import Result, read_result
 from synthzoo.document import markdown_table
 from synthzoo.structures import read_structures, write_structures
@@ -41,7 +41,7 @@ def main() -> None:
         sizes=[0, *options.sizes],
         draws=options.draws,
         workers=options.workers,
-        on_result=lambda found: print(found, flush=True),  # noqa: T201
+        on_result=lambda found: print(describe_result(found), flush=True),  # noqa: T201
     )
     results = [
         read_result(path) for path in sorted(options.folder.rglob("runs/*.json"))

@@ -208,6 +208,8 @@ class _Run:
                 tensorboard=self.tensorboard,
             )
         except DivergedError as error:
+            if not is_first_process():  # a failure here would end the one that tells
+                raise SystemExit(0) from error
             if error.kept is None:
                 raise
             raise self._kept(error, error.kept) from error

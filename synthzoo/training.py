@@ -273,6 +273,7 @@ def fit(  # noqa: PLR0913  the sets, and how
                 ckpt_path=last if last.is_file() else None,
             )
         except DivergedError as error:
+            leave_processes()  # the first one measures what is kept alone
             error.kept = _last_good(module, recipe, folder, validation)
             raise
         found = _kept(module, recipe, folder, trainer, held_out)

@@ -21,11 +21,36 @@ from tests.toy import pretrain_recipe
 
 COMMAND = "from synthzoo.cli import main\nmain()\n"
 
+WILD = pretrain_recipe(
+    max_epochs=12, learning_rate=30.0, gradient_clip=1e9, warmup_steps=40
+)
+"""Diverges in the second epoch."""
+
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     return load_file(folder / "model.safetensors")
+
+
+def in_two_processes(
+    recipe: PretrainRecipe, data: Path, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the command for a recipe, with its checkpoint in ``folder / "two"``."""
+    sections = {"pretrain": recipe_values(recipe)}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(sections))
+    (folder / "command.py").write_text(COMMAND)
+    command = [sys.executable, "command.py", "pretrain", "recipe.yaml", "-o", "two"]
+    command += ["--data", str(data), "--device", "cpu", "--devices", "2", "--json"]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
 
 
 def test_two_processes_learn_what_one_does(lj_set: Path, tmp_path: Path):
@@ -34,27 +59,25 @@ def test_two_processes_learn_what_one_does(lj_set: Path, tmp_path: Path):
 
     recipe = pretrain_recipe()
     one = pretrain(recipe, lj_set, tmp_path / "one", place=TrainingPlace(device="cpu"))
-    (tmp_path / "recipe.yaml").write_text(
-        yaml.safe_dump({"pretrain": recipe_values(recipe)})
-    )
-    (tmp_path / "command.py").write_text(COMMAND)
-    command = [sys.executable, "command.py", "pretrain", "recipe.yaml", "-o", "two"]
-    command += ["--data", str(lj_set), "--device", "cpu", "--devices", "2", "--json"]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=500,
-    )
+    done = in_two_processes(recipe, lj_set, tmp_path)
+    assert done.returncode == 0, done.stderr
     two = json.loads(done.stdout)  # once, not by each process
     assert two["steps"] == one.steps
     assert two["force_rmse_eV_A"] == pytest.approx(one.force_rmse_eV_A, rel=1e-5)
     alone, together = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in alone:
         np.testing.assert_allclose(together[name], alone[name], rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_that_diverge_tell_it_once(lj_set: Path, tmp_path: Path):
+    """Neither waits for the other, and the last good weights are kept."""
+    from synthzoo.checkpoint import verify_checkpoint
+
+    done = in_two_processes(WILD, lj_set, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("Error: The ") == 1
+    assert "Traceback" not in done.stderr
+    assert verify_checkpoint(tmp_path / "two.parts" / "last-good").passed
 
 
 def test_shares_are_a_partition_of_about_the_same_size():
@@ -193,12 +216,9 @@ def test_a_fit_that_diverges_leaves_the_last_good_weights(lj_set: Path, tmp_path
     from synthzoo.checkpoint import read_config, verify_checkpoint
     from synthzoo.pretrain import pretrain
 
-    wild = pretrain_recipe(
-        max_epochs=12, learning_rate=30.0, gradient_clip=1e9, warmup_steps=40
-    )
     for _ in range(2):
         with pytest.raises(DivergedError, match=r"epoch [1-9].* are kept: .*last-good"):
-            pretrain(wild, lj_set, tmp_path / "out")
+            pretrain(WILD, lj_set, tmp_path / "out")
     kept = tmp_path / "out.parts" / "last-good"
     assert verify_checkpoint(kept).passed
     assert read_config(kept).provenance["kept_epoch"] >= 1

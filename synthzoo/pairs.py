@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import covalent_radii
+from ase.geometry import wrap_positions
 from matscipy.neighbours import neighbour_list
+from scipy.spatial import KDTree
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -17,6 +19,10 @@ BOND_FACTOR = 1.25
 """Two atoms are bonded below this many times the sum of their covalent radii..."""
 BOND_CUTOFFS_A = {(6, 6): 1.85}
 """... unless their atomic numbers are here. Carbon: doi 10.1039/D2DD00137C."""
+
+
+FAR_A = 1e4
+"""Atoms of a periodic structure that are farther away are brought back first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +58,31 @@ def find_pairs(atoms: Atoms, reach_A: float) -> Pairs:
     reach_A
         Largest distance.
     """
-    positions = atoms.positions
     periodic = atoms.pbc & (atoms.cell.lengths() > 0)
-    if periodic.any():
-        cell, origin = atoms.cell.complete().array, np.zeros(3)
-    else:
-        origin = positions.min(axis=0) - 1.0
-        cell = np.diag(np.ptp(positions, axis=0) + 2.0)
+    if not periodic.any():
+        return _pairs_of_points(atoms.positions, float(reach_A))
+    cell = atoms.cell.complete().array
+    positions = atoms.positions
+    if np.abs(positions).max(initial=0.0) > FAR_A:  # matscipy counts cells one by one
+        positions = wrap_positions(positions, cell, pbc=periodic)
     first, second, distances, vectors = neighbour_list(
         "ijdD",
         positions=positions,
         cell=cell,
-        cell_origin=origin,
         pbc=periodic,
         numbers=atoms.numbers.astype(np.int32),
         cutoff=float(reach_A),
     )
+    return Pairs(first=first, second=second, distances_A=distances, vectors_A=vectors)
+
+
+def _pairs_of_points(positions: NDArray[np.float64], reach_A: float) -> Pairs:
+    """Return the pairs where nothing is periodic, however far apart atoms are."""
+    found = KDTree(positions).query_pairs(reach_A, output_type="ndarray")
+    both = np.concatenate([found, found[:, ::-1]])
+    first, second = both[np.lexsort(both.T[::-1])].astype(np.int32).T
+    vectors = positions[second] - positions[first]
+    distances = np.linalg.norm(vectors, axis=1)
     return Pairs(first=first, second=second, distances_A=distances, vectors_A=vectors)
 
 

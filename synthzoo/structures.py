@@ -33,6 +33,9 @@ KIND_KEYS = ("config_type", "kind")
 """Keys in ``Atoms.info`` that say what a structure is."""
 UNNAMED = "unnamed"
 
+FARTHEST_A = 1e7
+"""Farther away, single precision places atoms to 1 Å; neighbours take ages to find."""
+
 MIN_CELL_VOLUME_A3 = 1e-6
 
 
@@ -84,6 +87,13 @@ def _check_finite(atoms: Atoms, name: str) -> None:
         raise InputError(
             f"{name}: the position of atom {bad[0]} is not a finite number "
             f"({len(bad)} such atoms)."
+        )
+    far = np.flatnonzero((np.abs(atoms.positions) > FARTHEST_A).any(axis=1))
+    if len(far):
+        distance_A = np.abs(atoms.positions[far[0]]).max()
+        raise InputError(
+            f"{name}: atom {far[0]} lies {distance_A:.0e} Å away from the origin; the "
+            "structure has flown apart, or its unit of length is wrong."
         )
     if not np.isfinite(atoms.cell.array).all():
         raise InputError(f"{name}: the cell is not made of finite numbers.")

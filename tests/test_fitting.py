@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from synthzoo.fitting.sets import find_provenance, make_sets
 from synthzoo.fitting.sharing import share_out
 from synthzoo.recipes import PretrainRecipe, named_teacher_sha256, recipe_values
 from synthzoo.structures import label, read_structures, write_structures
+from tests.extras import need
 from tests.toy import pretrain_recipe
 
 COMMAND = "from synthzoo.cli import main\nmain()\n"
@@ -144,16 +146,16 @@ def test_a_compiled_network_becomes_a_plain_one(tiny_checkpoint: Path):
 
 def test_logs_for_tensorboard_are_written_on_request(lj_set: Path, tmp_path: Path):
     """They hold the same errors as the CSV file; without it none are there."""
-    accumulator = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator"
-    )
+    need("tensorboard", "tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     from synthzoo.curves import read_errors
     from synthzoo.pretrain import pretrain
 
     pretrain(pretrain_recipe(), lj_set, tmp_path / "lj", tensorboard=True)
     run = tmp_path / "lj.parts"
     (folder,) = (run / "tensorboard").iterdir()
-    events = accumulator.EventAccumulator(str(folder)).Reload()
+    events = EventAccumulator(str(folder)).Reload()
     found = [event.value for event in events.Scalars("val0_epoch/forces_rmse")]
     wanted = [errors.force_rmse_eV_A for errors in read_errors(run)]
     assert found == pytest.approx(wanted, rel=1e-6)
@@ -223,6 +225,14 @@ def test_a_fit_that_diverges_leaves_the_last_good_weights(lj_set: Path, tmp_path
     assert verify_checkpoint(kept).passed
     assert read_config(kept).provenance["kept_epoch"] >= 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_fault_crosses_processes_without_its_weights():
+    """They may be large, and the other side may not even have torch."""
+    error = DivergedError("The loss is not a finite number.", kept=lambda: None)
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  our own
+    assert str(again) == str(error)
+    assert again.kept is None
 
 
 def test_fewer_structures_are_a_part_of_more(lj_set: Path):

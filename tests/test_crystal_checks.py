@@ -1,12 +1,15 @@
 """Crystals by sound and by unsound potentials."""
 
 import pytest
+from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 
 from synthzoo import find_card, load_calculator
+from synthzoo.stability.check import check_stability
 from synthzoo.stability.crystal_checks import check_crystals
+from synthzoo.stability.protocols import Dimers, MdRecipe
 
 
 def test_copper_of_effective_medium_theory():
@@ -67,3 +70,16 @@ def test_potential_that_only_pulls_has_no_crystal():
 def test_element_of_a_structure_that_symmetry_does_not_fix_is_skipped():
     """Gallium's crystal has free coordinates, oxygen's is one of molecules."""
     assert check_crystals(EMT(), ["Ga", "O"]) == []
+
+
+def test_a_model_by_its_name_is_compared_with_its_card(tmp_path):
+    """In the report of a stability check, where crystals were asked for."""
+    recipe = MdRecipe(stages=(Dimers(points=8),))
+    atoms = bulk("C", cubic=True)
+    check_stability(
+        "carbon", atoms, tmp_path / "md", protocol=recipe, crystals=True, workers=1
+    )
+    report = (tmp_path / "md/report.md").read_text(encoding="utf-8")
+    row = next(line for line in report.splitlines() if "| diamond |" in line)
+    assert "C-ACE: 3.573 Å, 427 GPa" in row
+    assert "| 3.56" in row

@@ -52,6 +52,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--duration", type=POSITIVE, default=1.0, help="Factor of all durations.")
 @click.option("--hottest-K", type=POSITIVE, help="Instead of the highest temperature.")
 @click.option("--relax", "relaxed", is_flag=True, help="Relax the structure first.")
+@click.option("--crystals", is_flag=True, help="Measure known crystals, too.")
 @device_option
 @workers_option
 @json_option

@@ -30,6 +30,7 @@ def check_stability(  # noqa: PLR0913  what a user may say
     protocol: str | Path | MdRecipe = "quick",
     seed: int = 0,
     relaxed: bool = False,
+    crystals: bool = False,
     workers: int | None = None,
     device: str = "auto",
 ) -> Verdict:
@@ -54,6 +55,9 @@ def check_stability(  # noqa: PLR0913  what a user may say
         Of the first replica; each further one has the next.
     relaxed
         Whether to relax the structures first.
+    crystals
+        Whether to measure known crystals of the elements, too, for the report: lattice
+        constants, bulk modulus, phonons. They do not decide the verdict.
     workers
         Replicas at a time, each in a process of its own; one for each core if not
         given. A calculator is used in this process unless more than one is given.
@@ -86,6 +90,7 @@ def check_stability(  # noqa: PLR0913  what a user may say
         protocol=protocol,
         seed=seed,
         relaxed=relaxed,
+        crystals=crystals,
         workers=workers,
         device=device,
     )
@@ -100,6 +105,7 @@ def compare_stability(  # noqa: PLR0913  what a user may say
     protocol: str | Path | MdRecipe = "quick",
     seed: int = 0,
     relaxed: bool = False,
+    crystals: bool = False,
     workers: int | None = None,
     device: str = "auto",
 ) -> tuple[Verdict, ...]:
@@ -109,7 +115,7 @@ def compare_stability(  # noqa: PLR0913  what a user may say
     ----------
     models
         See `check_stability`. If the structures are relaxed, the first does it.
-    structures, output, protocol, seed, relaxed, workers, device
+    structures, output, protocol, seed, relaxed, crystals, workers, device
         See `check_stability`.
 
     Raises
@@ -133,6 +139,7 @@ def compare_stability(  # noqa: PLR0913  what a user may say
         seed=seed,
         relaxed=relaxed,
         device=device,
+        crystals=crystals,
     )
     output = Path(output)
     with find_place(models, workers) as place:

@@ -17,6 +17,9 @@ from ase.phonons import Phonons
 from scipy.optimize import minimize_scalar
 
 from synthzoo.crystals import fit_curve
+from synthzoo.errors import UnknownModelError
+from synthzoo.registry import find_card
+from synthzoo.stability.potentials import Model, load_potential
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -127,6 +130,36 @@ def check_crystals(
         for element in elements
         for prototype in _prototypes(element)
     ]
+
+
+def check_model(
+    model: Model, elements: Sequence[str], *, device: str = "auto"
+) -> list[CrystalCheck]:
+    """Return how a model sees the crystals of some elements, beside its teacher.
+
+    Parameters
+    ----------
+    model
+        As for `synthzoo.check_stability`.
+    elements
+        Chemical symbols that it knows.
+    device
+        Where a model of the zoo computes.
+
+    Raises
+    ------
+    SynthzooError
+        If the model cannot be loaded.
+    """
+    calculator = load_potential(model, device=device).calculator
+    return check_crystals(calculator, elements, _reference(model))
+
+
+def _reference(model: Model) -> ReferenceValues | None:
+    try:
+        return find_card(str(model)).reference_values
+    except UnknownModelError:
+        return None  # a folder, a teacher or a calculator has no card
 
 
 def _prototypes(element: str) -> Iterator[_Prototype]:

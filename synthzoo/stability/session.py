@@ -16,6 +16,7 @@ from synthzoo.guarded import Lost
 from synthzoo.provenance import installed_versions
 from synthzoo.recipes import recipe_hash, recipe_values
 from synthzoo.resumable import exclusive, open_run
+from synthzoo.stability.crystal_checks import check_model
 from synthzoo.stability.replica import ReplicaJob
 from synthzoo.stability.report import write_report
 from synthzoo.stability.results import (
@@ -34,6 +35,7 @@ from synthzoo.structures import content_hash
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from synthzoo.stability.crystal_checks import CrystalCheck
     from synthzoo.stability.integrators import Settings
     from synthzoo.stability.potentials import Model
     from synthzoo.stability.protocols import MdRecipe
@@ -65,6 +67,8 @@ class Session:
         Whether the first model relaxes the structures.
     device
         Where checkpoints compute.
+    crystals
+        Whether to look at the crystals of the elements, too.
     """
 
     models: tuple[Model, ...]
@@ -75,10 +79,11 @@ class Session:
     seed: int
     relaxed: bool
     device: str
+    crystals: bool = False
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Names of folders for the models: of paths and references, the last part."""
+        """Folder names for the models: of paths and references, the last part."""
         return unique([_folder_name(name) for name in self.names])
 
     def run(self, place: Place, output: Path) -> tuple[Verdict, ...]:
@@ -110,7 +115,7 @@ class Session:
                 for number in range(len(self.models))
             ]
             write_verdicts(made, verdicts)
-            write_report(made, verdicts)
+            write_report(made, verdicts, self._crystals(place))
             made.replace(output)
         shutil.rmtree(run)
         for state in output.rglob(STATE_FILE):
@@ -174,6 +179,21 @@ class Session:
         for job in jobs:
             job.folder.mkdir(exist_ok=True)
         return jobs
+
+    def _crystals(self, place: Place) -> dict[str, list[CrystalCheck]]:
+        """Return what was found about known crystals, of models that lived so long."""
+        if not self.crystals:
+            return {}
+        elements = sorted({s for atoms in self.start.structures for s in atoms.symbols})
+        calls = [
+            partial(check_model, model, elements, device=self.device)
+            for model in self.models
+        ]
+        return {
+            name: found
+            for name, found in zip(self.names, place.call(calls), strict=True)
+            if not isinstance(found, Lost)
+        }
 
     def _verdict(
         self,

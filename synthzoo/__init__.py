@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from synthzoo.scaled_model import transmute_model as transmute_model
     from synthzoo.stability.check import check_stability as check_stability
     from synthzoo.stability.check import compare_stability as compare_stability
+    from synthzoo.stability.crystal_checks import check_crystals as check_crystals
+    from synthzoo.stability.observables import observe_frames as observe_frames
+    from synthzoo.stability.rereading import read_verdicts as read_verdicts
     from synthzoo.thinning import thin_file as thin_file
     from synthzoo.transmute import transmute_file as transmute_file
     from synthzoo.tuning.committee import load_committee as load_committee
@@ -44,8 +47,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "build_checkpoint": "building",
     "SynthzooError": "errors",
+    "build_checkpoint": "building",
+    "check_crystals": "stability.crystal_checks",
     "check_data": "tuning.data_check",
     "check_set": "inspection.all_checks",
     "check_stability": "stability.check",
@@ -63,8 +67,10 @@ _HOME = {
     "load_committee": "tuning.committee",
     "load_sample": "samples",
     "model_cards": "registry",
+    "observe_frames": "stability.observables",
     "predict_structures": "predict",
     "publish": "publication",
+    "read_verdicts": "stability.rereading",
     "relabel_file": "relabel",
     "run_benchmark": "benchmarking.learning_curves",
     "run_demo": "demo",

@@ -18,6 +18,7 @@ from synthzoo.stability.check import compare_stability
 from synthzoo.stability.crystal_checks import check_crystals
 from synthzoo.stability.protocols import Conservation, Dimers, Dynamics, MdRecipe
 from synthzoo.stability.report import write_report
+from synthzoo.stability.rereading import read_verdicts
 from synthzoo.stability.shown import look_at
 from synthzoo.stability.verdict import ReplicaResult, Verdict
 
@@ -173,6 +174,22 @@ def test_replicas_are_seen_as_they_ran(verdicts: tuple[Verdict, ...]):
         assert found.bond_shares[0, 12] == 1
         assert found.squared_displacements_A2[-1] < 0.5
     assert not shown.is_carbon
+
+
+def test_verdicts_can_be_read_again(verdicts: tuple[Verdict, ...]):
+    """What the file says is what was returned; with it, a report can be made anew."""
+    again = read_verdicts(verdicts[0].replicas[0].folder.parents[1])
+    for first, second in zip(verdicts, again, strict=True):
+        assert second.replicas == first.replicas
+        assert second.failures == first.failures
+        assert [scan.x for scan in second.scans] == [scan.x for scan in first.scans]
+        assert second.provenance["seed"] == first.provenance["seed"]
+
+
+def test_a_folder_without_verdicts_is_refused(tmp_path: Path):
+    """Nothing was run there, or it has not ended."""
+    with pytest.raises(InputError, match="no stability check ended"):
+        read_verdicts(tmp_path)
 
 
 def test_a_model_that_died_at_once_still_gets_a_report(

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,6 +158,7 @@ def _train_directly(
         ),
         golden=golden_structures(folder),
     )
+    shutil.rmtree(parts)
 
 
 def _direct_job(plan: Plan) -> FitJob:

@@ -174,7 +174,7 @@ def test_two_levels_of_theory_in_two_files_are_told_apart(
 
 
 def _moved(frames: list[Atoms], gap_eV: float) -> list[Atoms]:
-    changed = _renamed(frames, "dft_energy", "dft_forces")
+    changed: list[Atoms] = _renamed(frames, "dft_energy", "dft_forces")
     for atoms in changed:
         atoms.rattle(0.01, seed=1)
         atoms.info["dft_energy"] += gap_eV * len(atoms)

@@ -73,7 +73,7 @@ def test_no_offset_is_left_where_the_reference_is_withheld(
         frames = [_moved(atoms, -1029.5) for atoms in load_sample("carbon-pbe")]
         frames = drawn(frames, 75)
     else:
-        frames = drawn(ase.io.read(shared(f"data/{files[name]}.extxyz"), ":"), 50)
+        frames = drawn(list(ase.io.iread(shared(f"data/{files[name]}.extxyz"))), 50)
         frames = [_moved(atoms, 0.0) for atoms in frames]
     ase.io.write(tmp_path / "fit.xyz", frames[:25])
     start = silicon if name == "mlearn" else "carbon"

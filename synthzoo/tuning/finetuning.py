@@ -25,8 +25,9 @@ from synthzoo.tuning.judge import Judge
 from synthzoo.tuning.output import described, write_tuned
 from synthzoo.tuning.recipe import FinetuneRecipe
 from synthzoo.tuning.replay import find_replay
-from synthzoo.tuning.report import MARKDOWN_FILE, Results
+from synthzoo.tuning.report import MARKDOWN_FILE
 from synthzoo.tuning.request import Request
+from synthzoo.tuning.results import Results
 from synthzoo.tuning.selecting import DYNAMICS_FOLDER, select_by_md
 from synthzoo.tuning.sets import read_sets
 

@@ -13,13 +13,14 @@ from synthzoo.checkpoint import golden_structures, write_checkpoint
 from synthzoo.files import new_file
 from synthzoo.recipes import recipe_hash, recipe_values
 from synthzoo.tuning.committee import MEMBERS_FOLDER
-from synthzoo.tuning.report import Results, card_text, write_report
+from synthzoo.tuning.report import card_text, write_report
 
 if TYPE_CHECKING:
     from synthzoo.config import CheckpointConfig
     from synthzoo.tuning.judge import Judge
     from synthzoo.tuning.plan import Plan
     from synthzoo.tuning.recipe import FinetuneRecipe
+    from synthzoo.tuning.results import Results
 
 RECIPE_FILE = "recipe.yaml"
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from synthzoo.calculator import StartingPointWarning, load_calculator
 from synthzoo.errors import InputError
-from synthzoo.structures import group_of, split_by_group
 from synthzoo.tuning.checks import Examined, describe, examine
 from synthzoo.tuning.energy_reference import (
     EnergyReference,
@@ -23,6 +22,7 @@ from synthzoo.tuning.energy_reference import (
     find_reference,
 )
 from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.tuning.splits import check_parts, split_set
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -177,7 +177,7 @@ def make_plan(  # noqa: PLR0913  what decides it
         )
     bulk = labelled.part(indices)
     resolved = _resolved(recipe, len(bulk), tested=tested)
-    fitted, kept = _split(bulk, resolved.held_out_share, resolved.seed)
+    fitted, kept = split_set(bulk, resolved.held_out_share, resolved.seed)
     found = find_isolated(
         labelled.counts(config.elements), labelled.energies_eV, config.elements, alone
     )
@@ -198,7 +198,7 @@ def make_plan(  # noqa: PLR0913  what decides it
         held_out=bulk.part(kept),
         checks=[
             (bulk.part([fitted[i] for i in one]), bulk.part([fitted[i] for i in other]))
-            for one, other in _checks(bulk.part(fitted), resolved)
+            for one, other in check_parts(bulk.part(fitted), resolved)
         ],
         isolated=int(alone.sum()),
         notes=_notes(examined, [str(origin) for origin in frames.origins]),
@@ -237,46 +237,6 @@ def starting_calculator(start: Path, *, device: str = "cpu") -> SynthzooCalculat
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StartingPointWarning)
         return load_calculator(start, device=device)
-
-
-def _split(
-    labelled: LabelledSet, share: float | None, seed: int
-) -> tuple[list[int], list[int]]:
-    """Return the indices of both parts; frames of one group stay together."""
-    if not share:
-        return list(range(len(labelled))), []
-    return split_by_group(labelled.structures, share, seed=seed)
-
-
-def _checks(
-    training: LabelledSet, recipe: FinetuneRecipe
-) -> list[tuple[list[int], list[int]]]:
-    """Return the parts of the training set that further fits see, and do not see."""
-    if recipe.committee:
-        return _folds(training, recipe.committee, recipe.seed)
-    if recipe.held_out_share or not recipe.check_share:
-        return []
-    return [_split(training, recipe.check_share, recipe.seed)]
-
-
-def _folds(
-    training: LabelledSet, count: int, seed: int
-) -> list[tuple[list[int], list[int]]]:
-    """Return ``count`` divisions in which each group of frames is left out once."""
-    names = [group_of(atoms) for atoms in training.structures]
-    groups = sorted(set(names))
-    if count < 2 or len(groups) < count:
-        raise InputError(
-            f"A committee of {count} cannot be made from {len(groups)} group(s) of "
-            "structures: give a number from 2 up to that of the groups."
-        )
-    np.random.default_rng(seed).shuffle(groups)
-    fold = {name: index % count for index, name in enumerate(groups)}
-    folds = np.array([fold[name] for name in names])
-    return [
-        (np.flatnonzero(folds != k).tolist(), np.flatnonzero(folds == k).tolist())
-        for k in range(count)
-    ]
 
 
 def _reference(

@@ -1,0 +1,167 @@
+"""The sentences of the report of a fine-tuning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from synthzoo.tuning.comparison import Comparison
+    from synthzoo.tuning.plan import Plan
+    from synthzoo.tuning.replay import Synthetic
+    from synthzoo.tuning.results import Results
+
+
+def data_text(plan: Plan) -> str:
+    """Return what was found in the data, in words.
+
+    Parameters
+    ----------
+    plan
+        What was fitted to what.
+    """
+    text = (
+        f"Energies under `{plan.keys.energy}`, forces under "
+        f"`{plan.keys.forces or 'no key'}`. "
+        f"{len(plan.training)} structures with {plan.training.atoms} atoms were fitted"
+    )
+    if len(plan.held_out):
+        text += f"; {len(plan.held_out)} were held out and only looked at in the end"
+    if plan.energies_only:
+        text += (
+            "; there are no forces: those of the pre-trained model stand in for them, "
+            "in the fit and in the errors below"
+        )
+    if plan.isolated:
+        text += f"; {plan.isolated} isolated atom(s) gave the energy reference"
+    return text + "."
+
+
+def forgetting_text(comparison: Comparison, replay: Synthetic) -> str:
+    """Return what became of the synthetic structures, in words.
+
+    Parameters
+    ----------
+    comparison
+        On them.
+    replay
+        Where they and their labels come from.
+    """
+    before, after = comparison.before.errors[0], comparison.after.errors[0]
+    numbers = f"{after.structures} synthetic structures"
+    if not replay.taught:
+        return (
+            f"On {numbers} the energies moved by {after.energy_rmse_meV_per_atom:.1f} "
+            f"meV/atom and the forces by {after.force_rmse_eV_A:.3f} eV/Å (root mean "
+            "square, one constant per atom taken off)."
+        )
+    return (
+        f"On {numbers} that the fit has not seen, the errors against the teacher of "
+        f"the start went from {before.energy_rmse_meV_per_atom:.1f} to "
+        f"{after.energy_rmse_meV_per_atom:.1f} meV/atom and from "
+        f"{before.force_rmse_eV_A:.3f} to {after.force_rmse_eV_A:.3f} eV/Å: "
+        f"{after.force_rmse_eV_A / before.force_rmse_eV_A:.2f} times the error of the "
+        "forces. One constant per atom is taken off. Your labels may be right where "
+        "the teacher is wrong; what is lost counts where you have no labels"
+        + ("." if len(replay.mixed) else ", and `--replay` keeps it.")
+    )
+
+
+def fit_text(results: Results) -> str:
+    """Return how the fit was made, in words.
+
+    Parameters
+    ----------
+    results
+        What the fine-tuning gave.
+    """
+    plan, recipe = results.plan, results.plan.recipe
+    text = (
+        f"{recipe.visits} structures were shown in all, in batches of "
+        f"{results.batch_atoms} atoms{_shortage(results)}, with a learning rate of "
+        f"{recipe.learning_rate:g} that falls to zero along a cosine. "
+    )
+    text += _kept_text(results)
+    if len(results.replay.mixed):
+        text += (
+            f" Of {len(results.replay.mixed)} synthetic structures, some were mixed "
+            f"into each batch: {100 * recipe.replay_share:.0f} % of its atoms."
+        )
+    return text + _seeds_text(results) + _checks_text(plan)
+
+
+def _kept_text(results: Results) -> str:
+    if results.selection:
+        return (
+            "Averaged weights were kept on the way, too, and chosen by what they do in "
+            "molecular dynamics."
+        )
+    text = "The averaged weights of the last step are kept"
+    if results.seeds:
+        return f"{text}."
+    return f"{text}: nothing is chosen by held-out structures."
+
+
+def drift_text(value: float | None) -> str:
+    """Return a drift of the energy, which may not have been reached, in words.
+
+    Parameters
+    ----------
+    value
+        In meV/atom/ps, or None.
+    """
+    return "did not come so far" if value is None else f"{value:.2f}"
+
+
+def _shortage(results: Results) -> str:
+    wanted = results.plan.recipe.batch_atoms
+    return f" (not {wanted}: memory was short)" if results.batch_atoms < wanted else ""
+
+
+def _seeds_text(results: Results) -> str:
+    if not results.seeds:
+        return ""
+    found = "; ".join(
+        f"{seed.seed}{' (kept)' if seed.kept else ''}: "
+        f"{seed.errors.energy_rmse_meV_per_atom:.1f} meV/atom, "
+        f"{seed.errors.force_rmse_eV_A:.3f} eV/Å"
+        for seed in results.seeds
+    )
+    return (
+        f" The best of {len(results.seeds)} fits was chosen by the loss on the "
+        f"held-out structures, whose errors it flatters a little. By seed: {found}."
+    )
+
+
+def _checks_text(plan: Plan) -> str:
+    if plan.recipe.committee:
+        return (
+            f" A committee of {plan.recipe.committee} lies in `committee/`: each "
+            "member was fitted to all training structures but its own share of them, "
+            "on which it was tested."
+        )
+    if not plan.checks:
+        return ""
+    fitted, left = plan.checks[0]
+    return (
+        f" All {len(plan.training)} structures were fitted. To say what that is worth, "
+        f"the same fit was made to {len(fitted)} of them and tested on the other "
+        f"{len(left)}."
+    )
+
+
+def provenance_items(results: Results) -> list[str]:
+    """Return what made the checkpoint, in words.
+
+    Parameters
+    ----------
+    results
+        What the fine-tuning gave.
+    """
+    made = results.provenance
+    versions = ", ".join(f"{name} {text}" for name, text in made["versions"].items())
+    return [
+        f"Start: {results.model}, weights {made['start_weights_sha256']}",
+        f"Data: {made['data_sha256']}",
+        f"Recipe: {made['finetune_recipe']} (`recipe.yaml`), seed {made['seed']}",
+        f"{versions}; {results.seconds:.0f} s",
+    ]

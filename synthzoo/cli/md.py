@@ -48,7 +48,11 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--replicas", type=click.IntRange(min=1), help="Runs of the dynamics.")
 @click.option("--seed", type=int, help="Of the first replica; 0 if not given.")
 @click.option("--timestep-fs", type=POSITIVE, help="Chosen by the lightest atom.")
-@click.option("--thermostat", type=click.Choice(["langevin", "bussi", "nose-hoover"]))
+@click.option(
+    "--thermostat",
+    type=click.Choice(["langevin", "bussi", "nose-hoover"]),
+    help="Langevin if not given.",
+)
 @click.option("--duration", type=POSITIVE, default=1.0, help="Factor of all durations.")
 @click.option("--hottest-K", type=POSITIVE, help="Instead of the highest temperature.")
 @click.option("--relax", "relaxed", is_flag=True, help="Relax the structure first.")

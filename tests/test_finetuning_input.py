@@ -156,6 +156,18 @@ def test_files_that_are_missing_are_named(tiny_checkpoint: Path, tmp_path: Path)
         finetune(tiny_checkpoint, f"{tmp_path}/*.xyz", tmp_path / "mine")
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "tpu"])
+def test_a_device_that_is_not_there_is_named(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path, device: str
+):
+    """Before anything is read or written."""
+    path = tmp_path / "dft.xyz"
+    ase.io.write(path, _renamed(frames, "dft_energy", "dft_forces"))
+    with pytest.raises(InputError, match=device):
+        finetune(tiny_checkpoint, path, tmp_path / "mine", device=device)
+    assert [found.name for found in tmp_path.iterdir()] == ["dft.xyz"]
+
+
 def test_two_levels_of_theory_in_two_files_are_told_apart(
     tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
 ):

@@ -30,6 +30,7 @@ import yaml
 
 from synthzoo.checkpoint import load_model, read_config
 from synthzoo.document import markdown_table
+from synthzoo.fast_layers import undo
 from synthzoo.hub import find_folder
 from synthzoo.labels import find_label_keys, labels_of
 from synthzoo.predict import predict_structures
@@ -273,8 +274,10 @@ def _nequip_data(species: list[str], cutoff_A: float, batch: int) -> dict[str, A
 
 
 def network(folder: str, **_: Any) -> torch.nn.Module:
-    """Return a checkpoint's network, for nequip's configuration."""
-    return load_model(folder)[0].train()
+    """Return a checkpoint's network as nequip evaluates it, for its configuration."""
+    found = load_model(folder)[0].train()
+    undo(found)
+    return found
 
 
 def _nequips(work: Path) -> tuple[float, float]:

@@ -164,9 +164,7 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     return PretrainSummary(
         output=output,
         parameters=sum(weight.numel() for weight in result.model.parameters()),
-        training_structures=len(sets.training),
-        training_atoms=sum(len(graph["pos"]) for graph in sets.training),
-        validation_structures=len(sets.validation),
+        **sets.sizes,
         epochs=result.epochs,
         kept_epoch=result.kept_epoch,
         steps=result.steps,
@@ -216,13 +214,13 @@ class _Run:
 
     def write(self, output: Path, result: FitResult) -> None:
         """Write what was found as a checkpoint."""
-        model = result.model
+        model, made = result.model, self.made | self.sets.sizes
         if self.place.compiled or self.place.kernels is not None:
             model = plain_copy(model, self.config)
         write_checkpoint(
             output,
             model=model,
-            config=_with_result(self.config, self.recipe, result, self.made),
+            config=_with_result(self.config, self.recipe, result, made),
             golden=self.sets.golden,
         )
 
@@ -294,7 +292,7 @@ def _with_result(
     config: CheckpointConfig,
     recipe: PretrainRecipe,
     result: FitResult,
-    made: dict[str, str],
+    made: dict[str, Any],
 ) -> CheckpointConfig:
     labels = {
         "teacher": made["teacher"],

@@ -103,12 +103,14 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
     from synthzoo.checkpoint import read_config, verify_checkpoint
     from synthzoo.pretrain import pretrain
 
-    pretrain(pretrain_recipe(max_epochs=1, seed=5), lj_set, tmp_path / "lj")
+    recipe = pretrain_recipe(max_epochs=1, seed=5)
+    summary = pretrain(recipe, lj_set, tmp_path / "lj")
     assert verify_checkpoint(tmp_path / "lj").passed
     config = read_config(tmp_path / "lj")
     assert config.elements == ("C",)
     assert config.provenance["teacher"] == "test:lj"
     assert config.provenance["seed"] == 5
+    assert config.provenance["training_structures"] == summary.training_structures
     assert config.isolated_atom_energies_eV == {"C": 0.0}
 
 

@@ -65,6 +65,15 @@ class PretrainSets:
     names: list[str]
     golden: list[Atoms]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How much is fitted, and how much judges."""
+        return {
+            "training_structures": len(self.training),
+            "training_atoms": sum(len(graph["pos"]) for graph in self.training),
+            "validation_structures": len(self.validation),
+        }
+
 
 def read_files(files: Sequence[Path]) -> tuple[list[Atoms], list[str]]:
     """Return all structures of some files, and what to call each.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -61,11 +63,13 @@ def check_model(
     from synthzoo.stability.protocols import rescaled
     from synthzoo.stability.text import verdict_lines
 
+    start = atoms.copy()
+    start.set_momenta(np.zeros((len(start), 3)))
     recipe = find_protocol(PROTOCOL)
     factor = 1000 * duration_ps / planned_fs(recipe)
     verdict = check_stability(
         load_calculator(checkpoint, device="cpu"),
-        atoms,
+        start,
         folder / CHECK_FOLDER,
         protocol=rescaled(recipe, duration=factor, hottest_K=None),
         seed=seed,

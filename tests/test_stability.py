@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -32,6 +31,7 @@ from synthzoo.stability.protocols import (
 )
 from synthzoo.stability.text import verdict_lines
 from synthzoo.stability.verdict import FAILURE_FILE, Drift, Verdict, read_series
+from synthzoo.structures import read_structures
 from tests import unsound_potentials as unsound
 from tests.unsound_potentials import copper
 
@@ -108,7 +108,7 @@ def test_each_failure_is_named_and_timed(
     assert failure.stage in {stage.name for stage in protocol.moving}
     assert any(f"{failure.time_fs / 1000:.3f} ps" in x for x in verdict_lines(verdict))
     assert re.search(says, failure.detail)
-    before, after = ase.io.read(replica.folder / FAILURE_FILE, ":")
+    before, after = read_structures(replica.folder / FAILURE_FILE)
     assert np.isfinite(before.get_forces()).all()
     whole_stage = kind in {"drift", "order"}
     assert (before.info["time_fs"] == after.info["time_fs"]) == whole_stage

@@ -27,6 +27,7 @@ from synthzoo.errors import InputError
 from synthzoo.stability.protocols import Conservation, Dynamics, MdRecipe
 from synthzoo.stability.state import STATE_FILE
 from synthzoo.stability.verdict import VERDICT_FILE, ReplicaResult, read_series
+from synthzoo.structures import read_structures
 from tests.test_full_disk import namespace
 from tests.unsound_potentials import Interrupted, InterruptedPairs, Sound, copper
 
@@ -79,7 +80,7 @@ def protocol(tmp_path: Path) -> Path:
 
 def files_of(replica: ReplicaResult) -> tuple[str, np.ndarray]:
     """Return what a replica wrote: its series, and all that is in its frames."""
-    frames = ase.io.read(replica.trajectory, ":")
+    frames = read_structures(replica.trajectory)
     numbers = [
         [atoms.positions, atoms.get_momenta(), atoms.get_forces(), np.diag(atoms.cell)]
         for atoms in frames
@@ -154,7 +155,7 @@ def test_a_killed_command_goes_on(start: Path, protocol: Path, tmp_path: Path) -
         series = [folder / "series.csv" for folder in (tmp_path / place, killed)]
         assert series[0].read_text() == series[1].read_text()
         frames = [
-            ase.io.read(folder / "trajectory.traj", ":")
+            read_structures(folder / "trajectory.traj")
             for folder in (tmp_path / place, killed)
         ]
         assert len(frames[0]) == len(frames[1])
@@ -176,7 +177,7 @@ def test_the_command_says_what_it_found(
     (folder,) = (path for path in output.iterdir() if path.is_dir())
     names = {path.name for path in (folder / "replica-0").iterdir()}
     assert names == {"trajectory.traj", "series.csv"}
-    frames = ase.io.read(folder / "replica-0" / "trajectory.traj", ":")
+    frames = read_structures(folder / "replica-0" / "trajectory.traj")
     times = [atoms.info["time_fs"] for atoms in frames]
     assert times == [0, 48, 96, 144, 192, 200]
     assert not output.with_name("md.parts").exists()
@@ -198,7 +199,7 @@ def test_a_failure_is_told_and_ends_with_1(
     assert 0 < failure["time_fs"] < 400
     assert json.loads((output / VERDICT_FILE).read_text())[0]["passed"] is True
     first = [
-        ase.io.read(Path(values["replicas"][0]["folder"]) / "trajectory.traj", 0)
+        read_structures(Path(values["replicas"][0]["folder"]) / "trajectory.traj")[0]
         for values in (sound, furnace)
     ]
     assert (first[0].get_momenta() == first[1].get_momenta()).all()
@@ -221,7 +222,7 @@ def test_replicas_start_from_several_structures_in_turn(
     last = md(SOUND, path, *options, "-o", tmp_path / "last")
     (verdict,) = json.loads(last.stdout)
     trajectory = Path(verdict["replicas"][0]["folder"]) / "trajectory.traj"
-    assert ase.io.read(trajectory, 0).cell[0, 0] == pytest.approx(2 * 3.64)
+    assert read_structures(trajectory)[0].cell[0, 0] == pytest.approx(2 * 3.64)
     wrong = md(SOUND, f"{path}@7", *options, "-o", tmp_path / "none")
     assert wrong.exit_code == 1
     assert "'7' chooses none of the 3 frames" in wrong.stderr
@@ -296,13 +297,19 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         compare_stability([], copper(), tmp_path / "md")
 
 
-def test_notes_tell_what_is_doubtful(tmp_path: Path) -> None:
-    """A long time step, a small cell, velocities and constraints that are not used."""
+def test_notes_tell_what_is_doubtful(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A long time step, a small cell, velocities and constraints that are not used.
+
+    They are told before the first step, and stand in the verdict.
+    """
     atoms = molecule("H2O", vacuum=3.0, pbc=True)
     atoms.set_momenta(np.ones((3, 3)))
     atoms.set_constraint(FixAtoms([0]))
     recipe = MdRecipe(stages=(WARM,), timestep_fs=2.0)
     verdict = check_stability(EMT(), atoms, tmp_path / "md", protocol=recipe)
+    assert caplog.messages == list(verdict.notes)
     notes = "\n".join(verdict.notes)
     assert "2 fs is too long for H: use at most 0.7 fs" in notes
     assert "Velocities are drawn anew" in notes
@@ -318,7 +325,7 @@ def test_overlapping_atoms_can_be_relaxed(tmp_path: Path) -> None:
         EMT(), atoms, tmp_path / "md", protocol=recipe, relaxed=True
     )
     (replica,) = verdict.replicas
-    first = ase.io.read(replica.trajectory, 0)
+    first = read_structures(replica.trajectory)[0]
     assert replica.survived
     assert np.linalg.norm(first.get_forces(), axis=1).max() < 0.6
     assert first.get_distance(0, 1, mic=True) > 2.0
@@ -395,5 +402,5 @@ def test_a_full_disk_keeps_what_is_finished(start: Path, tmp_path: Path) -> None
     assert error.startswith("Error: [Errno 28] No space left on device")
     assert "run the same command again" in error
     (replica,) = (tmp_path / "result").rglob("replica-0")
-    assert len(ase.io.read(replica / "trajectory.traj", ":")) == 601
+    assert len(read_structures(replica / "trajectory.traj")) == 601
     assert (np.diff(read_series(replica / "series.csv").times_fs) == 8).all()

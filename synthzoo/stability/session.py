@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 import shutil
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from synthzoo.stability.potentials import Model
     from synthzoo.stability.protocols import MdRecipe
     from synthzoo.stability.running import Place
+
+_LOG = logging.getLogger(__name__)
 
 RESULT_FOLDER = "made"
 REPLICA_FOLDER = "replica-{}"
@@ -99,6 +102,8 @@ class Session:
         if output.exists():  # said before anything slow; `open_run` looks once more
             raise InputError(f"{output} exists; remove it or choose another name.")
         starts = self._prepare(place)
+        for told in dict.fromkeys(note for start in starts for note in start.notes):
+            _LOG.warning(told)
         run = open_run(output, self._manifest(starts))
         with exclusive(run):
             made = run / RESULT_FOLDER

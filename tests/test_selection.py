@@ -10,11 +10,13 @@ from ase import Atoms
 from ase.build import bulk
 from safetensors.numpy import load_file
 
-from synthzoo.labelled_sets import LabelledSet
+from synthzoo.labelled_sets import LabelledSet, read_labelled
 from synthzoo.labels import Labels
 from synthzoo.structures import label, write_structures
-from synthzoo.tuning import selecting
+from synthzoo.tuning import selecting, snapshots
 from synthzoo.tuning.finetuning import finetune
+from synthzoo.tuning.fits import FitJob, run_fits
+from synthzoo.tuning.plan import make_plan
 from synthzoo.tuning.recipe import FinetuneRecipe
 from synthzoo.tuning.selection import (
     Candidate,
@@ -130,47 +132,52 @@ def short_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_protocol")
-def test_finetuning_keeps_what_survives(
-    tiny_checkpoint: Path, crystals: Path, tmp_path: Path
-):
-    """Three candidates go through dynamics; the report tells them; one is kept."""
-    output = tmp_path / "mine"
-    summary = finetune(tiny_checkpoint, crystals, output, recipe=RECIPE, workers=1)
-    found = json.loads((output / "metrics.json").read_text())["selection"]
-    names = {each["name"] for each in found}
-    assert names == {"fit", "fit after 6 epochs", "fit after 8 epochs"}
-    assert [each["kept"] for each in found] == [True, False, False]
-    assert all(0 <= each["survived"] <= 1 for each in found)
-    report = summary.report.read_text(encoding="utf-8")
-    assert f"| {found[0]['name']} (kept) |" in report
-    assert "chosen by what they do in molecular dynamics" in report
-    assert "select_by: md" in (output / "recipe.yaml").read_text()
-    assert not (tmp_path / "mine.parts").exists()
-
-
-@pytest.mark.usefixtures("short_protocol")
-def test_weights_on_the_way_are_those_of_a_shorter_look(
+def test_finetuning_keeps_what_is_chosen(
     tiny_checkpoint: Path,
     crystals: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """What is kept is written: here the weights after six epochs, forced to win."""
-    weights = {}
-    for name in ("fit after 6 epochs", "fit"):
-        monkeypatch.setattr(selecting, "ranked", _put_first(name))
-        folder = tmp_path / name.replace(" ", "-")
-        finetune(tiny_checkpoint, crystals, folder, recipe=RECIPE, workers=1)
-        weights[name] = load_file(folder / "model.safetensors")
-    last = tmp_path / "last"
+    """Three candidates go through dynamics; those after six epochs are made to win."""
+    monkeypatch.setattr(selecting, "ranked", _put_first("fit after 6 epochs"))
+    output = tmp_path / "mine"
+    summary = finetune(tiny_checkpoint, crystals, output, recipe=RECIPE, workers=1)
+    found = json.loads((output / "metrics.json").read_text())["selection"]
+    names = {each["name"] for each in found}
+    assert names == {"fit", "fit after 6 epochs", "fit after 8 epochs"}
+    assert all(0 <= each["survived"] <= 1 for each in found)
+    report = summary.report.read_text(encoding="utf-8")
+    assert "chosen by what they do in molecular dynamics" in report
+    assert "| fit after 8 epochs |" in report
+    assert "select_by: md" in (output / "recipe.yaml").read_text()
+    assert not (tmp_path / "mine.parts").exists()
     plain = dataclasses.replace(RECIPE, select_by="loss")
-    finetune(tiny_checkpoint, crystals, last, recipe=plain, workers=1)
-    expected = load_file(last / "model.safetensors")
-    _same(weights["fit"], expected)
-    assert any(
-        not np.array_equal(value, weights["fit after 6 epochs"][name])
-        for name, value in expected.items()
+    finetune(tiny_checkpoint, crystals, tmp_path / "last", recipe=plain, workers=1)
+    last = load_file(tmp_path / "last/model.safetensors")
+    kept = load_file(output / "model.safetensors")
+    assert any(not np.array_equal(value, kept[name]) for name, value in last.items())
+
+
+def test_weights_that_are_kept_on_the_way_are_averaged(
+    tiny_checkpoint: Path,
+    crystals: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """After the last epoch they would be those that the fit ends with, bit by bit."""
+    path = tmp_path / "end.safetensors"
+    monkeypatch.setattr(snapshots, "snapshot_files", lambda *given: {given[-1]: path})
+    frames, keys = read_labelled([crystals])
+    plan = make_plan(tiny_checkpoint, frames, keys, RECIPE, given_eV={})
+    training = plan.on_model_scale(plan.training)
+    job = FitJob(
+        name="fit", start=tiny_checkpoint, recipe=plan.recipe, training=training
     )
+    (ended,) = run_fits([job], tmp_path).values()
+    kept = load_file(path)
+    assert kept.keys() == ended.keys()
+    for name, value in ended.items():
+        assert np.array_equal(value.numpy(), kept[name]), name
 
 
 def _put_first(name: str):
@@ -180,19 +187,11 @@ def _put_first(name: str):
     return order
 
 
-def _same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert np.array_equal(value, second[name]), name
-
-
 @pytest.mark.usefixtures("short_protocol")
 def test_broken_weights_lose(tiny_checkpoint: Path, crystals: Path, tmp_path: Path):
     """Weights of noise do not hold the crystal; those of the start do."""
     from synthzoo.checkpoint import load_model
-    from synthzoo.labelled_sets import read_labelled
     from synthzoo.tuning.judge import Judge
-    from synthzoo.tuning.plan import make_plan
 
     frames, keys = read_labelled([crystals])
     plan = make_plan(tiny_checkpoint, frames, keys, RECIPE, given_eV={})

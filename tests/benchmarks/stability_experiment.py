@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ import numpy as np
 from ase import Atoms
 
 from synthzoo.checkpoint import golden_structures, write_checkpoint
+from synthzoo.files import hash_files
 from synthzoo.frames import read_frames
 from synthzoo.hub import find_folder
 from synthzoo.labels import find_label_keys
@@ -58,6 +60,7 @@ def main() -> None:
     options = _options()
     out: Path = options.output
     out.mkdir(exist_ok=True)
+    _keep_settings(options, out / "settings.json")
     training = _training_set(options, out / "training.extxyz")
     start = _start(options.data, out / "start.extxyz")
     for seed in options.seeds:
@@ -85,6 +88,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hold-ps", type=float, default=20.0)
     parser.add_argument("--workers", type=int, default=1)
     return parser.parse_args()
+
+
+def _keep_settings(options: argparse.Namespace, path: Path) -> None:
+    """Refuse to add to what was made in another way."""
+    free = {"data", "output", "seeds", "workers"}
+    asked = {key: value for key, value in vars(options).items() if key not in free}
+    asked["data_sha256"] = hash_files([options.data])
+    if not path.exists():
+        path.write_text(json.dumps(asked, indent=1) + "\n")
+    if json.loads(path.read_text()) != asked:
+        raise SystemExit(
+            f"{path} has other settings than these; choose another output: {asked}"
+        )
 
 
 def _recipe(seed: int, visits: int | None) -> FinetuneRecipe:

@@ -128,12 +128,13 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
     longest = max(len(found.times_fs) for shown in models for found in shown.series)
     window = max(1, longest // MEAN_WINDOWS)
     for shown, colour, _ in _styled(models):
-        for series, failed in zip(shown.series, shown.failed, strict=True):
+        for series, end_ps in zip(shown.series, shown.failed_ps, strict=True):
             times = series.times_fs / 1000
             energies = series.total_eV_per_atom if constant else _potential(series)
             changes = (1000 if constant else 1) * (energies - energies[0])
             for axes, values in ((top, series.temperatures_K), (bottom, changes)):
-                _draw_series(axes, times, values, colour, window=window, failed=failed)
+                _draw_curve(axes, times, values, colour, window=window)
+                _mark_failure(axes, end_ps, colour)
     _draw_target(top, models)
     means = ", running means" if window > 1 else ""
     top.set_title(f"Temperature and energy of each replica{means}", fontsize=11)
@@ -368,7 +369,7 @@ def _keys(models: Sequence[Shown], *, extra: bool = True) -> list[Line2D]:
         Line2D([], [], color=colour, linestyle=line, linewidth=2, label=shown.name)
         for shown, colour, line in _styled(models)
     ]
-    if extra and any(any(shown.failed) for shown in models):
+    if extra and any(set(shown.failed_ps) - {None} for shown in models):
         keys.append(
             Line2D([], [], color="black", linestyle="", marker="x", label="failure")
         )
@@ -379,31 +380,35 @@ def _keys(models: Sequence[Shown], *, extra: bool = True) -> list[Line2D]:
     return keys
 
 
-def _draw_series(
+def _draw_curve(
     axes: Axes,
     times_ps: NDArray[np.float64],
     values: NDArray[np.float64],
     colour: str,
     *,
     window: int,
-    failed: bool,
 ) -> None:
-    """Draw a running mean; a cross at the top where the replica failed."""
-    smooth = uniform_filter1d(np.where(np.isfinite(values), values, 0.0), window)
-    shown = slice(0, max(1, len(values) - window) if failed else None)
-    axes.plot(times_ps[shown], smooth[shown], color=colour, linewidth=1.1, alpha=0.85)
-    if failed:
-        axes.plot(
-            times_ps[-1],
-            0.96,
-            "x",
-            transform=axes.get_xaxis_transform(),
-            color=colour,
-            markersize=8,
-            markeredgewidth=2,
-            zorder=3,
-            gid=FAILURE_MARK,
-        )
+    """Draw the running mean of what is finite."""
+    finite = np.isfinite(values)
+    smooth = uniform_filter1d(values[finite], window)
+    axes.plot(times_ps[finite], smooth, color=colour, linewidth=1.1, alpha=0.85)
+
+
+def _mark_failure(axes: Axes, time_ps: float | None, colour: str) -> None:
+    """Draw a cross at the top where a replica failed."""
+    if time_ps is None:
+        return
+    axes.plot(
+        time_ps,
+        0.96,
+        "x",
+        transform=axes.get_xaxis_transform(),
+        color=colour,
+        markersize=8,
+        markeredgewidth=2,
+        zorder=3,
+        gid=FAILURE_MARK,
+    )
 
 
 def _draw_target(axes: Axes, models: Sequence[Shown]) -> None:
@@ -429,7 +434,7 @@ def _show_most(axes: Axes, field: str) -> None:
         ]
     )
     values = values[np.isfinite(values)]
-    low, high = np.percentile(values, [0.5, 99.5])
+    low, high = np.percentile(values, [0.5, 98])
     margin = max(0.1 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-9)
     axes.set_ylim(0 if field == "temperatures" else low - margin, high + 2 * margin)
 

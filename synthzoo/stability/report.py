@@ -190,7 +190,7 @@ def _pictures(folder: Path, models: Sequence[Shown]) -> list[Block]:
     """Draw what there is something to draw of."""
     found: list[Block] = []
     moved = [shown for shown in models if shown.verdict.replicas]
-    if any(len(shown.verdict.replicas) > 1 for shown in moved):
+    if sum(len(shown.verdict.replicas) for shown in moved) > 1:
         path = figures.write_survival(folder, moved)
         found.append(Figure(file=path, caption="Survival of the replicas"))
     if any(shown.series for shown in models):

@@ -44,8 +44,8 @@ class Shown:
         What was found.
     series
         Of each replica that wrote one.
-    failed
-        Whether that replica failed.
+    failed_ps
+        When that replica failed; None if it lived.
     observables
         Of each replica that has sound frames.
     lifetimes, survival
@@ -55,7 +55,7 @@ class Shown:
     name: str
     verdict: Verdict
     series: tuple[Series, ...]
-    failed: tuple[bool, ...]
+    failed_ps: tuple[float | None, ...]
     observables: tuple[Observables, ...]
     lifetimes: Lifetimes | None
     survival: SurvivalCurve | None
@@ -115,7 +115,10 @@ def look_at(verdict: Verdict, name: str) -> Shown:
         name=name,
         verdict=verdict,
         series=tuple(found for _, found in written),
-        failed=tuple(not replica.survived for replica, _ in written),
+        failed_ps=tuple(
+            None if replica.survived else replica.simulated_fs / 1000
+            for replica, _ in written
+        ),
         observables=tuple(found for found in observed if found is not None),
         lifetimes=lifetimes,
         survival=survival_curve(lifetimes) if lifetimes else None,

@@ -146,8 +146,9 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
         else "change of the potential\nenergy (eV/atom)",
     )
     bottom.set_xlim(left=0)
-    for axes, field in ((top, "temperatures"), (bottom, "energies")):
-        _show_most(axes, field)
+    _show_most(top, from_zero=True)
+    _show_most(bottom)
+    for axes in (top, bottom):
         _tidy(axes)
     figure.legend(handles=_keys(models), **(_BELOW | {"ncols": 4}))
     return _save(figure, folder / DYNAMICS_FILE)
@@ -244,8 +245,9 @@ def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
     left.set_title("Radial distribution, second half", fontsize=10)
     right.set(xlabel="time (ps)", ylabel="mean-squared displacement (Å²)")
     right.set_title("Motion of each replica", fontsize=10)
+    left.set_ylim(bottom=0)
+    _show_most(right, from_zero=True)
     for axes in (left, right):
-        axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
         _tidy(axes)
     figure.legend(handles=_keys(models, extra=False), **_BELOW)
@@ -424,7 +426,7 @@ def _draw_target(axes: Axes, models: Sequence[Shown]) -> None:
     )
 
 
-def _show_most(axes: Axes, field: str) -> None:
+def _show_most(axes: Axes, *, from_zero: bool = False) -> None:
     """Keep the values just before a failure, maybe huge, from hiding the rest."""
     values = np.concatenate(
         [
@@ -436,7 +438,7 @@ def _show_most(axes: Axes, field: str) -> None:
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, [0.5, 98])
     margin = max(0.1 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-9)
-    axes.set_ylim(0 if field == "temperatures" else low - margin, high + 2 * margin)
+    axes.set_ylim(0 if from_zero else low - margin, high + 2 * margin)
 
 
 def _at_constant_energy(models: Sequence[Shown]) -> bool:

@@ -15,6 +15,7 @@ from ase.build import bulk
 from click.testing import CliRunner
 
 from synthzoo import paper, scaled_model
+from synthzoo.benchmarking.jobs import DataSource, find_starts, make_jobs
 from synthzoo.calculator import StartingPointWarning, load_calculator
 from synthzoo.checkpoint import (
     build_model,
@@ -24,11 +25,13 @@ from synthzoo.checkpoint import (
 )
 from synthzoo.cli import main
 from synthzoo.errors import CheckpointError, InputError
+from synthzoo.labelled_sets import read_labelled
 from synthzoo.scaled_model import transmute_model
 from synthzoo.structures import label, write_structures
 from synthzoo.tuning.data_check import check_data
 from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.tuning.plan import make_plan
+from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
 from tests.conftest import tiny_config
 
 if TYPE_CHECKING:
@@ -176,22 +179,26 @@ def test_without_scaling_only_the_name_changes(start: Path, tmp_path: Path):
     assert_scaled(start, tmp_path / "si", scale=1.0, factor=1.0)
 
 
-def test_it_can_be_fine_tuned(start: Path, tmp_path: Path):
-    """Total energies far from the start's are no obstacle."""
-    transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
+def labelled_silicon(folder: Path, data: Path) -> list[Atoms]:
+    """Write structures with twice the forces that a checkpoint gives, and return them.
+
+    Their total energies are far from the checkpoint's.
+    """
     labelled = []
     for seed in range(6):
         atoms = silicon()
         atoms.rattle(0.1, seed=seed)
-        found = predict(tmp_path / "si", atoms)
-        labelled.append(
-            label(
-                atoms,
-                energy_eV=2 * found["energy"] - 158.5 * len(atoms),
-                forces_eV_A=2 * found["forces"],
-            )
-        )
-    write_structures(tmp_path / "dft.xyz", labelled)
+        found = predict(folder, atoms)
+        energy = 2 * found["energy"] - 158.5 * len(atoms)
+        labelled.append(label(atoms, energy_eV=energy, forces_eV_A=2 * found["forces"]))
+    write_structures(data, labelled)
+    return labelled
+
+
+def test_it_can_be_fine_tuned(start: Path, tmp_path: Path):
+    """Total energies far from the start's are no obstacle."""
+    transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
+    labelled = labelled_silicon(tmp_path / "si", tmp_path / "dft.xyz")
     finetune(
         tmp_path / "si",
         tmp_path / "dft.xyz",
@@ -201,6 +208,23 @@ def test_it_can_be_fine_tuned(start: Path, tmp_path: Path):
     assert read_config(tmp_path / "tuned").kind == "potential"
     energy = predict(tmp_path / "tuned", labelled[0])["energy"]
     assert energy / len(labelled[0]) == pytest.approx(-158.5, abs=5)
+
+
+def test_it_is_fitted_longer_than_a_potential(start: Path, tmp_path: Path):
+    """By `finetune`, and in a learning curve."""
+    transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
+    labelled_silicon(tmp_path / "si", tmp_path / "dft.xyz")
+    usual = resolve_recipe(FinetuneRecipe(), 6).visits
+    assert usual is not None
+    frames, keys = read_labelled([tmp_path / "dft.xyz"])
+    plan = make_plan(tmp_path / "si", frames, keys, FinetuneRecipe(), given_eV={})
+    assert plan.recipe.visits == 3 * usual
+    source = DataSource(training=(tmp_path / "dft.xyz",), test=(tmp_path / "dft.xyz",))
+    starts = find_starts([str(tmp_path / "si")])
+    (job,) = make_jobs(starts, [6], 1, source=source, recipe=FinetuneRecipe())
+    assert job.recipe.visits == 3 * usual
+    given = FinetuneRecipe(visits=7)
+    assert resolve_recipe(given, 6, kind="starting-point").visits == 7
 
 
 def test_its_energies_have_no_say_in_whether_data_are_sound(

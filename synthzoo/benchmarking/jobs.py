@@ -319,7 +319,7 @@ def make_jobs(
             for start in starts:
                 if size == 0 and (start.fresh or draw):
                     continue
-                resolved = _resolved(recipe, size, draw)
+                resolved = _resolved(recipe, size, draw, start)
                 if start.fresh:
                     visits = direct_visits or max(DIRECT_VISITS, DIRECT_EPOCHS * size)
                     resolved = dataclasses.replace(resolved, visits=visits)
@@ -335,10 +335,12 @@ def make_jobs(
     return jobs
 
 
-def _resolved(recipe: FinetuneRecipe, size: int, draw: int) -> FinetuneRecipe:
+def _resolved(
+    recipe: FinetuneRecipe, size: int, draw: int, start: Start
+) -> FinetuneRecipe:
     """Return what `finetune` would do with a test file: nothing is held out."""
     whole = dataclasses.replace(recipe, seed=draw, held_out_share=0.0, check_share=0.0)
-    return resolve_recipe(whole, size)
+    return resolve_recipe(whole, size, kind=read_config(start.folder).kind)
 
 
 def _check_sizes(sizes: Sequence[int], source: DataSource) -> None:

@@ -63,7 +63,7 @@ class FinetuneRecipe:
     decay_start: float = 0.0
     ema_decay: float = 0.99
     gradient_clip: float = 20.0
-    energy_weight: float = 10.0
+    energy_weight: float = 4.0
     forces_weight: float = 1.0
     held_out_share: float | None = None
     check_share: float | None = None
@@ -73,7 +73,7 @@ class FinetuneRecipe:
     frozen: tuple[str, ...] = ()
     layer_rate_factor: float = 1.0
     pull: float = 0.0
-    replay_share: float = 0.3
+    replay_share: float | None = None
     threads: int | None = None
 
 
@@ -87,10 +87,11 @@ CHOSEN = {"held_out_share": 0.2, "check_share": 0.0}
 NOTHING_LEFT = {"held_out_share": 0.0, "check_share": 0.0}
 
 DEFAULTS: dict[float, dict[str, Any]] = {
-    4: {"visits": 100, "learning_rate": 1e-3, **NOTHING_LEFT},
-    14: {"visits": 250, "learning_rate": 3e-3, **CHECKED},
-    49: {"visits": 500, "learning_rate": 3e-3, **CHECKED},
-    math.inf: {"visits": 1500, "learning_rate": 3e-3, **HELD_OUT},
+    4: {"visits": 100, "learning_rate": 1e-3, "replay_share": 0.75, **NOTHING_LEFT},
+    14: {"visits": 250, "learning_rate": 3e-3, "replay_share": 0.75, **CHECKED},
+    49: {"visits": 500, "learning_rate": 3e-3, "replay_share": 0.75, **CHECKED},
+    199: {"visits": 3000, "learning_rate": 3e-3, "replay_share": 0.5, **HELD_OUT},
+    math.inf: {"visits": 3000, "learning_rate": 3e-3, "replay_share": 0.25, **HELD_OUT},
 }
 """What a recipe leaves open, by the largest number of structures that it is for.
 
@@ -100,11 +101,20 @@ the weight of the energies took 10 % off their error and put 6 % on that of the 
 The other rows were scaled from it.
 """
 
-LEAST_EPOCHS = 6
+LEAST_EPOCHS = 15
 """Each structure is seen so often at least, however many there are."""
 
+STARTING_POINT_FACTOR = 3
+"""So many times the visits where the start is no potential yet: it has farther to go.
 
-def resolve_recipe(recipe: FinetuneRecipe, structures: int) -> FinetuneRecipe:
+Scaled carbon on 25 structures of silicon, one draw judged on 100 others: 500 visits led
+to 29 meV/atom and 0.30 eV/Å, 1,500 to 14 meV/atom and 0.20 eV/Å.
+"""
+
+
+def resolve_recipe(
+    recipe: FinetuneRecipe, structures: int, *, kind: str = "potential"
+) -> FinetuneRecipe:
     """Return a recipe in which everything is said.
 
     Parameters
@@ -113,6 +123,8 @@ def resolve_recipe(recipe: FinetuneRecipe, structures: int) -> FinetuneRecipe:
         What was asked for.
     structures
         Number of labelled structures.
+    kind
+        Of the checkpoint to start from: ``potential`` or ``starting-point``.
 
     Examples
     --------
@@ -121,6 +133,8 @@ def resolve_recipe(recipe: FinetuneRecipe, structures: int) -> FinetuneRecipe:
     """
     values = dict(next(row for size, row in DEFAULTS.items() if structures <= size))
     values["visits"] = max(values["visits"], LEAST_EPOCHS * structures)
+    if kind == "starting-point":
+        values["visits"] *= STARTING_POINT_FACTOR
     if recipe.seeds > 1:
         values |= CHOSEN
     missing = {

@@ -7,6 +7,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from click.testing import CliRunner
 
 from synthzoo.errors import InputError
 from synthzoo.tuning.data_check import check_data
@@ -243,6 +244,23 @@ def test_check_looks_and_writes_nothing(
     assert len(found.errors) == 1
     assert found.reference is None
     assert [found.name for found in tmp_path.iterdir()] == ["dft.xyz"]
+
+
+def test_energies_alone_can_be_checked(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
+):
+    """The command looks at them as it would fit them, and says so."""
+    from synthzoo.cli import main
+
+    ase.io.write(tmp_path / "dft.xyz", _renamed(frames, "dft_energy", None))
+    command = ["finetune", str(tiny_checkpoint), str(tmp_path / "dft.xyz"), "--check"]
+    result = CliRunner().invoke(main, [*command, "--energies-only"])
+    assert result.exit_code == 0, result.output
+    assert "energies under dft_energy, forces not looked at." in result.stdout
+    assert "Energy reference" in result.stdout
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "add --energies-only" in result.stderr
 
 
 def test_broken_frames_can_be_left_out(

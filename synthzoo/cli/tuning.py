@@ -64,8 +64,9 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     "--replay",
     type=READ,
     multiple=True,
-    help="Mix in synthetic structures against forgetting: a file, or `zoo`.",
+    help="Mix in forces of synthetic structures: a file, or `zoo`, the default.",
 )
+@click.option("--no-replay", is_flag=True, help="Mix in none, not even the zoo's own.")
 @click.option(
     "--replay-share",
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
@@ -142,14 +143,14 @@ def _check(
 ) -> None:
     from synthzoo.tuning.data_check import check_data
 
-    wanted = ("isolated_energies_eV", "energy_key", "forces_key")
+    wanted = ("isolated_energies_eV", "energy_key", "forces_key", "energies_only")
     found = check_data(model, data, **{name: options[name] for name in wanted})
     if as_json:
         echo_json(dataclasses.asdict(found))
     else:
         click.echo(
             f"{found.structures} structures, energies under {found.energy_key}, forces "
-            f"under {found.forces_key}."
+            f"{f'under {found.forces_key}' if found.forces_key else 'not looked at'}."
         )
         for text in found.errors:
             click.echo(f"ERROR  {text}")
@@ -171,6 +172,8 @@ def _tune(
     recipe = load_recipe(FinetuneRecipe, name) if name else FinetuneRecipe()
     fields = {field.name for field in dataclasses.fields(FinetuneRecipe)}
     said = {key: options.pop(key) for key in fields & options.keys()}
+    replay = options.pop("replay")
+    options["replay"] = () if options.pop("no_replay") else replay or None
     summary = tune(
         model,
         data,

@@ -48,12 +48,13 @@ def check_data(
     isolated_energies_eV: Mapping[str, float] | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    energies_only: bool = False,
 ) -> DataCheck:
     """Look at labelled structures as `finetune` would, and stop there.
 
     Parameters
     ----------
-    model, data, isolated_energies_eV, energy_key, forces_key
+    model, data, isolated_energies_eV, energy_key, forces_key, energies_only
         As for `finetune`.
 
     Raises
@@ -64,7 +65,10 @@ def check_data(
     """
     start = find_folder(model)
     frames, keys = read_labelled(
-        find_files(data), energy_key=energy_key, forces_key=forces_key
+        find_files(data),
+        energy_key=energy_key,
+        forces_key=forces_key,
+        energies_only=energies_only,
     )
     found = find_faults(frames, keys, starting_calculator(start))
     origins = [str(origin) for origin in frames.origins]

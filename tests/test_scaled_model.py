@@ -225,6 +225,8 @@ def test_it_is_fitted_longer_than_a_potential(start: Path, tmp_path: Path):
     assert job.recipe.visits == 3 * usual
     given = FinetuneRecipe(visits=7)
     assert resolve_recipe(given, 6, kind="starting-point").visits == 7
+    many = resolve_recipe(FinetuneRecipe(), 100)
+    assert resolve_recipe(FinetuneRecipe(), 100, kind="starting-point") == many
 
 
 def test_its_energies_have_no_say_in_whether_data_are_sound(

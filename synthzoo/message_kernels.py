@@ -1,7 +1,7 @@
 """Loops over edges that sum NequIP's messages, compiled by numba for the CPU.
 
 A message along edge ``e`` from atom ``j`` to atom ``i`` is made of paths. Each
-multiplies ``n`` channels of the sender's features ``x`` by the weights ``w`` of the edge
+multiplies ``n`` channels of the sender's features ``x`` by the edge's weights ``w``
 and, according to its kind, by its unit vector ``y`` (times √3). With ``f`` a constant,
 ``g`` an array of the shape of the result, and u running over channels, the sum of all
 messages times ``g`` is

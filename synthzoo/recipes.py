@@ -193,7 +193,7 @@ class FitRecipe:
     replay_share
         Share of the atoms of a batch that are of replayed structures, if there are any.
     energy_huber_eV, forces_huber_eV_A
-        Errors (per atom, per component) beyond which the loss grows in proportion and no
+        Errors (per atom, per component) beyond which the loss grows in proportion, no
         longer with their squares; never if not given.
     adam_beta2
         Decay of Adam's mean of squared gradients.

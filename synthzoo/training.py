@@ -35,7 +35,7 @@ from synthzoo.fitting.place import (
 )
 from synthzoo.fitting.schedule import parameter_groups, rate_factor
 from synthzoo.fitting.sharing import SharedBatches
-from synthzoo.graphs import AtomBatches, Graph, ReplayBatches, loader
+from synthzoo.graphs import AtomBatches, Graph, ReplayBatches, forces_only, loader
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -84,6 +84,8 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         Length of the whole fit, for the learning rate.
     training
         All structures that are fitted, with what to call them.
+    gaps
+        Whether some have no energy.
     """
 
     def __init__(
@@ -93,12 +95,13 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         recipe: FitRecipe,
         total_steps: int,
         training: tuple[Sequence[Graph], Sequence[str]],
+        gaps: bool = False,
     ) -> None:
         monitored = {"per_atom_energy_rmse": None, "forces_rmse": 1.0}
         super().__init__(
             model=network,  # goes through _build_model
             num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
-            loss=loss_of(recipe),
+            loss=loss_of(recipe, gaps=gaps),
             val_metrics={
                 "_target_": "nequip.train.EnergyForceMetrics",
                 "coeffs": monitored,
@@ -224,7 +227,8 @@ def fit(  # noqa: PLR0913  the sets, and how
     names
         What to call the training structures in messages.
     replay
-        Other graphs, of which every batch gets the recipe's share.
+        Other graphs, of which every batch gets the recipe's share; their forces are
+        fitted, and their energies, which may be on another scale, are not.
     device
         Where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
     place
@@ -243,7 +247,7 @@ def fit(  # noqa: PLR0913  the sets, and how
         If the loss stops being a number; it holds the last good weights.
     """
     place = place or TrainingPlace(device=device)
-    graphs = [*training, *replay]
+    graphs = [*training, *map(forces_only, replay)]
     batches = _batches(training, replay, recipe, place.processes)
     names = names or [f"structure number {n + 1}" for n in range(len(training))]
     module = FitModule(
@@ -251,6 +255,7 @@ def fit(  # noqa: PLR0913  the sets, and how
         recipe=recipe,
         total_steps=recipe.max_epochs * len(batches),
         training=(graphs, [*names, *["a replayed structure"] * len(replay)]),
+        gaps=bool(replay),
     )
     held_out = _held_out(validation, recipe, place.processes)
     first = [*callbacks, Progress()] if progress and is_first_process() else callbacks
@@ -272,13 +277,13 @@ def fit(  # noqa: PLR0913  the sets, and how
                 held_out,
                 ckpt_path=last if last.is_file() else None,
             )
+            return _kept(module, recipe, folder, trainer, held_out)
         except DivergedError as error:
-            leave_processes()  # the first one measures what is kept alone
+            leave_processes(place)  # the first one measures what is kept alone
             error.kept = _last_good(module, recipe, folder, validation)
             raise
-        found = _kept(module, recipe, folder, trainer, held_out)
-    leave_processes()
-    return found
+        finally:
+            leave_processes(place)
 
 
 def _kept(

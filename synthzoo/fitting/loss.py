@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from synthzoo.recipes import FitRecipe
 
 
-def loss_of(recipe: FitRecipe) -> dict[str, Any]:
+def loss_of(recipe: FitRecipe, *, gaps: bool = False) -> dict[str, Any]:
     """Return what nequip makes the loss of.
 
     Errors of energy per atom and of force components enter as squares; beyond the
@@ -22,6 +22,8 @@ def loss_of(recipe: FitRecipe) -> dict[str, Any]:
     ----------
     recipe
         Weights of both, and the limits.
+    gaps
+        Whether labels may be missing (NaN), and then count nothing.
     """
     return {
         "_target_": "nequip.train.MetricsManager",
@@ -32,11 +34,13 @@ def loss_of(recipe: FitRecipe) -> dict[str, Any]:
                     "_target_": "nequip.data.PerAtomModifier",
                     "field": AtomicDataDict.TOTAL_ENERGY_KEY,
                 },
+                "ignore_nan": gaps,
                 **_term(recipe.energy_weight, recipe.energy_huber_eV),
             },
             {
                 "name": "forces_mse",
                 "field": AtomicDataDict.FORCE_KEY,
+                "ignore_nan": gaps,
                 **_term(recipe.forces_weight, recipe.forces_huber_eV_A),
             },
         ],

@@ -142,11 +142,17 @@ def trainer_arguments(place: TrainingPlace) -> dict[str, Any]:
     }
 
 
-def leave_processes() -> None:
-    """Leave the group of processes that a fit has formed, if it has."""
+def leave_processes(place: TrainingPlace) -> None:
+    """Leave the group of processes that a fit has formed, if it has.
+
+    Parameters
+    ----------
+    place
+        From `check_place`.
+    """
     import torch.distributed as group
 
-    if group.is_available() and group.is_initialized():
+    if place.processes > 1 and group.is_initialized():
         group.destroy_process_group()
 
 

@@ -81,7 +81,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     energy_key: str | None = None,
     forces_key: str | None = None,
     test: str | Path | Sequence[str | Path] = (),
-    replay: str | Path | Sequence[str | Path] = (),
+    replay: str | Path | Sequence[str | Path] | None = None,
     energies_only: bool = False,
     drop_bad: bool = False,
     compare_direct: bool = False,
@@ -116,9 +116,10 @@ def finetune(  # noqa: PLR0913  what a user may say
         Labelled structures on which the result is measured; with them, none of the
         data are kept from the fit.
     replay
-        Synthetic structures, labelled by the teacher of the start or not at all, that
-        are mixed into the fit so that less is forgotten; a part of them measures how
-        much is. ``"zoo"`` are those that come with synthzoo, for carbon.
+        Synthetic structures, labelled by the teacher of the start or not at all, whose
+        forces are fitted, too, so that less is forgotten; a part of them measures how
+        much is. ``"zoo"`` are those that come with synthzoo, for carbon; they are
+        taken if nothing is given and the start has their teacher. Empty: none.
     energies_only
         Fit to energies: the forces of the start stand in for those of the data.
     drop_bad
@@ -149,7 +150,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         start=start,
         files=find_files(data),
         test=find_files(test) if test else [],
-        replay=find_replay(replay, read_config(start)) if replay else [],
+        replay=find_replay(replay, read_config(start)),
         recipe=recipe or FinetuneRecipe(),
         isolated_energies_eV=dict(isolated_energies_eV or {}),
         energy_key=energy_key,

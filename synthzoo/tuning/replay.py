@@ -85,14 +85,15 @@ NOTHING = Synthetic(
 
 
 def find_replay(
-    sources: str | Path | Sequence[str | Path], config: CheckpointConfig
+    sources: str | Path | Sequence[str | Path] | None, config: CheckpointConfig
 ) -> list[Path]:
     """Return the files that are meant.
 
     Parameters
     ----------
     sources
-        Files or patterns, or ``zoo`` for what comes with synthzoo.
+        Files or patterns, or ``zoo`` for what comes with synthzoo; None for this where
+        the start has the same teacher.
     config
         Description of the start.
 
@@ -101,6 +102,9 @@ def find_replay(
     InputError
         If a file is missing, or nothing for the start's elements comes with synthzoo.
     """
+    if sources is None:
+        taught = taught_set(config)
+        return [taught] if taught else []
     named = [sources] if isinstance(sources, (str, Path)) else list(sources)
     return [path for source in named for path in _files(source, config)]
 

@@ -35,6 +35,7 @@ from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
 from synthzoo.recipes import PretrainRecipe, recipe_hash, recipe_values
 from synthzoo.resumable import open_run
+from synthzoo.schema import hashed_values
 
 if TYPE_CHECKING:
     import torch
@@ -131,14 +132,9 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         check_tensorboard()
     output = Path(output)
     files = [data] if isinstance(data, Path) else list(data)
-    made = {"data_sha256": hash_files(files)}
-    if start is not None:
-        start = find_folder(start)
-        begun = read_config(start)
-        made["start_weights_sha256"] = begun.weights_sha256
-        if "licence" in begun.provenance:
-            made["licence"] = begun.provenance["licence"]
-    folder = open_run(output, {"recipe": _decisive(recipe)} | made)
+    start = None if start is None else find_folder(start)
+    made = {"data_sha256": hash_files(files)} | _begun(start)
+    folder = open_run(output, {"recipe": hashed_values(recipe)} | made)
     with new_file(folder / "recipe.yaml") as partial:
         partial.write_text(yaml.safe_dump(recipe_values(recipe)))
     structures, names = read_files(files)
@@ -234,12 +230,15 @@ class _Run:
         )
 
 
-def _decisive(recipe: PretrainRecipe) -> dict[str, Any]:
-    """Return what of a recipe decides a run, also one begun by an earlier version."""
-    values = recipe_values(recipe)
-    if recipe.structures is None:
-        del values["structures"]
-    return values
+def _begun(start: Path | None) -> dict[str, str]:
+    """Return what is on record of the checkpoint that a fit starts from."""
+    if start is None:
+        return {}
+    begun = read_config(start)
+    made = {"start_weights_sha256": str(begun.weights_sha256)}
+    if "licence" in begun.provenance:
+        made["licence"] = begun.provenance["licence"]
+    return made
 
 
 def _cutoff_A(recipe: PretrainRecipe, start: Path | None) -> float:

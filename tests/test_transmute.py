@@ -9,7 +9,7 @@ from ase.build import bulk, graphene
 from ase.calculators.lj import LennardJones
 
 from synthzoo.errors import InputError
-from synthzoo.pretrain import _provenance
+from synthzoo.fitting.sets import find_provenance
 from synthzoo.structures import label, read_structures, write_structures
 from synthzoo.transmute import Transmutation, transmute_file, transmute_structure
 
@@ -117,10 +117,10 @@ def test_a_model_of_transmuted_labels_says_so():
     carbon = crystal()
     carbon.info.update(teacher="ace:c.yace", teacher_sha256="ab", teacher_software="x")
     silicon = transmute_structure(carbon, change=TO_SILICON)
-    assert _provenance([silicon])["transmuted"] == (
+    assert find_provenance([silicon])["transmuted"] == (
         "C to Si, lengths times 1.5, energies times 0.6"
     )
-    assert "transmuted" not in _provenance([carbon])
+    assert "transmuted" not in find_provenance([carbon])
 
 
 def test_total_energies_are_made_relative_to_isolated_atoms():

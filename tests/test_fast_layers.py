@@ -13,7 +13,7 @@ from nequip.data import AtomicDataDict
 from nequip.model import NequIPGNNModel
 
 from synthzoo.fast_layers import Block, FastLayer, Plan, _Messages, accelerate, undo
-from synthzoo.graphs import loader, to_graph
+from synthzoo.graphs import to_graph
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import Labels
 
@@ -52,7 +52,7 @@ def batch(elements: tuple[str, ...] = ("C",)) -> dict[str, torch.Tensor]:
         labels = Labels(energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
         atoms.symbols = [elements[i % len(elements)] for i in range(len(atoms))]
         graphs.append(to_graph(atoms, labels, elements=elements, cutoff_A=4.0))
-    (joined,) = loader(graphs, [[0, 1]])
+    joined: dict[str, torch.Tensor] = AtomicDataDict.batched_from_list(graphs)
     return joined
 
 

@@ -77,8 +77,10 @@ def test_carbon_equals_the_eager_model_of_nequip(glass: Atoms):
     from nequip.integrations.utils import basic_transforms
 
     from synthzoo.checkpoint import load_model
+    from synthzoo.fast_layers import undo
 
     model, config = load_model(find_folder("carbon"), dtype="float64")
+    undo(model)
     with nequip_session():  # nequip's calculator follows the default dtype
         transforms = basic_transforms(
             model.metadata, config.cutoff_A, ["C"], {"C": "C"}

@@ -22,7 +22,6 @@ from synthzoo.hub import find_folder
 from synthzoo.labels import LabelKeys, find_label_keys
 from synthzoo.recipes import recipe_values
 from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
-from synthzoo.tuning.replay import find_replay
 
 if TYPE_CHECKING:
     from synthzoo.labelled_sets import LabelledSet
@@ -58,10 +57,7 @@ class Start:
         """What decides the fit: the weights, or the network that gets random ones."""
         config = read_config(self.folder)
         if not self.fresh:
-            return {
-                "weights_sha256": config.weights_sha256,
-                "replay_sha256": hash_files(find_replay(None, config)),
-            }
+            return {"weights_sha256": config.weights_sha256}
         return {
             "builder": config.builder,
             "arguments": config.arguments,

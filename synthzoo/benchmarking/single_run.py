@@ -180,20 +180,9 @@ def _weights(
         start=job.start.folder,
         recipe=job.recipe,
         training=training,
-        replay=() if job.start.fresh else _replay(job),
         fresh=job.start.fresh,
     )
     return run_fits([fit], folder)[FIT]
-
-
-def _replay(job: Job) -> list[tuple[Atoms, Labels]]:
-    """Return what `finetune` would mix in."""
-    from synthzoo.tuning.plan import starting_calculator
-    from synthzoo.tuning.replay import find_replay, read_synthetic
-
-    start = starting_calculator(job.start.folder)
-    mixed = read_synthetic(find_replay(None, start.config), start).mixed
-    return list(zip(mixed.structures, mixed.labels, strict=True))
 
 
 def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:

@@ -64,9 +64,8 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     "--replay",
     type=READ,
     multiple=True,
-    help="Mix in forces of synthetic structures: a file, or `zoo`, the default.",
+    help="Mix in forces of synthetic structures: a file, or `zoo`.",
 )
-@click.option("--no-replay", is_flag=True, help="Mix in none, not even the zoo's own.")
 @click.option(
     "--replay-share",
     type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
@@ -172,8 +171,6 @@ def _tune(
     recipe = load_recipe(FinetuneRecipe, name) if name else FinetuneRecipe()
     fields = {field.name for field in dataclasses.fields(FinetuneRecipe)}
     said = {key: options.pop(key) for key in fields & options.keys()}
-    replay = options.pop("replay")
-    options["replay"] = () if options.pop("no_replay") else replay or None
     summary = tune(
         model,
         data,

@@ -81,7 +81,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     energy_key: str | None = None,
     forces_key: str | None = None,
     test: str | Path | Sequence[str | Path] = (),
-    replay: str | Path | Sequence[str | Path] | None = None,
+    replay: str | Path | Sequence[str | Path] = (),
     energies_only: bool = False,
     drop_bad: bool = False,
     compare_direct: bool = False,
@@ -118,8 +118,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     replay
         Synthetic structures, labelled by the teacher of the start or not at all, whose
         forces are fitted, too, so that less is forgotten; a part of them measures how
-        much is. ``"zoo"`` are those that come with synthzoo, for carbon; they are
-        taken if nothing is given and the start has their teacher. Empty: none.
+        much is. ``"zoo"`` are those that come with synthzoo, for carbon.
     energies_only
         Fit to energies: the forces of the start stand in for those of the data.
     drop_bad

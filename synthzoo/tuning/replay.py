@@ -85,15 +85,14 @@ NOTHING = Synthetic(
 
 
 def find_replay(
-    sources: str | Path | Sequence[str | Path] | None, config: CheckpointConfig
+    sources: str | Path | Sequence[str | Path], config: CheckpointConfig
 ) -> list[Path]:
     """Return the files that are meant.
 
     Parameters
     ----------
     sources
-        Files or patterns, or ``zoo`` for what comes with synthzoo; None for this where
-        the start has the same teacher.
+        Files or patterns, or ``zoo`` for what comes with synthzoo.
     config
         Description of the start.
 
@@ -102,9 +101,6 @@ def find_replay(
     InputError
         If a file is missing, or nothing for the start's elements comes with synthzoo.
     """
-    if sources is None:
-        taught = taught_set(config)
-        return [taught] if taught else []
     named = [sources] if isinstance(sources, (str, Path)) else list(sources)
     return [path for source in named for path in _files(source, config)]
 

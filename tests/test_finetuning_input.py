@@ -102,7 +102,7 @@ CASES = {
     ),
     "atoms too close": (
         lambda frames: _with(frames, 2, _too_close),
-        r"closer than 0\.5 Å.*dft\.xyz@2.*--drop-bad",
+        r"closer than 0\.5 Å.*dft\.xyz@2",
     ),
     "a label that is no number": (
         lambda frames: _with(frames, 4, _nan_force),

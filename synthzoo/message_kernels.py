@@ -66,7 +66,20 @@ def _compiled(function: Callable[..., None]) -> Any:
 
 @_compiled
 def forward(x, w, y, sender, receiver, paths, factors, out):
-    """Add the messages to ``out``."""
+    """Add the messages to ``out``.
+
+    Parameters
+    ----------
+    x, w, y
+        Features ``(atoms, width)``, weights ``(edges, channels)`` and unit vectors times
+        √3 ``(edges, 3)``.
+    sender, receiver
+        Atoms at the ends of each edge, of shape ``(edges,)``.
+    paths, factors
+        One row, and one factor ``f``, for each path.
+    out
+        Sum of the messages to each atom.
+    """
     for e in range(sender.shape[0]):
         i, j, k = index(receiver[e]), index(sender[e]), index(e)
         y1, y2, y3 = y[e, 0], y[e, 1], y[e, 2]
@@ -116,7 +129,19 @@ def forward(x, w, y, sender, receiver, paths, factors, out):
 
 @_compiled
 def backward(x, w, y, g, sender, receiver, paths, factors, dx, dw, dy):
-    """Put ∂T/∂(x, w, y) into ``dx``, ``dw`` and ``dy``."""
+    """Put ∂T/∂(x, w, y) into ``dx``, ``dw`` and ``dy``.
+
+    Parameters
+    ----------
+    x, w, y, g
+        Where T is differentiated.
+    sender, receiver
+        Atoms at the ends of each edge, of shape ``(edges,)``.
+    paths, factors
+        One row, and one factor ``f``, for each path.
+    dx, dw, dy
+        Gradients, of the shapes of ``x``, ``w`` and ``y``.
+    """
     for e in range(sender.shape[0]):
         i, j, k = index(receiver[e]), index(sender[e]), index(e)
         y1, y2, y3 = y[e, 0], y[e, 1], y[e, 2]
@@ -198,7 +223,21 @@ def backward(x, w, y, g, sender, receiver, paths, factors, dx, dw, dy):
 
 @_compiled
 def second(x, w, y, g, a, b, c, sender, receiver, paths, factors, dx, dw, dy, dg):
-    """Put the gradient of T(a,w,y,g) + T(x,b,y,g) + T(x,w,c,g) into the rest."""
+    """Put the gradient of T(a,w,y,g) + T(x,b,y,g) + T(x,w,c,g) into the rest.
+
+    Parameters
+    ----------
+    x, w, y, g
+        Where T is differentiated.
+    a, b, c
+        Gradients of what `backward` gives, of the shapes of ``x``, ``w`` and ``y``.
+    sender, receiver
+        Atoms at the ends of each edge, of shape ``(edges,)``.
+    paths, factors
+        One row, and one factor ``f``, for each path.
+    dx, dw, dy, dg
+        Gradients, of the shapes of ``x``, ``w``, ``y`` and ``g``.
+    """
     for e in range(sender.shape[0]):
         i, j, k = index(receiver[e]), index(sender[e]), index(e)
         y1, y2, y3 = y[e, 0], y[e, 1], y[e, 2]

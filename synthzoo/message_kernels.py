@@ -71,8 +71,8 @@ def forward(x, w, y, sender, receiver, paths, factors, out):
     Parameters
     ----------
     x, w, y
-        Features ``(atoms, width)``, weights ``(edges, channels)`` and unit vectors times
-        √3 ``(edges, 3)``.
+        Features ``(atoms, width)``, weights ``(edges, channels)`` and unit vectors
+        times √3 ``(edges, 3)``.
     sender, receiver
         Atoms at the ends of each edge, of shape ``(edges,)``.
     paths, factors

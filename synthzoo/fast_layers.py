@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from e3nn.o3 import Irreps, wigner_3j
+from e3nn.o3 import Irreps, Linear, wigner_3j
 from nequip.data import AtomicDataDict
 from nequip.nn import ConvNetLayer
 from torch import Tensor
@@ -27,7 +27,7 @@ from synthzoo import message_kernels as kernels
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from e3nn.o3 import FullyConnectedTensorProduct, Linear
+    from e3nn.o3 import FullyConnectedTensorProduct
     from numpy.typing import NDArray
     from torch.nn import Module
 
@@ -353,7 +353,7 @@ def _plan(layer: ConvNetLayer) -> Plan:
         mixed=_blocks(conv.linear_2.irreps_out),
         first=_mixings(conv.linear_1),
         second=_mixings(conv.linear_2),
-        self_connection=_self_connection(conv.sc),
+        self_connection=_mixings(conv.sc) if conv.sc is not None else (),
         paths=paths,
         factors=factors,
         scalars=scalars,
@@ -365,34 +365,19 @@ def _blocks(irreps: Irreps) -> tuple[Block, ...]:
     return tuple(Block(mul, irrep.dim) for mul, irrep in irreps)
 
 
-def _mixings(linear: Linear) -> tuple[Mixing, ...]:
+def _mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
+    """Return the maps of channels of a linear layer, or of a product with scalars."""
     found = []
     start = 0
-    for entry in linear.instructions:
+    for entry in module.instructions:
         stop = start + int(np.prod(entry.path_shape))
         factor = float(entry.path_weight)
-        found.append(
-            Mixing(entry.i_in, entry.i_out, start, stop, entry.path_shape, factor)
-        )
-        start = stop
-    return tuple(found)
-
-
-def _self_connection(
-    product: FullyConnectedTensorProduct | None,
-) -> tuple[Mixing, ...]:
-    if product is None:
-        return ()
-    found = []
-    start = 0
-    for entry in product.instructions:
-        stop = start + int(np.prod(entry.path_shape))
-        factor = (
-            float(entry.path_weight) / product.irreps_out[entry.i_out].ir.dim ** 0.5
-        )
-        found.append(
-            Mixing(entry.i_in1, entry.i_out, start, stop, entry.path_shape, factor)
-        )
+        if isinstance(module, Linear):
+            source = entry.i_in
+        else:  # e3nn's coupling with a scalar
+            source = entry.i_in1
+            factor /= module.irreps_out[entry.i_out].ir.dim ** 0.5
+        found.append(Mixing(source, entry.i_out, start, stop, entry.path_shape, factor))
         start = stop
     return tuple(found)
 

@@ -14,6 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from synthzoo import demo, demo_check, demo_tuning
 from synthzoo.crystals import fit_curve
 from synthzoo.document import markdown_table
+from synthzoo.figure_style import tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +137,7 @@ def _draw_curve(axes: Axes, summary: DemoSummary) -> None:
     axes.set_xlabel("volume (Å³/atom)")
     axes.set_ylabel("energy (eV/atom)")
     axes.legend(frameon=False)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_dynamics(temperature: Axes, energy: Axes, summary: DemoSummary) -> None:
@@ -158,13 +159,7 @@ def _draw_dynamics(temperature: Axes, energy: Axes, summary: DemoSummary) -> Non
     for axes in (temperature, energy):
         axes.set_xlabel("time (ps)")
         axes.set_xlim(0, dynamics.times_ps[-1])
-        _tidy(axes)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, color="0.92")
-    axes.set_axisbelow(True)
+        tidy(axes)
 
 
 def write_demo_report(folder: Path, summary: DemoSummary) -> None:

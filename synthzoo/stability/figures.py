@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.ndimage import uniform_filter1d
 
+from synthzoo.figure_style import tidy
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -107,7 +109,7 @@ def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_title("Survival, with 95 % confidence band", fontsize=11)
     axes.set_xlim(left=0)
-    _tidy(axes)
+    tidy(axes)
     _legend_below(figure, axes)
     return _save(figure, folder / SURVIVAL_FILE)
 
@@ -149,7 +151,7 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
     _show_most(top, from_zero=True)
     _show_most(bottom)
     for axes in (top, bottom):
-        _tidy(axes)
+        tidy(axes)
     figure.legend(handles=_keys(models), **(_BELOW | {"ncols": 4}))
     return _save(figure, folder / DYNAMICS_FILE)
 
@@ -249,7 +251,7 @@ def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
     _show_most(right, from_zero=True)
     for axes in (left, right):
         axes.set_xlim(left=0)
-        _tidy(axes)
+        tidy(axes)
     figure.legend(handles=_keys(models, extra=False), **_BELOW)
     return _save(figure, folder / RADIAL_FILE)
 
@@ -279,7 +281,7 @@ def write_drift(folder: Path, models: Sequence[Shown]) -> Path:
     axes.set_xticks([], minor=True)
     axes.set_ylabel("fluctuation of the total\nenergy (meV/atom)")
     axes.set_title("Energy conservation against the time step", fontsize=11)
-    _tidy(axes)
+    tidy(axes)
     _legend_below(figure, axes)
     return _save(figure, folder / DRIFT_FILE)
 
@@ -344,7 +346,7 @@ def _label_scan(axes: Axes, kind: str, name: str) -> None:
         axes.set(xlabel="length over that at the start", ylabel="energy (eV/atom)")
         axes.set_title(f"{name}, squeezed", fontsize=10)
     axes.axhline(0, color=QUIET_COLOUR, linewidth=0.8)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _show_well(axes: Axes) -> None:
@@ -454,12 +456,6 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     figure.legend(handles=list(unique.values()), labels=list(unique), **_BELOW)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, color="0.92")
-    axes.set_axisbelow(True)
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from synthzoo.figure_style import tidy
 from synthzoo.parity import Cloud, draw_parity
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def write_loss(folder: Path, losses: Sequence[TrainingLoss]) -> Path:
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _tidy(axes)
+        tidy(axes)
     figure.suptitle("Training set, while the weights changed", fontsize=11)
     return _save(figure, folder / LOSS_FILE)
 
@@ -123,7 +124,7 @@ def write_probes(folder: Path, curves: Sequence[Curve]) -> Path:
         axes.plot(curve.x, curve.after_eV, color=AFTER_COLOUR, label="after")
         axes.set(xlabel=curve.x_label, ylabel=curve.y_label)
         axes.set_title(curve.name, fontsize=10)
-        _tidy(axes)
+        tidy(axes)
         axes.legend(frameon=False, fontsize=9)
     return _save(figure, folder / PROBES_FILE)
 
@@ -144,13 +145,7 @@ def _draw_bars(
         axes.barh(places + shift, values, height=0.36, color=colour, label=label)
     axes.set_yticks(places, names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    _tidy(axes)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, color="0.92")
-    axes.set_axisbelow(True)
+    tidy(axes)
 
 
 def _save(figure: Figure, path: Path) -> Path:

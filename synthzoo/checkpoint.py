@@ -69,7 +69,7 @@ def build_model(
     """Return an untrained nequip model of the described architecture, ready to train.
 
     The process state of the caller is kept. On a CPU the model is evaluated by
-    `synthzoo.fast_layers` where that is possible.
+    `synthzoo.acceleration` where that is possible.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def build_model(
                 f"nequip {installed_versions()['nequip']} cannot build the model that "
                 f"{CONFIG_FILE} describes: {error}"
             ) from error
-        from synthzoo.fast_layers import accelerate  # imports what changes the process
+        from synthzoo.acceleration import accelerate  # imports what changes the process
 
         accelerate(model)
     return model

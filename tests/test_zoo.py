@@ -76,8 +76,8 @@ def test_carbon_equals_the_eager_model_of_nequip(glass: Atoms):
     from nequip.integrations.ase import NequIPCalculator
     from nequip.integrations.utils import basic_transforms
 
+    from synthzoo.acceleration import undo
     from synthzoo.checkpoint import load_model
-    from synthzoo.fast_layers import undo
 
     model, config = load_model(find_folder("carbon"), dtype="float64")
     undo(model)

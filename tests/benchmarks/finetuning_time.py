@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from synthzoo.acceleration import undo
 from synthzoo.checkpoint import load_model, read_config
 from synthzoo.document import markdown_table
-from synthzoo.fast_layers import undo
 from synthzoo.hub import find_folder
 from synthzoo.labels import find_label_keys, labels_of
 from synthzoo.predict import predict_structures

@@ -30,9 +30,9 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.units import fs
 
+from synthzoo.acceleration import undo
 from synthzoo.calculator import load_calculator
 from synthzoo.checkpoint import load_model
-from synthzoo.fast_layers import undo
 from synthzoo.hub import find_folder
 from synthzoo.predict import predict_structures
 from synthzoo.provenance import installed_versions

@@ -1,9 +1,9 @@
-"""NequIP's convolution on the CPU in few operations; network and weights stay nequip's.
+"""NequIP's convolution on the CPU in few operations.
 
 nequip evaluates a layer in several hundred small operations, and keeps every product of
 every edge in memory until forces have been differentiated. Here a layer takes a few
-dozen, and the loops over edges are compiled (`synthzoo.message_kernels`). Results agree
-to the precision of the arithmetic.
+dozen, and the loops over edges are compiled (`message_kernels`). Results agree to the
+precision of the arithmetic.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -11,107 +11,28 @@ to the precision of the arithmetic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from e3nn.o3 import Irreps, Linear, wigner_3j
+from e3nn.o3 import Irreps
 from nequip.data import AtomicDataDict
 from nequip.nn import ConvNetLayer
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from synthzoo import message_kernels as kernels
+from synthzoo.acceleration import message_kernels as kernels
+from synthzoo.acceleration.plan import Block, Mixing, Plan, make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from e3nn.o3 import FullyConnectedTensorProduct
     from numpy.typing import NDArray
     from torch.nn import Module
 
 EDGE_SCALAR_AND_VECTOR = Irreps("1x0e+1x1o")
 UNIT_VECTORS_KEY = "synthzoo_unit_vectors"
 """Where the layers of one evaluation share the directions of the edges."""
-
-
-class Block(NamedTuple):
-    """Channels of one irreducible representation.
-
-    Attributes
-    ----------
-    channels
-        How many.
-    width
-        Components of each: 1 for scalars, 3 for vectors.
-    """
-
-    channels: int
-    width: int
-
-
-class Mixing(NamedTuple):
-    """A matrix between the channels of two blocks, inside a flat array of weights.
-
-    Attributes
-    ----------
-    source, target
-        Indices of the blocks.
-    start, stop
-        Of the matrix in the array.
-    shape
-        Channels in, channels of the atom's type if those take part, channels out.
-    factor
-        Of nequip's normalisation.
-    """
-
-    source: int
-    target: int
-    start: int
-    stop: int
-    shape: tuple[int, ...]
-    factor: float
-
-
-class Columns(NamedTuple):
-    """Some channels of a block."""
-
-    block: int
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What of a layer follows from its shape alone.
-
-    Attributes
-    ----------
-    incoming, summed, mixed
-        Blocks of features: of the layer's input, of the summed messages, and of what
-        goes into the gate.
-    first, second, self_connection
-        Matrices before the messages and after them, and from the layer's input past
-        the messages.
-    paths, factors
-        Of the messages, as `synthzoo.message_kernels` wants them.
-    scalars
-        Channels of the gate's scalars.
-    gated
-        Channels of vectors, each with those of the scalars that gate them.
-    """
-
-    incoming: tuple[Block, ...]
-    summed: tuple[Block, ...]
-    mixed: tuple[Block, ...]
-    first: tuple[Mixing, ...]
-    second: tuple[Mixing, ...]
-    self_connection: tuple[Mixing, ...]
-    paths: NDArray[np.int64]
-    factors: NDArray[np.float64]
-    scalars: tuple[Columns, ...]
-    gated: tuple[tuple[Columns, Columns], ...]
 
 
 def accelerate(network: Module) -> bool:
@@ -132,7 +53,7 @@ def accelerate(network: Module) -> bool:
     if len(getattr(network, "type_names", ())) != 1 or not all(map(_fits, layers)):
         return False
     for layer in layers:
-        layer.plan = _plan(layer)
+        layer.plan = make_plan(layer)
         layer.__class__ = FastLayer  # the same module, evaluated in another way
     return bool(layers)
 
@@ -340,141 +261,3 @@ def _fits(layer: ConvNetLayer) -> bool:
         and conv.linear_1.bias_numel == conv.linear_2.bias_numel == 0
         and conv.avg_num_neighbors_norm.norm_shortcut
     )
-
-
-def _plan(layer: ConvNetLayer) -> Plan:
-    conv = layer.conv
-    summed = conv.linear_2.irreps_in
-    paths, factors = _paths(conv.tp_scatter.tp, summed)
-    scalars, gated = _gate_columns(layer.equivariant_nonlin, conv.linear_2.irreps_out)
-    return Plan(
-        incoming=_blocks(conv.linear_1.irreps_in),
-        summed=_blocks(summed),
-        mixed=_blocks(conv.linear_2.irreps_out),
-        first=_mixings(conv.linear_1),
-        second=_mixings(conv.linear_2),
-        self_connection=_mixings(conv.sc) if conv.sc is not None else (),
-        paths=paths,
-        factors=factors,
-        scalars=scalars,
-        gated=gated,
-    )
-
-
-def _blocks(irreps: Irreps) -> tuple[Block, ...]:
-    return tuple(Block(mul, irrep.dim) for mul, irrep in irreps)
-
-
-def _mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
-    """Return the maps of channels of a linear layer, or of a product with scalars."""
-    found = []
-    start = 0
-    for entry in module.instructions:
-        stop = start + int(np.prod(entry.path_shape))
-        factor = float(entry.path_weight)
-        if isinstance(module, Linear):
-            source = entry.i_in
-        else:  # e3nn's coupling with a scalar
-            source = entry.i_in1
-            factor /= module.irreps_out[entry.i_out].ir.dim ** 0.5
-        found.append(Mixing(source, entry.i_out, start, stop, entry.path_shape, factor))
-        start = stop
-    return tuple(found)
-
-
-def _paths(
-    product: Any, summed: Irreps
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the table of the messages' paths, and the factor of each."""
-    x_starts = [part.start for part in product.irreps_in1.slices()]
-    places = _places(product.irreps_out, summed)
-    rows, factors, weight = [], [], 0
-    for entry in product.instructions:
-        (channels, before), (_, edge), (_, after) = (
-            product.irreps_in1[entry.i_in1],
-            product.irreps_in2[entry.i_in2],
-            product.irreps_out[entry.i_out],
-        )
-        kind, corner = _kind(before.l, edge.l, after.l)
-        start, stride = places[entry.i_out]
-        rows.append((kind, channels, weight, x_starts[entry.i_in1], start, stride))
-        coupling = wigner_3j(before.l, edge.l, after.l, dtype=torch.float64)
-        factors.append(float(coupling[corner]) * float(entry.path_weight))
-        weight += channels
-    return np.array(rows, dtype=np.int64), np.array(factors)
-
-
-def _kind(before: int, edge: int, after: int) -> tuple[int, tuple[int, int, int]]:
-    """Return the kind of a path by its orders, and a component of its coupling."""
-    if edge == 0:
-        return (kernels.VECTOR if before else kernels.SCALAR), (0, 0, 0)
-    if before == 0:
-        return kernels.RISING, (0, 0, 0)
-    return (kernels.CROSS, (0, 1, 2)) if after else (kernels.DOT, (0, 0, 0))
-
-
-def _places(separate: Irreps, joined: Irreps) -> list[tuple[int, int]]:
-    """Return where each part's first component begins, and how far the next one is.
-
-    Parameters
-    ----------
-    separate
-        Sorted parts, of which several may be of one kind.
-    joined
-        The same, with those of one kind as one block, whose components lie behind one
-        another.
-    """
-    starts = [part.start for part in joined.slices()]
-    found = []
-    block, used = 0, 0
-    for channels, irrep in separate:
-        if used == joined[block].mul or irrep != joined[block].ir:
-            block, used = block + 1, 0
-        found.append((starts[block] + used, joined[block].mul))
-        used += channels
-    return found
-
-
-def _gate_columns(
-    gate: Any, mixed: Irreps
-) -> tuple[tuple[Columns, ...], tuple[tuple[Columns, Columns], ...]]:
-    """Return the channels of scalars, and of gated vectors with their gates."""
-    named = [
-        (name, part)
-        for name, irreps in zip(
-            ("scalars", "gates", "gated"), gate.sc.irreps_outs, strict=True
-        )
-        for part in irreps
-    ]
-    order = Irreps([part for _, part in named]).sort().inv
-    block_of = {irrep: block for block, (_, irrep) in enumerate(mixed)}
-    used = dict.fromkeys(block_of.values(), 0)
-    found: dict[str, dict[int, Columns]] = {"scalars": {}, "gates": {}, "gated": {}}
-    for index in order:
-        name, (channels, irrep) = named[index]
-        block = block_of[irrep]
-        stop = used[block] + channels
-        found[name][index] = Columns(block, used[block], stop)
-        used[block] = stop
-    scalars, gates, gated = (
-        tuple(columns for _, columns in sorted(found[name].items()))
-        for name in ("scalars", "gates", "gated")
-    )
-    return scalars, _pair(gated, gates)
-
-
-def _pair(
-    gated: Sequence[Columns], gates: Sequence[Columns]
-) -> tuple[tuple[Columns, Columns], ...]:
-    """Return each block of vectors with the columns of the scalars that gate it."""
-    spare = [
-        Columns(columns.block, start, start + 1)
-        for columns in gates
-        for start in range(columns.start, columns.stop)
-    ]
-    found = []
-    for columns in gated:
-        count = columns.stop - columns.start
-        mine, spare = spare[:count], spare[count:]
-        found.append((columns, Columns(mine[0].block, mine[0].start, mine[-1].stop)))
-    return tuple(found)

@@ -12,7 +12,9 @@ from ase.build import bulk
 from nequip.data import AtomicDataDict
 from nequip.model import NequIPGNNModel
 
-from synthzoo.fast_layers import Block, FastLayer, Plan, _Messages, accelerate, undo
+from synthzoo.acceleration import accelerate, undo
+from synthzoo.acceleration.layers import FastLayer, _Messages
+from synthzoo.acceleration.plan import Block, Plan
 from synthzoo.graphs import to_graph
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import Labels

@@ -107,7 +107,10 @@ def crystal(
     atoms = _repeated(prototype, element, part.prototypes, part.max_atoms)
     strain = rng.uniform(-part.max_strain, part.max_strain, size=(3, 3))
     deformation = np.eye(3) * draw(part.stretch, rng) + (strain + strain.T) / 2
-    atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+    cell = atoms.cell.array @ deformation
+    if part.squeeze_c != (1.0, 1.0):  # older recipes draw the same numbers as before
+        cell[2] *= draw(part.squeeze_c, rng)
+    atoms.set_cell(cell, scale_atoms=True)
     _rattle(atoms, draw(part.rattle_A, rng), rng)
     if len(atoms) > 1 and rng.random() < part.vacancy_share:
         del atoms[int(rng.integers(len(atoms)))]

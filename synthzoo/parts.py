@@ -131,6 +131,8 @@ class Crystals:
         Range of the isotropic factor on all lengths.
     max_strain
         Largest entry of the random symmetric strain on top of it.
+    squeeze_c
+        Range of the factor on the third cell vector alone: it brings layers together.
     rattle_A
         Range of the standard deviation of the random displacements.
     vacancy_share
@@ -143,6 +145,7 @@ class Crystals:
     max_atoms: int = 32
     stretch: Range = (0.9, 1.15)
     max_strain: float = 0.08
+    squeeze_c: Range = field(default=(1.0, 1.0), metadata=LATER)
     rattle_A: Range = (0.0, 0.25)
     vacancy_share: float = 0.0
 

@@ -29,6 +29,7 @@ with nequip_session():  # these imports change warnings filters and the environm
     from nequip.integrations.ase import NequIPCalculator
     from nequip.integrations.utils import basic_transforms
 
+    from synthzoo.acceleration import settle
     from synthzoo.checkpoint import build_model, load_model, load_weights
     from synthzoo.structures import SAME_PLACE_A, check_structure
 
@@ -89,6 +90,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
                 {element: element for element in elements},
             ),
         )
+        settle(model)
         self.config = config
         self._numbers = {atomic_numbers[element] for element in elements}
 
@@ -113,7 +115,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             raise InputError("The calculator has not been given a structure.")
         self.check(atoms)
         try:
-            with _computing():
+            with computing():
                 super().calculate(atoms, properties, system_changes)
         except OverlapError:
             check_structure(atoms, name="The structure")  # says which atoms
@@ -140,7 +142,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         OverlapError
             If two atoms lie on one place.
         """
-        with _computing():
+        with computing():
             graphs = [self.atoms_to_data(atoms) for atoms in structures]
             output = self.call_model(AtomicDataDict.batched_from_list(graphs))
         sizes = [len(atoms) for atoms in structures]
@@ -333,7 +335,7 @@ def _restore(
 
 
 @contextmanager
-def _computing() -> Iterator[None]:
+def computing() -> Iterator[None]:
     """Switch gradients on, whatever the caller's script does: forces need them."""
     with (
         MODEL_GATE.computing(),

@@ -12,9 +12,10 @@ from ase.build import bulk
 from nequip.data import AtomicDataDict
 from nequip.model import NequIPGNNModel
 
-from synthzoo.acceleration import accelerate, undo
+from synthzoo.acceleration import accelerate, settle, undo
 from synthzoo.acceleration.layers import FastLayer, _Messages
 from synthzoo.acceleration.plan import Block, Plan
+from synthzoo.acceleration.radial_tables import FastEncoding, Place, interpolate
 from synthzoo.graphs import to_graph
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import Labels
@@ -45,11 +46,13 @@ def build(*, elements: tuple[str, ...] = ("C",), dtype: str = "float64", **shape
     )
 
 
-def batch(elements: tuple[str, ...] = ("C",)) -> dict[str, torch.Tensor]:
-    """Return two rattled crystals of different size as one graph."""
+def batch(
+    elements: tuple[str, ...] = ("C",), *, repeat: int = 2
+) -> dict[str, torch.Tensor]:
+    """Return two rattled crystals, of 8 and 8 times so many atoms, as one graph."""
     graphs = []
-    for repeat, seed in ((1, 1), (2, 2)):
-        atoms = bulk("C", "diamond", a=3.6, cubic=True).repeat((repeat, 1, 1))
+    for copies, seed in ((1, 1), (repeat, 2)):
+        atoms = bulk("C", "diamond", a=3.6, cubic=True).repeat((copies, 1, 1))
         atoms.rattle(0.1, seed=seed)
         labels = Labels(energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
         atoms.symbols = [elements[i % len(elements)] for i in range(len(atoms))]
@@ -96,16 +99,86 @@ def test_agrees_with_nequip_to_rounding(shape):
         )
 
 
-def test_single_precision_agrees_as_far_as_it_goes():
-    """In float32, forces differ from nequip's by rounding only."""
+@pytest.mark.parametrize(
+    ("repeat", "tables"), [(1, False), (6, True)], ids=["few-edges", "many-edges"]
+)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_single_precision_agrees_as_far_as_it_goes(shape, repeat, tables):
+    """In float32, with and without tables, all but rounding is nequip's."""
     with nequip_session():
-        data = batch()
-        expected, _ = outputs_and_slopes(build(dtype="float32"), data)
-        network = build(dtype="float32")
+        data = batch(repeat=repeat)
+        expected, expected_slopes = outputs_and_slopes(
+            build(dtype="float32", **shape), data
+        )
+        network = build(dtype="float32", **shape)
         accelerate(network)
-        found, _ = outputs_and_slopes(network, data)
+        found, slopes = outputs_and_slopes(network, data)
+        encoding = next(p for p in network.modules() if isinstance(p, FastEncoding))
+    assert bool(encoding.points) == tables
     for left, right in zip(found, expected, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
+    for name, slope in slopes.items():
+        scale = float(expected_slopes[name].abs().max()) + 1e-12
+        torch.testing.assert_close(
+            slope, expected_slopes[name], rtol=0, atol=2e-3 * scale
+        )
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_settled_networks_agree_to_rounding(shape):
+    """Tables that stay are as good as single precision, at few edges, too."""
+    with nequip_session():
+        network = build(dtype="float32", **shape).eval()
+        exact = build(**shape).eval()
+        exact.load_state_dict(network.state_dict())
+        accelerate(network)
+        settle(network)
+        expected, found = exact(batch()), network(batch())
+    for key in (AtomicDataDict.TOTAL_ENERGY_KEY, AtomicDataDict.FORCE_KEY):
+        torch.testing.assert_close(
+            found[key].double(), expected[key].double(), rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("change", ["load", "train"])
+def test_a_settled_network_forgets_its_tables_when_weights_change(change):
+    """New weights, and training, are not answered from old tables."""
+    with nequip_session():
+        network = build(dtype="float32").eval()
+        accelerate(network)
+        settle(network)
+        before = network(batch())[AtomicDataDict.FORCE_KEY]
+        moved = {name: 1.1 * value for name, value in network.state_dict().items()}
+        if change == "load":
+            network.load_state_dict(moved)
+        else:
+            network.train()
+            for name, value in network.named_parameters():
+                value.data.copy_(moved[name])
+            network.eval()
+        after = network(batch())[AtomicDataDict.FORCE_KEY]
+        plain = build(dtype="float32").eval()
+        plain.load_state_dict(network.state_dict())
+        expected = plain(batch())[AtomicDataDict.FORCE_KEY]
+    assert not torch.allclose(before, after, rtol=1e-3)
+    torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_slopes_of_interpolated_functions_are_those_of_finite_differences():
+    """First and second derivatives of the loops over tables, without nequip."""
+    generator = torch.Generator().manual_seed(6)
+    interval = torch.randint(5, (11,), generator=generator)
+    order = torch.argsort(interval)
+
+    def random(*shape):
+        return torch.rand(*shape, dtype=torch.float64, generator=generator)
+
+    def functions(table, fraction):
+        return interpolate(table, Place(order, interval, fraction))
+
+    inputs = [random(4, 5, 3).requires_grad_(), random(11).requires_grad_()]
+    assert torch.autograd.gradcheck(functions, inputs)
+    assert torch.autograd.gradgradcheck(functions, inputs)
 
 
 @pytest.mark.parametrize(

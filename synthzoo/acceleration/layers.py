@@ -17,12 +17,23 @@ import numpy as np
 import torch
 from e3nn.o3 import Irreps
 from nequip.data import AtomicDataDict
-from nequip.nn import ConvNetLayer
+from nequip.nn import ApplyFactor, ConvNetLayer
+from nequip.nn.embedding import BesselEdgeLengthEncoding
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from synthzoo.acceleration import message_kernels as kernels
+from synthzoo.acceleration.arrays import arrays, for_loops
 from synthzoo.acceleration.plan import Block, Mixing, Plan, make_plan
+from synthzoo.acceleration.radial_tables import (
+    POINTS_AT_REST,
+    FastEncoding,
+    fits,
+    interpolate,
+    place_of,
+    quicken,
+    tabulate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +66,38 @@ def accelerate(network: Module) -> bool:
     for layer in layers:
         layer.plan = make_plan(layer)
         layer.__class__ = FastLayer  # the same module, evaluated in another way
+    networks = [layer.conv.edge_mlp for layer in layers]
+    for part in network.modules():
+        if fits(part, networks):
+            quicken(part)
     return bool(layers)
+
+
+def settle(network: Module) -> None:
+    """Tabulate the radial networks of a network whose weights will not change.
+
+    Loading other weights, or training, leaves the tables.
+
+    Parameters
+    ----------
+    network
+        Model that `accelerate` changed, or not.
+    """
+    for encoding in network.modules():
+        if isinstance(encoding, FastEncoding) and not encoding.training:
+            encoding.at_rest = True
+            _tabulate_all(network, encoding)
+
+
+@torch.no_grad()
+def _tabulate_all(network: Module, encoding: FastEncoding) -> None:
+    key = AtomicDataDict.EDGE_EMBEDDING_KEY
+    data = {key: encoding.grid(POINTS_AT_REST)}
+    for part in network.modules():
+        if isinstance(part, ApplyFactor) and part.in_field == key:
+            data = part(data)
+        elif isinstance(part, FastLayer):  # they come later
+            part.table = tabulate(part.conv.edge_mlp, data[key]).float()
 
 
 def undo(network: Module) -> None:
@@ -66,9 +108,11 @@ def undo(network: Module) -> None:
     network
         Model that `accelerate` changed, or not.
     """
-    for layer in network.modules():
-        if isinstance(layer, FastLayer):
-            layer.__class__ = ConvNetLayer
+    for part in network.modules():
+        if isinstance(part, FastLayer):
+            part.__class__ = ConvNetLayer
+        elif isinstance(part, FastEncoding):
+            part.__class__ = BesselEdgeLengthEncoding
 
 
 class FastLayer(ConvNetLayer):  # type: ignore[misc]  # nequip is untyped
@@ -80,6 +124,8 @@ class FastLayer(ConvNetLayer):  # type: ignore[misc]  # nequip is untyped
     """
 
     plan: Plan
+    table: Tensor
+    """Of the radial network, where its weights stay."""
 
     def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
         """Update the features of the atoms.
@@ -90,7 +136,7 @@ class FastLayer(ConvNetLayer):  # type: ignore[misc]  # nequip is untyped
             Features, edges and their embedding, as for nequip's own layer.
         """
         features = data[AtomicDataDict.NODE_FEATURES_KEY]
-        if features.device.type != "cpu" or AtomicDataDict.LMP_MLIAP_DATA_KEY in data:
+        if not for_loops(data):
             return cast("dict[str, Tensor]", super().forward(data))
         plan = self.plan
         incoming = _split(features, plan.incoming)
@@ -112,16 +158,26 @@ class FastLayer(ConvNetLayer):  # type: ignore[misc]  # nequip is untyped
         if UNIT_VECTORS_KEY not in data:
             vectors = data[AtomicDataDict.EDGE_ATTRS_KEY][:, 1:]
             data[UNIT_VECTORS_KEY] = vectors.contiguous()
-        weights = self.conv.edge_mlp(data[AtomicDataDict.EDGE_EMBEDDING_KEY])
         summed: Tensor = cast("Any", _Messages).apply(
             features,
-            weights,
+            self._radial(data),
             data[UNIT_VECTORS_KEY],
             sender.contiguous(),
             receiver.contiguous(),
             self.plan,
         )
         return summed
+
+    def _radial(self, data: dict[str, Tensor]) -> Tensor:
+        network = self.conv.edge_mlp
+        embedding = data[AtomicDataDict.EDGE_EMBEDDING_KEY]
+        place = place_of(data)
+        if place is None:
+            return cast("Tensor", network(embedding))
+        at_rest = len(embedding) == 0
+        return interpolate(
+            self.table if at_rest else tabulate(network, embedding), place
+        )
 
     def _gate(self, mixed: dict[int, Tensor]) -> Tensor:
         nonlinearity = self.equivariant_nonlin
@@ -158,7 +214,7 @@ class _Messages(torch.autograd.Function):
         width = sum(block.channels * block.width for block in plan.summed)
         out = x.new_zeros(len(x), width)
         kernels.forward(
-            *_arrays(x, w, y, sender, receiver), *_table(plan, x), out.numpy()
+            *arrays(x, w, y, sender, receiver), *_table(plan, x), out.numpy()
         )
         return out
 
@@ -188,8 +244,8 @@ class _MessagesBackward(torch.autograd.Function):
         ctx.save_for_backward(x, w, y, g, sender, receiver)
         ctx.plan = plan
         slopes = torch.zeros_like(x), torch.empty_like(w), torch.empty_like(y)
-        inputs = _arrays(x, w, y, g, sender, receiver)
-        kernels.backward(*inputs, *_table(plan, x), *_arrays(*slopes))
+        inputs = arrays(x, w, y, g, sender, receiver)
+        kernels.backward(*inputs, *_table(plan, x), *arrays(*slopes))
         return slopes
 
     @staticmethod
@@ -202,13 +258,9 @@ class _MessagesBackward(torch.autograd.Function):
             torch.empty_like(y),
             torch.zeros_like(g),
         )
-        inputs = _arrays(x, w, y, g, a, b, c, sender, receiver)
-        kernels.second(*inputs, *_table(ctx.plan, x), *_arrays(*slopes))
+        inputs = arrays(x, w, y, g, a, b, c, sender, receiver)
+        kernels.second(*inputs, *_table(ctx.plan, x), *arrays(*slopes))
         return *slopes, None, None, None
-
-
-def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
 def _table(plan: Plan, like: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,12 @@ from synthzoo.hub import (
     patiently,
 )
 from synthzoo.hub_faults import endpoint, one_clear_error
+from synthzoo.registry import cards_folder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+_FIGURE = re.compile(r"!\[[^\]]*\]\((?P<name>[\w-]+(?:/[\w-]+)*\.png)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +147,23 @@ def _upload_contents(folder: Path) -> dict[str, bytes]:
             "its errors, limits and licence; then publish it."
         )
     contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
-    return {**contents, CARD_FILE: page.encode()}
+    return {**contents, CARD_FILE: page.encode(), **_figures(page, folder)}
+
+
+def _figures(page: str, folder: Path) -> dict[str, bytes]:
+    """Return the PNG files that a card shows, from its folder or the register's."""
+    found = {}
+    for match in _FIGURE.finditer(page):
+        name = match["name"]
+        places = [place / name for place in (folder, cards_folder())]
+        file = next(filter(Path.is_file, places), None)
+        if file is None:
+            raise InputError(
+                f"The card shows {name}, which is not in {folder}. Put it there, or "
+                f"take it out of {CARD_FILE}."
+            )
+        found[name] = file.read_bytes()
+    return found
 
 
 def _record(data: bytes) -> FileRecord:

@@ -855,6 +855,21 @@ def test_a_model_of_the_users_own_is_published_with_its_own_card(
     assert "notes.txt" not in content
 
 
+def test_the_figures_of_a_card_are_published_with_it(
+    author: None, server: FakeHub, own: Path
+):
+    """Pictures that the card shows go along; one that is missing is an error."""
+    card = own / CARD_FILE
+    card.write_text(card.read_text() + "\n![Learning curve](figures/curve.png)\n")
+    with pytest.raises(InputError, match=r"shows figures/curve\.png, which is not in"):
+        publish(own, REPOSITORY)
+    write_files(own / "figures", {"curve.png": b"picture", "other.png": b"other"})
+    publication = publish(own, REPOSITORY)
+    content = server.repositories[REPOSITORY].commits[publication.commit or ""]
+    assert set(content) == {*MODEL_FILES, CARD_FILE, "figures/curve.png"}
+    assert content["figures/curve.png"] == b"picture"
+
+
 def test_a_model_without_card_is_not_published(
     author: None, server: FakeHub, tiny_checkpoint: Path
 ):

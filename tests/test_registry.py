@@ -255,6 +255,18 @@ def test_bundled_files_are_those_on_record():
             assert registry.file_records(folder) == card.files
 
 
+def test_the_figures_of_all_cards_are_there_and_no_others():
+    """Each picture that a card shows lies beside the cards, and each is shown."""
+    folder = registry.cards_folder()
+    shown = {
+        name
+        for card in registry.model_cards()
+        for name in re.findall(r"!\[[^\]]*\]\((\S+)\)", card.body)
+    }
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*.png")}
+    assert shown == there
+
+
 def test_bundled_weights_belong_to_a_card():
     """No folder of weights lies in the package without its card."""
     folders = (Path(registry.__file__).parent / "weights").glob("*/")

@@ -140,6 +140,19 @@ def test_settled_networks_agree_to_rounding(shape):
         )
 
 
+@pytest.mark.parametrize("place", ["double", "training", "elsewhere"])
+def test_only_networks_that_tables_serve_are_settled(place):
+    """Not those in double precision, in training, or on another device."""
+    with nequip_session():
+        network = build(dtype="float64" if place == "double" else "float32")
+        accelerate(network.train(place == "training"))
+        if place == "elsewhere":
+            network.to("meta")
+        settle(network)
+        encoding = next(p for p in network.modules() if isinstance(p, FastEncoding))
+    assert not encoding.at_rest
+
+
 @pytest.mark.parametrize("change", ["load", "train"])
 def test_a_settled_network_forgets_its_tables_when_weights_change(change):
     """New weights, and training, are not answered from old tables."""

@@ -16,7 +16,7 @@ def arrays(*tensors: Tensor) -> list[NDArray[Any]]:
 
     Parameters
     ----------
-    tensors
+    *tensors
         On the CPU.
     """
     return [tensor.detach().contiguous().numpy() for tensor in tensors]

@@ -76,7 +76,8 @@ def accelerate(network: Module) -> bool:
 def settle(network: Module) -> None:
     """Tabulate the radial networks of a network whose weights will not change.
 
-    Loading other weights, or training, leaves the tables.
+    That is done in single precision on the CPU only. Loading other weights, or training,
+    leaves the tables.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def settle(network: Module) -> None:
         Model that `accelerate` changed, or not.
     """
     for encoding in network.modules():
-        if isinstance(encoding, FastEncoding) and not encoding.training:
+        if isinstance(encoding, FastEncoding) and encoding.can_rest():
             encoding.at_rest = True
             _tabulate_all(network, encoding)
 

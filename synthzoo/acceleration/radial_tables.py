@@ -89,16 +89,21 @@ class FastEncoding(BesselEdgeLengthEncoding):  # type: ignore[misc]  # untyped
             Distances over the cutoff, as for nequip's own module.
         """
         lengths = data[self.norm_length_field]
-        single = for_loops(data) and self._output_dtype == torch.float32
-        if single and self.at_rest:
+        usable = for_loops(data) and self._output_dtype == torch.float32
+        if usable and self.at_rest:
             data[self.edge_invariant_field] = lengths.new_empty(0, self.num_bessels)
             _add_place(data, lengths, POINTS_AT_REST)
-        elif single and len(lengths) > 3 * POINTS_IN_TRAINING:
+        elif usable and len(lengths) > 3 * POINTS_IN_TRAINING:
             data[self.edge_invariant_field] = self.grid(POINTS_IN_TRAINING).float()
             _add_place(data, lengths, POINTS_IN_TRAINING)
         else:
             return cast("dict[str, Tensor]", super().forward(data))
         return data
+
+    def can_rest(self) -> bool:
+        """Return whether tables would serve: in evaluation, single, on the CPU."""
+        on_cpu = self.bessel_weights.device.type == "cpu"
+        return on_cpu and self._output_dtype == torch.float32 and not self.training
 
     def train(self, mode: bool = True) -> FastEncoding:  # noqa: FBT001, FBT002  torch's
         """Set whether weights are being fitted; tables that stay are left if they are.

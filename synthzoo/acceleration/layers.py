@@ -76,8 +76,8 @@ def accelerate(network: Module) -> bool:
 def settle(network: Module) -> None:
     """Tabulate the radial networks of a network whose weights will not change.
 
-    That is done in single precision on the CPU only. Loading other weights, or training,
-    leaves the tables.
+    That is done in single precision on the CPU only. Loading other weights, or
+    training, leaves the tables.
 
     Parameters
     ----------

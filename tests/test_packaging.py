@@ -66,7 +66,7 @@ def test_tests_use_no_option_that_ci_lacks() -> None:
     """Every extra that .ci/run or the README installs is declared."""
     declared = set(_project()["optional-dependencies"])
     for path in (README, ROOT / ".ci" / "run"):
-        for extras in re.findall(r"\.\[([\w,]+)\]", path.read_text(encoding="utf-8")):
+        for extras in re.findall(r"\.\[([\w,-]+)\]", path.read_text(encoding="utf-8")):
             assert set(extras.split(",")) <= declared
 
 

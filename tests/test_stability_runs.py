@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import ase.io
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from ase.md.verlet import VelocityVerlet
 from click.testing import CliRunner
 
 from synthzoo import check_stability, compare_stability
@@ -120,6 +121,23 @@ def test_an_interrupted_run_ends_as_if_undisturbed(
     assert found == expected
     assert (resumed_frames == frames).all()
     assert resumed.replicas[0].drifts == whole.replicas[0].drifts
+
+
+def test_a_frame_is_the_structure_at_its_time(tmp_path: Path) -> None:
+    """As ASE alone moves the first one, over the borders of the parts."""
+    free = Dynamics(name="free", ensemble="nve", duration_fs=200)
+    recipe = MdRecipe(stages=(free,), **SETTINGS)
+    atoms = copper()
+    atoms.rattle(0.05, seed=0)
+    verdict = check_stability(EMT(), atoms, tmp_path / "md", protocol=recipe)
+    moved, *frames = read_structures(verdict.replicas[0].trajectory)
+    moved.calc = EMT()
+    dynamics = VelocityVerlet(moved, 4 * units.fs)
+    for frame in frames:
+        dynamics.run(round(frame.info["time_fs"] / 4) - dynamics.nsteps)
+        assert frame.positions == pytest.approx(moved.positions, abs=1e-9)
+        assert frame.get_forces() == pytest.approx(moved.get_forces(), abs=1e-9)
+    assert dynamics.nsteps == 50
 
 
 def test_a_killed_command_goes_on(start: Path, protocol: Path, tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--hottest-K", type=POSITIVE, help="Instead of the highest temperature.")
 @click.option("--relax", "relaxed", is_flag=True, help="Relax the structure first.")
 @click.option("--crystals", is_flag=True, help="Measure known crystals, too.")
+@click.option(
+    "--engine",
+    type=click.Choice(["ase", "torch-sim"]),
+    help="torch-sim moves all replicas as one batch, on a GPU if there is one; "
+    "ase if not given.",
+)
 @device_option
 @workers_option
 @json_option

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from synthzoo.errors import InputError
 from synthzoo.recipes import find_recipe, load_recipe, recipes_folder
+from synthzoo.stability.engines import check_engine
 from synthzoo.stability.integrators import Settings
 from synthzoo.stability.potentials import Model, model_name
 from synthzoo.stability.protocols import PREFIX, MdRecipe, default_step_fs
@@ -33,6 +34,7 @@ def check_stability(  # noqa: PLR0913  what a user may say
     crystals: bool = False,
     workers: int | None = None,
     device: str = "auto",
+    engine: str = "ase",
 ) -> Verdict:
     """Run a protocol with a potential and return whether it survived.
 
@@ -63,6 +65,9 @@ def check_stability(  # noqa: PLR0913  what a user may say
         given. A calculator is used in this process unless more than one is given.
     device
         Where a checkpoint computes: ``cpu``, ``cuda`` …, or ``auto``.
+    engine
+        What moves the atoms: ``ase``, or ``torch-sim`` for all replicas of a checkpoint
+        as one batch, which pays on a GPU. The verdict is found in the same way.
 
     Raises
     ------
@@ -93,6 +98,7 @@ def check_stability(  # noqa: PLR0913  what a user may say
         crystals=crystals,
         workers=workers,
         device=device,
+        engine=engine,
     )
     return verdict
 
@@ -108,6 +114,7 @@ def compare_stability(  # noqa: PLR0913  what a user may say
     crystals: bool = False,
     workers: int | None = None,
     device: str = "auto",
+    engine: str = "ase",
 ) -> tuple[Verdict, ...]:
     """Run a protocol with several potentials from the same structures and seeds.
 
@@ -115,7 +122,7 @@ def compare_stability(  # noqa: PLR0913  what a user may say
     ----------
     models
         See `check_stability`. If the structures are relaxed, the first does it.
-    structures, output, protocol, seed, relaxed, crystals, workers, device
+    structures, output, protocol, seed, relaxed, crystals, workers, device, engine
         See `check_stability`.
 
     Raises
@@ -140,6 +147,7 @@ def compare_stability(  # noqa: PLR0913  what a user may say
         relaxed=relaxed,
         device=device,
         crystals=crystals,
+        engine=check_engine(engine, recipe, models),
     )
     output = Path(output)
     with find_place(models, workers) as place:

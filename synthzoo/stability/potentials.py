@@ -50,6 +50,25 @@ def is_reference(model: Model) -> bool:
     return isinstance(model, str | Path)
 
 
+def is_checkpoint(model: Model) -> bool:
+    """Return whether a model is a network of ours, by reference or as a calculator.
+
+    Parameters
+    ----------
+    model
+        See `Model`.
+    """
+    if is_reference(model):
+        return not _is_teacher(str(model))
+    return type(model).__module__ == "synthzoo.calculator"  # which loads torch
+
+
+def _is_teacher(reference: str) -> bool:
+    from synthzoo.teachers.loading import KINDS
+
+    return reference.partition(":")[0] in KINDS
+
+
 def model_name(model: Model) -> str:
     """Return what a model is called in results.
 
@@ -80,10 +99,8 @@ def load_potential(model: Model, *, device: str = "auto") -> Potential:
     """
     if not is_reference(model):
         return _given(model)
-    from synthzoo.teachers.loading import KINDS
-
     name = str(model)
-    if name.partition(":")[0] in KINDS:
+    if _is_teacher(name):
         return _teacher(name)
     return _checkpoint(name, device)
 
@@ -93,7 +110,7 @@ def _given(calculator: Any) -> Potential:
         raise InputError(
             f"{calculator!r} is neither the name of a model nor an ASE calculator."
         )
-    if type(calculator).__module__ == "synthzoo.calculator":  # which loads torch
+    if is_checkpoint(calculator):
         return Potential(
             calculator=calculator,
             elements=tuple(calculator.config.elements),

@@ -24,6 +24,7 @@ from synthzoo.stability.walk import Walk
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from synthzoo.stability.engines import Engine
     from synthzoo.stability.integrators import Settings
     from synthzoo.stability.protocols import MdRecipe
 
@@ -48,6 +49,8 @@ class ReplicaJob:
         For its files; it exists.
     device
         Where a model of the zoo computes.
+    engine
+        What moves the atoms.
     """
 
     model: Model
@@ -57,17 +60,18 @@ class ReplicaJob:
     seed: int
     folder: Path
     device: str = "auto"
+    engine: Engine = "ase"
 
 
 class Progress(NamedTuple):
-    """How far a replica is.
+    """How far a replica is, or several together.
 
     Attributes
     ----------
     steps
         Steps done.
     failed
-        Whether it has ended early.
+        Whether it has ended early; of several, whether all have.
     """
 
     steps: int

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from synthzoo.errors import InputError, SynthzooError
 from synthzoo.guarded import GuardedThreads, Lost, call_guarded, compute_guarded
 from synthzoo.resumable import DISK_FAULTS
+from synthzoo.stability.batching import ReplicaBatch
 from synthzoo.stability.plan import plan_parts
 from synthzoo.stability.potentials import is_reference
 from synthzoo.stability.recording import last_time_fs
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from synthzoo.stability.potentials import Model
 
 Result = TypeVar("Result")
+Group = tuple[ReplicaJob, ...]
+"""Replicas that are moved together: all of a model by torch-sim, else one alone."""
 
 
 class Place:
@@ -45,17 +48,17 @@ class Place:
         """
         return [function() for function in functions]
 
-    def run(self, jobs: Sequence[ReplicaJob]) -> None:
+    def run(self, groups: Sequence[Group]) -> None:
         """Run replicas to their ends; what has ended before is not run again.
 
         Parameters
         ----------
-        jobs
-            Replicas.
+        groups
+            Replicas that are moved together.
         """
-        with _Bar(jobs) as bar:
-            for job in bar.unfinished:
-                bar.follow(job, map(Replica(job), _numbers(job)))
+        with _Bar(groups) as bar:
+            for group in bar.unfinished:
+                bar.follow(group, map(_runner(group), _numbers(group[0])))
 
 
 class Children(Place):
@@ -84,25 +87,44 @@ class Children(Place):
         ]
         return [future.result() for future in futures]
 
-    def run(self, jobs: Sequence[ReplicaJob]) -> None:
+    def run(self, groups: Sequence[Group]) -> None:
         """Run replicas to their ends; what has ended before is not run again.
 
         Parameters
         ----------
-        jobs
-            Replicas.
+        groups
+            Replicas that are moved together.
         """
-        with _Bar(jobs) as bar:
+        with _Bar(groups) as bar:
             futures = [
-                self._threads.submit(_run_guarded, job, bar) for job in bar.unfinished
+                self._threads.submit(_run_guarded, group, bar)
+                for group in bar.unfinished
             ]
             for future in as_completed(futures):
                 future.result()
 
 
-def _run_guarded(job: ReplicaJob, bar: _Bar) -> None:
-    make = partial(Replica, job)
-    bar.follow(job, compute_guarded(make, _numbers(job), limit_s=None))
+def _run_guarded(group: Group, bar: _Bar) -> None:
+    make, numbers = partial(_runner, group), _numbers(group[0])
+    bar.follow(group, compute_guarded(make, numbers, limit_s=None))
+
+
+def _runner(group: Group) -> Callable[[int], Progress]:
+    """Return what runs a part of all replicas of a group."""
+    return ReplicaBatch(group) if group[0].engine == "torch-sim" else Replica(group[0])
+
+
+def grouped(jobs: Sequence[ReplicaJob]) -> tuple[Group, ...]:
+    """Return which replicas of a model are moved together.
+
+    Parameters
+    ----------
+    jobs
+        All of one model.
+    """
+    if jobs and jobs[0].engine == "torch-sim":
+        return (tuple(jobs),)
+    return tuple((job,) for job in jobs)
 
 
 @contextlib.contextmanager
@@ -160,18 +182,12 @@ def _numbers(job: ReplicaJob) -> range:
 class _Bar:
     """A progress bar over the steps of all replicas."""
 
-    def __init__(self, jobs: Sequence[ReplicaJob]) -> None:
-        self._planned = {
-            job.folder: sum(
-                part.steps for part in plan_parts(job.recipe, job.settings.timestep_fs)
-            )
-            for job in jobs
-        }
-        self._done = {job.folder: _steps_done(job) for job in jobs}
-        ended = {job.folder for job in jobs if _has_ended(job)}
-        for folder in ended:
-            self._done[folder] = self._planned[folder]
-        self.unfinished = [job for job in jobs if job.folder not in ended]
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self._planned = {group[0].folder: _steps_planned(group) for group in groups}
+        self._done = {group[0].folder: _steps_done(group) for group in groups}
+        self.unfinished = [
+            group for group in groups if not all(_has_ended(job) for job in group)
+        ]
         self._lock = threading.Lock()
 
     def __enter__(self) -> _Bar:
@@ -187,22 +203,35 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def follow(self, job: ReplicaJob, results: Iterable[Progress | Lost]) -> None:
-        """Wait for all parts of a replica; note if its process is lost."""
+    def follow(self, group: Group, results: Iterable[Progress | Lost]) -> None:
+        """Wait for all parts of some replicas; note if their process is lost."""
+        key = group[0].folder
         for result in results:
-            done = self._planned[job.folder]
+            done = self._planned[key]
             if isinstance(result, Lost):
-                _note_crash(job, result)
+                for job in group:
+                    _note_crash(job, result)
             elif not result.failed:
                 done = result.steps
             with self._lock:
-                self._bar.update(done - self._done[job.folder])
-                self._done[job.folder] = done
+                self._bar.update(done - self._done[key])
+                self._done[key] = done
 
 
-def _steps_done(job: ReplicaJob) -> int:
-    state = read_state(job.folder)
-    return 0 if state is None else state.steps
+def _steps_planned(group: Group) -> int:
+    parts = plan_parts(group[0].recipe, group[0].settings.timestep_fs)
+    return len(group) * sum(part.steps for part in parts)
+
+
+def _steps_done(group: Group) -> int:
+    each = _steps_planned(group) // len(group)
+    states = [read_state(job.folder) for job in group]
+    ended = [_has_ended(job) for job in group]
+    return sum(
+        each if over else state.steps
+        for state, over in zip(states, ended, strict=True)
+        if state is not None
+    )
 
 
 def _has_ended(job: ReplicaJob) -> bool:
@@ -214,6 +243,8 @@ def _has_ended(job: ReplicaJob) -> bool:
 
 def _note_crash(job: ReplicaJob, lost: Lost) -> None:
     """Write into the state of a replica that its process was lost, twice."""
+    if _has_ended(job):
+        return
     state = read_state(job.folder) or first_state(job)
     time_fs = max(state.time_fs, last_time_fs(job.folder / SERIES_FILE))
     part = plan_parts(job.recipe, job.settings.timestep_fs)[state.part]

@@ -18,6 +18,7 @@ from synthzoo.provenance import installed_versions
 from synthzoo.recipes import recipe_hash, recipe_values
 from synthzoo.resumable import exclusive, open_run
 from synthzoo.stability.crystal_checks import check_model
+from synthzoo.stability.engines import Engine, engine_version
 from synthzoo.stability.replica import ReplicaJob
 from synthzoo.stability.report import write_report
 from synthzoo.stability.results import (
@@ -27,6 +28,7 @@ from synthzoo.stability.results import (
     write_scans,
     write_verdicts,
 )
+from synthzoo.stability.running import grouped
 from synthzoo.stability.scans import scan_model
 from synthzoo.stability.start import Start, prepare
 from synthzoo.stability.state import STATE_FILE
@@ -72,6 +74,8 @@ class Session:
         Where checkpoints compute.
     crystals
         Whether to look at the crystals of the elements, too.
+    engine
+        What moves the atoms.
     """
 
     models: tuple[Model, ...]
@@ -83,6 +87,7 @@ class Session:
     relaxed: bool
     device: str
     crystals: bool = False
+    engine: Engine = "ase"
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -114,7 +119,7 @@ class Session:
             jobs = [
                 self._jobs(made, number, start) for number, start in enumerate(starts)
             ]
-            place.run([job for some in jobs for job in some])
+            place.run([group for some in jobs for group in grouped(some)])
             verdicts = [
                 self._verdict(number, starts[number], scans[number], jobs[number])
                 for number in range(len(self.models))
@@ -150,6 +155,7 @@ class Session:
             "structures": [content_hash(atoms) for atoms in self.start.structures],
             "relaxed": self.relaxed,
             "seed": self.seed,
+            "engine": self.engine,
         }
 
     def _scans(
@@ -178,6 +184,7 @@ class Session:
                 seed=self.seed + replica,
                 folder=folder / REPLICA_FOLDER.format(replica),
                 device=self.device,
+                engine=self.engine,
             )
             for replica in range(count)
         ]
@@ -232,6 +239,7 @@ class Session:
         return {
             "model": start.provenance,
             "versions": installed_versions(),
+            "engine": engine_version(self.engine),
             "recipe_sha256": recipe_hash(self.recipe),
             "recipe": recipe_values(self.recipe),
             "settings": dataclasses.asdict(self.settings),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STATE_FILE = "state.npz"
+
+_NEXT_FILE = "state-next.npz"
+_COMPLETE_FILE = "states-complete"
+"""Beside the folders of several replicas: all their next states are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +137,50 @@ def write_state(folder: Path, state: State) -> None:
     state
         What to save.
     """
+    _write(folder / STATE_FILE, state)
+
+
+def write_states(states: Mapping[Path, State]) -> None:
+    """Save the states of several replicas: after a kill there are all or none.
+
+    Parameters
+    ----------
+    states
+        By the folders of the replicas, which lie in one folder.
+    """
+    for folder, state in states.items():
+        _write(folder / _NEXT_FILE, state)
+    if states:
+        (next(iter(states)).parent / _COMPLETE_FILE).touch()
+        settle_states(list(states))
+
+
+def settle_states(folders: Sequence[Path]) -> None:
+    """End what a kill has interrupted in `write_states`.
+
+    Parameters
+    ----------
+    folders
+        Of the replicas.
+    """
+    complete = folders[0].parent / _COMPLETE_FILE
+    written = [path for f in folders if (path := f / _NEXT_FILE).exists()]
+    for path in written:
+        if complete.exists():
+            path.replace(path.with_name(STATE_FILE))
+        else:
+            path.unlink()
+    complete.unlink(missing_ok=True)
+
+
+def _write(path: Path, state: State) -> None:
     values = dataclasses.asdict(state)
     arrays = {
         f"{name}.{key}": array
         for name in _ARRAYS
         for key, array in values.pop(name).items()
     }
-    with new_file(folder / STATE_FILE) as partial, partial.open("wb") as stream:
+    with new_file(path) as partial, partial.open("wb") as stream:
         np.savez(stream, plain=json.dumps(values), **arrays)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,12 +63,34 @@ class Walk:
         self._detectors = Detectors(
             atoms, recipe.limits, state.memory, settings.friction_per_fs
         )
-        self._sound: Atoms | None = None
+        self._every = (
+            recipe.check_steps,
+            max(1, round(recipe.sample_fs / self._step_fs)),
+            max(1, round(recipe.frame_fs / self._step_fs)),
+        )
+        self._last_sound: Atoms | None = None
+        self._finding: Finding | None = None
         self._step = 0
         self._begun_fs = state.time_fs
 
     def go(self, folder: Path) -> None:
-        """Take all steps, or those until something goes wrong.
+        """Take all steps with ASE, or those until something goes wrong.
+
+        Parameters
+        ----------
+        folder
+            Of the replica, for its files.
+        """
+        with self.watched(folder), np.errstate(all="ignore"):
+            if self.sound:
+                self._follow()
+
+    @contextmanager
+    def watched(self, folder: Path) -> Iterator[None]:
+        """Look at the first structure; at the end of the block, bring the state there.
+
+        In the block, the atoms are moved, and `stepped` is called after each step as
+        long as the replica is `sound`.
 
         Parameters
         ----------
@@ -78,20 +101,48 @@ class Walk:
         self._recorder = Recorder(folder, state.marks)
         try:
             with np.errstate(all="ignore"):  # an overflow is found by the detectors
-                finding = self._begin() or self._follow()
-            if finding is None and part.ends:
-                finding = self._judge()
+                self._finding = self._begin()
+            yield
+            if self.sound and part.ends:
+                self._finding = self._judge()
             state.marks = self._recorder.marks()
         finally:
             self._recorder.close()
         state.steps += self._step
-        if finding is not None:
-            self._fail(finding, folder)
+        if self._finding is not None:
+            self._fail(self._finding, folder)
         if part.aside:
             state.now = state.stage_start if part.ends else configuration(self._atoms)
             return
         state.now = configuration(self._atoms)
         state.time_fs = self._time_fs
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing has gone wrong."""
+        return self._finding is None
+
+    @property
+    def thermostat_K(self) -> float | None:
+        """Temperature for the next step; None at constant energy.
+
+        Along a ramp it changes with each check.
+        """
+        return self._target_K(self._done - self._done % self._recipe.check_steps)
+
+    @property
+    def looks_next(self) -> bool:
+        """Whether the structure after the next step is looked at."""
+        done = self._done + 1
+        last = self._step + 1 == self._part.steps
+        return last or any(done % count == 0 for count in self._every)
+
+    def stepped(self) -> None:
+        """Look at the structure after a step if it is time for anything."""
+        self._step += 1
+        self._finding = self._inspect(
+            *(self._done % count == 0 for count in self._every)
+        )
 
     @property
     def _done(self) -> int:
@@ -102,18 +153,18 @@ class Walk:
     def _time_fs(self) -> float:
         return self._begun_fs + self._step * self._step_fs
 
-    @property
-    def _target_K(self) -> float | None:
+    def _target_K(self, done: int) -> float | None:
         if isinstance(self._stage, Conservation):
             return None
-        return self._stage.target_K(self._done / self._part.total)
+        return self._stage.target_K(done / self._part.total)
 
     @property
     def _ensemble(self) -> str:
         return self._stage.ensemble if isinstance(self._stage, Dynamics) else "nve"
 
     def _look(self) -> Look:
-        return look_at(self._atoms, time_fs=self._time_fs, target_K=self._target_K)
+        target_K = self._target_K(self._done)
+        return look_at(self._atoms, time_fs=self._time_fs, target_K=target_K)
 
     def _begin(self) -> Finding | None:
         """Compute the first structure; remember it if a stage or the run begins."""
@@ -122,49 +173,46 @@ class Walk:
             look = self._look()
         except Exception as error:  # noqa: BLE001  calculators raise what they like
             return self._given_up(error)
-        self._sound = snapshot(look, self._stage.name)
+        self._last_sound = snapshot(look, self._stage.name)
         if part.begin > 0:
             return None
         state.line, state.integrator, state.stage_start = Line(), {}, state.now
         if state.steps == 0:
             self._detectors.begin(look)
             self._recorder.sample(look, part.stage)
-            self._recorder.frame(self._sound)
+            self._recorder.frame(self._last_sound)
         self._detectors.begin_stage(look)
         return None
 
-    def _follow(self) -> Finding | None:
+    def _follow(self) -> None:
         """Take the steps."""
         rng = np.random.default_rng()
         rng.bit_generator.state = self._state.rng
         integrator = make_integrator(
-            self._atoms, self._stage, self._settings, rng, self._target_K
+            self._atoms, self._stage, self._settings, rng, self.thermostat_K
         )
         restore_integrator(integrator, self._state.integrator)
-        finding = self._take_steps(integrator)
+        self._take_steps(integrator)
         self._state.integrator = integrator_state(integrator)
         self._state.rng = rng.bit_generator.state
-        return finding
 
-    def _take_steps(self, integrator: Any) -> Finding | None:
-        every = (
-            self._recipe.check_steps,
-            max(1, round(self._recipe.sample_fs / self._step_fs)),
-            max(1, round(self._recipe.frame_fs / self._step_fs)),
-        )
+    def _take_steps(self, integrator: Any) -> None:
         heated = self._ensemble == "nvt"
-        for error in _steps(integrator, self._part.steps):
+        run = integrator.irun(self._part.steps)
+        error = _advance(run)  # computes the structure at the start
+        for _ in range(self._part.steps):
+            if heated and self._done % self._recipe.check_steps == 0:
+                integrator.set_temperature(temperature_K=self.thermostat_K)
+            error = error or _advance(run)
             if error is not None:
-                return self._given_up(error)
-            if heated and self._done % every[0] == 0:
-                integrator.set_temperature(temperature_K=self._target_K)
-            self._step += 1
-            finding = self._inspect(*(self._done % count == 0 for count in every))
-            if finding is not None:
-                return finding
-        return None
+                self._step += 1
+                self._finding = self._given_up(error)
+                return
+            self.stepped()
+            if not self.sound:
+                return
 
-    def _inspect(self, check: bool, sample: bool, frame: bool) -> Finding | None:  # noqa: FBT001  in the order of `every`
+    def _inspect(self, check: bool, sample: bool, frame: bool) -> Finding | None:  # noqa: FBT001  in the order of `_every`
         """Look at the structure if it is time for anything, and at the end."""
         last = self._step == self._part.steps
         check, frame = check or last, frame or (last and self._part.ends)
@@ -175,7 +223,7 @@ class Walk:
             finding = self._detectors.check(look, ensemble=self._ensemble)
             if finding is not None:
                 return finding
-            self._sound = snapshot(look, self._stage.name)
+            self._last_sound = snapshot(look, self._stage.name)
         if sample:
             energy_meV = 1000 * look.total_eV / len(self._atoms)
             self._state.line.add(self._done * self._step_fs / 1000, energy_meV)
@@ -228,16 +276,13 @@ class Walk:
             after = self._atoms.copy()
             after.set_constraint()
             after.info.update(time_fs=self._time_fs, stage=self._stage.name)
-        write_failure(folder, self._sound, after)
+        write_failure(folder, self._last_sound, after)
 
 
-def _steps(integrator: Any, count: int) -> Iterator[Exception | None]:
-    """Yield before each step of ASE's dynamics; after an error, the error."""
-    run = integrator.irun(count)
+def _advance(run: Iterator[Any]) -> Exception | None:
+    """Let ASE's dynamics take a step; return the error that it ends with."""
     try:
-        next(run)  # the structure at the start
-        for _ in range(count):
-            yield None
-            next(run)
+        next(run)
     except Exception as error:  # noqa: BLE001  calculators raise what they like
-        yield error
+        return error
+    return None

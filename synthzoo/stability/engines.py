@@ -1,0 +1,76 @@
+"""What moves the atoms: ASE one replica at a time, torch-sim all of a model at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal, get_args
+
+from synthzoo.errors import InputError
+from synthzoo.stability.potentials import is_checkpoint, model_name
+from synthzoo.stability.protocols import Dynamics
+
+if TYPE_CHECKING:
+    from synthzoo.stability.potentials import Model
+    from synthzoo.stability.protocols import MdRecipe
+
+Engine = Literal["ase", "torch-sim"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+def check_engine(engine: str, recipe: MdRecipe, models: Sequence[Model]) -> Engine:
+    """Return an engine that is there and can do what is asked for.
+
+    Parameters
+    ----------
+    engine
+        Its name.
+    recipe
+        Protocol.
+    models
+        What is put to the test.
+
+    Raises
+    ------
+    InputError
+        If it is unknown or not installed, or cannot run this.
+    """
+    if engine == "ase":
+        return "ase"
+    if engine != "torch-sim":
+        raise InputError(f"engine is {engine!r}, but must be {' or '.join(ENGINES)}.")
+    reasons = list(_obstacles(recipe, models))
+    if reasons:
+        raise InputError(
+            f"torch-sim cannot run this: {'; '.join(reasons)}. Use the engine ase."
+        )
+    if importlib.util.find_spec("torch_sim") is None:
+        raise InputError(
+            'torch-sim is not installed: pip install "synthzoo[torch-sim]" (for Python '
+            "3.11 or newer). The engine ase is there."
+        )
+    return "torch-sim"
+
+
+def engine_version(engine: Engine) -> str:
+    """Return an engine's name and version, for the record.
+
+    Parameters
+    ----------
+    engine
+        One that is installed.
+    """
+    package = "ase" if engine == "ase" else "torch-sim-atomistic"
+    return f"{engine} {version(package)}"
+
+
+def _obstacles(recipe: MdRecipe, models: Sequence[Model]) -> Iterator[str]:
+    for stage in recipe.moving:
+        if isinstance(stage, Dynamics) and stage.ensemble == "npt":
+            yield f"stage {stage.name} has a barostat"
+    if recipe.thermostat != "langevin":
+        yield f"it has no thermostat {recipe.thermostat} here, only langevin"
+    for model in models:
+        if not is_checkpoint(model):
+            yield f"{model_name(model)} is not a checkpoint of synthzoo"

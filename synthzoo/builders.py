@@ -307,6 +307,21 @@ def _fullerene(element: str, bond_A: float) -> Atoms:
     return atoms
 
 
+def _prismane(sides: int) -> Callable[[str, float], Atoms]:
+    """Return a builder of two rings over each other; with four sides it is a cube."""
+
+    def build(element: str, bond_A: float) -> Atoms:
+        angles = 2 * math.pi * np.arange(sides) / sides
+        radius_A = bond_A / (2 * math.sin(math.pi / sides))
+        ring = radius_A * np.stack([np.cos(angles), np.sin(angles)], 1)
+        positions = [(x, y, z) for z in (0.0, bond_A) for x, y in ring]
+        atoms = Atoms([element] * len(positions), positions=positions)
+        atoms.center(vacuum=VACUUM_A / 2)
+        return atoms
+
+    return build
+
+
 PROTOTYPES: dict[str, Callable[[str, float], Atoms]] = {
     "diamond": _diamond,
     "lonsdaleite": _lonsdaleite,
@@ -319,5 +334,8 @@ PROTOTYPES: dict[str, Callable[[str, float], Atoms]] = {
     "fcc": _cubic("fcc", math.sqrt(0.5)),
     "nanotube": _tube,
     "fullerene": _fullerene,
+    "prismane-3": _prismane(3),
+    "prismane-4": _prismane(4),
+    "prismane-5": _prismane(5),
 }
 """Crystals and molecules by name: functions of symbol and bond length (Å)."""

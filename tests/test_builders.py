@@ -31,6 +31,9 @@ NEIGHBOURS = {
     "fcc": 12,
     "nanotube": 3,
     "fullerene": 3,
+    "prismane-3": 3,
+    "prismane-4": 3,
+    "prismane-5": 3,
 }
 
 
@@ -67,6 +70,23 @@ def test_crystals_stay_below_their_size_and_lose_an_atom():
         count=1, prototypes={"diamond": BOND_A}, max_atoms=32, vacancy_share=1.0
     )
     assert len(crystal(part, "diamond", "C", np.random.default_rng(0))) == 31
+
+
+def test_layers_are_brought_together():
+    """Squeezing shortens the third cell vector alone, bonds inside of a layer stay."""
+    part = Crystals(
+        count=1,
+        prototypes={"graphite-aa": BOND_A},
+        stretch=(1.0, 1.0),
+        max_strain=0.0,
+        squeeze_c=(0.6, 0.6),
+        rattle_A=(0.0, 0.0),
+    )
+    squeezed = crystal(part, "graphite-aa", "C", np.random.default_rng(0))
+    free = crystal(perfect("graphite-aa"), "graphite-aa", "C", np.random.default_rng(0))
+    ratios = squeezed.cell.lengths() / free.cell.lengths()
+    assert ratios == pytest.approx([1.0, 1.0, 0.6])
+    assert min_distance_A(squeezed) == pytest.approx(BOND_A)
 
 
 def test_an_unknown_prototype_names_the_known_ones():

@@ -104,7 +104,7 @@ def predict_file(
     source
         File in any format that ASE reads.
     output
-        Extended XYZ file to write; an existing one is replaced.
+        Extended XYZ file to make.
     device, dtype
         As for `load_calculator`.
     batch_atoms
@@ -113,7 +113,8 @@ def predict_file(
     Raises
     ------
     InputError
-        If a file or a structure cannot be used; the message says which (from 0).
+        If the output exists, or a file or a structure cannot be used; the message says
+        which (from 0).
     SynthzooError
         If the model cannot be loaded, as for `load_calculator`.
     """
@@ -148,6 +149,8 @@ def _check_output(source: Path, output: Path) -> None:
         raise InputError(f"{output} is a folder; name a file to write.")
     if output.exists() and source.exists() and output.samefile(source):
         raise InputError(f"{output} is the input; choose another file to write.")
+    if output.exists():
+        raise InputError(f"{output} exists; remove it or choose another name.")
 
 
 def _describe(model: str | Path, calculator: SynthzooCalculator) -> str:

@@ -201,14 +201,12 @@ def test_other_formats_are_read(tiny_checkpoint: Path, tmp_path: Path):
 
 
 def test_bad_frame_leaves_nothing_behind(tiny_checkpoint: Path, tmp_path: Path):
-    """An earlier output stays as it was, and no half-written neighbour remains."""
+    """Neither an output nor a half-written neighbour remains."""
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
     ase.io.write(source, [*[bulk("C")] * 200, bad_structure()], format="extxyz")
-    output.write_text("an earlier result\n")
     with pytest.raises(InputError, match=r"number 201 \(index 200\)"):
         predict_file(tiny_checkpoint, source, output, device="cpu")
-    assert output.read_text() == "an earlier result\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.xyz", "out.xyz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in.xyz"]
 
 
 def test_truncated_input_leaves_nothing_behind(tiny_checkpoint: Path, source: Path):
@@ -240,14 +238,18 @@ def test_interrupted_run_leaves_nothing_behind(
         ("in.xyz", "is the input"),
         ("nowhere/out.xyz", "There is no folder"),
         (".", "is a folder"),
+        ("before.xyz", r"before\.xyz exists; remove it or choose another name"),
     ],
 )
 def test_output_that_cannot_be_is_refused_at_once(
     source: Path, output: str, message: str
 ):
     """Before the model is loaded: the folder named here does not exist."""
+    before = source.with_name("before.xyz")
+    before.write_text("an earlier result\n")
     with pytest.raises(InputError, match=message):
         predict_file("/no/model", source, source.parent / output)
+    assert before.read_text() == "an earlier result\n"
 
 
 @pytest.mark.parametrize(

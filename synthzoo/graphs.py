@@ -50,21 +50,6 @@ def to_graph(
     return batched
 
 
-def forces_only(graph: Graph) -> Graph:
-    """Return a graph whose energy is not known, so that only its forces are fitted.
-
-    Parameters
-    ----------
-    graph
-        Structure with its labels.
-    """
-    energy = graph[AtomicDataDict.TOTAL_ENERGY_KEY]
-    return {
-        **graph,
-        AtomicDataDict.TOTAL_ENERGY_KEY: torch.full_like(energy, torch.nan),
-    }
-
-
 def mean_neighbours(graphs: Sequence[Graph]) -> float:
     """Return the number of neighbours of an atom, averaged over all atoms.
 

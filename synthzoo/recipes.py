@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from synthzoo.errors import InputError
+from synthzoo.fitting.recipe import StepsRecipe
 from synthzoo.parts import Part, Range  # noqa: TC001  from_values resolves them
 from synthzoo.schema import LATER, from_values, hashed_values
 from synthzoo.stability.protocols import MdRecipe
@@ -147,30 +148,17 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitRecipe:
-    """How the weights are found.
+class FitRecipe(StepsRecipe):
+    """How the weights are found; `StepsRecipe` has the other attributes.
 
     Attributes
     ----------
-    seed
-        Of the first weights, the split and the order of the structures.
-    batch_atoms
-        Atoms per step, at most (a larger structure is a batch of its own).
     max_epochs
         Number of passes over the training set.
     learning_rate
         Of Adam, after the warm-up.
-    warmup_steps
-        Steps over which the rate grows linearly from a hundredth.
-    decay_start
-        Share of all steps after which the rate falls to zero along a half cosine.
-    ema_decay
-        Of the moving average of the weights, which is what is kept.
-    gradient_clip
-        Largest norm of the gradient.
-    energy_weight, forces_weight
-        Factors of the mean squared errors of energy per atom (eV) and of force
-        components (eV/Å) in the loss.
+    energy_weight
+        Factor of the mean squared error of energy per atom (eV) in the loss.
     validation_share
         Share of the structures that is held out, whole groups each.
     keep
@@ -180,18 +168,6 @@ class FitRecipe:
     patience
         Epochs without a better validation error after which training stops; never if
         not given.
-    threads
-        CPU threads; torch's default if not given.
-    frozen
-        Parts of the network that stay as they are: ``embedding``, ``layer0``,
-        ``layer1`` … or ``readout``.
-    layer_rate_factor
-        Each layer's learning rate over that of the next one; the readout has the full
-        rate.
-    pull
-        Strength of the pull back to the weights that the fit started from; 0 is none.
-    replay_share
-        Share of the atoms of a batch that are of replayed structures, if there are any.
     energy_huber_eV, forces_huber_eV_A
         Errors (per atom, per component) beyond which the loss grows in proportion, no
         longer with their squares; never if not given.
@@ -199,24 +175,12 @@ class FitRecipe:
         Decay of Adam's mean of squared gradients.
     """
 
-    seed: int = 0
-    batch_atoms: int = 96
     max_epochs: int = 50
     learning_rate: float = 0.01
-    warmup_steps: int = 50
-    decay_start: float = 0.5
-    ema_decay: float = 0.995
-    gradient_clip: float = 20.0
     energy_weight: float = 4.0
-    forces_weight: float = 1.0
     validation_share: float = 0.06
     keep: Literal["best", "last"] = "best"
     patience: int | None = None
-    threads: int | None = None
-    frozen: tuple[str, ...] = field(default=(), metadata=LATER)
-    layer_rate_factor: float = field(default=1.0, metadata=LATER)
-    pull: float = field(default=0.0, metadata=LATER)
-    replay_share: float = field(default=0.3, metadata=LATER)
     energy_huber_eV: float | None = field(default=None, metadata=LATER)
     forces_huber_eV_A: float | None = field(default=None, metadata=LATER)
     adam_beta2: float = field(default=0.999, metadata=LATER)

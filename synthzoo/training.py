@@ -35,7 +35,7 @@ from synthzoo.fitting.place import (
 )
 from synthzoo.fitting.schedule import parameter_groups, rate_factor
 from synthzoo.fitting.sharing import SharedBatches
-from synthzoo.graphs import AtomBatches, Graph, ReplayBatches, forces_only, loader
+from synthzoo.graphs import AtomBatches, Graph, ReplayBatches, loader
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -227,8 +227,8 @@ def fit(  # noqa: PLR0913  the sets, and how
     names
         What to call the training structures in messages.
     replay
-        Other graphs, of which every batch gets the recipe's share; their forces are
-        fitted, and their energies, which may be on another scale, are not.
+        Other graphs, of which every batch gets the recipe's share; an energy that is
+        NaN is not fitted.
     device
         Where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
     place
@@ -247,7 +247,7 @@ def fit(  # noqa: PLR0913  the sets, and how
         If the loss stops being a number; it holds the last good weights.
     """
     place = place or TrainingPlace(device=device)
-    graphs = [*training, *map(forces_only, replay)]
+    graphs = [*training, *replay]
     batches = _batches(training, replay, recipe, place.processes)
     names = names or [f"structure number {n + 1}" for n in range(len(training))]
     module = FitModule(

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from synthzoo.errors import InputError
 from synthzoo.structures import label, read_structures, write_structures
 from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.tuning.recipe import FULL_ATOMS, FinetuneRecipe, resolve_recipe
 
 OFFSET_EV = -148.314
 STIFFER = 1.5
@@ -211,3 +211,17 @@ def test_an_isolated_energy_must_be_element_and_number(
     result = CliRunner().invoke(main, [*arguments, "--isolated-energy", text])
     assert result.exit_code == 2
     assert "is not of the form C=-148.3 (eV)" in result.stderr
+
+
+def test_small_cells_are_seen_more_often():
+    """The fit is as long in atoms, hence in steps; large cells change nothing."""
+
+    def visits(atoms: int) -> int:
+        found = resolve_recipe(FinetuneRecipe(), 25 * [atoms]).visits
+        assert found is not None
+        return found
+
+    full = round(FULL_ATOMS)
+    assert {size * visits(size) for size in (1, 4, 8)} == {full * visits(full)}
+    assert visits(64) == visits(216) == visits(full)
+    assert resolve_recipe(FinetuneRecipe(visits=7), 25 * [8]).visits == 7

@@ -31,7 +31,12 @@ from synthzoo.structures import label, write_structures
 from synthzoo.tuning.data_check import check_data
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.plan import make_plan
-from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.tuning.recipe import (
+    LEAST_EPOCHS,
+    STARTING_POINT_RATE,
+    FinetuneRecipe,
+    resolve_recipe,
+)
 from tests.conftest import tiny_config
 
 if TYPE_CHECKING:
@@ -214,7 +219,7 @@ def test_it_is_fitted_longer_than_a_potential(start: Path, tmp_path: Path):
     """By `finetune`, and in a learning curve."""
     transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
     labelled_silicon(tmp_path / "si", tmp_path / "dft.xyz")
-    usual = resolve_recipe(FinetuneRecipe(), 6).visits
+    usual = resolve_recipe(FinetuneRecipe(), 6 * [8]).visits
     assert usual is not None
     frames, keys = read_labelled([tmp_path / "dft.xyz"])
     plan = make_plan(tmp_path / "si", frames, keys, FinetuneRecipe(), given_eV={})
@@ -224,9 +229,10 @@ def test_it_is_fitted_longer_than_a_potential(start: Path, tmp_path: Path):
     (job,) = make_jobs(starts, [6], 1, source=source, recipe=FinetuneRecipe())
     assert job.recipe.visits == 3 * usual
     given = FinetuneRecipe(visits=7)
-    assert resolve_recipe(given, 6, kind="starting-point").visits == 7
-    many = resolve_recipe(FinetuneRecipe(), 100)
-    assert resolve_recipe(FinetuneRecipe(), 100, kind="starting-point") == many
+    assert resolve_recipe(given, 6 * [8], kind="starting-point").visits == 7
+    assert job.recipe.learning_rate == STARTING_POINT_RATE
+    many = resolve_recipe(FinetuneRecipe(), 100 * [64], kind="starting-point")
+    assert many.visits == LEAST_EPOCHS * 100
 
 
 def test_its_energies_have_no_say_in_whether_data_are_sound(

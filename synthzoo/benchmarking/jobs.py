@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from synthzoo.frames import FrameSet, read_frames
 from synthzoo.hub import find_folder
 from synthzoo.labels import LabelKeys, find_label_keys
 from synthzoo.recipes import recipe_values
-from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe, times_seen
 
 if TYPE_CHECKING:
     from synthzoo.labelled_sets import LabelledSet
@@ -225,13 +226,7 @@ class Job:
 
     def training(self) -> tuple[FrameSet, LabelKeys]:
         """Return the structures to fit to; all of them for size 0."""
-        source = self.source
-        pool, keys = read_part(
-            source.training, source.least_atoms, source.energy_key, source.forces_key
-        )
-        order = np.random.default_rng(self.draw).permutation(len(pool.structures))
-        chosen = order[: self.size] if self.size else np.sort(order)
-        return take(pool, chosen.tolist()), keys
+        return _drawn(self.source, self.size, self.draw)
 
     def test(self) -> LabelledSet:
         """Return the structures to measure on."""
@@ -319,9 +314,11 @@ def make_jobs(
             for start in starts:
                 if size == 0 and (start.fresh or draw):
                     continue
-                resolved = _resolved(recipe, size, draw, start)
+                drawn, _ = _drawn(source, size, draw)
+                atoms = [len(structure) for structure in drawn.structures]
+                resolved = _resolved(recipe, atoms, draw, start)
                 if start.fresh:
-                    visits = direct_visits or max(DIRECT_VISITS, DIRECT_EPOCHS * size)
+                    visits = direct_visits or _direct_visits(atoms)
                     resolved = dataclasses.replace(resolved, visits=visits)
                 jobs.append(
                     Job(
@@ -336,11 +333,27 @@ def make_jobs(
 
 
 def _resolved(
-    recipe: FinetuneRecipe, size: int, draw: int, start: Start
+    recipe: FinetuneRecipe, atoms: Sequence[int], draw: int, start: Start
 ) -> FinetuneRecipe:
     """Return what `finetune` would do with a test file: nothing is held out."""
     whole = dataclasses.replace(recipe, seed=draw, held_out_share=0.0, check_share=0.0)
-    return resolve_recipe(whole, size, kind=read_config(start.folder).kind)
+    return resolve_recipe(whole, atoms, kind=read_config(start.folder).kind)
+
+
+def _direct_visits(atoms: Sequence[int]) -> int:
+    """Return how many structures a fit from nothing sees; small ones more often."""
+    visits = max(DIRECT_VISITS, DIRECT_EPOCHS * len(atoms))
+    return math.ceil(visits * times_seen(atoms))
+
+
+def _drawn(source: DataSource, size: int, draw: int) -> tuple[FrameSet, LabelKeys]:
+    """Return a draw of so many structures, or all for 0, and where the labels are."""
+    pool, keys = read_part(
+        source.training, source.least_atoms, source.energy_key, source.forces_key
+    )
+    order = np.random.default_rng(draw).permutation(len(pool.structures))
+    chosen = order[:size] if size else np.sort(order)
+    return take(pool, chosen.tolist()), keys
 
 
 def _check_sizes(sizes: Sequence[int], source: DataSource) -> None:

@@ -64,7 +64,7 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     "--replay",
     type=READ,
     multiple=True,
-    help="Mix in forces of synthetic structures: a file, or `zoo`.",
+    help="Mix in synthetic structures: a file, or `zoo`.",
 )
 @click.option(
     "--replay-share",

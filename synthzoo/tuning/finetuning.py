@@ -116,9 +116,10 @@ def finetune(  # noqa: PLR0913  what a user may say
         Labelled structures on which the result is measured; with them, none of the
         data are kept from the fit.
     replay
-        Synthetic structures, labelled by the teacher of the start or not at all, whose
-        forces are fitted, too, so that less is forgotten; a part of them measures how
-        much is. ``"zoo"`` are those that come with synthzoo, for carbon.
+        Synthetic structures that are fitted, too, so that less is forgotten, and held
+        to what the recipe says; a part of them measures how much is. Their labels are
+        of the start's teacher, or there are none. ``"zoo"`` are those that come with
+        synthzoo, for carbon.
     energies_only
         Fit to energies: the forces of the start stand in for those of the data.
     drop_bad

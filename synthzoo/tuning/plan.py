@@ -176,7 +176,7 @@ def make_plan(  # noqa: PLR0913  what decides it
             "there is nothing to fit."
         )
     bulk = labelled.part(indices)
-    resolved = _resolved(recipe, len(bulk), kind=config.kind, tested=tested)
+    resolved = _resolved(recipe, bulk, kind=config.kind, tested=tested)
     fitted, kept = split_set(bulk, resolved.held_out_share, resolved.seed)
     found = find_isolated(
         labelled.counts(config.elements), labelled.energies_eV, config.elements, alone
@@ -207,9 +207,9 @@ def make_plan(  # noqa: PLR0913  what decides it
 
 
 def _resolved(
-    recipe: FinetuneRecipe, structures: int, *, kind: str, tested: bool
+    recipe: FinetuneRecipe, bulk: LabelledSet, *, kind: str, tested: bool
 ) -> FinetuneRecipe:
-    resolved = resolve_recipe(recipe, structures, kind=kind)
+    resolved = resolve_recipe(recipe, list(map(len, bulk.structures)), kind=kind)
     if tested and recipe.held_out_share is None and recipe.seeds == 1:
         return dataclasses.replace(resolved, held_out_share=0.0, check_share=0.0)
     if recipe.seeds > 1 and not resolved.held_out_share:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from synthzoo.calculator import SynthzooCalculator
     from synthzoo.config import CheckpointConfig
     from synthzoo.frames import FrameSet
+    from synthzoo.tuning.recipe import ReplayLabels
 
 ZOO = "zoo"
 """Stands for the synthetic structures that come with synthzoo."""
@@ -65,11 +68,11 @@ class Synthetic:
     Attributes
     ----------
     mixed
-        Those that are mixed into the fit; may be empty.
+        Those that are mixed into the fit; may be empty, or without energies (NaN).
     kept
         Those that measure what is forgotten; may be empty.
     taught
-        Whether the labels are those of the start's teacher, not of the start itself.
+        Whether the second are labelled by the start's teacher, not by the start itself.
     """
 
     mixed: LabelledSet
@@ -133,11 +136,13 @@ def taught_set(config: CheckpointConfig) -> Path | None:
     return None
 
 
-def read_synthetic(files: Sequence[Path], start: SynthzooCalculator) -> Synthetic:
+def read_synthetic(
+    files: Sequence[Path], start: SynthzooCalculator, *, labels: ReplayLabels = "start"
+) -> Synthetic:
     """Return the structures to mix in, and those to measure with.
 
     Where the files have no labels, or those of the zoo's set are of another teacher
-    than the start's, the start labels them: it is then held to what it says itself.
+    than the start's, the start labels them all.
 
     Parameters
     ----------
@@ -146,6 +151,9 @@ def read_synthetic(files: Sequence[Path], start: SynthzooCalculator) -> Syntheti
         where its teacher is the start's.
     start
         The model that is fine-tuned.
+    labels
+        What those that are mixed in are held to: what the start says itself, or the
+        forces that its teacher says.
 
     Raises
     ------
@@ -157,31 +165,40 @@ def read_synthetic(files: Sequence[Path], start: SynthzooCalculator) -> Syntheti
     if not chosen:
         return NOTHING
     frames = read_frames(chosen)
-    labelled, own = _labelled(frames, chosen, start)
-    mixed, kept = split_by_group(labelled.structures, KEPT_SHARE, seed=0)
+    for atoms, origin in zip(frames.structures, frames.origins, strict=True):
+        start.check(atoms, name=str(origin))
+    by_start = _by_start(frames, list(predict_structures(frames.structures, start)))
+    by_teacher = _by_teacher(frames, chosen, start)
+    if by_teacher:
+        _refuse_other_scale(by_teacher, by_start)
+    fitted = by_start
+    if by_teacher and labels == "teacher":
+        fitted = _without_energies(by_teacher)
+    mixed, kept = split_by_group(frames.structures, KEPT_SHARE, seed=0)
     return Synthetic(
-        mixed=labelled.part(mixed if files else []),
-        kept=labelled.part(kept[:MAX_KEPT]),
-        taught=not own,
+        mixed=fitted.part(mixed if files else []),
+        kept=(by_teacher or by_start).part(kept[:MAX_KEPT]),
+        taught=by_teacher is not None,
     )
 
 
-def _labelled(
+def _by_teacher(
     frames: FrameSet, files: Iterable[Path], start: SynthzooCalculator
-) -> tuple[LabelledSet, bool]:
-    """Return structures with labels, and whether these are of the start itself."""
-    for atoms, origin in zip(frames.structures, frames.origins, strict=True):
-        start.check(atoms, name=str(origin))
-    predicted = list(predict_structures(frames.structures, start))
+) -> LabelledSet | None:
+    """Return structures with the labels they came with, if these are the teacher's."""
     strange = {_folder() / known.file for known in ZOO_SETS} - {
         taught_set(start.config)
     }
     counts = count_label_keys(frames.structures)
     if not (counts.energy and counts.forces) or strange & set(files):
-        return _by_start(frames, predicted), True
-    labelled = as_labelled(frames, find_label_keys(frames.structures))
-    _refuse_other_scale(labelled, predicted)
-    return labelled, False
+        return None
+    return as_labelled(frames, find_label_keys(frames.structures))
+
+
+def _without_energies(labelled: LabelledSet) -> LabelledSet:
+    """Return a set of which only the forces are known."""
+    bare = [dataclasses.replace(label, energy_eV=math.nan) for label in labelled.labels]
+    return dataclasses.replace(labelled, labels=bare)
 
 
 def _by_start(frames: FrameSet, predicted: Sequence[Atoms]) -> LabelledSet:
@@ -197,10 +214,12 @@ def _by_start(frames: FrameSet, predicted: Sequence[Atoms]) -> LabelledSet:
     )
 
 
-def _refuse_other_scale(labelled: LabelledSet, predicted: Sequence[Atoms]) -> None:
+def _refuse_other_scale(by_teacher: LabelledSet, by_start: LabelledSet) -> None:
     shifts = [
-        (label.energy_eV - atoms.get_potential_energy()) / len(atoms)
-        for label, atoms in zip(labelled.labels, predicted, strict=True)
+        (label.energy_eV - predicted.energy_eV) / len(atoms)
+        for label, predicted, atoms in zip(
+            by_teacher.labels, by_start.labels, by_start.structures, strict=True
+        )
     ]
     shift = float(np.median(shifts))
     if abs(shift) > MAX_SHIFT_EV_PER_ATOM:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from synthzoo.tuning.comparison import Comparison
     from synthzoo.tuning.plan import Plan
+    from synthzoo.tuning.recipe import ReplayLabels
     from synthzoo.tuning.replay import Synthetic
     from synthzoo.tuning.results import Results
 
@@ -84,9 +85,16 @@ def fit_text(results: Results) -> str:
     if len(results.replay.mixed):
         text += (
             f" Of {len(results.replay.mixed)} synthetic structures, some were mixed "
-            f"into each batch: {100 * recipe.replay_share:.0f} % of its atoms."
+            f"into each batch: {100 * recipe.replay_share:.0f} % of its atoms, held to "
+            f"{_REPLAY_TEXT[recipe.replay_labels]}."
         )
     return text + _seeds_text(results) + _checks_text(plan)
+
+
+_REPLAY_TEXT: dict[ReplayLabels, str] = {
+    "start": "what the model said of them before",
+    "teacher": "the forces of its teacher, or without them what it said itself",
+}
 
 
 def _kept_text(results: Results) -> str:

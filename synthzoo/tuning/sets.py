@@ -53,7 +53,11 @@ def read_sets(request: Request) -> Sets:
     return Sets(
         plan=plan,
         test=_labelled(request.test, request, plan),
-        synthetic=read_synthetic(request.replay, starting_calculator(request.start)),
+        synthetic=read_synthetic(
+            request.replay,
+            starting_calculator(request.start),
+            labels=request.recipe.replay_labels,
+        ),
     )
 
 

@@ -8,9 +8,11 @@
         --candidates tests/benchmarks/finetuning_candidates.yaml
 
 The second form tries a short list for each size instead of all combinations. A fixed
-part of the set judges; draws come from the rest: no test file is needed. Each
-run is one line of the output, and runs that are there already are not repeated; a
-table of the means over the draws is written beside it.
+part of the set judges; draws come from the rest: no test file is needed, and related
+frames are on one side. --kinds takes some kinds of structures only: small cells, for
+instance. Each run is one line of the output, and runs that are there already are not
+repeated; a table of the means over the draws is written beside it. --replay mixes the
+zoo's synthetic structures in, by these shares.
 
 Energies are aligned by the mean over the drawn structures, as `finetune` does. To see
 what happens otherwise, --misfits leaves so much of it (eV/atom) to the fit; --fresh
@@ -26,7 +28,7 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -40,8 +42,16 @@ from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import find_label_keys, labels_of
 from synthzoo.recipes import FitRecipe
-from synthzoo.structures import read_structures
+from synthzoo.structures import group_of, kind_of, read_structures
 from synthzoo.training import fit, sizes_of
+from synthzoo.tuning.plan import starting_calculator
+from synthzoo.tuning.recipe import FinetuneRecipe, ReplayLabels
+from synthzoo.tuning.replay import ZOO, find_replay, read_synthetic
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.config import CheckpointConfig
 
 BATCH = 256
 PARTS = ("embedding", "layer0", "layer1", "layer2", "layer3")
@@ -56,10 +66,11 @@ def main() -> None:
         done = {json.dumps(json.loads(line)["run"]) for line in lines}
     torch.set_num_threads(1)
     model, config = load_model(find_folder(options.model))
-    graphs = _graphs(options.data, config.elements, config.cutoff_A)
-    order = np.random.default_rng(0).permutation(len(graphs))
-    judges = [graphs[index] for index in order[: options.judges]]
-    pool = order[options.judges :]
+    structures = _structures(options)
+    graphs = _graphs(structures, config.elements, config.cutoff_A)
+    judging, pool = _parts(structures, options.judges)
+    judges = [graphs[index] for index in judging]
+    replay = _replay(options, config) if options.replay else []
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for run in _runs(options):
         if json.dumps(run) in done:
@@ -71,10 +82,10 @@ def main() -> None:
             else before
         )
         started = time.process_time()
+        training = [graphs[index] for index in drawn[: int(run["size"])]]
         with nequip_session(), tempfile.TemporaryDirectory() as folder:
             torch.set_num_threads(1)
-            training = [graphs[index] for index in drawn[: int(run["size"])]]
-            found = _run(model, training, judges, run, Path(folder))
+            found = _run(model, (training, replay), judges, run, Path(folder))
         line = {
             "run": run,
             **found,
@@ -124,14 +135,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--frozen-layers", type=int, nargs="+", default=[0])
     parser.add_argument("--rate-factors", type=float, nargs="+", default=[1.0])
     parser.add_argument("--clips", type=float, nargs="+", default=[20.0])
+    parser.add_argument("--replay", type=float, nargs="+", help="Shares of a batch.")
+    parser.add_argument(
+        "--replay-labels",
+        choices=get_args(ReplayLabels),
+        default=FinetuneRecipe.replay_labels,
+    )
     parser.add_argument("--misfits", type=float, nargs="+", default=[0.0])
     parser.add_argument("--judges", type=int, default=146)
+    parser.add_argument("--kinds", nargs="+", help="Of structures; all if not given.")
     parser.add_argument("--candidates", type=Path)
     parser.add_argument("--fresh", action="store_true")
     return parser.parse_args()
 
 
-def _runs(options: argparse.Namespace) -> list[dict[str, float]]:
+def _runs(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.candidates:
         return _candidates(options)
     names = {
@@ -149,14 +167,19 @@ def _runs(options: argparse.Namespace) -> list[dict[str, float]]:
         "clip": options.clips,
         "misfit": options.misfits,
     }
-    fixed = {"judges": options.judges, "fresh": options.fresh}
+    fixed: dict[str, Any] = {"judges": options.judges, "fresh": options.fresh}
+    if options.kinds:
+        fixed["kinds"] = options.kinds
+    if options.replay:
+        names["replay"] = options.replay
+        fixed["replay_labels"] = options.replay_labels
     return [
         dict(zip(names, values, strict=True)) | fixed
         for values in itertools.product(*names.values())
     ]
 
 
-def _candidates(options: argparse.Namespace) -> list[dict[str, float]]:
+def _candidates(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the runs of a file: by size, a list of what differs from the defaults."""
     listed = yaml.safe_load(options.candidates.read_text())
     first = argparse.Namespace(**vars(options) | {"candidates": None})
@@ -170,8 +193,31 @@ def _candidates(options: argparse.Namespace) -> list[dict[str, float]]:
     ]
 
 
-def _graphs(path: Path, elements: tuple[str, ...], cutoff_A: float) -> list[Graph]:
-    structures = [atoms for atoms in read_structures(path) if len(atoms) > 2]
+def _structures(options: argparse.Namespace) -> list[Atoms]:
+    return [
+        atoms
+        for atoms in read_structures(options.data)
+        if len(atoms) > 2 and (not options.kinds or kind_of(atoms) in options.kinds)
+    ]
+
+
+def _parts(structures: list[Atoms], judges: int) -> tuple[list[int], list[int]]:
+    """Return who judges, and the others in a random order: no group is in both."""
+    groups: dict[str, list[int]] = {}
+    for index, atoms in enumerate(structures):
+        groups.setdefault(group_of(atoms), []).append(index)
+    members = list(groups.values())
+    order = np.random.default_rng(0).permutation(len(members))
+    judging: list[int] = []
+    pool: list[int] = []
+    for number in order:
+        (judging if len(judging) < judges else pool).extend(members[number])
+    return judging, pool
+
+
+def _graphs(
+    structures: list[Atoms], elements: tuple[str, ...], cutoff_A: float
+) -> list[Graph]:
     keys = find_label_keys(structures)
     return [
         to_graph(atoms, labels_of(atoms, keys), elements=elements, cutoff_A=cutoff_A)
@@ -179,13 +225,26 @@ def _graphs(path: Path, elements: tuple[str, ...], cutoff_A: float) -> list[Grap
     ]
 
 
+def _replay(options: argparse.Namespace, config: CheckpointConfig) -> list[Graph]:
+    """Return the zoo's synthetic structures, as `finetune --replay zoo` mixes them."""
+    start = starting_calculator(find_folder(options.model))
+    mixed = read_synthetic(
+        find_replay(ZOO, config), start, labels=options.replay_labels
+    ).mixed
+    return [
+        to_graph(atoms, labels, elements=config.elements, cutoff_A=config.cutoff_A)
+        for atoms, labels in zip(mixed.structures, mixed.labels, strict=True)
+    ]
+
+
 def _run(
     model: torch.nn.Module,
-    training: list[Graph],
+    fitted: tuple[list[Graph], list[Graph]],
     judges: list[Graph],
-    run: dict[str, float],
+    run: dict[str, Any],
     folder: Path,
 ) -> dict[str, float]:
+    training, replay = fitted
     offset = float(np.mean(_residuals(model, training)[0])) + run["misfit"]
     training = [_shifted(graph, offset) for graph in training]
     judges = [_shifted(graph, offset) for graph in judges]
@@ -204,8 +263,16 @@ def _run(
         pull=run["pull"],
         layer_rate_factor=run["rate_factor"],
         frozen=tuple(PARTS[: int(run["frozen_layers"])]),
+        replay_share=run.get("replay") or FitRecipe.replay_share,
     )
-    result = fit(model.train(), recipe, training=training, validation=[], folder=folder)
+    result = fit(
+        model.train(),
+        recipe,
+        training=training,
+        validation=[],
+        folder=folder,
+        replay=replay,
+    )
     energies, forces = _residuals(result.model, judges)
     train_energies, train_forces = _residuals(result.model, training)
     return {

@@ -4,10 +4,12 @@
 
 A draw of the kinds named (by ``info["config_type"]``) is fitted by `synthzoo finetune`
 with its defaults, without and with replay of the zoo's synthetic structures. Errors are
-measured on other structures of the same kinds, and on the rest of the file, of which
-nothing is fitted. One constant per atom is taken off the energies of the rest, since
-the kinds may differ by one. One line of ``folder/runs.jsonl`` for each run; the table
-is ``folder/table.md``; what is there is not run again.
+measured on other structures of the same kinds, on the rest of the file, of which
+nothing is fitted, and on the synthetic structures that are kept for that. One constant
+per atom is taken off the energies of the latter two, since the kinds may differ by one.
+One line of ``folder/runs.jsonl`` for each run; the table is ``folder/table.md`` and is
+printed; what is there is not run again. Give other kinds and the same folder for a
+table of both.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -32,7 +34,7 @@ from synthzoo.structures import write_structures
 from synthzoo.tuning.comparison import predict_set
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.plan import starting_calculator
-from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.tuning.recipe import FinetuneRecipe, ReplayLabels
 
 if TYPE_CHECKING:
     from synthzoo.calculator import SynthzooCalculator
@@ -59,7 +61,9 @@ def main() -> None:
                 stream.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)  # noqa: T201
             lines.append(line)
-    (options.folder / "table.md").write_text(_table(lines), encoding="utf-8")
+    table = _table(lines)
+    (options.folder / "table.md").write_text(table, encoding="utf-8")
+    print(table)  # noqa: T201
 
 
 def _options() -> argparse.Namespace:
@@ -70,7 +74,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", required=True)
     parser.add_argument("--structures", type=int, default=100)
     parser.add_argument("--most", type=int, default=150, help="To measure on, each.")
-    parser.add_argument("--shares", type=float, nargs="*", default=[0.3])
+    parser.add_argument(
+        "--shares", type=float, nargs="*", default=[FinetuneRecipe.replay_share]
+    )
+    parser.add_argument(
+        "--replay-labels",
+        choices=get_args(ReplayLabels),
+        default=FinetuneRecipe.replay_labels,
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--replay", default="zoo")
     parser.add_argument("--visits", type=int, help="The command's own if not given.")
@@ -82,7 +93,8 @@ def _named(
 ) -> dict[str, Any]:
     names = ("model", "kinds", "structures", "most", "replay", "visits")
     known = {name: getattr(options, name) for name in names}
-    return known | {"seed": seed, "replay_share": share}
+    labels = options.replay_labels if share is not None else None
+    return known | {"seed": seed, "replay_share": share, "replay_labels": labels}
 
 
 def _read(path: Path) -> LabelledSet:
@@ -97,14 +109,16 @@ def _run(
     data: LabelledSet, seed: int, share: float | None, options: argparse.Namespace
 ) -> dict[str, Any]:
     training, same, rest = _parts(data, seed, options)
-    work = options.folder / f"fit-{seed}-{share}"
+    work = options.folder / f"fit-{'-'.join(options.kinds)}-{seed}-{share}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     write_structures(work / "training.xyz", training.structures)
     write_structures(work / "same.xyz", same.structures)
     recipe = FinetuneRecipe(seed=seed, threads=1, visits=options.visits)
     if share is not None:
-        recipe = dataclasses.replace(recipe, replay_share=share)
+        recipe = dataclasses.replace(
+            recipe, replay_share=share, replay_labels=options.replay_labels
+        )
     started = time.process_time()
     finetune(
         options.model,
@@ -159,25 +173,35 @@ def _table(lines: list[dict[str, Any]]) -> str:
         "Replay",
         "Seed",
         "Same kinds (meV/atom, eV/Å)",
+        "Times the error without replay",
         "Rest (meV/atom, eV/Å)",
-        "Rest, times the start's error (E, F)",
+        "Times the start's error",
+        "Synthetic, times the start's error",
+        "CPU s",
     )
-    rows = []
-    for line in lines:
-        run, rest = line["run"], line["rest"]
-        share = run["replay_share"]
-        ratios = [rest["after"][name] / rest["before"][name] for name in COLUMNS]
-        rows.append(
-            (
-                f"{line['training_structures']} {', '.join(run['kinds'])}",
-                "none" if share is None else f"{run['replay']}, {share:g}",
-                str(run["seed"]),
-                _arrow(line["same"]),
-                _arrow(rest),
-                f"{ratios[0]:.2f}, {ratios[1]:.2f}",
-            )
-        )
-    return markdown_table(header, rows) + "\n"
+    return markdown_table(header, [_row(line, lines) for line in lines]) + "\n"
+
+
+def _row(line: dict[str, Any], lines: list[dict[str, Any]]) -> tuple[str, ...]:
+    run, share = line["run"], line["run"]["replay_share"]
+    alone = {**run, "replay_share": None, "replay_labels": None}
+    (plain,) = (other for other in lines if other["run"] == alone)
+    synthetic = line["synthetic"]
+    return (
+        f"{line['training_structures']} {', '.join(run['kinds'])}",
+        "none" if share is None else f"{share:g}, {run['replay_labels']}",
+        str(run["seed"]),
+        _arrow(line["same"]),
+        _times(line["same"]["after"], plain["same"]["after"]),
+        _arrow(line["rest"]),
+        _times(line["rest"]["after"], line["rest"]["before"]),
+        _times(synthetic["after"][0], synthetic["before"][0]) if synthetic else "",
+        f"{line['cpu_seconds']:.0f}",
+    )
+
+
+def _times(found: dict[str, float], other: dict[str, float]) -> str:
+    return ", ".join(f"{found[name] / other[name]:.2f}" for name in COLUMNS)
 
 
 def _arrow(found: dict[str, dict[str, float]]) -> str:

@@ -1,13 +1,13 @@
 """Many fine-tunings with the command's defaults: how many diverge, and their errors.
 
-    python tests/benchmarks/robustness.py carbon train.xyz folder
+    python tests/benchmarks/robustness.py carbon train.xyz folder --workers 2
 
 Five sizes and twenty draws, each with a seed of its own, by `synthzoo benchmark`'s own
 function; a fixed part of the file judges, the draws come from the rest: no test file is
 needed. A run counts as diverged if it has no result, or if an error is larger than
 twice the start's own. Results of single runs are one line each in
-``folder/runs.jsonl``; the table is ``folder/table.md``. The same command goes on
-where a killed one stopped.
+``folder/runs.jsonl``; the table is ``folder/table.md``, and printed. The same command
+goes on where a killed one stopped.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def main() -> None:
     ]
     lines = [json.dumps(dataclasses.asdict(found)) for found in results]
     (options.folder / "runs.jsonl").write_text("\n".join(lines) + "\n")
-    (options.folder / "table.md").write_text(_table(results), encoding="utf-8")
+    table = _table(results)
+    (options.folder / "table.md").write_text(table, encoding="utf-8")
+    print(table)  # noqa: T201
 
 
 def _options() -> argparse.Namespace:
@@ -56,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("model")
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 25, 50, 100, 200])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[5, 10, 25, 50, 100])
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--judges", type=int, default=100)
     parser.add_argument("--workers", type=int, default=1)

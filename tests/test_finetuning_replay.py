@@ -1,0 +1,106 @@
+"""Replay: what synthetic structures are held to, and that less of them is forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase.build import bulk, graphene
+
+from synthzoo.calculator import load_calculator
+from synthzoo.structures import label, write_structures
+from synthzoo.tuning.finetuning import finetune
+from synthzoo.tuning.plan import starting_calculator
+from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.tuning.replay import read_synthetic
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+STIFFER = 1.2
+NEAR_START_EV = 1.4
+"""Brings labels of an untrained network, made stiffer, back to its own energies."""
+
+
+def layers(count: int) -> list[Atoms]:
+    """Return single layers, unlike any crystal that is fitted."""
+    found = []
+    for seed in range(count):
+        atoms = graphene("C2", a=2.5, vacuum=4.0)
+        atoms.rattle(0.1, seed=seed)
+        found.append(atoms)
+    return found
+
+
+def labelled(structures: list[Atoms], checkpoint: Path) -> list[Atoms]:
+    """Return structures with a checkpoint's labels, made stiffer."""
+    calculator = load_calculator(checkpoint)
+    found = []
+    for atoms in structures:
+        atoms.calc = calculator
+        energy = STIFFER * atoms.get_potential_energy() + NEAR_START_EV * len(atoms)
+        found.append(
+            label(atoms, energy_eV=energy, forces_eV_A=STIFFER * atoms.get_forces())
+        )
+    return found
+
+
+def test_what_is_replayed_is_held_to_what_was_asked_for(
+    tiny_checkpoint: Path, tmp_path: Path
+):
+    """To the start's energies and forces, or to its teacher's forces alone."""
+    path = tmp_path / "layers.xyz"
+    write_structures(path, labelled(layers(10), tiny_checkpoint))
+    start = starting_calculator(tiny_checkpoint)
+    own = read_synthetic([path], start)
+    taught = read_synthetic([path], start, labels="teacher")
+    assert len(own.mixed) == len(taught.mixed) > 0
+    assert own.taught
+    assert taught.taught
+    assert np.isnan(taught.mixed.energies_eV).all()
+    np.testing.assert_allclose(
+        taught.mixed.forces_eV_A, STIFFER * own.mixed.forces_eV_A, atol=1e-5
+    )
+    atoms = own.mixed.structures[0]
+    atoms.calc = start
+    assert own.mixed.energies_eV[0] == pytest.approx(atoms.get_potential_energy())
+    np.testing.assert_allclose(own.kept.forces_eV_A, taught.kept.forces_eV_A)
+    assert np.isfinite(taught.kept.energies_eV).all()
+
+
+def test_less_is_forgotten(tiny_checkpoint: Path, tmp_path: Path):
+    """Forces of layers that nobody labelled move less where others are replayed."""
+    crystals = [bulk("C", cubic=True) for _ in range(8)]
+    for seed, atoms in enumerate(crystals):
+        atoms.rattle(0.1, seed=seed)
+    write_structures(tmp_path / "dft.xyz", labelled(crystals, tiny_checkpoint))
+    write_structures(tmp_path / "layers.xyz", layers(20))
+    recipe = FinetuneRecipe(
+        visits=240, batch_atoms=24, held_out_share=0.0, check_share=0.0, threads=1
+    )
+    moved = []
+    for replay in ((), tmp_path / "layers.xyz"):
+        output = tmp_path / f"tuned-{len(moved)}"
+        finetune(
+            tiny_checkpoint,
+            tmp_path / "dft.xyz",
+            output,
+            recipe=recipe,
+            replay=replay,
+        )
+        moved.append(_moved(tiny_checkpoint, output))
+    assert moved[1] < 0.5 * moved[0]
+
+
+def _moved(start: Path, tuned: Path) -> float:
+    """Return how far the forces of unseen layers moved, root mean square in eV/Å."""
+    forces = []
+    for model in (start, tuned):
+        calculator = load_calculator(model)
+        for atoms in layers(25)[20:]:
+            atoms.calc = calculator
+            forces.append(atoms.get_forces())
+    before, after = np.split(np.array(forces), 2)
+    return float(np.sqrt(np.mean(np.square(after - before))))

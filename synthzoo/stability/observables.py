@@ -31,6 +31,8 @@ MAX_RING_BONDS = 4.5
 
 FIT_POINTS = 5
 """A slope through fewer points of the mean-squared displacement says nothing."""
+SWING_A2 = 1.0
+"""Nor does one of atoms that have moved by less: they swing about their places."""
 
 CM2_S_PER_A2_PS = 1e-4
 
@@ -71,7 +73,7 @@ class Observables:
         None without a frame that is periodic in three directions.
     diffusion_cm2_s
         From the slope of the squared displacements; None with fewer than `FIT_POINTS`
-        frames.
+        frames, or where these stay below `SWING_A2`.
     rings
         Number of shortest-path rings of each size per atom in the last frame; None for
         structures of more than `MAX_RING_ATOMS`, or `MAX_RING_BONDS` in the mean.
@@ -210,10 +212,12 @@ def diffusion_cm2_s(
     0.0001
     >>> diffusion_cm2_s([0, 1], [0, 6]) is None
     True
+    >>> diffusion_cm2_s(range(10), [0.01 * time for time in range(10)]) is None
+    True
     """
     times, squares = np.array(list(times_ps)), np.array(list(squared_displacements_A2))
     taken = times >= start_ps
-    if taken.sum() < FIT_POINTS:
+    if taken.sum() < FIT_POINTS or squares[taken].max() < SWING_A2:
         return None
     slope = float(linregress(times[taken], squares[taken]).slope)
     return slope / 6 * CM2_S_PER_A2_PS

@@ -38,6 +38,8 @@ MOST_FAILURES = 12
 """That are told one by one."""
 TOLD_ELSEWHERE = ("recipe", "settings")
 """Parts of the provenance that are told as the protocol; whole in the JSON file."""
+TOLD_ONCE = "versions"
+"""A model's record repeats those of the run."""
 
 MEANS = (
     "Means over the replicas: the last frame of each, and for g(r) and diffusion the "
@@ -382,7 +384,11 @@ def _words(key: str) -> str:
 
 def _plain_text(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain_text(item)}" for key, item in value.items())
+        return ", ".join(
+            f"{_words(key)} {_plain_text(item)}"
+            for key, item in value.items()
+            if key != TOLD_ONCE
+        )
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_plain_text, value))
     return str(value)

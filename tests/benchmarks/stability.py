@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument(
         "--turns", type=int, default=20, help=f"{PART_STEPS} steps each"
     )
-    parser.add_argument("--replica-steps", type=int, default=1000)
+    parser.add_argument(
+        "--replica-steps", type=int, default=3000, help="each warms up once"
+    )
     parser.add_argument("--memory-steps", type=int, default=100_000)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -68,7 +68,7 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
         else "change of the potential\nenergy (eV/atom)",
     )
     bottom.set_xlim(left=0)
-    show_most(top, from_zero=True)
+    show_most(top, positive=True)
     show_most(bottom)
     for axes in (top, bottom):
         tidy(axes)

@@ -56,7 +56,7 @@ def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
     right.set(xlabel="time (ps)", ylabel="mean-squared displacement (Å²)")
     right.set_title("Motion of each replica", fontsize=10)
     left.set_ylim(bottom=0)
-    show_most(right, from_zero=True)
+    show_most(right, positive=True)
     for axes in (left, right):
         axes.set_xlim(left=0)
         tidy(axes)

@@ -71,15 +71,17 @@ def model_keys(models: Sequence[Shown], *, extra: bool = True) -> list[Line2D]:
     return keys
 
 
-def show_most(axes: Axes, *, from_zero: bool = False) -> None:
+def show_most(axes: Axes, *, positive: bool = False) -> None:
     """Keep the values just before a failure, maybe huge, from hiding the rest.
+
+    Zero, where changes begin, is always shown.
 
     Parameters
     ----------
     axes
         With its curves.
-    from_zero
-        Whether the lower end is zero.
+    positive
+        Whether nothing is below zero, which is the lower end then.
     """
     values = np.concatenate(
         [
@@ -89,9 +91,10 @@ def show_most(axes: Axes, *, from_zero: bool = False) -> None:
         ]
     )
     values = values[np.isfinite(values)]
-    low, high = np.percentile(values, [0.5, 98])
-    margin = max(0.1 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-9)
-    axes.set_ylim(0 if from_zero else low - margin, high + 2 * margin)
+    low, high = np.percentile([0.0, *values], [0.5, 98])
+    low, high = min(low, 0.0), max(high, 0.0)
+    margin = max(0.1 * (high - low), 1e-9)
+    axes.set_ylim(0 if positive else low - margin, high + 2 * margin)
 
 
 def at_constant_energy(models: Sequence[Shown]) -> bool:

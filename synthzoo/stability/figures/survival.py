@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -13,7 +13,10 @@ from synthzoo.figure_style import tidy
 from synthzoo.stability.figures.style import legend_below, save, styled
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from synthzoo.stability.shown import Shown
+    from synthzoo.stability.survival import SurvivalCurve
 
 SURVIVAL_FILE = "survival.png"
 
@@ -31,29 +34,10 @@ def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
     figure = Figure(figsize=(7.5, 3.8), dpi=130, layout="constrained")
     axes = figure.subplots()
     for shown, colour, line in styled(models):
-        curve = shown.survival
-        if curve is None:
-            continue
-        living = curve.replicas - curve.failures
-        label = f"{shown.name}: {living} of {curve.replicas} lived"
-        axes.step(
-            curve.times_ps,
-            curve.shares,
-            where="post",
-            color=colour,
-            linestyle=line,
-            linewidth=2,
-            label=label,
-        )
-        axes.fill_between(
-            curve.times_ps,
-            curve.lowest,
-            curve.highest,
-            step="post",
-            color=colour,
-            alpha=0.15,
-            linewidth=0,
-        )
+        if shown.survival is not None:
+            _draw(
+                axes, shown.name, shown.survival, {"color": colour, "linestyle": line}
+            )
     axes.set(xlabel="time (ps)", ylabel="replicas alive", ylim=(-0.02, 1.05))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_title("Survival, with 95 % confidence band", fontsize=11)
@@ -61,3 +45,15 @@ def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
     tidy(axes)
     legend_below(figure, axes)
     return save(figure, folder / SURVIVAL_FILE)
+
+
+def _draw(axes: Axes, name: str, curve: SurvivalCurve, style: dict[str, Any]) -> None:
+    """Draw a curve and its band, whose edges tell it from those that it overlaps."""
+    living = curve.replicas - curve.failures
+    label = f"{name}: {living} of {curve.replicas} lived"
+    times, steps = curve.times_ps, {"where": "post", **style}
+    axes.step(times, curve.shares, linewidth=2, label=label, **steps)
+    for edge in (curve.lowest, curve.highest):
+        axes.step(times, edge, linewidth=0.8, alpha=0.6, **steps)
+    band = {"step": "post", "color": style["color"], "alpha": 0.12, "linewidth": 0}
+    axes.fill_between(times, curve.lowest, curve.highest, **band)

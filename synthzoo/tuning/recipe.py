@@ -88,9 +88,9 @@ DEFAULTS: dict[float, dict[str, Any]] = {
 
 Found for 25, 100 and 800 structures by `tests/benchmarks/finetuning_defaults.py` on a
 carbon set, by the errors on 146 others (meV/atom, eV/Å): 25 structures came to 52 and
-0.853 at a rate of 2e-3, to 54 and 0.875 at 4e-3, to 51 and 0.856 at 1e-3 with ten as the
-weight of energies; 100 to 50 and 0.809 at 1e-3, to 44 and 0.827 at 3e-3; 800 to 46 and
-0.754 at 5e-3, to 44 and 0.754 at 1e-2. Other rows are scaled.
+0.853 at a rate of 2e-3, to 54 and 0.875 at 4e-3, to 51 and 0.856 at 1e-3 with ten as
+the weight of energies; 100 to 50 and 0.809 at 1e-3, to 44 and 0.827 at 3e-3; 800 to 46
+and 0.754 at 5e-3, to 44 and 0.754 at 1e-2. Other rows are scaled.
 """
 
 LEAST_EPOCHS = 15

@@ -80,7 +80,7 @@ def test_less_is_forgotten(tiny_checkpoint: Path, tmp_path: Path):
     recipe = FinetuneRecipe(
         visits=240, batch_atoms=24, held_out_share=0.0, check_share=0.0, threads=1
     )
-    moved = []
+    moved: list[float] = []
     for replay in ((), tmp_path / "layers.xyz"):
         output = tmp_path / f"tuned-{len(moved)}"
         finetune(

@@ -1,5 +1,7 @@
 """Every bundled checkpoint: whole, sound, near to its teacher, as its card says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -7,16 +9,19 @@ from ase.build import bulk
 from ase.calculators.fd import calculate_numerical_forces
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
+from click.testing import CliRunner
 
 from synthzoo import load_calculator
 from synthzoo.cards import ModelCard
-from synthzoo.checkpoint import read_config, verify_checkpoint
+from synthzoo.checkpoint import WEIGHTS_FILE, load_model, verify_checkpoint
+from synthzoo.cli import main
 from synthzoo.crystals import relax_crystals
 from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
 from synthzoo.registry import bundled_folder, find_card, model_cards
 
 BUNDLED = [card for card in model_cards() if bundled_folder(card) is not None]
+SCALED = [card for card in BUNDLED if card.kind == "starting-point"]
 CARBON = find_card("carbon")
 
 
@@ -42,16 +47,16 @@ def test_golden_predictions_are_repeated(card: ModelCard):
 
 def test_card_and_checkpoint_agree(card: ModelCard):
     """Elements, cutoff, kind and size on the card are those of the files."""
-    config = read_config(find_folder(card.name))
-    calculator = load_calculator(card.name, device="cpu")
+    model, config = load_model(find_folder(card.name))
     assert config.elements == card.elements
     assert config.cutoff_A == card.cutoff_A
     assert config.kind == card.kind
-    assert sum(weight.numel() for weight in calculator.model.parameters()) == (
-        card.parameters
-    )
-    assert config.provenance["teacher_sha256"] == card.teacher.sha256
-    assert config.provenance["data_sha256"] == card.training.data_sha256
+    assert sum(weight.numel() for weight in model.parameters()) == card.parameters
+    fitted = config.provenance
+    if card.kind == "starting-point":  # fitted before it was made into another element
+        fitted = fitted["start"]
+    assert fitted["teacher_sha256"] == card.teacher.sha256
+    assert fitted["data_sha256"] == card.training.data_sha256
 
 
 def test_every_result_has_its_command(card: ModelCard):
@@ -60,6 +65,17 @@ def test_every_result_has_its_command(card: ModelCard):
     for result in card.results:
         assert result.command is not None
         assert result.command.startswith("synthzoo ")
+
+
+@pytest.mark.parametrize("name", [card.name for card in SCALED])
+def test_scaled_carbon_is_made_by_the_command_of_its_card(name: str, tmp_path: Path):
+    """No fit: the same weights, to the last bit."""
+    (command,) = find_card(name).training.commands
+    words = [tmp_path / name if word == name else word for word in command.split()[1:]]
+    result = CliRunner().invoke(main, list(map(str, words)), catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    made, shipped = (tmp_path / name, find_folder(name))
+    assert (made / WEIGHTS_FILE).read_bytes() == (shipped / WEIGHTS_FILE).read_bytes()
 
 
 def test_forces_of_carbon_are_the_gradient_of_its_energy(glass: Atoms):
@@ -77,7 +93,6 @@ def test_carbon_equals_the_eager_model_of_nequip(glass: Atoms):
     from nequip.integrations.utils import basic_transforms
 
     from synthzoo.acceleration import undo
-    from synthzoo.checkpoint import load_model
 
     model, config = load_model(find_folder("carbon"), dtype="float64")
     undo(model)

@@ -61,6 +61,18 @@ def refuse_existing(folder: Path) -> None:
         raise InputError(f"{folder} exists and is not empty; choose another name.")
 
 
+def refuse_existing_file(file: Path) -> None:
+    """Raise `InputError` if something is at this place already.
+
+    Parameters
+    ----------
+    file
+        Where a file is to be made.
+    """
+    if file.exists():
+        raise InputError(f"{file} exists; remove it or choose another name.")
+
+
 def hash_files(files: Sequence[Path]) -> str:
     """Return the SHA-256 of some files, one after the other.
 

@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.files import new_file, new_folder
+from synthzoo.files import new_file, new_folder, refuse_existing_file
 from synthzoo.guarded import GuardedThreads, abandon
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def open_run(
         If the output exists, or if a working folder is there that belongs to other
         inputs.
     """
-    if output.exists():
-        raise InputError(f"{output} exists; remove it or choose another name.")
+    refuse_existing_file(output)
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name}.")
     folder = working_folder(output)

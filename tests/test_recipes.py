@@ -41,6 +41,18 @@ def test_a_recipe_survives_yaml(tmp_path: Path):
     assert isinstance(recipe.parts[0], MeltQuench)
 
 
+def test_a_section_may_be_that_of_another_recipe(tmp_path: Path):
+    """A name instead of keys stands for the section of a shipped recipe or a file."""
+    (tmp_path / "first.yaml").write_text("generate: carbon-short\n")
+    borrowed = load_recipe(GenerateRecipe, tmp_path / "first.yaml")
+    assert borrowed == load_recipe(GenerateRecipe, "carbon-short")
+    (tmp_path / "mine.yaml").write_text("relabel: {teacher: 'lammps:lcbop'}\n")
+    (tmp_path / "second.yaml").write_text("relabel: mine.yaml\n")
+    assert (
+        load_recipe(RelabelRecipe, tmp_path / "second.yaml").teacher == "lammps:lcbop"
+    )
+
+
 def test_the_hash_ignores_where_the_teacher_lies():
     """Two users with the same file in other folders have the same recipe."""
     here, there, other = (
@@ -144,6 +156,8 @@ def test_a_wrong_recipe_is_refused(cls, values, message: str):
         ("- 1\n", "should hold sections"),
         ("gnerate: {}\n", r"unknown sections \['gnerate'\]"),
         ("relabel: {teacher: 'ace:x'}\n", "has no section `generate`"),
+        ("generate: no-such\n", "There is no recipe file no-such"),
+        ("generate: my.yaml\n", "section generate"),
     ],
 )
 def test_a_wrong_recipe_file_is_refused(tmp_path: Path, content: str, message: str):

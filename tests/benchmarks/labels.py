@@ -1,4 +1,4 @@
-"""Time `synthzoo relabel` beside a bare loop, and print the tables of the README.
+"""Time `synthzoo relabel` beside a bare loop, and print a table of the docs.
 
 Run it on an otherwise idle machine of two cores or more:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import click
 import pytest
 import yaml
 
+import synthzoo
 from synthzoo.cli import main
 from synthzoo.recipes import SECTIONS, find_recipe, parse_recipe
 
@@ -115,6 +117,16 @@ def test_options_in_the_text_exist(page: Path) -> None:
     known = {option for parameter in parameters for option in parameter.opts}
     named = {words[0] for words in inline_code(page) if words[0].startswith("--")}
     assert named <= known
+
+
+@each_page
+def test_functions_and_modules_in_the_text_exist(page: Path) -> None:
+    """What is written as a call is public; what is written with its module is there."""
+    for words in inline_code(page):
+        if call := re.match(r"(?:\w+\()?(synthzoo(?:\.\w+)+)", words[0]):
+            pkgutil.resolve_name(call[1])
+        elif call := re.match(r"(\w+)\(", words[-1]):
+            assert call[1] in synthzoo.__all__, words
 
 
 @each_page

@@ -101,17 +101,17 @@ def _table(results: list[Result]) -> str:
             ]
         )
         good = (errors < DIVERGED * limits).all(axis=1)
-        mean, worst = errors[good].mean(axis=0), errors[good].max(axis=0)
-        rows.append(
-            (
-                str(size),
-                str(len(runs)),
-                str(int((~good).sum())),
-                f"{mean[0]:.1f}, {worst[0]:.1f}",
-                f"{mean[1]:.3f}, {worst[1]:.3f}",
-            )
-        )
+        counts = str(size), str(len(runs)), str(int((~good).sum()))
+        rows.append((*counts, *_mean_and_worst(errors[good])))
     return markdown_table(header, rows) + "\n"
+
+
+def _mean_and_worst(errors: np.ndarray) -> tuple[str, str]:
+    """Return texts on energies and forces of the runs that did not diverge."""
+    if len(errors) == 0:
+        return "–", "–"
+    mean, worst = errors.mean(axis=0), errors.max(axis=0)
+    return f"{mean[0]:.1f}, {worst[0]:.1f}", f"{mean[1]:.3f}, {worst[1]:.3f}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""README and docs/: the commands, options, recipes and files that they name exist."""
+"""README, docs/ and cards: the commands, options, recipes and files they name exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from synthzoo.cli import main
 from synthzoo.recipes import SECTIONS, find_recipe, parse_recipe
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = GUIDES + [
+    page
+    for folder in ("model_cards", "recipes", "synthzoo")
+    for page in sorted((ROOT / folder).rglob("*.md"))
+]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 CHECKED_TYPES = (
@@ -29,7 +34,9 @@ CHECKED_TYPES = (
     type(click.FLOAT),
 )
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: str(page.relative_to(ROOT))
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -105,9 +112,9 @@ def test_commands_in_the_text_exist(page: Path) -> None:
         check_recipes(parse(words)[1])
 
 
-def test_pages_hold_commands() -> None:
-    """Each page shows at least one, so that the tests above have something to see."""
-    assert all(list(shell_commands(page)) for page in PAGES)
+def test_guides_hold_commands() -> None:
+    """Each shows at least one, so that the tests above have something to see."""
+    assert all(list(shell_commands(page)) for page in GUIDES)
 
 
 @each_page
@@ -158,7 +165,7 @@ def headings(page: Path) -> set[str]:
 
 @each_page
 def test_what_a_page_links_to_is_in_the_sdist(page: Path) -> None:
-    """The source distribution has what README and docs/ link to, and docs/ itself."""
+    """The source distribution has what a page links to."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (line,) = re.findall(r"^include = \[(.+)\]$", text, re.MULTILINE)
     included = {entry.strip(' "/') for entry in line.split(",")} | {"README.md"}

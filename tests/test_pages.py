@@ -112,6 +112,16 @@ def test_commands_in_the_text_exist(page: Path) -> None:
         check_recipes(parse(words)[1])
 
 
+def test_commands_that_cards_record_exist() -> None:
+    """What made and measured each model can still be parsed."""
+    for card in synthzoo.model_cards():
+        recorded = [*(card.training.commands or ()), *(r.command for r in card.results)]
+        for line in filter(None, recorded):
+            name, *words = shlex.split(line)
+            assert name == "synthzoo", line
+            check_recipes(parse(words)[1])
+
+
 def test_guides_hold_commands() -> None:
     """Each shows at least one, so that the tests above have something to see."""
     assert all(list(shell_commands(page)) for page in GUIDES)

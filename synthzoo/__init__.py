@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.evaluate import evaluate_models as evaluate_models
     from synthzoo.generate import generate_structures as generate_structures
-    from synthzoo.hub import fetch as fetch
+    from synthzoo.hub.finding import fetch as fetch
+    from synthzoo.hub.publication import publish as publish
     from synthzoo.inspection.all_checks import check_set as check_set
     from synthzoo.inspection.summary import inspect_files as inspect_files
     from synthzoo.inspection.summary import inspect_structures as inspect_structures
     from synthzoo.paper import import_paper as import_paper
     from synthzoo.predict import predict_structures as predict_structures
-    from synthzoo.publication import publish as publish
     from synthzoo.registry import find_card as find_card
     from synthzoo.registry import model_cards as model_cards
     from synthzoo.relabel import relabel_file as relabel_file
@@ -56,7 +56,7 @@ _HOME = {
     "compare_stability": "stability.check",
     "estimate_cost": "cost",
     "evaluate_models": "evaluate",
-    "fetch": "hub",
+    "fetch": "hub.finding",
     "find_card": "registry",
     "finetune": "tuning.finetuning",
     "generate_structures": "generate",
@@ -69,7 +69,7 @@ _HOME = {
     "model_cards": "registry",
     "observe_frames": "stability.observables",
     "predict_structures": "predict",
-    "publish": "publication",
+    "publish": "hub.publication",
     "read_verdicts": "stability.rereading",
     "relabel_file": "relabel",
     "run_benchmark": "benchmarking.learning_curves",

@@ -124,7 +124,7 @@ def to_html(blocks: Sequence[Block]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table.
+    r"""Return a Markdown table; a bar in a cell is escaped.
 
     Parameters
     ----------
@@ -135,13 +135,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Examples
     --------
-    >>> print(markdown_table(("a", "b"), [("1", "2")]))
+    >>> print(markdown_table(("a", "b"), [("1", "2|3")]))
     | a | b |
     | --- | --- |
-    | 1 | 2 |
+    | 1 | 2\|3 |
     """
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 def _html_table(table: Table) -> str:

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthzoo.cards import NO_LICENCE, ModelCard, Published, published_file
+from synthzoo.cards import (
+    NO_LICENCE,
+    ModelCard,
+    Published,
+    published_file,
+    render_card,
+)
 from synthzoo.checkpoint import write_checkpoint
 from synthzoo.config import MAX_CUTOFF_A
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.files import refuse_existing
 from synthzoo.legacy_state import Assumptions, convert_state, read_state
-from synthzoo.registry import file_record, model_cards, render_card
+from synthzoo.registry import file_record, model_cards
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -9,16 +9,10 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
-from synthzoo.cards import FileRecord, ModelCard, Result, read_card
+from synthzoo.cards import FileRecord, ModelCard, read_card, render_card
 from synthzoo.errors import InputError, UnknownModelError
-
-_TABLE_MARKER = re.compile(r"^<!-- table: (.*) -->$", re.MULTILINE)
 
 
 def cards_folder() -> Path:
@@ -159,130 +153,19 @@ def file_records(folder: Path) -> dict[str, FileRecord]:
     return {name: file_record(folder / name) for name in MODEL_FILES}
 
 
-def files_yaml(records: Mapping[str, FileRecord]) -> str:
-    """Return file records as the YAML lines that go under `synthzoo:` in a card.
-
-    Parameters
-    ----------
-    records
-        Size and hash of each file.
-    """
-    plain = {
-        name: {"size": record.size, "sha256": record.sha256}
-        for name, record in records.items()
-    }
-    text: str = yaml.safe_dump({"files": plain}, sort_keys=False)
-    return "".join(f"  {line}" for line in text.splitlines(keepends=True))
-
-
-def render_card(card: ModelCard) -> str:
-    """Return the page of a model: its head, and its body with the tables filled in.
-
-    Parameters
-    ----------
-    card
-        A line ``<!-- table: results -->`` or ``<!-- table: files -->`` of its body is
-        replaced by that table, made from the head.
-
-    Raises
-    ------
-    InputError
-        If the body asks for a table that does not exist.
-    """
-
-    def fill(marker: re.Match[str]) -> str:
-        name = marker.group(1)
-        if name not in _TABLES:
-            raise InputError(
-                f"{card.path}: no table {name!r}. Known tables: {list(_TABLES)}."
-            )
-        return _TABLES[name](card)
-
-    return f"---\n{card.head}---\n{_TABLE_MARKER.sub(fill, card.body)}"
-
-
-def model_table(folder: Path | None = None) -> str:
-    """Return a Markdown table of the zoo's own models, one row each, for the README.
+def page_of(folder: Path) -> str | None:
+    """Return the card of a checkpoint: the register's, or the one in its folder.
 
     Parameters
     ----------
     folder
-        Where the cards lie, if not in this installation.
+        The checkpoint.
     """
-    header = (
-        "Model",
-        "Elements",
-        "Teacher",
-        "Parameters",
-        "Energy RMSE (meV/atom)",
-        "Force RMSE (eV/Å)",
-        "Measured on",
-    )
-    ours = [card for card in model_cards(folder) if card.published is None]
-    return _table(header, [_model_row(card) for card in ours])
+    from synthzoo.checkpoint import CARD_FILE
 
-
-def _model_row(card: ModelCard) -> tuple[str, ...]:
-    aliases = "".join(f", `{alias}`" for alias in card.aliases)
-    facts = (
-        f"`{card.name}`{aliases}",
-        ", ".join(card.elements),
-        card.teacher.potential,
-        f"{card.parameters:,}",
-    )
-    if not card.results:
-        return (*facts, "–", "–", "not measured")
-    result = card.results[0]
-    return (*facts, *_errors(result), result.data)
-
-
-def _errors(result: Result) -> tuple[str, str]:
-    energy, force = result.energy_rmse_meV_per_atom, result.force_rmse_eV_A
-    return (
-        "–" if energy is None else f"{energy:.1f}",
-        "–" if force is None else f"{force:.3f}",
-    )
-
-
-def _results_table(card: ModelCard) -> str:
-    header = (
-        "Data",
-        "Structures",
-        "Energy RMSE (meV/atom)",
-        "Force RMSE (eV/Å)",
-        "Note",
-        "Command",
-    )
-    rows = [
-        (
-            result.data,
-            str(result.structures),
-            *_errors(result),
-            result.note,
-            f"`{result.command}`" if result.command else "– (published)",
-        )
-        for result in card.results
-    ]
-    return _table(header, rows)
-
-
-def _files_table(card: ModelCard) -> str:
-    rows = [
-        (f"`{name}`", f"{record.size:,}", f"`{record.sha256}`")
-        for name, record in card.files.items()
-    ]
-    return _table(("File", "Bytes", "SHA-256"), rows)
-
-
-_TABLES: dict[str, Callable[[ModelCard], str]] = {
-    "results": _results_table,
-    "files": _files_table,
-}
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
-        for line in lines
-    )
+    records = file_records(folder)
+    for card in model_cards():
+        if card.files == records:
+            return render_card(card)
+    page = folder / CARD_FILE
+    return page.read_text(encoding="utf-8") if page.is_file() else None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from synthzoo import hub, registry
+from synthzoo.cards import render_card
 from synthzoo.checkpoint import (
     CARD_FILE,
     CONFIG_FILE,
@@ -33,7 +34,7 @@ from synthzoo.errors import (
     IntegrityError,
     UnknownModelError,
 )
-from synthzoo.publication import publish
+from synthzoo.hub.publication import publish
 from tests.example_card import example_head, write_card
 from tests.hub_server import (
     READ_TOKEN,
@@ -444,7 +445,7 @@ def test_a_hub_that_says_nothing_is_not_waited_for_forever(
     request_that_stalls: str,
 ):
     """Every request of a download has a time limit."""
-    monkeypatch.setattr(hub, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr("synthzoo.hub.client.TIMEOUT_S", 0.1)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", 0.1)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     monkeypatch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", 0.1)
@@ -702,7 +703,7 @@ def test_a_model_is_copied_with_its_card(
     assert {path.name for path in folder.iterdir()} == {*MODEL_FILES, CARD_FILE}
     assert not any(path.is_symlink() for path in folder.iterdir())
     assert (folder / WEIGHTS_FILE).read_bytes() == files[WEIGHTS_FILE]
-    assert (folder / CARD_FILE).read_text("utf-8") == registry.render_card(on_hub)
+    assert (folder / CARD_FILE).read_text("utf-8") == render_card(on_hub)
     assert leftovers(folder.parent) == []
 
 
@@ -806,7 +807,7 @@ def test_a_published_model_predicts_the_same_everywhere(
     assert publication.commit is not None
     assert publication.url == f"{server.url}/{REPOSITORY}/commit/{publication.commit}"
     on_server = server.repositories[REPOSITORY].commits[publication.commit]
-    assert on_server[CARD_FILE].decode() == registry.render_card(card)
+    assert on_server[CARD_FILE].decode() == render_card(card)
 
     folder = hub.fetch(f"hf:{REPOSITORY}@{publication.commit}")
     assert folder != bundled

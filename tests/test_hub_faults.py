@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from synthzoo.errors import HubError
-from synthzoo.hub_faults import explain, may_pass, one_clear_error
+from synthzoo.hub.faults import explain, may_pass, one_clear_error
 
 
 class XetAuthenticationError(PermissionError):

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import synthzoo
+from synthzoo.cards import model_table
 from synthzoo.recipes import recipes_folder
-from synthzoo.registry import bundled_folder, cards_folder, model_cards, model_table
+from synthzoo.registry import bundled_folder, cards_folder, model_cards
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -36,7 +37,7 @@ else:
 def current_readme() -> str:
     """Return the README with the table of models made anew from the cards."""
     text = README.read_text(encoding="utf-8")
-    return MODEL_TABLE.sub(rf"\1\n{model_table()}\n\n\2", text)
+    return MODEL_TABLE.sub(rf"\1\n{model_table(model_cards())}\n\n\2", text)
 
 
 def test_readme_lists_the_models_of_the_cards() -> None:

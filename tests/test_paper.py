@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 
-from synthzoo import hub, load_calculator, paper, registry, upstream
+from synthzoo import hub, load_calculator, paper, registry
 from synthzoo.calculator import SynthzooCalculator
 from synthzoo.calibration import calibrate
 from synthzoo.cards import read_card
@@ -43,8 +43,9 @@ from synthzoo.errors import (
     UnknownModelError,
 )
 from synthzoo.evaluate import evaluate
+from synthzoo.hub import upstream
+from synthzoo.hub.publication import publish
 from synthzoo.legacy_state import Assumptions, convert_state, read_state
-from synthzoo.publication import publish
 from synthzoo.structures import label, write_structures
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.recipe import FinetuneRecipe
@@ -678,7 +679,7 @@ def test_what_has_no_licence_is_not_published(card: ModelCard, tmp_path: Path):
 def test_the_cache_lies_where_the_hub_library_has_it():
     """The place is worked out without huggingface_hub; both must agree."""
     code = (
-        "from synthzoo import registry, upstream;"
+        "from synthzoo import registry; from synthzoo.hub import upstream;"
         "from huggingface_hub.constants import HF_ASSETS_CACHE;"
         "card = registry.find_card('paper/ace-100');"
         "print(upstream.kept_folder(card).parents[3] == __import__('pathlib')"

@@ -67,7 +67,8 @@ def _card_values(card: ModelCard) -> dict[str, Any]:
 @json_option
 def show(name: str, *, bibtex: bool, as_json: bool) -> None:
     """Print the card of a model: what it is, its errors, its limits, whom to cite."""
-    from synthzoo.registry import find_card, render_card
+    from synthzoo.cards import render_card
+    from synthzoo.registry import find_card
 
     card = find_card(name)
     if bibtex:
@@ -180,7 +181,7 @@ def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) ->
 
     The access token is taken from HF_TOKEN or from `hf auth login`.
     """
-    from synthzoo.publication import publish as send
+    from synthzoo.hub.publication import publish as send
 
     sent = send(folder, repository, **options)
     if as_json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import synthzoo
 from synthzoo.cards import NO_LICENCE, FileRecord
+from synthzoo.cards.rules import REPOSITORY
 from synthzoo.checkpoint import (
     CARD_FILE,
     MODEL_FILES,
@@ -19,16 +20,10 @@ from synthzoo.checkpoint import (
     verify_checkpoint,
 )
 from synthzoo.errors import CheckpointError, HubError, InputError
-from synthzoo.hub import (
-    REPOSITORY,
-    TIMEOUT_S,
-    find_folder,
-    hub_api,
-    page_of,
-    patiently,
-)
-from synthzoo.hub_faults import endpoint, one_clear_error
-from synthzoo.registry import cards_folder
+from synthzoo.hub.client import hub_api, model_info, patiently
+from synthzoo.hub.faults import endpoint, one_clear_error
+from synthzoo.hub.finding import find_folder
+from synthzoo.registry import cards_folder, page_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -200,8 +195,7 @@ def _make_repository(api: HfApi, plan: Publication) -> None:
 
 def _require_private(api: HfApi, repository: str) -> None:
     # Refuse to put what should stay private where everybody can read it.
-    info = patiently(lambda: api.model_info(repository, timeout=TIMEOUT_S))
-    if not info.private:
+    if not model_info(api, repository).private:
         raise HubError(
             f"{repository} exists and is public; nothing was uploaded. Make it private "
             f"on {endpoint()}/{repository}/settings or choose another name."

@@ -1,0 +1,143 @@
+"""What a reference to a model means; the network is not needed to know that."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthzoo import registry
+from synthzoo.cards import ModelCard
+from synthzoo.cards.rules import COMMIT, REPOSITORY
+from synthzoo.checkpoint import CONFIG_FILE
+from synthzoo.errors import CheckpointError, HubError, InputError
+from synthzoo.hub.integrity import check_files
+
+_REFERENCE = re.compile(
+    rf"hf:(?P<repository>{REPOSITORY.pattern})(@(?P<revision>\w[\w./-]*))?", re.ASCII
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A repository at a revision, and its files' hashes if the register has them.
+
+    Attributes
+    ----------
+    repository
+        As ``organisation/name``.
+    revision
+        Branch, tag or commit.
+    card
+        Of the model of the register that it holds; none of any other.
+    """
+
+    repository: str
+    revision: str
+    card: ModelCard | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision can never mean something else."""
+        return COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def reference(self) -> str:
+        """What a user types to get it."""
+        return self.card.name if self.card else f"hf:{self.repository}@{self.revision}"
+
+
+Place = Path | Remote | ModelCard
+"""A folder, a repository, or a model that is made of a file of its authors."""
+
+
+def place_of(reference: str | Path) -> Place:
+    """Return where the checkpoint is that a reference means.
+
+    The hashes of a bundled checkpoint are checked.
+
+    Parameters
+    ----------
+    reference
+        As for `find_folder`.
+
+    Raises
+    ------
+    SynthzooError
+        As for `find_folder`.
+    """
+    if isinstance(reference, Path):
+        return _existing(reference)
+    if reference.startswith("hf:"):
+        return _parse(reference)
+    path = Path(reference).expanduser()
+    separators = [mark for mark in (os.sep, os.altsep) if mark]
+    group = any(reference.startswith(name) for name in registry.groups())
+    if (path / CONFIG_FILE).is_file() or (
+        not group and any(mark in reference for mark in separators)
+    ):
+        return _existing(path)
+    return _registered(registry.find_card(reference))
+
+
+def remote_of(card: ModelCard) -> Remote | None:
+    """Return the repository of a model of the register, if it is published.
+
+    Parameters
+    ----------
+    card
+        A model of the register.
+    """
+    repository, revision = card.hub.repository, card.hub.revision
+    if repository is None or revision is None:
+        return None
+    return Remote(repository=repository, revision=revision, card=card)
+
+
+def _existing(path: Path) -> Path:
+    path = path.expanduser()
+    if path.is_dir():
+        return path
+    hint = ""
+    if REPOSITORY.fullmatch(str(path)):
+        hint = f" For a repository of the hub write hf:{path}."
+    raise CheckpointError(f"There is no folder {path}.{hint}")
+
+
+def _parse(reference: str) -> Place:
+    match = _REFERENCE.fullmatch(reference)
+    if match is None or ".." in reference:
+        raise InputError(
+            f"Expected hf:organisation/name or hf:organisation/name@revision, found "
+            f"{reference!r}."
+        )
+    repository, revision = match["repository"], match["revision"]
+    for card in registry.model_cards():
+        published = remote_of(card)
+        if (
+            published
+            and published.repository == repository
+            and revision in {None, published.revision}
+        ):
+            return _registered(card)
+    return Remote(repository=repository, revision=revision or "main")
+
+
+def _registered(card: ModelCard) -> Place:
+    folder = registry.bundled_folder(card)
+    if folder is not None:
+        check_files(
+            folder,
+            card.files,
+            way_out="Install it anew: pip install --force-reinstall synthzoo",
+        )
+        return folder
+    if card.published is not None:
+        return card
+    if published := remote_of(card):
+        return published
+    raise HubError(
+        f"{card.name} is not published yet, and this installation was made without "
+        "the bundled checkpoints. Install a released synthzoo."
+    )

@@ -51,23 +51,12 @@ def test_ci_runs_the_tests_as_the_readme_says() -> None:
     assert TEST_COMMAND.findall((ROOT / ".ci" / "run").read_text()) == [promised]
 
 
-def test_readme_names_only_commands_and_recipes_that_exist() -> None:
-    """Each `synthzoo` command of the README can be parsed, and its recipe be found."""
-    from synthzoo.cli import main
-
-    text = README.read_text(encoding="utf-8")
-    commands = re.findall(r"^synthzoo ([\w-]+)(?: ([\w-]+))?", text, re.MULTILINE)
-    assert commands
-    assert {name for name, _ in commands} <= set(main.commands)
-    recipes = {what for name, what in commands if name in ("generate", "pretrain")}
-    assert recipes <= {path.stem for path in recipes_folder().glob("*.yaml")}
-
-
 def test_tests_use_no_option_that_ci_lacks() -> None:
-    """Every extra that .ci/run or the README installs is declared."""
+    """Every extra that .ci/run, the README or a page of docs/ names is declared."""
     declared = set(_project()["optional-dependencies"])
-    for path in (README, ROOT / ".ci" / "run"):
-        for extras in re.findall(r"\.\[([\w,-]+)\]", path.read_text(encoding="utf-8")):
+    for path in (README, ROOT / ".ci" / "run", *(ROOT / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        for extras in re.findall(r"(?:synthzoo|\.)\[([\w,-]+)\]", text):
             assert set(extras.split(",")) <= declared
 
 

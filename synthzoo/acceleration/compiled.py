@@ -36,3 +36,16 @@ def compiled(function: Callable[..., None]) -> Any:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither the package nor the user has a folder to write to
         return numba.njit(**options)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Return a function of numbers that `compiled` loops take over as if written there.
+
+    Left to the compiler, a call in such a loop may cost it some of its speed.
+
+    Parameters
+    ----------
+    function
+        A few lines of arithmetic.
+    """
+    return numba.njit(inline="always")(function)

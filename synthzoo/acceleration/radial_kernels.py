@@ -14,14 +14,38 @@ Edges are visited in the order that is given, by interval, so that the rows of t
 stay in the processor's fastest cache. Arrays must be contiguous.
 """
 
-# ruff: noqa: ANN001, ANN201, PLR0913  a loop each, of arrays
+# ruff: noqa: ANN001, ANN201, PLR0913  loops over arrays, and what they share
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
 from numpy import uint64 as index  # needs no test for places counted from the end
 
-from synthzoo.acceleration.compiled import compiled
+from synthzoo.acceleration.compiled import compiled, inlined
+
+
+@inlined
+def weights(t):
+    """Return what the step and the two slopes are multiplied by in w(t).
+
+    Parameters
+    ----------
+    t
+        Place in the interval.
+    """
+    return t * t * (3 - 2 * t), t * (t - 1) * (t - 1), t * t * (t - 1)
+
+
+@inlined
+def weight_slopes(t):
+    """Return the derivatives of `weights`.
+
+    Parameters
+    ----------
+    t
+        Place in the interval.
+    """
+    return 6 * t * (1 - t), (3 * t - 1) * (t - 1), t * (3 * t - 2)
 
 
 @compiled
@@ -42,10 +66,7 @@ def values(order, interval, t, starts, steps, lefts, rights, w):
     for n in range(order.shape[0]):
         e = index(order[n])
         i = index(interval[e])
-        s = t[e]
-        b = s * s * (3 - 2 * s)
-        c = s * (s - 1) * (s - 1)
-        d = s * s * (s - 1)
+        b, c, d = weights(t[e])
         for u in range(index(w.shape[1])):
             w[e, u] = (
                 starts[i, u] + b * steps[i, u] + c * lefts[i, u] + d * rights[i, u]
@@ -70,10 +91,7 @@ def spread(order, interval, t, g, d_starts, d_steps, d_lefts, d_rights):
     for n in range(order.shape[0]):
         e = index(order[n])
         i = index(interval[e])
-        s = t[e]
-        b = s * s * (3 - 2 * s)
-        c = s * (s - 1) * (s - 1)
-        d = s * s * (s - 1)
+        b, c, d = weights(t[e])
         for u in range(index(g.shape[1])):
             x = g[e, u]
             d_starts[i, u] += x
@@ -102,11 +120,8 @@ def slope(order, interval, t, steps, lefts, rights, g, dt):
     for n in range(order.shape[0]):
         e = index(order[n])
         i = index(interval[e])
-        s = t[e]
-        b = 6 * s * (1 - s)
-        c = (3 * s - 1) * (s - 1)
-        d = s * (3 * s - 2)
-        total = 0 * s
+        b, c, d = weight_slopes(t[e])
+        total = 0 * t[e]
         for u in range(index(g.shape[1])):
             w = b * steps[i, u] + c * lefts[i, u] + d * rights[i, u]
             total += g[e, u] * w
@@ -150,9 +165,8 @@ def second(
         e = index(order[n])
         i = index(interval[e])
         s = t[e]
-        b = 6 * s * (1 - s) * a[e]
-        c = (3 * s - 1) * (s - 1) * a[e]
-        d = s * (3 * s - 2) * a[e]
+        b, c, d = weight_slopes(s)
+        b, c, d = b * a[e], c * a[e], d * a[e]
         b2 = (6 - 12 * s) * a[e]
         c2 = (6 * s - 4) * a[e]
         d2 = (6 * s - 2) * a[e]

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synthzoo.errors import InputError
+from synthzoo.evaluate import rms
 from synthzoo.labels import find_label_keys, labels_of
 from synthzoo.structures import read_structures
 
@@ -140,7 +141,7 @@ def _errors(
             difference = atoms.get_potential_energy() - label.energy_eV
             energies.append(difference / len(atoms))
             forces.append(atoms.get_forces() - label.forces_eV_A)
-        return _rms(np.array(energies)), _rms(np.concatenate(forces))
+        return rms(np.array(energies)), rms(np.concatenate(forces))
 
     return measure
 
@@ -170,7 +171,3 @@ def _minimum(
             right = low + _GOLDEN_RATIO * (high - low)
             at_right = function(right)
     return (low + high) / 2
-
-
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))

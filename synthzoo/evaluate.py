@@ -16,6 +16,7 @@ from tqdm import tqdm
 from synthzoo.errors import InputError
 from synthzoo.frames import read_frames
 from synthzoo.labels import Labels, find_label_keys
+from synthzoo.structures import KIND_KEYS
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from synthzoo.labelled_sets import LabelledSet
 
-GROUP_KEYS = ("config_type", "kind")
 ALL = "all"
 MAX_NAME = 24
 """Characters of a model's name in a figure."""
@@ -138,45 +138,6 @@ class Evaluation:
     data: str
     energy_shift_eV_per_atom: float
     groups: tuple[GroupErrors, ...]
-
-    @property
-    def overall(self) -> GroupErrors:
-        """The errors over all structures."""
-        return self.groups[0]
-
-
-def evaluate(
-    model: str,
-    source: Path | str | Sequence[Path | str],
-    *,
-    shift: bool = False,
-    skip: Sequence[str] = (),
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-) -> Evaluation:
-    """Compare a model with the labels of a file; see `evaluate_models`.
-
-    Parameters
-    ----------
-    model
-        Name, folder or hub reference of a checkpoint.
-    source, shift, skip, energy_key, forces_key
-        As for `evaluate_models`.
-
-    Raises
-    ------
-    InputError
-        As for `evaluate_models`.
-    """
-    (found,) = evaluate_models(
-        [model],
-        source,
-        shift=shift,
-        skip=skip,
-        energy_key=energy_key,
-        forces_key=forces_key,
-    )
-    return found
 
 
 def evaluate_models(  # noqa: PLR0913  what to compare, and how
@@ -350,9 +311,9 @@ def group_name(atoms: Atoms) -> str:
     Parameters
     ----------
     atoms
-        Structure; the first of `GROUP_KEYS` in its ``info`` counts.
+        Structure; the first of `KIND_KEYS` in its ``info`` counts.
     """
-    found = [str(atoms.info[key]) for key in GROUP_KEYS if key in atoms.info]
+    found = [str(atoms.info[key]) for key in KIND_KEYS if key in atoms.info]
     return found[0] if found else ALL
 
 
@@ -403,10 +364,17 @@ def _errors(name: str, group: Sequence[Residual], constant: float) -> GroupError
         name=name,
         structures=len(group),
         atoms=len(forces),
-        energy_rmse_meV_per_atom=1000 * _rms(energies),
-        force_rmse_eV_A=_rms(forces),
+        energy_rmse_meV_per_atom=1000 * rms(energies),
+        force_rmse_eV_A=rms(forces),
     )
 
 
-def _rms(values: NDArray[np.float64]) -> float:
+def rms(values: NDArray[np.float64]) -> float:
+    """Return the root of the mean square of some numbers.
+
+    Parameters
+    ----------
+    values
+        Numbers of any shape, at least one.
+    """
     return float(np.sqrt(np.mean(np.square(values))))

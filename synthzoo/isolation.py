@@ -123,12 +123,6 @@ def nequip_session() -> Iterator[None]:
         yield
 
 
-def initialise_nequip() -> None:
-    """Import nequip and run its global set-up without leaving a trace."""
-    with nequip_session():
-        pass
-
-
 def _keep(stack: ExitStack, settings: list[_Setting]) -> None:
     for setting in settings:
         stack.callback(setting.write, setting.read())

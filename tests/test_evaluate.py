@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from synthzoo.errors import InputError
-from synthzoo.evaluate import evaluate
+from synthzoo.evaluate import evaluate_models
 from synthzoo.structures import label, write_structures
 
 OFFSET_EV = -3.0
@@ -49,16 +49,16 @@ def own_labels(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_known_errors_are_found_by_group(tiny_checkpoint: Path, own_labels: Path):
     """Each group has exactly the error that was put into it."""
-    found = evaluate(str(tiny_checkpoint), own_labels)
+    (found,) = evaluate_models([str(tiny_checkpoint)], own_labels)
     groups = {group.name: group for group in found.groups}
     assert list(groups) == ["all", "large", "small"]
     assert groups["small"].energy_rmse_meV_per_atom == pytest.approx(3000, rel=1e-6)
     assert groups["large"].energy_rmse_meV_per_atom == pytest.approx(3100, rel=1e-6)
     assert groups["small"].force_rmse_eV_A == pytest.approx(0, abs=1e-6)
     assert groups["large"].force_rmse_eV_A == pytest.approx(0.5 / 3**0.5, rel=1e-5)
-    assert found.overall.atoms == 3 * 8 + 3 * 2
+    assert found.groups[0].atoms == 3 * 8 + 3 * 2
     expected = np.sqrt(24 / 30 * 0.25 / 3)
-    assert found.overall.force_rmse_eV_A == pytest.approx(expected, rel=1e-5)
+    assert found.groups[0].force_rmse_eV_A == pytest.approx(expected, rel=1e-5)
     assert found.energy_shift_eV_per_atom == 0.0
 
 
@@ -66,29 +66,29 @@ def test_a_shift_takes_off_one_constant_per_atom(
     tiny_checkpoint: Path, own_labels: Path
 ):
     """What is left is the spread around the mean difference."""
-    found = evaluate(str(tiny_checkpoint), own_labels, shift=True)
+    (found,) = evaluate_models([str(tiny_checkpoint)], own_labels, shift=True)
     assert found.energy_shift_eV_per_atom == pytest.approx(OFFSET_EV - 0.05, rel=1e-5)
-    assert found.overall.energy_rmse_meV_per_atom == pytest.approx(50, rel=1e-3)
+    assert found.groups[0].energy_rmse_meV_per_atom == pytest.approx(50, rel=1e-3)
 
 
 def test_a_group_can_be_left_out(tiny_checkpoint: Path, own_labels: Path):
     """Dimers, say, do not count where the reference leaves them out."""
-    found = evaluate(str(tiny_checkpoint), own_labels, skip=["large"])
+    (found,) = evaluate_models([str(tiny_checkpoint)], own_labels, skip=["large"])
     assert [group.name for group in found.groups] == ["all", "small"]
-    assert found.overall.structures == 3
+    assert found.groups[0].structures == 3
 
 
 def test_nothing_left_is_an_error(tiny_checkpoint: Path, own_labels: Path):
     """Leaving out every group is said, not divided by."""
     with pytest.raises(InputError, match=r"own\.xyz holds no structure outside of"):
-        evaluate(str(tiny_checkpoint), own_labels, skip=["large", "small"])
+        evaluate_models([str(tiny_checkpoint)], own_labels, skip=["large", "small"])
 
 
 def test_another_element_is_refused(tiny_checkpoint: Path, shared):
     """Real silicon labels are found, but a carbon model cannot compute them."""
     path = shared("data/silicon-mlearn-dft-train.extxyz")
     with pytest.raises(InputError, match="Si"):
-        evaluate(str(tiny_checkpoint), path)
+        evaluate_models([str(tiny_checkpoint)], path)
 
 
 def test_models_and_teachers_are_compared_side_by_side(
@@ -97,14 +97,12 @@ def test_models_and_teachers_are_compared_side_by_side(
     """A checkpoint beside any ASE calculator: one table each, one figure for both."""
     import matplotlib.image
 
-    from synthzoo.evaluate import evaluate_models
-
     lj = 'ase:ase.calculators.lj.LennardJones{"rc": 3.0, "%s": {"C": 0.0}}'
     models = [str(tiny_checkpoint), lj % "isolated_atom_energies_eV"]
     figure = tmp_path / "parity.png"
     found = evaluate_models(models, [own_labels], figure=figure, shift=True)
     assert [each.model for each in found] == models
-    alone = evaluate(str(tiny_checkpoint), own_labels, shift=True)
+    (alone,) = evaluate_models([str(tiny_checkpoint)], own_labels, shift=True)
     assert found[0].groups == alone.groups
-    assert found[1].overall.force_rmse_eV_A > found[0].overall.force_rmse_eV_A
+    assert found[1].groups[0].force_rmse_eV_A > found[0].groups[0].force_rmse_eV_A
     assert matplotlib.image.imread(figure).shape[1] > 1000

@@ -18,7 +18,7 @@ from synthzoo import inspect_files, inspect_structures
 from synthzoo.cli import main
 from synthzoo.errors import InputError
 from synthzoo.inspection.duplicates import NEAR_A, fingerprint_A
-from synthzoo.inspection.measures import DISTANCE_STEP_A, join_measures, measure
+from synthzoo.inspection.measures import DISTANCE_STEP_A, measure
 from synthzoo.inspection.text import bond_text, inspection_lines
 from synthzoo.labels import LabelKeys
 from synthzoo.pairs import coordination, find_pairs, longest_bond_A
@@ -132,21 +132,14 @@ def test_quenched_carbon_goes_from_sp_to_sp3_with_density(
         assert density == pytest.approx(density_g_cm3(atoms))
 
 
-def test_measures_of_parts_are_those_of_the_whole(shared: Callable[[str], Path]):
-    """Chunks can be measured anywhere and joined afterwards."""
-    structures = read_structures(shared(QUENCHED))
+def test_distances_are_counted_as_ase_finds_them(shared: Callable[[str], Path]):
+    """Each pair of neighbours counts twice, once from either side."""
+    (atoms, *_) = read_structures(shared(QUENCHED))
     keys = LabelKeys(energy="ace_energy", forces="ace_forces")
-    whole = measure(structures, keys)
-    joined = join_measures(
-        [measure(structures[:5], keys), measure(structures[5:], keys)]
-    )
-    assert len(joined) == 13
-    for name, value in vars(whole).items():
-        np.testing.assert_array_equal(getattr(joined, name), value)
-    middles = (np.arange(len(whole.distances)) + 0.5) * DISTANCE_STEP_A
-    inside = neighbor_list("d", structures[0], 1.8)
-    alone = measure(structures[:1], keys).distances
-    assert alone[middles < 1.8].sum() == len(inside)
+    distances = measure([atoms], keys).distances
+    middles = (np.arange(len(distances)) + 0.5) * DISTANCE_STEP_A
+    inside = neighbor_list("d", atoms, 1.8)
+    assert distances[middles < 1.8].sum() == len(inside)
 
 
 def test_several_files_are_named_in_findings(

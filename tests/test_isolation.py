@@ -18,7 +18,6 @@ import torch
 
 from synthzoo.calculator import load_calculator
 from synthzoo.isolation import (
-    initialise_nequip,
     nequip_session,
     preserved_process_state,
 )
@@ -246,9 +245,10 @@ def test_threads_that_load_at_once_do_not_mix_their_states(tiny_checkpoint: Path
     assert (torch.get_default_dtype(), dict(os.environ)) == before
 
 
-def test_initialising_is_idempotent():
-    """It may be called again and leaves no trace."""
+def test_sessions_one_after_the_other_leave_no_trace():
+    """Nequip's set-up is done anew in each, and taken back."""
     before = torch.get_default_dtype()
-    initialise_nequip()
-    initialise_nequip()
-    assert torch.get_default_dtype() == before
+    for _ in range(2):
+        with nequip_session():
+            pass
+        assert torch.get_default_dtype() == before

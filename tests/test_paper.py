@@ -42,7 +42,7 @@ from synthzoo.errors import (
     IntegrityError,
     UnknownModelError,
 )
-from synthzoo.evaluate import evaluate
+from synthzoo.evaluate import evaluate_models
 from synthzoo.hub import upstream
 from synthzoo.hub.publication import publish
 from synthzoo.legacy_state import Assumptions, convert_state, read_state
@@ -157,12 +157,13 @@ def test_the_largest_model_agrees_with_its_teacher(shared: Shared, tmp_path: Pat
     assert card.published.avg_num_neighbors == 31.65
     folder = tmp_path / "converted"
     paper.convert_published(card, shared(f"paper-weights/{file_of(card)}"), folder)
-    errors = evaluate(
-        str(folder),
+    (found,) = evaluate_models(
+        [str(folder)],
         shared("data/carbon-quenched-gap17.extxyz"),
         energy_key="ace_energy",
         forces_key="ace_forces",
-    ).overall
+    )
+    errors = found.groups[0]
     assert errors.energy_rmse_meV_per_atom < 15
     assert errors.force_rmse_eV_A < 0.280
     assert errors.energy_rmse_meV_per_atom == pytest.approx(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -241,25 +240,3 @@ def quantities_of(measures: Measures) -> dict[str, NDArray[Any]]:
         "density (g/cm³)": measures.densities_g_cm3,
         "shortest distance (Å)": measures.shortest_distances_A,
     }
-
-
-def join_measures(parts: Sequence[Measures]) -> Measures:
-    """Return the measures of several sets as those of one.
-
-    Parameters
-    ----------
-    parts
-        At least one.
-    """
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(Measures):
-        found = [getattr(part, field.name) for part in parts]
-        if isinstance(found[0], Counter):
-            values[field.name] = sum(found, Counter())
-        elif field.name == "distances":
-            values[field.name] = np.sum(found, axis=0)
-        elif field.name == "reach_A":
-            values[field.name] = min(found)
-        else:
-            values[field.name] = np.concatenate(found)
-    return Measures(**values)

@@ -37,7 +37,7 @@ import torch
 from ase import Atoms
 
 from synthzoo.checkpoint import golden_structures, write_checkpoint
-from synthzoo.evaluate import evaluate
+from synthzoo.evaluate import evaluate_models
 from synthzoo.files import hash_files
 from synthzoo.frames import read_frames
 from synthzoo.hub import find_folder
@@ -194,7 +194,8 @@ def _draw_start(data: Path, path: Path) -> None:
 
 def _errors(model: Path, data: Path) -> dict[str, float]:
     """Return the errors of a model on all structures of a file."""
-    found = evaluate(str(model), data).groups[0]
+    (evaluation,) = evaluate_models([str(model)], data)
+    found = evaluation.groups[0]
     return {
         "energy_rmse_meV_per_atom": found.energy_rmse_meV_per_atom,
         "force_rmse_eV_A": found.force_rmse_eV_A,

@@ -14,7 +14,7 @@ import numpy as np
 from synthzoo.builders import crystal_size, pack
 from synthzoo.dynamics import steps_per_block
 from synthzoo.melt_quench import kept_structures, trajectory
-from synthzoo.parts import Dimers, MeltQuench, Packing, Part
+from synthzoo.parts import SECONDS_PER_HOUR, Dimers, MeltQuench, Packing, Part
 from synthzoo.teachers import load_teacher
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SAMPLED_DENSITIES = 3
 DIGITS = 3
-SECONDS_PER_HOUR = 3600.0
 BYTES_PER_GB = 1e9
 
 

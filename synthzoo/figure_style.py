@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+BLUE = "#1f5fa8"
+ORANGE = "#d9730d"
+GREEN = "#2e8b57"
+DARK_GREY = "#5b6470"
+QUIET_COLOUR = "#8a8f98"
+"""Of what helps to read a figure: zero lines, remarks."""
+
 
 def tidy(axes: Axes) -> None:
     """Draw a light grid behind the data, and no frame above or to the right.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import uuid
@@ -10,6 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from synthzoo.errors import InputError
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+DISK_FAULTS = DISK_FULL | NO_ACCESS
+"""Faults of the file system that are the user's to mend, not ours."""
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from synthzoo.errors import InputError
 from synthzoo.guarded import call_guarded
 from synthzoo.melt_quench import trajectory
 from synthzoo.parts import (
+    SECONDS_PER_HOUR,
     Compressed,
     Crystals,
     Dimers,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 STRUCTURES_FILE = "structures.xyz"
 FAILURE_FILE = "failure.json"
-SECONDS_PER_HOUR = 3600.0
 
 Seed = tuple[int, int, int]
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthzoo.figure_style import BLUE, DARK_GREY, GREEN, ORANGE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from synthzoo.evaluate import Prediction
     from synthzoo.labelled_sets import LabelledSet
 
-COLOURS = ("#1f5fa8", "#d9730d", "#2e8b57", "#8a5fbf", "#5b6470")
+COLOURS = (BLUE, ORANGE, GREEN, "#8a5fbf", DARK_GREY)
 """One for each model; then again."""
 
 MAX_POINTS = 20_000

@@ -7,6 +7,8 @@ from typing import Literal
 
 from synthzoo.schema import LATER
 
+SECONDS_PER_HOUR = 3600.0
+
 Thermostat = Literal["langevin", "bussi", "nose-hoover"]
 StageName = Literal["melt", "quench", "anneal", "cool", "surface"]
 

@@ -17,7 +17,7 @@ from ase.io.extxyz import read_xyz
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from synthzoo.errors import InputError
-from synthzoo.structures import iter_structures
+from synthzoo.structures import iter_structures, refuse_empty
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -115,10 +115,7 @@ def is_extended_xyz(path: Path) -> bool:
     InputError
         If there is no such file, or it is empty.
     """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: it holds no structure.")
+    refuse_empty(path)
     try:
         return bool(filetype(str(path)) == "extxyz")
     except UnknownFileTypeError:

@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from synthzoo import demo, demo_check, demo_tuning
 from synthzoo.crystals import fit_curve
 from synthzoo.document import markdown_table
-from synthzoo.figure_style import tidy
+from synthzoo.figure_style import BLUE, DARK_GREY, ORANGE, QUIET_COLOUR, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from synthzoo.crystals import EnergyVolume, Relaxation
     from synthzoo.demo import DemoSummary
 
-MODEL_COLOUR = "#1f5fa8"
-TEACHER_COLOUR = "#d9730d"
-QUIET_COLOUR = "#8a8f98"
-ATOM_COLOUR = "#5b6470"
+MODEL_COLOUR = BLUE
+TEACHER_COLOUR = ORANGE
+BOND_COLOUR = DARK_GREY
 
 
 def write_demo_figure(folder: Path, summary: DemoSummary) -> None:
@@ -95,7 +94,7 @@ def _draw_bonds(axes: Axes, positions: NDArray[np.float64]) -> None:
     bonded = np.triu(distances < 1.1 * distances[distances > 0].min(), 1)
     for bond in np.argwhere(bonded):
         x, y, _ = positions[bond].T
-        axes.plot(x, y, color=ATOM_COLOUR, linewidth=2.5, zorder=1)
+        axes.plot(x, y, color=BOND_COLOUR, linewidth=2.5, zorder=1)
     shown = positions[bonded.any(axis=0) | bonded.any(axis=1)]
     x, y, _ = shown[np.argsort(shown[:, 2])].T
     axes.scatter(x, y, s=70, color=MODEL_COLOUR, edgecolors="white", zorder=2)

@@ -8,7 +8,6 @@ the order of the jobs, whatever the order in which they ended.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import logging
@@ -24,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.files import new_file, new_folder, refuse_existing_file
+from synthzoo.files import DISK_FAULTS, new_file, new_folder, refuse_existing_file
 from synthzoo.guarded import GuardedThreads, abandon
 
 if TYPE_CHECKING:
@@ -40,14 +39,6 @@ MANIFEST_FILE = "manifest.json"
 COMPLETE = "complete"
 """Key in the manifest of a run of which nothing but the last steps may be missing."""
 
-DISK_FAULTS = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.ENOSPC,
-    errno.EPERM,
-    errno.EROFS,
-}
 CLUSTER_SIZE_IS_ASKED_EVERY_S = 5.0
 
 

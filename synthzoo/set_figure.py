@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from synthzoo.figure_style import BLUE, GREEN, ORANGE, QUIET_COLOUR
 from synthzoo.inspection.measures import DISTANCE_STEP_A, MOST_BONDS, bin_edges
 from synthzoo.inspection.text import HYBRIDISATIONS
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 
     from synthzoo.inspection.measures import Measures
 
-COLOUR = "#1f5fa8"
-QUIET_COLOUR = "#8a8f98"
-BOND_COLOURS = ("#b9bec6", "#d9730d", "#1f5fa8", "#2e8b57", "#7a4fa3")
+BOND_COLOURS = ("#b9bec6", ORANGE, BLUE, GREEN, "#7a4fa3")
 """For fewer than two bonds, two, three, four, and more."""
 MOST_BINS = 50
 LEAST_BINS = 8
@@ -66,7 +65,7 @@ def _histogram(axes: Axes, values: NDArray[np.float64], name: str) -> None:
     if not len(finite):
         _say_nothing(axes, name)
         return
-    axes.hist(finite, bins=bin_edges(finite, _bins(finite)).tolist(), color=COLOUR)
+    axes.hist(finite, bins=bin_edges(finite, _bins(finite)).tolist(), color=BLUE)
     axes.ticklabel_format(axis="x", useOffset=False)
 
 
@@ -78,7 +77,7 @@ def _logarithmic(axes: Axes, values: NDArray[np.float64], name: str) -> None:
         return
     low, high = float(positive.min()), float(positive.max())
     edges = np.geomspace(low / 1.01, high * 1.01, _bins(positive) + 1)
-    axes.hist(positive, bins=edges.tolist(), color=COLOUR)
+    axes.hist(positive, bins=edges.tolist(), color=BLUE)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}" if high < 5 * low else "")
@@ -101,7 +100,7 @@ def _distances(axes: Axes, measures: Measures) -> None:
     shown = int(measures.reach_A / DISTANCE_STEP_A)
     middles = (np.arange(shown) + 0.5) * DISTANCE_STEP_A
     per_atom = measures.distances[:shown] / measures.atoms.sum() / DISTANCE_STEP_A
-    axes.fill_between(middles, per_atom, color=COLOUR, step="mid")
+    axes.fill_between(middles, per_atom, color=BLUE, step="mid")
     axes.set(xlabel="distance (Å)", ylabel="neighbours per atom and Å")
     axes.set_ylim(bottom=0)
     if not per_atom.any():
@@ -115,11 +114,11 @@ def _sizes(axes: Axes, sizes: NDArray[np.int64]) -> None:
     values, counts = np.unique(sizes, return_counts=True)
     if len(values) <= MOST_BARS:
         labels = [str(value) for value in values]
-        axes.bar(labels, counts, color=COLOUR)
+        axes.bar(labels, counts, color=BLUE)
         margin = max(1.0, 3 - len(labels) / 2)
         axes.set_xlim(-margin, len(labels) - 1 + margin)
     else:
-        axes.hist(sizes, bins=_bins(sizes), color=COLOUR)
+        axes.hist(sizes, bins=_bins(sizes), color=BLUE)
     axes.set(xlabel="atoms per structure", ylabel="structures")
 
 
@@ -131,7 +130,7 @@ def _bonds(axes: Axes, measures: Measures) -> None:
         return
     shares = measures.bonds.sum(axis=0) / measures.atoms.sum()
     numbers = np.arange(MOST_BONDS + 1)
-    axes.bar(numbers, shares, color=COLOUR)
+    axes.bar(numbers, shares, color=BLUE)
     ticks = numbers[::2]
     axes.set_xticks(ticks, [_or_more(int(number)) for number in ticks])
     axes.set(xlabel="bonds per atom", ylabel="share of atoms", ylim=(0, 1))

@@ -158,6 +158,20 @@ def density_g_cm3(atoms: Atoms) -> float:
     return float(atoms.get_masses().sum() / atoms.get_volume() / grams_per_cm3)
 
 
+def refuse_empty(path: Path) -> None:
+    """Raise `InputError` unless there is a file with something in it.
+
+    Parameters
+    ----------
+    path
+        File of structures.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty: it holds no structure.")
+
+
 def iter_structures(path: Path | str) -> Iterator[Atoms]:
     """Yield the structures of a file one by one, in any format that ASE reads.
 
@@ -177,10 +191,7 @@ def iter_structures(path: Path | str) -> Iterator[Atoms]:
         If the file is missing, empty, of unknown format, or cut short.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: it holds no structure.")
+    refuse_empty(path)
     count = 0
     try:
         for atoms in _frames(path):

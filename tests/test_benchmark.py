@@ -27,7 +27,7 @@ from synthzoo.benchmarking.jobs import (
 from synthzoo.benchmarking.learning_curves import BenchmarkSummary, run_benchmark
 from synthzoo.benchmarking.published import published_names, read_published
 from synthzoo.benchmarking.single_run import Result, read_result, run
-from synthzoo.benchmarking.table import markdown_table, summarise
+from synthzoo.benchmarking.table import errors_table, summarise
 from synthzoo.errors import InputError
 from synthzoo.evaluate import GroupErrors
 from synthzoo.structures import label, write_structures
@@ -350,7 +350,7 @@ def test_published_numbers_stand_beside_ours(tmp_path: Path):
         for size in (0, 25, 100)
     ]
     published = read_published("carbon-gap17")
-    table = markdown_table(summarise(results), published)
+    table = errors_table(summarise(results), published)
     row = next(line for line in table.splitlines() if line.startswith("| 25 |"))
     assert row.startswith("| 25 | 60.0 / 0.850 | 192.3 / 1.272 |")
     assert "73.1 / –" in row

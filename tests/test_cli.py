@@ -21,7 +21,8 @@ from ase.build import bulk
 from click.testing import CliRunner
 
 from synthzoo import __version__, demo, registry
-from synthzoo.cli import OUTSIDE_CAUSES, main
+from synthzoo.cli import main
+from synthzoo.files import DISK_FAULTS
 from synthzoo.recipes import recipe_values
 from synthzoo.registry import file_records, model_cards
 from synthzoo.structures import iter_structures, write_structures
@@ -326,7 +327,7 @@ def test_completion_offers_models(zoo: Path) -> None:
 
 def test_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults of the file system are shown without a traceback; other bugs keep it."""
-    for code in OUTSIDE_CAUSES:
+    for code in DISK_FAULTS:
         monkeypatch.setattr(registry, "model_cards", _raiser(OSError(code, "no", "x")))
         assert "x" in fails("list")
     monkeypatch.setattr(registry, "model_cards", _raiser(OSError(0, "bug")))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from synthzoo.benchmarking.jobs import DataSource, Job, find_starts, make_jobs
 from synthzoo.benchmarking.published import read_published
 from synthzoo.benchmarking.single_run import Result, read_result, run_in_child
-from synthzoo.benchmarking.table import Point, markdown_table, summarise
+from synthzoo.benchmarking.table import Point, errors_table, summarise
 from synthzoo.errors import InputError
 from synthzoo.files import new_file
 from synthzoo.frames import find_files
@@ -252,7 +252,7 @@ def _page(
         f"drawn from {_names(source.training)}: energy per atom (meV) / force "
         "component (eV/Å), mean ± standard deviation over the draws. "
         f"{len(results)} runs, {seconds:.0f} CPU seconds.\n",
-        markdown_table(points, published),
+        errors_table(points, published),
     ]
     if source.least_atoms > 1:
         parts.append(f"Structures below {source.least_atoms} atoms are left out.\n")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthzoo.document import markdown_table
+
 if TYPE_CHECKING:
     from synthzoo.benchmarking.published import PublishedCurves
     from synthzoo.benchmarking.single_run import Result
@@ -89,7 +91,7 @@ def _spread(values: Sequence[float]) -> tuple[float | None, float | None]:
     return float(np.mean(values)), deviation
 
 
-def markdown_table(points: Sequence[Point], published: PublishedCurves | None) -> str:
+def errors_table(points: Sequence[Point], published: PublishedCurves | None) -> str:
     """Return a table in Markdown: a row for each size, a column for each start.
 
     Parameters
@@ -101,17 +103,15 @@ def markdown_table(points: Sequence[Point], published: PublishedCurves | None) -
     """
     models = list(dict.fromkeys(point.model for point in points))
     theirs = list(published.curves) if published else []
-    rows = [
-        ["N", *models, *(f"published {name}" for name in theirs)],
-        ["---"] * (1 + len(models) + len(theirs)),
-    ]
+    header = ["N", *models, *(f"published {name}" for name in theirs)]
+    rows = []
     found = {(point.model, point.size): point for point in points}
     for size in sorted({point.size for point in points}):
         cells = [_cell(found.get((model, size))) for model in models]
         if published:
             cells += [_published_cell(published, name, size) for name in theirs]
         rows.append([str(size), *cells])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown_table(header, rows) + "\n"
 
 
 def _cell(point: Point | None) -> str:

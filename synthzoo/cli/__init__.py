@@ -12,10 +12,9 @@ from synthzoo.cli import (
     tuning,
     zoo,
 )
-from synthzoo.cli.group import OUTSIDE_CAUSES, main
+from synthzoo.cli.group import main
 
 __all__ = [
-    "OUTSIDE_CAUSES",
     "benchmark",
     "chain",
     "completion",

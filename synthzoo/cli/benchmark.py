@@ -12,6 +12,8 @@ from synthzoo.cli.group import (
     MODEL,
     NEW,
     echo_json,
+    energy_key_option,
+    forces_key_option,
     given,
     json_option,
     main,
@@ -63,8 +65,8 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
     type=click.IntRange(min=1),
     help="Structures that a fit from nothing sees in all.",
 )
-@click.option("--energy-key", help="Where the energies are, such as dft_energy.")
-@click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@energy_key_option
+@forces_key_option
 @click.option("--published", help="Curves to compare with, such as carbon-gap17.")
 @workers_option
 @json_option

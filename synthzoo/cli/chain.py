@@ -16,6 +16,8 @@ from synthzoo.cli.group import (
     echo_json,
     echo_result,
     echo_table,
+    energy_key_option,
+    forces_key_option,
     given,
     json_option,
     main,
@@ -189,8 +191,8 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
     "--shift", is_flag=True, help="Take a constant per atom off each model's energies."
 )
 @click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
-@click.option("--energy-key", help="Where the energies are, such as dft_energy.")
-@click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@energy_key_option
+@forces_key_option
 @json_option
 def evaluate(
     model: str,

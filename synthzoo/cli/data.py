@@ -13,6 +13,8 @@ from synthzoo.cli.group import (
     READ,
     echo_json,
     echo_result,
+    energy_key_option,
+    forces_key_option,
     given,
     json_option,
     main,
@@ -24,8 +26,8 @@ from synthzoo.cli.group import (
 @click.argument("data", type=READ, nargs=-1, required=True)
 @click.option("-o", "--output", type=NEW, help="Figure to write, such as set.png.")
 @click.option("--card", type=NEW, help="Markdown card to write, with its figure.")
-@click.option("--energy-key", help="Where the energies are, such as dft_energy.")
-@click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@energy_key_option
+@forces_key_option
 @click.option("--stress-key", help="Where the stress is, such as dft_virial.")
 @json_option
 def inspect_data(
@@ -121,8 +123,8 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
     type=float,
     help="Energy of a free atom, taken off first (eV); none if not given.",
 )
-@click.option("--energy-key", help="Where the energies are, such as dft_energy.")
-@click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@energy_key_option
+@forces_key_option
 @json_option
 def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
     """Make STRUCTURES of one element into those of another, labels included.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +13,7 @@ from click.shell_completion import CompletionItem
 
 from synthzoo import __version__
 from synthzoo.errors import SynthzooError
-
-OUTSIDE_CAUSES = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.ENOSPC,
-    errno.EPERM,
-    errno.EROFS,
-}
-"""Faults of the file system that are the user's to mend, not ours."""
+from synthzoo.files import DISK_FAULTS
 
 
 class OneLineErrors(click.Group):
@@ -36,7 +26,7 @@ class OneLineErrors(click.Group):
         except SynthzooError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except OSError as error:
-            if error.errno in OUTSIDE_CAUSES:
+            if error.errno in DISK_FAULTS:
                 raise click.ClickException(str(error)) from error
             raise
 
@@ -69,6 +59,12 @@ json_option = click.option(
 )
 device_option = click.option(
     "--device", help="cpu, cuda, cuda:1, ...; the best there is if not given."
+)
+energy_key_option = click.option(
+    "--energy-key", help="Where the energies are, such as dft_energy."
+)
+forces_key_option = click.option(
+    "--forces-key", help="Where the forces are, such as dft_forces."
 )
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), help="Processes; all cores if not given."

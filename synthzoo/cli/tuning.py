@@ -13,6 +13,8 @@ from synthzoo.cli.group import (
     READ,
     echo_json,
     echo_result,
+    energy_key_option,
+    forces_key_option,
     given,
     json_option,
     main,
@@ -77,8 +79,8 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     multiple=True,
     help="Energy of a free atom on your labels' scale, such as C=-148.3 (eV).",
 )
-@click.option("--energy-key", help="Where the energies are, such as dft_energy.")
-@click.option("--forces-key", help="Where the forces are, such as dft_forces.")
+@energy_key_option
+@forces_key_option
 @click.option(
     "--energies-only",
     is_flag=True,

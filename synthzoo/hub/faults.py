@@ -6,13 +6,13 @@ each becomes one `HubError`; nothing in this module opens a connection.
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import HubError
+from synthzoo.files import DISK_FULL, NO_ACCESS
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -23,8 +23,6 @@ Explanation = Callable[[Any, str, str], str]
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 """Answers of a server that may well give another one in a few seconds."""
 
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _LOG_IN = "Log in with `hf auth login` or set HF_TOKEN"
 
 
@@ -199,12 +197,12 @@ def _disk(error: OSError, repository: str, revision: str) -> str:
     from huggingface_hub import constants
 
     cache = constants.HF_HUB_CACHE
-    if error.errno in _DISK_FULL:
+    if error.errno in DISK_FULL:
         return (
             f"No space left for {repository} in the cache {cache} ({error.strerror}). "
             "Free some, or set HF_HOME to a folder on a larger disk."
         )
-    if error.errno in _NO_ACCESS:
+    if error.errno in NO_ACCESS:
         return (
             f"Cannot write {repository} into the cache {cache} ({error.strerror}). "
             "Set HF_HOME to a folder that you may write to."

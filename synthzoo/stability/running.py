@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tqdm import tqdm
 
 from synthzoo.errors import InputError, SynthzooError
+from synthzoo.files import DISK_FAULTS
 from synthzoo.guarded import GuardedThreads, Lost, call_guarded, compute_guarded
-from synthzoo.resumable import DISK_FAULTS
 from synthzoo.stability.batching import ReplicaBatch
 from synthzoo.stability.plan import plan_parts
 from synthzoo.stability.potentials import is_reference

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from synthzoo.figure_style import tidy
+from synthzoo.figure_style import BLUE, tidy
 from synthzoo.parity import Cloud, draw_parity
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from synthzoo.tuning.probes import Curve
 
 BEFORE_COLOUR = "#a9b1bb"
-AFTER_COLOUR = "#1f5fa8"
-DIRECT_COLOUR = "#d9730d"
+AFTER_COLOUR = BLUE
 MAX_GROUPS = 12
 
 LOSS_FILE = "loss.png"

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from synthzoo.figure_style import BLUE
 from synthzoo.stability.figures.style import BELOW, save
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ BONDS_FILE = "bonds.png"
 
 MOST_COLUMNS = 4
 
-BOND_COLOURS = ("#cc3311", "#ee7733", "#ddcc77", "#88ccee", "#1f5fa8", "#332288")
+BOND_COLOURS = ("#cc3311", "#ee7733", "#ddcc77", "#88ccee", BLUE, "#332288")
 """Of the shares of atoms with few to many bonds."""
 NETWORK_BONDS = {"0–1": 0, "2": 2, "3": 3, "4": 4, "5": 5, "6 or more": 6}
 CARBON_BONDS = {

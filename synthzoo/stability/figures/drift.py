@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from synthzoo.figure_style import tidy
-from synthzoo.stability.figures.style import QUIET_COLOUR, legend_below, save, styled
+from synthzoo.figure_style import QUIET_COLOUR, tidy
+from synthzoo.stability.figures.style import legend_below, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

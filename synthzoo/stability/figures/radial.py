@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from synthzoo.figure_style import tidy
+from synthzoo.figure_style import QUIET_COLOUR, tidy
 from synthzoo.stability.figures.style import (
     BELOW,
-    QUIET_COLOUR,
     model_keys,
     save,
     show_most,

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from synthzoo.figure_style import BLUE, DARK_GREY, ORANGE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from synthzoo.stability.shown import Shown
 
-COLOURS = ("#1f5fa8", "#d9730d", "#009e73", "#cc79a7", "#56b4e9", "#5b6470")
+COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", DARK_GREY)
 """Of the models, in their order; told apart with any kind of sight."""
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (8, 2)), ":")
 """Of the models: curves that lie upon each other can still be seen."""
-QUIET_COLOUR = "#8a8f98"
 
 FAILURE_MARK = "failure"
 """Told to matplotlib as the group of the crosses."""

@@ -59,7 +59,7 @@ def summarise_file(
     counts: Mapping[str, Any],
     scratch: Path | None = None,
 ) -> tuple[Path, Path]:
-    """Write counts and histograms of a file of structures beside it.
+    """Write counts and histograms of a set beside it; return the paths of both.
 
     Structures are read one at a time. Of a long file every second, third ... is
     measured, so that the summary takes seconds whatever was made; it says so.
@@ -104,7 +104,8 @@ def summarise_file(
     with new_file(folder / figure.name) as partial:
         draw_measures(measures, partial, title=title, kind="png")
     with new_file(folder / record.name) as partial:
-        partial.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(found, indent=1, ensure_ascii=False)
+        partial.write_text(text + "\n", encoding="utf-8")
     for path in (record, figure):
         (folder / path.name).replace(path)
     return record, figure

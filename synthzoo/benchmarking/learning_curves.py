@@ -212,7 +212,8 @@ def _write(
         "versions": installed_versions(),
     }
     with new_file(values) as partial:
-        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False))
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        partial.write_text(text, encoding="utf-8")
     figure = draw_learning_curves(output / FIGURE_FILE, points, published)
     return BenchmarkSummary(
         table=output / TABLE_FILE,

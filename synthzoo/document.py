@@ -57,7 +57,26 @@ class Figure:
     caption: str
 
 
+MARKDOWN_FILE = "report.md"
+HTML_FILE = "report.html"
+
 Block = Heading | Paragraph | Items | Table | Figure
+
+
+def write_document(folder: Path, blocks: Sequence[Block]) -> Path:
+    """Write a document as Markdown and as HTML; return the path of the former.
+
+    Parameters
+    ----------
+    folder
+        Where to write; the figures are there.
+    blocks
+        From top to bottom.
+    """
+    path = folder / MARKDOWN_FILE
+    path.write_text(to_markdown(blocks), encoding="utf-8")
+    (folder / HTML_FILE).write_text(to_html(blocks), encoding="utf-8")
+    return path
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:

@@ -68,16 +68,16 @@ def refuse_existing(folder: Path) -> None:
         raise InputError(f"{folder} exists and is not empty; choose another name.")
 
 
-def refuse_existing_file(file: Path) -> None:
-    """Raise `InputError` if something is at this place already.
+def refuse_existing_file(path: Path) -> None:
+    """Raise `InputError` if anything is at this place already, an empty folder too.
 
     Parameters
     ----------
-    file
-        Where a file is to be made.
+    path
+        Where a file, or a folder that nothing may stand for, is to be made.
     """
-    if file.exists():
-        raise InputError(f"{file} exists; remove it or choose another name.")
+    if path.exists():
+        raise InputError(f"{path} exists; remove it or choose another name.")
 
 
 def hash_files(files: Sequence[Path]) -> str:

@@ -14,7 +14,13 @@ from ase.neighborlist import neighbor_list
 
 from synthzoo.errors import InputError
 from synthzoo.frames import FrameSet, read_frames
-from synthzoo.labels import LabelKeys, Labels, count_label_keys, labels_of
+from synthzoo.labels import (
+    LabelKeys,
+    Labels,
+    count_label_keys,
+    labels_of,
+    the_only,
+)
 from synthzoo.structures import check_structure
 
 if TYPE_CHECKING:
@@ -169,13 +175,7 @@ def _choose(
         )
     total = len(frames.structures)
     complete = [key for key, count in counts.items() if count == total]
-    candidates = complete or list(counts)
-    if len(candidates) > 1:
-        raise InputError(
-            f"Several keys could be the {what}: {sorted(candidates)}. Choose one with "
-            f"--{what}-key."
-        )
-    return candidates[0]
+    return the_only(complete or counts, what)
 
 
 _ADVICE = {

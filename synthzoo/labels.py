@@ -335,9 +335,28 @@ def _choose(what: str, candidates: set[str], wanted: str | None) -> str:
             f"No {what} labels found in every structure. Name the key with "
             f"--{what}-key."
         )
-    if len(candidates) > 1:
+    return the_only(candidates, what)
+
+
+def the_only(candidates: Iterable[str], what: str) -> str:
+    """Return the key of a label.
+
+    Parameters
+    ----------
+    candidates
+        Keys that could be it, at least one.
+    what
+        Name of the label, such as ``energy``.
+
+    Raises
+    ------
+    InputError
+        If there are several.
+    """
+    first, *others = sorted(candidates)
+    if others:
         raise InputError(
-            f"Several keys could be the {what}: {sorted(candidates)}. Choose one with "
+            f"Several keys could be the {what}: {[first, *others]}. Choose one with "
             f"--{what}-key."
         )
-    return candidates.pop()
+    return first

@@ -61,7 +61,7 @@ def open_run(
     Parameters
     ----------
     output
-        File that the run makes.
+        File or folder that the run makes.
     manifest
         What decides the result; it must not change between a run and its resumption.
     beside

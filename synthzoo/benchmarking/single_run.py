@@ -16,9 +16,9 @@ from synthzoo.checkpoint import read_config
 from synthzoo.errors import SynthzooError
 from synthzoo.evaluate import GroupErrors
 from synthzoo.files import new_file
-from synthzoo.guarded import Lost, call_guarded
 from synthzoo.provenance import installed_versions
 from synthzoo.tuning.energy_reference import EnergyReference, find_reference
+from synthzoo.tuning.fits import FitJob, fit_in_child, run_fits
 
 if TYPE_CHECKING:
     import torch
@@ -96,14 +96,8 @@ def run_in_child(job: Job, key: dict[str, Any], path: Path) -> Result:
     SynthzooError
         If the child was killed.
     """
-    found = call_guarded(partial(run, job, key, path), limit_s=None)
-    if isinstance(found, Lost):
-        raise SynthzooError(
-            f"{job.start.name} on {job.size} structures {found.reason}. What was "
-            "finished is kept: give the same command again, with --workers 1 if memory "
-            "is short."
-        )
-    return found
+    name = f"{job.start.name} on {job.size} structures"
+    return fit_in_child(partial(run, job, key, path), name=name)
 
 
 def run(job: Job, key: dict[str, Any], path: Path) -> Result:
@@ -173,8 +167,6 @@ def _fit(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
 def _weights(
     job: Job, training: list[tuple[Atoms, Labels]], folder: Path
 ) -> dict[str, torch.Tensor]:
-    from synthzoo.tuning.fits import FitJob, run_fits
-
     fit = FitJob(
         name=FIT,
         start=job.start.folder,

@@ -14,8 +14,7 @@ from synthzoo.document import (
     Items,
     Paragraph,
     Table,
-    to_html,
-    to_markdown,
+    write_document,
 )
 from synthzoo.errors import InputError
 from synthzoo.stability import figures
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from synthzoo.stability.shown import Shown
     from synthzoo.stability.verdict import Failure, Verdict
 
-MARKDOWN_FILE = "report.md"
-HTML_FILE = "report.html"
 METRICS_FILE = "observables.json"
 
 MOST_FAILURES = 12
@@ -83,10 +80,7 @@ def write_report(
         name: tuple((crystals or {}).get(verdict.model, ()))
         for verdict, name in zip(verdicts, names, strict=True)
     }
-    blocks = _blocks(folder, models, checks)
-    path = folder / MARKDOWN_FILE
-    path.write_text(to_markdown(blocks), encoding="utf-8")
-    (folder / HTML_FILE).write_text(to_html(blocks), encoding="utf-8")
+    path = write_document(folder, _blocks(folder, models, checks))
     text = json.dumps(_metrics(models, checks), indent=1, ensure_ascii=False)
     (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
     return path

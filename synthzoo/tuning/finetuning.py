@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from synthzoo.calculator import find_device
 from synthzoo.checkpoint import read_config
 from synthzoo.curves import read_losses
+from synthzoo.document import MARKDOWN_FILE
 from synthzoo.files import refuse_existing
 from synthzoo.frames import find_files
 from synthzoo.hub import find_folder
@@ -25,7 +26,6 @@ from synthzoo.tuning.judge import Judge
 from synthzoo.tuning.output import described, write_tuned
 from synthzoo.tuning.recipe import FinetuneRecipe
 from synthzoo.tuning.replay import find_replay
-from synthzoo.tuning.report import MARKDOWN_FILE
 from synthzoo.tuning.request import Request
 from synthzoo.tuning.results import Results
 from synthzoo.tuning.selecting import DYNAMICS_FOLDER, select_by_md

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from synthzoo.checkpoint import build_model, load_model, read_config
 from synthzoo.errors import SynthzooError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from synthzoo.labels import Labels
     from synthzoo.training import FitResult
     from synthzoo.tuning.recipe import FinetuneRecipe
+
+Result = TypeVar("Result")
 
 WEIGHTS_FILE = "weights.safetensors"
 """In the folder of a fit that has ended."""
@@ -171,12 +173,31 @@ def _weights(job: FitJob, folder: Path) -> Path:
 
 def _run_in_child(job: FitJob, folder: Path) -> None:
     run = partial(_run, job, folder, alone=False, progress=False)
-    result = call_guarded(run, limit_s=None)
-    if isinstance(result, Lost):
+    fit_in_child(run, name=f"The fit `{job.name}`")
+
+
+def fit_in_child(function: Callable[[], Result], *, name: str) -> Result:
+    """Return what a function gives in this thread's child process.
+
+    Parameters
+    ----------
+    function
+        Picklable; what it has finished is on disk, and it goes on from there.
+    name
+        What to call it in a message.
+
+    Raises
+    ------
+    SynthzooError
+        If the child was killed.
+    """
+    found = call_guarded(function, limit_s=None)
+    if isinstance(found, Lost):
         raise SynthzooError(
-            f"The fit `{job.name}` {result.reason}. What was finished is kept: give "
-            "the same command again, with --workers 1 if memory is short."
+            f"{name} {found.reason}. What was finished is kept: give the same command "
+            "again, with --workers 1 if memory is short."
         )
+    return found
 
 
 def _run(job: FitJob, folder: Path, *, alone: bool, progress: bool) -> None:

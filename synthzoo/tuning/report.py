@@ -12,8 +12,8 @@ from synthzoo.document import (
     Items,
     Paragraph,
     Table,
-    to_html,
     to_markdown,
+    write_document,
 )
 from synthzoo.tuning import figures
 from synthzoo.tuning.report_text import (
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from synthzoo.tuning.comparison import Comparison
     from synthzoo.tuning.results import Results
 
-MARKDOWN_FILE = "report.md"
-HTML_FILE = "report.html"
 METRICS_FILE = "metrics.json"
 
 
@@ -46,9 +44,7 @@ def write_report(folder: Path, results: Results) -> None:
     results
         What the fine-tuning gave.
     """
-    blocks = _blocks(folder, results)
-    (folder / MARKDOWN_FILE).write_text(to_markdown(blocks), encoding="utf-8")
-    (folder / HTML_FILE).write_text(to_html(blocks), encoding="utf-8")
+    write_document(folder, _blocks(folder, results))
     text = json.dumps(metrics(results), indent=1, ensure_ascii=False)
     (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
 

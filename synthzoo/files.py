@@ -68,7 +68,7 @@ def refuse_existing(folder: Path) -> None:
         raise InputError(f"{folder} exists and is not empty; choose another name.")
 
 
-def refuse_existing_file(path: Path) -> None:
+def refuse_existing_path(path: Path) -> None:
     """Raise `InputError` if anything is at this place already, an empty folder too.
 
     Parameters
@@ -78,6 +78,24 @@ def refuse_existing_file(path: Path) -> None:
     """
     if path.exists():
         raise InputError(f"{path} exists; remove it or choose another name.")
+
+
+def read_pieces(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file, which may be larger than memory.
+
+    Parameters
+    ----------
+    path
+        File to read.
+
+    Yields
+    ------
+    piece
+        Up to a MiB.
+    """
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
 
 
 def hash_files(files: Sequence[Path]) -> str:
@@ -97,7 +115,8 @@ def hash_files(files: Sequence[Path]) -> str:
     for file in files:
         if not file.is_file():
             raise InputError(f"There is no file {file}.")
-        digest.update(file.read_bytes())
+        for piece in read_pieces(file):
+            digest.update(piece)
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
-from synthzoo.files import refuse_existing_file
+from synthzoo.files import refuse_existing_path
 from synthzoo.provenance import installed_versions
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _check_output(source: Path, output: Path) -> None:
         raise InputError(f"{output} is a folder; name a file to write.")
     if output.exists() and source.exists() and output.samefile(source):
         raise InputError(f"{output} is the input; choose another file to write.")
-    refuse_existing_file(output)
+    refuse_existing_path(output)
 
 
 def _describe(model: str | Path, calculator: SynthzooCalculator) -> str:

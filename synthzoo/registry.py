@@ -13,6 +13,7 @@ from pathlib import Path
 
 from synthzoo.cards import FileRecord, ModelCard, read_card, render_card
 from synthzoo.errors import InputError, UnknownModelError
+from synthzoo.files import read_pieces
 
 
 def cards_folder() -> Path:
@@ -116,7 +117,7 @@ def bundled_folder(card: ModelCard) -> Path | None:
 
 
 def file_record(path: Path) -> FileRecord:
-    """Return the size and SHA-256 of a file, read in pieces.
+    """Return the size and SHA-256 of a file.
 
     Parameters
     ----------
@@ -125,10 +126,9 @@ def file_record(path: Path) -> FileRecord:
     """
     digest = hashlib.sha256()
     size = 0
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            size += len(piece)
+    for piece in read_pieces(path):
+        digest.update(piece)
+        size += len(piece)
     return FileRecord(size=size, sha256=digest.hexdigest())
 
 

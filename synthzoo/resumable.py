@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.files import DISK_FAULTS, new_file, new_folder, refuse_existing_file
+from synthzoo.files import DISK_FAULTS, new_file, new_folder, refuse_existing_path
 from synthzoo.guarded import GuardedThreads, abandon
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def open_run(
         If the output exists, or if a working folder is there that belongs to other
         inputs.
     """
-    refuse_existing_file(output)
+    refuse_existing_path(output)
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name}.")
     folder = working_folder(output)

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synthzoo.errors import InputError, MissingExtraError
-from synthzoo.files import refuse_existing_file
+from synthzoo.files import refuse_existing_path
 from synthzoo.structures import iter_structures, write_structures
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def thin_file(source: Path, output: Path, *, recipe: ThinRecipe) -> ThinSummary:
         If dscribe is not installed.
     """
     source, output = Path(source), Path(output)
-    refuse_existing_file(output)
+    refuse_existing_path(output)
     elements, labels = _survey(source, recipe)
     environments = describe_structures(
         iter_structures(source), total=len(labels), elements=elements, recipe=recipe

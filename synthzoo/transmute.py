@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 
 from synthzoo.errors import InputError
-from synthzoo.files import refuse_existing_file
+from synthzoo.files import refuse_existing_path
 from synthzoo.structures import density_g_cm3, iter_structures, write_structures
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def transmute_file(
         element is unknown, or a structure cannot be transmuted.
     """
     source, output = Path(source), Path(output)
-    refuse_existing_file(output)
+    refuse_existing_path(output)
     labelled = 0
 
     def changed() -> Iterator[Atoms]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
-from synthzoo.files import refuse_existing_file
+from synthzoo.files import refuse_existing_path
 from synthzoo.guarded import Lost
 from synthzoo.provenance import installed_versions
 from synthzoo.recipes import recipe_hash, recipe_values
@@ -105,7 +105,7 @@ class Session:
         output
             Folder to make.
         """
-        refuse_existing_file(output)  # before anything slow; `open_run` looks again
+        refuse_existing_path(output)  # before anything slow; `open_run` looks again
         starts = self._prepare(place)
         for told in dict.fromkeys(note for start in starts for note in start.notes):
             _LOG.warning(told)

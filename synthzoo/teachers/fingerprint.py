@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synthzoo.errors import InputError
-
-BLOCK_BYTES = 1 << 20
+from synthzoo.files import read_pieces
 
 
 def file_sha256(path: str | Path) -> str:
@@ -41,10 +40,8 @@ def file_md5(path: Path) -> str:
 
 
 def _digest(path: Path, digest: hashlib._Hash) -> str:
-    """Return the digest of a file, which may be larger than memory."""
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
+    for piece in read_pieces(path):
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -80,6 +80,29 @@ def refuse_existing_path(path: Path) -> None:
         raise InputError(f"{path} exists; remove it or choose another name.")
 
 
+def packaged_folder(package: Path, name: str) -> Path:
+    """Return a folder that a wheel carries inside the package, a checkout beside it.
+
+    Parameters
+    ----------
+    package
+        Folder of the package.
+    name
+        Of the folder.
+
+    Raises
+    ------
+    InputError
+        If the installation has none.
+    """
+    for folder in (package / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        f"There is no folder {name} in or beside {package}; install synthzoo anew."
+    )
+
+
 def read_pieces(path: Path) -> Iterator[bytes]:
     """Yield the content of a file, which may be larger than memory.
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from synthzoo.errors import InputError
+from synthzoo.files import packaged_folder
 from synthzoo.fitting.recipe import StepsRecipe
 from synthzoo.parts import Part, Range  # noqa: TC001  from_values resolves them
 from synthzoo.schema import LATER, from_values, hashed_values
@@ -362,9 +363,14 @@ def teacher_name(reference: str) -> str:
 
 
 def recipes_folder() -> Path:
-    """Return the folder of the recipes that come with synthzoo."""
-    inside = Path(__file__).parent / "recipes"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "recipes"
+    """Return the folder of the recipes that come with synthzoo.
+
+    Raises
+    ------
+    InputError
+        If the installation has none.
+    """
+    return packaged_folder(Path(__file__).parent, "recipes")
 
 
 def find_recipe(name: Path | str) -> Path:

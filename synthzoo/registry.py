@@ -13,24 +13,18 @@ from pathlib import Path
 
 from synthzoo.cards import FileRecord, ModelCard, read_card, render_card
 from synthzoo.errors import InputError, UnknownModelError
-from synthzoo.files import read_pieces
+from synthzoo.files import packaged_folder, read_pieces
 
 
 def cards_folder() -> Path:
-    """Return the folder of model cards, inside a wheel or beside the package.
+    """Return the folder of the model cards that come with synthzoo.
 
     Raises
     ------
     InputError
         If the installation has none.
     """
-    package = Path(__file__).parent
-    for folder in (package / "model_cards", package.parent / "model_cards"):
-        if folder.is_dir():
-            return folder
-    raise InputError(
-        f"There is no folder model_cards in or beside {package}; install synthzoo anew."
-    )
+    return packaged_folder(Path(__file__).parent, "model_cards")
 
 
 def model_cards(folder: Path | None = None) -> tuple[ModelCard, ...]:

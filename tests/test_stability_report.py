@@ -19,7 +19,7 @@ from synthzoo.stability.crystal_checks import check_crystals
 from synthzoo.stability.protocols import Conservation, Dimers, Dynamics, MdRecipe
 from synthzoo.stability.report import write_report
 from synthzoo.stability.rereading import read_verdicts
-from synthzoo.stability.shown import look_at
+from synthzoo.stability.shown import shown_of
 from synthzoo.stability.verdict import ReplicaResult, Verdict
 
 RECIPE = MdRecipe(
@@ -165,7 +165,7 @@ def test_numbers_for_programs(report: Path, verdicts: tuple[Verdict, ...]):
 
 def test_replicas_are_seen_as_they_ran(verdicts: tuple[Verdict, ...]):
     """Times of the frames, solid copper, and no motion to speak of."""
-    shown = look_at(verdicts[0], "EMT")
+    shown = shown_of(verdicts[0], "EMT")
     assert shown.planned_ps == pytest.approx(0.14)
     assert len(shown.series) == len(shown.observables) == 2
     for found in shown.observables:

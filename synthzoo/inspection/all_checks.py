@@ -93,10 +93,10 @@ def check_set(
     data = CheckedSet(
         structures=structures, keys=keys, reference=reference, sources=sources
     )
-    return check_data(data)
+    return all_findings(data)
 
 
-def check_data(data: CheckedSet) -> list[Finding]:
+def all_findings(data: CheckedSet) -> list[Finding]:
     """Return what all checks find, errors first; see `check_set`.
 
     Parameters

@@ -15,7 +15,7 @@ from ase.units import GPa
 
 from synthzoo.errors import InputError
 from synthzoo.frames import FrameSet, Origin, read_frames
-from synthzoo.inspection.all_checks import check_data
+from synthzoo.inspection.all_checks import all_findings
 from synthzoo.inspection.composition import (
     beyond_composition,
     composition_rank,
@@ -213,7 +213,7 @@ def _inspect(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
         element_energies_eV=_element_energies(data),
         bonds=tuple(measures.total_bond_shares.tolist()),
         findings=tuple(
-            worst([*_key_findings(counts, keys, wanted), *check_data(data)])
+            worst([*_key_findings(counts, keys, wanted), *all_findings(data)])
         ),
         measures=measures,
         origins=tuple(frames.origins),

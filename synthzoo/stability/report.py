@@ -19,7 +19,7 @@ from synthzoo.document import (
 from synthzoo.errors import InputError
 from synthzoo.stability import figures
 from synthzoo.stability.protocol_text import stage_text
-from synthzoo.stability.shown import look_at, observed_means, short_names
+from synthzoo.stability.shown import observed_means, short_names, shown_of
 from synthzoo.stability.survival import compare_survival, describe_survival
 from synthzoo.stability.verdict import IN_WORDS
 
@@ -74,7 +74,7 @@ def write_report(
         raise InputError("There is no verdict to report.")
     names = short_names([verdict.model for verdict in verdicts])
     models = [
-        look_at(verdict, name) for verdict, name in zip(verdicts, names, strict=True)
+        shown_of(verdict, name) for verdict, name in zip(verdicts, names, strict=True)
     ]
     checks = {
         name: tuple((crystals or {}).get(verdict.model, ()))

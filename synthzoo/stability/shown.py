@@ -96,7 +96,7 @@ def short_names(models: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else list(models)
 
 
-def look_at(verdict: Verdict, name: str) -> Shown:
+def shown_of(verdict: Verdict, name: str) -> Shown:
     """Return what there is to show of a model; its trajectories are read.
 
     Parameters

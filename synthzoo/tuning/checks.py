@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.errors import InputError
-from synthzoo.inspection.all_checks import check_data
+from synthzoo.inspection.all_checks import all_findings
 from synthzoo.inspection.duplicates import near_duplicates
 from synthzoo.inspection.findings import CheckedSet, Finding, Reference, Severity
 from synthzoo.labelled_sets import LabelledSet
@@ -72,7 +72,7 @@ def find_faults(
         If a structure has an element that the model does not know.
     """
     data = _checked(frames, keys, _predict(frames, calculator), calculator.config)
-    return [_as_needed(finding, frames) for finding in check_data(data)]
+    return [_as_needed(finding, frames) for finding in all_findings(data)]
 
 
 def _checked(
@@ -137,7 +137,7 @@ def examine(
     """
     predicted = _predict(frames, calculator)
     data = _checked(frames, keys, predicted, calculator.config)
-    findings = [_as_needed(finding, frames) for finding in check_data(data)]
+    findings = [_as_needed(finding, frames) for finding in all_findings(data)]
     errors = [finding for finding in findings if finding.severity == "error"]
     bad = {index for finding in errors if drop for index in finding.frames}
     left = [finding for finding in errors if not (drop and finding.frames)]

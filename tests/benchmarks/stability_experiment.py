@@ -48,7 +48,7 @@ from synthzoo.stability.observables import bond_shares
 from synthzoo.stability.protocols import Dynamics, MdRecipe
 from synthzoo.stability.report import write_report
 from synthzoo.stability.rereading import read_verdicts
-from synthzoo.stability.shown import look_at
+from synthzoo.stability.shown import shown_of
 from synthzoo.stability.survival import compare_survival, describe_survival
 from synthzoo.stability.verdict import IN_WORDS
 from synthzoo.structures import density_g_cm3, kind_of, read_structures
@@ -321,7 +321,7 @@ def _common(verdicts: Sequence[Verdict]) -> dict[str, object]:
 
 def _card(options: argparse.Namespace, verdicts: Sequence[Verdict]) -> str:
     """Return what goes into a model card: figure, table, paragraph."""
-    models = [look_at(verdict, verdict.model) for verdict in verdicts]
+    models = [shown_of(verdict, verdict.model) for verdict in verdicts]
     lines = [
         f"![Share of the models that live, with a 95 % band]({SURVIVAL_FILE})",
         "",

@@ -157,17 +157,7 @@ def pretrain(  # noqa: PLR0913  what to train, and where
             run.write(output, result)
     if is_first_process():
         draw_curves(folder)
-    return PretrainSummary(
-        output=output,
-        parameters=sum(weight.numel() for weight in result.model.parameters()),
-        **sets.sizes,
-        epochs=result.epochs,
-        kept_epoch=result.kept_epoch,
-        steps=result.steps,
-        energy_rmse_meV_per_atom=result.energy_rmse_meV_per_atom,
-        force_rmse_eV_A=result.force_rmse_eV_A,
-        seconds=time.monotonic() - started,
-    )
+    return _summary(output, sets, result, seconds=time.monotonic() - started)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +218,22 @@ class _Run:
         return DivergedError(
             f"{error} The weights of epoch {result.kept_epoch} are kept: {place}."
         )
+
+
+def _summary(
+    output: Path, sets: PretrainSets, result: FitResult, *, seconds: float
+) -> PretrainSummary:
+    return PretrainSummary(
+        output=output,
+        parameters=sum(weight.numel() for weight in result.model.parameters()),
+        **sets.sizes,
+        epochs=result.epochs,
+        kept_epoch=result.kept_epoch,
+        steps=result.steps,
+        energy_rmse_meV_per_atom=result.energy_rmse_meV_per_atom,
+        force_rmse_eV_A=result.force_rmse_eV_A,
+        seconds=seconds,
+    )
 
 
 def _begun(start: Path | None) -> dict[str, str]:

@@ -198,11 +198,12 @@ def test_a_committee_needs_a_committee(tiny_checkpoint: Path):
         CommitteeCalculator([])
 
 
-def _set_with_errors(energy_errors, force_error: float):
-    """Return a set of dimers, and a prediction with the given errors."""
+def _set_with_errors(energy_errors, force_error: float, *, groups: int = 20):
+    """Return a set of so many groups, and a prediction with the given errors."""
     structures, predicted, labels = [], [], []
-    for error in energy_errors:
+    for number, error in enumerate(energy_errors):
         atoms = bulk("C")
+        atoms.info["group"] = f"run-{number % groups}"
         zero = np.zeros((2, 3))
         structures.append(atoms)
         labels.append(Labels(energy_eV=0.0, forces_eV_A=zero))
@@ -230,6 +231,18 @@ def test_the_verdict_says_plainly_whether_it_helped(energies, forces, words: str
     labelled, before = _set_with_errors(energies[0] * noise, forces[0])
     _, after = _set_with_errors(energies[1] * noise, forces[1])
     assert words in verdict(compare("test", labelled, before, after))
+
+
+@pytest.mark.parametrize(
+    ("groups", "energy"), [(20, "worse"), (2, "unclear"), (1, "unclear")]
+)
+def test_frames_of_one_run_are_no_independent_evidence(groups: int, energy: str):
+    """What is clear from twenty structures is not from two trajectories or one."""
+    errors = np.full(20, 0.1)
+    labelled, before = _set_with_errors(errors, 0.4, groups=groups)
+    changed = np.where(np.arange(20) % 2, 0.2, 0.09)
+    _, after = _set_with_errors(changed, 0.4, groups=groups)
+    assert compare("test", labelled, before, after).energy == energy
 
 
 def test_probes_notice_a_lost_wall_and_a_moved_minimum(tiny_checkpoint: Path):

@@ -10,6 +10,7 @@ import numpy as np
 
 from synthzoo.evaluate import Prediction, judge_set
 from synthzoo.predict import predict_structures
+from synthzoo.structures import group_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 DRAWS = 1000
 CONFIDENCE = 0.95
-"""A change counts if so many of the draws of structures agree on its sign."""
+"""A change counts if so many of the draws agree on its sign; related frames are drawn
+together, since they err together."""
 
 Change = Literal["better", "worse", "unclear"]
 
@@ -94,16 +96,14 @@ def compare(
     forces
         Whether the forces are labels to be judged by.
     """
+    groups = [group_of(atoms) for atoms in labelled.structures]
     return Comparison(
         name=name,
         labelled=labelled,
         before=before,
         after=after,
-        energy=_change(
-            [found.energy_eV_per_atom**2 for found in before.residuals],
-            [found.energy_eV_per_atom**2 for found in after.residuals],
-        ),
-        forces=_change(_squared_forces(before), _squared_forces(after))
+        energy=_change(_squared_energies(before), _squared_energies(after), groups),
+        forces=_change(_squared_forces(before), _squared_forces(after), groups)
         if forces
         else None,
     )
@@ -166,16 +166,30 @@ _TEXT: dict[Change, str] = {
 }
 
 
-def _squared_forces(prediction: Prediction) -> list[float]:
-    return [float(np.square(found.forces_eV_A).sum()) for found in prediction.residuals]
+def _squared_energies(prediction: Prediction) -> NDArray[np.float64]:
+    return np.array([found.energy_eV_per_atom**2 for found in prediction.residuals])
 
 
-def _change(before: Sequence[float], after: Sequence[float]) -> Change:
-    """Return the sign of the change of a sum over structures, by bootstrap."""
-    difference = np.array(after) - np.array(before)
+def _squared_forces(prediction: Prediction) -> NDArray[np.float64]:
+    return np.array(
+        [np.square(found.forces_eV_A).sum() for found in prediction.residuals]
+    )
+
+
+def _change(
+    before: NDArray[np.float64], after: NDArray[np.float64], groups: Sequence[str]
+) -> Change:
+    """Return the sign of the change of a sum over structures, by bootstrap of groups.
+
+    One group alone says nothing of others.
+    """
+    names, places = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return "unclear"
+    differences = np.bincount(places, weights=after - before)
     rng = np.random.default_rng(0)
-    draws = rng.integers(len(difference), size=(DRAWS, len(difference)))
-    sums = difference[draws].sum(axis=1)
+    draws = rng.integers(len(names), size=(DRAWS, len(names)))
+    sums = differences[draws].sum(axis=1)
     if float((sums < 0).mean()) >= CONFIDENCE:
         return "better"
     return "worse" if float((sums > 0).mean()) >= CONFIDENCE else "unclear"

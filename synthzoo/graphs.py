@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -134,10 +135,11 @@ class AtomBatches(Sampler[list[int]]):
 
 
 class ReplayBatches(AtomBatches):
-    """Batches of one set into each of which structures of a second set are mixed.
+    """Batches of one set, into which structures of a second set are mixed.
 
     An epoch is one pass over the first set; the second one is gone through in a random
-    order of its own, which goes on from epoch to epoch.
+    order of its own, which goes on from epoch to epoch. Where its share is less than a
+    structure per batch, some batches get none.
 
     Parameters
     ----------
@@ -147,7 +149,7 @@ class ReplayBatches(AtomBatches):
         Number of atoms of each structure of the second set; their indices follow those
         of the first.
     share
-        Of the second set's atoms in a batch, on average.
+        Of the second set's atoms in a batch, on average, below 1.
     """
 
     def __init__(
@@ -162,13 +164,16 @@ class ReplayBatches(AtomBatches):
         super().__init__(sizes, batch_atoms, seed)
         wanted = share / (1 - share) * self.sizes.sum() / self.count
         self.replayed = len(replay_sizes)
-        self.per_batch = max(1, round(wanted / float(np.mean(replay_sizes))))
+        self.per_batch = wanted / float(np.mean(replay_sizes))
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of the structures of each batch."""
         for number, batch in enumerate(super().__iter__()):
-            first = (self.epoch * self.count + number) * self.per_batch
-            places = range(first, first + self.per_batch)
+            passed = self.epoch * self.count + number
+            places = range(
+                math.floor(passed * self.per_batch),
+                math.floor((passed + 1) * self.per_batch),
+            )
             yield batch + [len(self.sizes) + self._replay(place) for place in places]
 
     def _replay(self, place: int) -> int:

@@ -392,3 +392,17 @@ def test_replayed_structures_are_mixed_into_every_batch():
     again = ReplayBatches([10] * 12, 40, 3, replay_sizes=[5] * 7, share=0.2)
     again.set_epoch(6)
     assert list(again) == found
+
+
+def test_a_small_share_of_replay_leaves_batches_without_it():
+    """One structure of 20 atoms goes with 180 others: that is every fourth batch."""
+    from synthzoo.graphs import ReplayBatches
+
+    batches = ReplayBatches([10] * 18, 45, 3, replay_sizes=[20] * 3, share=0.1)
+    replayed = []
+    for epoch in range(3):
+        batches.set_epoch(epoch)
+        mixed = [[index for index in batch if index >= 18] for batch in batches]
+        assert sorted(map(len, mixed)) == [0, 0, 0, 1]
+        replayed += [index for batch in mixed for index in batch]
+    assert sorted(replayed) == [18, 19, 20]

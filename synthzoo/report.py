@@ -242,8 +242,8 @@ def _tuning_text(summary: DemoSummary) -> str:
     )
     return f"""\
 4. The model was fine-tuned on {found.training_structures} structures of the sample
-   `{found.sample}` (DFT, disordered carbon, with `--replay {demo_tuning.REPLAY}`), and
-   tested on {found.test_structures} of other origin:
+   `{found.sample}` (DFT, strained crystals and surfaces, with
+   `--replay {demo_tuning.REPLAY}`), and tested on {found.test_structures} others:
    `{demo_tuning.TUNED_FOLDER}/report.html`, {found.seconds:.0f} s.
 
 {table}

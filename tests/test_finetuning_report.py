@@ -230,7 +230,11 @@ def test_the_verdict_says_plainly_whether_it_helped(energies, forces, words: str
     noise = rng.normal(1, 0.1, size=20)
     labelled, before = _set_with_errors(energies[0] * noise, forces[0])
     _, after = _set_with_errors(energies[1] * noise, forces[1])
-    assert words in verdict(compare("test", labelled, before, after))
+    compared = compare("test", labelled, before, after)
+    assert words in verdict(compared)
+    worse = "worse" in (compared.energy, compared.forces)
+    assert ("`--replay`" in verdict(compared)) == worse
+    assert "`--replay`" not in verdict(compared, replayed=True)
 
 
 @pytest.mark.parametrize(

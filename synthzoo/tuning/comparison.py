@@ -126,13 +126,16 @@ def join_predictions(parts: Sequence[Prediction]) -> Prediction:
     )
 
 
-def verdict(comparison: Comparison) -> str:
+def verdict(comparison: Comparison, *, replayed: bool = False) -> str:
     """Return in words whether fine-tuning helped on a set that it has not seen.
 
     Parameters
     ----------
     comparison
         Of that set.
+    replayed
+        Whether synthetic structures were mixed in; if not, that is advised where
+        something got worse.
     """
     old, new = comparison.before.errors[0], comparison.after.errors[0]
     parts = [
@@ -153,11 +156,17 @@ def verdict(comparison: Comparison) -> str:
         start = "Fine-tuning did not help: it made the model worse"
     else:
         start = "Whether fine-tuning helped cannot be told from so few structures"
-    return (
+    told = (
         f"{start}: on {new.structures} {comparison.name} structures, "
         f"{', '.join(parts)}."
     )
+    return f"{told} {_ADVICE}" if "worse" in changes and not replayed else told
 
+
+_ADVICE = (
+    "More structures like these help most; `--replay` holds a fit to few of them "
+    "nearer to its start."
+)
 
 _TEXT: dict[Change, str] = {
     "better": "are better",

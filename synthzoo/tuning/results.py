@@ -80,7 +80,9 @@ class Results:
     @property
     def verdict(self) -> str:
         """Whether it helped, in words."""
-        return verdict(self.unseen[0]) if self.unseen else UNJUDGED
+        if not self.unseen:
+            return UNJUDGED
+        return verdict(self.unseen[0], replayed=len(self.replay.mixed) > 0)
 
 
 def metrics(results: Results) -> dict[str, Any]:

@@ -526,5 +526,5 @@ def test_structures_that_a_model_has_not_learnt_are_named(strange: int, severity
     (finding,) = outside_domain(data)
     assert finding.frames == tuple(range(strange))
     assert finding.severity == severity
-    assert f"On {strange} of 8 structures" in finding.message
+    assert f"On {strange} of the 8 structures with forces" in finding.message
     assert outside_domain(CheckedSet(structures=larger, keys=keys)) == []

@@ -39,7 +39,7 @@ def outside_domain(data: CheckedSet) -> list[Finding]:
         return []
     many = len(far) > MANY * len(judged)
     advice = (
-        "That is a large part of the set: another start may serve it better."
+        "That is a large part of them: another start may serve the set better."
         if many
         else "Expect larger errors on what resembles them."
     )
@@ -47,9 +47,10 @@ def outside_domain(data: CheckedSet) -> list[Finding]:
         Finding(
             kind="outside_domain",
             severity="warning" if many else "note",
-            message=f"On {len(far)} of {len(judged)} structures the model's forces are "
-            "further from the labels than zero would be: it has not learnt such "
-            f"structures. {advice}",
+            message=f"On {len(far)} of the {len(judged)} structures with forces of "
+            f"{LEAST_FORCE_EV_A:g} eV/Å or more, the model's forces are further from "
+            "the labels than zero would be: it has not learnt such structures. "
+            f"{advice}",
             frames=tuple(far),
         )
     ]

@@ -59,7 +59,7 @@ class FinetuneRecipe(StepsRecipe):
     seeds: int = 1
     select_by: Literal["loss", "md"] = "loss"
     committee: int = 0
-    replay_share: float = 0.5
+    replay_share: float = 0.1
     replay_labels: ReplayLabels = "start"
 
 

@@ -78,7 +78,12 @@ def test_less_is_forgotten(tiny_checkpoint: Path, tmp_path: Path):
     write_structures(tmp_path / "dft.xyz", labelled(crystals, tiny_checkpoint))
     write_structures(tmp_path / "layers.xyz", layers(20))
     recipe = FinetuneRecipe(
-        visits=240, batch_atoms=24, held_out_share=0.0, check_share=0.0, threads=1
+        visits=240,
+        batch_atoms=24,
+        held_out_share=0.0,
+        check_share=0.0,
+        replay_share=0.5,
+        threads=1,
     )
     moved: list[float] = []
     for replay in ((), tmp_path / "layers.xyz"):

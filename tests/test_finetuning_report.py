@@ -158,7 +158,7 @@ def test_the_zoos_structures_can_be_replayed(
     assert before["structures"] > 20
     assert before["force_rmse_eV_A"] < 1e-4
     report = (tmp_path / "mine" / "report.md").read_text()
-    assert "synthetic structures, some were mixed into each batch: 50 %" in report
+    assert "synthetic structures, some were mixed into the batches: 10 %" in report
     assert "synthetic structures the energies moved by" in report
 
 

@@ -85,8 +85,8 @@ def fit_text(results: Results) -> str:
     if len(results.replay.mixed):
         text += (
             f" Of {len(results.replay.mixed)} synthetic structures, some were mixed "
-            f"into each batch: {100 * recipe.replay_share:.0f} % of its atoms, held to "
-            f"{_REPLAY_TEXT[recipe.replay_labels]}."
+            f"into the batches: {100 * recipe.replay_share:.0f} % of their atoms, "
+            f"held to {_REPLAY_TEXT[recipe.replay_labels]}."
         )
     return text + _seeds_text(results) + _checks_text(plan)
 

@@ -263,6 +263,12 @@ def test_probes_notice_a_lost_wall_and_a_moved_minimum(tiny_checkpoint: Path):
     ]
     for curve in curves:
         assert curve.before_eV == curve.after_eV
-    falls, rises = np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 1.5])
-    assert "no longer repels" in _wall("C", 1.1, (falls, rises))
-    assert "repels everywhere" in _wall("C", 1.1, (falls, falls))
+    near = np.array([0.7, 0.8, 0.9, 1.0])
+    falls, hole, none = map(np.array, ([4, 3, 2, 1], [4, 5, 2, 1], [1, 2, 3, 4]))
+    for energies, words in (
+        ((falls, falls), "down to 0.70 Å, the shortest distance looked at, as before."),
+        ((falls, hole), "from 1.00 Å down to 0.80 Å: its wall has a new hole. Before,"),
+        ((hole, falls), "its wall has grown. Before, it repels from 1.00 Å down to"),
+        ((hole, none), "does not repel below 1.00 Å: its wall has a new hole."),
+    ):
+        assert words in _wall("C", near, energies)

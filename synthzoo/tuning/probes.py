@@ -100,22 +100,34 @@ def _dimer(
         x=tuple(distances.tolist()),
         before_eV=tuple((old - old[-1]).tolist()),
         after_eV=tuple((new - new[-1]).tolist()),
-        findings=(_wall(element, WALL * bond_A, (old[near], new[near])),),
+        findings=(_wall(element, distances[near], (old[near], new[near])),),
     )
 
 
 def _wall(
-    element: str, reach_A: float, energies_eV: tuple[np.ndarray, np.ndarray]
+    element: str, distances_A: np.ndarray, energies_eV: tuple[np.ndarray, np.ndarray]
 ) -> str:
-    """Return what became of the wall: energies must fall with the distance."""
-    had, has = (bool((np.diff(values) < 0).all()) for values in energies_eV)
-    where = f"everywhere below {reach_A:.2f} Å"
-    if has:
-        gained = "" if had else ", which it did not before"
-        return f"The {element} dimer repels {where}{gained}."
-    if had:
-        return f"The {element} dimer no longer repels {where}: its wall has a hole."
-    return f"The {element} dimer does not repel {where}, before or after."
+    """Return down to where a dimer repels, before and after."""
+    had_A, has_A = (_repels_to_A(distances_A, values) for values in energies_eV)
+    now = f"The {element} dimer {_reach(has_A, distances_A)}"
+    if np.isclose(had_A, has_A):
+        return f"{now}, as before."
+    change = "has a new hole" if has_A > had_A else "has grown"
+    return f"{now}: its wall {change}. Before, it {_reach(had_A, distances_A)}."
+
+
+def _repels_to_A(distances_A: np.ndarray, energies_eV: np.ndarray) -> float:
+    """Return the distance down to which energies rise, coming from the widest."""
+    holes = np.flatnonzero(np.diff(energies_eV) >= 0)
+    return float(distances_A[holes[-1] + 1] if len(holes) else distances_A[0])
+
+
+def _reach(repels_to_A: float, distances_A: np.ndarray) -> str:
+    near_A, far_A = distances_A[0], distances_A[-1]
+    if repels_to_A >= far_A:
+        return f"does not repel below {far_A:.2f} Å"
+    end = "" if repels_to_A > near_A else ", the shortest distance looked at"
+    return f"repels from {far_A:.2f} Å down to {repels_to_A:.2f} Å{end}"
 
 
 def _crystal(

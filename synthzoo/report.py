@@ -243,7 +243,8 @@ def _tuning_text(summary: DemoSummary) -> str:
     return f"""\
 4. The model was fine-tuned on {found.training_structures} structures of the sample
    `{found.sample}` (DFT, strained crystals and surfaces, with
-   `--replay {demo_tuning.REPLAY}`), and tested on {found.test_structures} others:
+   `--replay {demo_tuning.REPLAY} --replay-share {demo_tuning.REPLAY_SHARE}`), and
+   tested on {found.test_structures} others:
    `{demo_tuning.TUNED_FOLDER}/report.html`, {found.seconds:.0f} s.
 
 {table}

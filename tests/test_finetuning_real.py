@@ -88,9 +88,10 @@ def test_no_offset_is_left_where_the_reference_is_withheld(
 
 
 def _moved(atoms: Atoms, shift_eV: float) -> Atoms:
-    """Return a copy with the labels where ASE keeps them, energies moved per atom."""
+    """Return a copy with labels only where ASE keeps them, energies moved per atom."""
     if "REF_energy" in atoms.info:
-        energy, forces = atoms.info["REF_energy"], atoms.arrays["REF_forces"]
+        atoms = atoms.copy()
+        energy, forces = atoms.info.pop("REF_energy"), atoms.arrays.pop("REF_forces")
     else:
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     return label(

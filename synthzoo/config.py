@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import synthzoo
 from synthzoo.architecture import check_arguments, is_number
 from synthzoo.errors import CheckpointError
+from synthzoo.files import SHA256
 
 FORMAT_VERSION = 1
 """The newest version of the format that this synthzoo reads and writes."""
@@ -144,11 +144,7 @@ def _is_element_list(value: Any) -> bool:
 
 
 def _is_sha256(value: Any) -> bool:
-    return (
-        isinstance(value, str)
-        and len(value) == hashlib.sha256().digest_size * 2
-        and set(value) <= set("0123456789abcdef")
-    )
+    return isinstance(value, str) and SHA256.fullmatch(value) is not None
 
 
 def _is_table_of_numbers(value: Any) -> bool:

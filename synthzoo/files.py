@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from synthzoo.errors import InputError
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+"""Form of a SHA-256."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from synthzoo.cards.card import NO_LICENCE, ModelCard
+from synthzoo.files import SHA256
 
 if TYPE_CHECKING:
     from synthzoo.cards.records import Crystal
@@ -20,7 +21,6 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"([a-z0-9]+/)?[a-z0-9]+(-[a-z0-9]+)*")
 _ADDRESS = re.compile(r"https://[\w.-]+/[\w./%-]+", re.ASCII)
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BIBTEX = re.compile(r"\s*@\w+\s*\{.*\}\s*", re.DOTALL)
 
 
@@ -62,7 +62,7 @@ def _pattern_complaints(card: ModelCard) -> Iterator[tuple[str, str]]:
         (_NAME, "small letters, digits and single dashes", _numbered("names", card)),
         (_ADDRESS, "an https address", addresses),
         (_ELEMENT, "a chemical symbol", _numbered("elements", card)),
-        (_SHA256, "64 hexadecimal digits", hashes),
+        (SHA256, "64 hexadecimal digits", hashes),
         (REPOSITORY, "organisation/name", {"hub.repository": card.hub.repository}),
         (COMMIT, "a full commit hash", {"hub.revision": card.hub.revision}),
         (_BIBTEX, "a BibTeX entry", {"citation": card.citation}),

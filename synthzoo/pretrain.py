@@ -120,12 +120,15 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     ------
     InputError
         If the output exists, labels are missing or not finite, the set cannot be split,
-        or the start knows other elements.
+        the start knows other elements or cannot grow as the recipe wants, or the recipe
+        wants that of no start.
     DivergedError
         If the loss stops being a number.
     """
     started = time.monotonic()
     place = check_place(place or TrainingPlace())
+    if recipe.grow and start is None:
+        raise InputError("The recipe grows a network: say which one it starts from.")
     if tensorboard:
         from synthzoo.fitting.logs import check_tensorboard
 
@@ -264,6 +267,10 @@ def _network(
             f"{start} knows {', '.join(config.elements)}, but the structures are of "
             f"{', '.join(sets.elements)}."
         )
+    if recipe.grow:
+        from synthzoo.growth import grow  # imports what changes the process
+
+        network, config = grow(network, config, recipe.grow, seed=recipe.fit.seed)
     return network.train(), dataclasses.replace(config, kind=recipe.kind)
 
 

@@ -200,6 +200,9 @@ class PretrainRecipe:
         not given. Fewer are a part of more, and the validation set stays the same.
     model
         Shape of the network.
+    grow
+        Features of each layer but the last, such as ``64x0e+32x1o+32x1e``, to which the
+        network that the fit starts from is made wider; its predictions stay at first.
     fit
         How its weights are found.
     """
@@ -207,6 +210,7 @@ class PretrainRecipe:
     kind: Literal["potential", "starting-point"] = "potential"
     structures: int | None = field(default=None, metadata=LATER)
     model: ModelRecipe = field(default_factory=ModelRecipe)
+    grow: tuple[str, ...] = field(default=(), metadata=LATER)
     fit: FitRecipe = field(default_factory=FitRecipe)
 
 

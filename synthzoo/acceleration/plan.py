@@ -108,14 +108,14 @@ def make_plan(layer: ConvNetLayer) -> Plan:
     conv = layer.conv
     summed = conv.linear_2.irreps_in
     paths, factors = _paths(conv.tp_scatter.tp, summed)
-    scalars, gated = _gate_columns(layer.equivariant_nonlin, conv.linear_2.irreps_out)
+    scalars, gated = gate_columns(layer.equivariant_nonlin, conv.linear_2.irreps_out)
     return Plan(
         incoming=_blocks(conv.linear_1.irreps_in),
         summed=_blocks(summed),
         mixed=_blocks(conv.linear_2.irreps_out),
-        first=_mixings(conv.linear_1),
-        second=_mixings(conv.linear_2),
-        self_connection=_mixings(conv.sc) if conv.sc is not None else (),
+        first=mixings(conv.linear_1),
+        second=mixings(conv.linear_2),
+        self_connection=mixings(conv.sc) if conv.sc is not None else (),
         paths=paths,
         factors=factors,
         scalars=scalars,
@@ -127,8 +127,14 @@ def _blocks(irreps: Irreps) -> tuple[Block, ...]:
     return tuple(Block(mul, irrep.dim) for mul, irrep in irreps)
 
 
-def _mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
-    """Return the maps of channels of a linear layer, or of a product with scalars."""
+def mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
+    """Return the maps of channels of a linear layer, or of a product with scalars.
+
+    Parameters
+    ----------
+    module
+        Layer of e3nn, or its product of features with the scalars of the atoms' types.
+    """
     found = []
     start = 0
     for entry in module.instructions:
@@ -197,10 +203,18 @@ def _places(separate: Irreps, joined: Irreps) -> list[tuple[int, int]]:
     return found
 
 
-def _gate_columns(
+def gate_columns(
     gate: Any, mixed: Irreps
 ) -> tuple[tuple[Columns, ...], tuple[tuple[Columns, Columns], ...]]:
-    """Return the channels of scalars, and of gated vectors with their gates."""
+    """Return the channels of scalars, and of gated vectors with their gates.
+
+    Parameters
+    ----------
+    gate
+        Gate of e3nn.
+    mixed
+        Features that go into it, those of one kind as one block.
+    """
     named = [
         (name, part)
         for name, irreps in zip(

@@ -44,6 +44,27 @@ class _Layer(NamedTuple):
     radial: NDArray[np.int64]
 
 
+class _Path(NamedTuple):
+    """A path of the messages.
+
+    Attributes
+    ----------
+    kind
+        Irreps of features, edge and result.
+    place
+        Of the result among all of them.
+    channels
+        How many.
+    weight
+        The first of its weights on an edge.
+    """
+
+    kind: tuple[Any, Any, Any]
+    place: int
+    channels: int
+    weight: int
+
+
 def grow(
     network: Module, config: CheckpointConfig, features: Sequence[str], *, seed: int
 ) -> tuple[Module, CheckpointConfig]:
@@ -197,48 +218,44 @@ def _first(irreps: Irreps) -> dict[Any, NDArray[np.int64]]:
     return {irrep: np.arange(channels) for channels, irrep in irreps}
 
 
-def _paths(layer: ConvNetLayer) -> Iterator[tuple[tuple[Any, ...], int, int, int]]:
-    """Yield each path's irreps, its place among the results, channels and weights."""
+def _paths(layer: ConvNetLayer) -> list[_Path]:
     product = layer.conv.tp_scatter.tp
-    weight = 0
+    found, weight = [], 0
     for entry in product.instructions:
         channels, before = product.irreps_in1[entry.i_in1]
-        kinds = (
-            before,
+        edge, after = (
             product.irreps_in2[entry.i_in2].ir,
             product.irreps_out[entry.i_out].ir,
         )
-        yield kinds, entry.i_out, channels, weight
+        found.append(_Path((before, edge, after), entry.i_out, channels, weight))
         weight += channels
+    return found
 
 
-def _summed_starts(layer: ConvNetLayer) -> dict[tuple[Any, ...], tuple[int, int]]:
-    """Return for each path its first channel among those of its kind, and how many."""
+def _summed_starts(layer: ConvNetLayer) -> dict[Any, int]:
+    """Return for each kind of path its first channel among the results of its irrep."""
     used: dict[Any, int] = {}
     found = {}
-    for kinds, _, channels, _ in sorted(_paths(layer), key=lambda path: path[1]):
-        start = used.get(kinds[-1], 0)
-        found[kinds] = start, channels
-        used[kinds[-1]] = start + channels
+    for path in sorted(_paths(layer), key=lambda path: path.place):
+        result = path.kind[-1]
+        found[path.kind] = used.get(result, 0)
+        used[result] = found[path.kind] + path.channels
     return found
 
 
 def _summed_places(old: ConvNetLayer, new: ConvNetLayer) -> Places:
-    wider = _summed_starts(new)
+    starts = _summed_starts(new)
     found: dict[Any, list[NDArray[np.int64]]] = {}
-    for kinds, (_, channels) in _summed_starts(old).items():
-        start = wider[kinds][0]
-        found.setdefault(kinds[-1], []).append(np.arange(start, start + channels))
+    for path in sorted(_paths(old), key=lambda path: path.place):
+        channels = starts[path.kind] + np.arange(path.channels)
+        found.setdefault(path.kind[-1], []).append(channels)
     return {irrep: np.concatenate(parts) for irrep, parts in found.items()}
 
 
 def _radial_places(old: ConvNetLayer, new: ConvNetLayer) -> NDArray[np.int64]:
-    starts = {kinds: weight for kinds, _, _, weight in _paths(new)}
+    starts = {path.kind: path.weight for path in _paths(new)}
     return np.concatenate(
-        [
-            np.arange(starts[kinds], starts[kinds] + channels)
-            for kinds, _, channels, _ in _paths(old)
-        ]
+        [starts[path.kind] + np.arange(path.channels) for path in _paths(old)]
     )
 
 

@@ -125,13 +125,17 @@ steps, 0.5 the crystals at 16 and 0.045 in half the length), but crystals of
 
 STARTING_POINT_RATE = 1e-2
 STARTING_POINT_FACTOR = 3
-STARTING_POINT_VISITS = 1500
+STARTING_POINT_VISITS = 6000
 """Rate, and so many times the visits up to so many, where the start is no potential.
 
-It has farther to go: scaled carbon (`carbon-ace-8k`, lengths times 1.5, energies times
-0.6) on 25 structures of silicon, one draw judged on 100 others, came in 1,500 visits to
-20 meV/atom and 0.28 eV/Å at a rate of 1e-3, to 14 and 0.19 at 3e-3, and to 12 and 0.16
-at 1e-2.
+It has farther to go (one draw each, judged on others): `carbon-tersoff-2k` came on 100
+structures of carbon in 3,000 visits to 89 meV/atom and 0.98 eV/Å, in 6,000 to 81 and
+0.96; on 25 in 1,500 to 118 and 1.09, in 3,000 to 88 and 1.08, in 6,000 to 76 and 1.23.
+`silicon-ace-3k-energy` came on 50 structures of silicon in 1,500 to 9.7 and 0.150, in
+3,000 to 8.4 and 0.142, in 6,000 to 8.0 and 0.146; on 100 in 3,000 to 7.3 and 0.129, in
+6,000 to 6.7 and 0.127. The rate: `carbon-ace-8k` scaled in the same way came on 25
+structures of silicon in 1,500 visits to 20 meV/atom and 0.28 eV/Å at 1e-3, to 14 and
+0.19 at 3e-3, to 12 and 0.16 at 1e-2.
 """
 
 

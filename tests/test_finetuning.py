@@ -225,3 +225,15 @@ def test_small_cells_are_seen_more_often():
     assert {size * visits(size) for size in (1, 4, 8)} == {full * visits(full)}
     assert visits(64) == visits(216) == visits(full)
     assert resolve_recipe(FinetuneRecipe(visits=7), 25 * [8]).visits == 7
+
+
+@pytest.mark.parametrize("size", [3, 10, 20, 25, 50, 100, 299, 400])
+def test_a_mere_start_is_fitted_at_least_as_long_as_a_potential(size: int):
+    """It has farther to go; a limit for few structures once cut many short."""
+    near, far = (
+        resolve_recipe(FinetuneRecipe(), size * [64], kind=kind).visits
+        for kind in ("potential", "starting-point")
+    )
+    assert near is not None
+    assert far is not None
+    assert far > near or far >= 15 * size

@@ -30,6 +30,11 @@ PALE = "0.55"
 STYLES = (":", "--", "-.", (0, (1, 3)))
 """Of published lines; ours are solid."""
 
+FAR_OFF = 2.0
+"""A start this much worse than all curves has no line, which would squeeze them."""
+
+LEGEND_COLUMNS = 3
+
 
 def draw_learning_curves(
     path: Path, points: Sequence[Point], published: PublishedCurves | None = None
@@ -37,7 +42,7 @@ def draw_learning_curves(
     """Draw energies and forces in a panel each and return the path of the figure.
 
     Bars are standard deviations over the draws; a dotted line is a start without
-    fine-tuning.
+    fine-tuning, whose errors are in the legend, too.
 
     Parameters
     ----------
@@ -48,11 +53,10 @@ def draw_learning_curves(
     published
         Other curves to draw beside them, as thin grey lines.
     """
-    figure = Figure(figsize=(9, 4.4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(9, 4.8), dpi=150, layout="constrained")
     sizes = sorted({point.size for point in points if point.size})
-    for number, (axes, panel) in enumerate(
-        zip(figure.subplots(1, 2), PANELS, strict=True)
-    ):
+    panels = figure.subplots(1, 2)
+    for number, (axes, panel) in enumerate(zip(panels, PANELS, strict=True)):
         if published is not None:
             _draw_published(axes, published, number)
         _draw_ours(axes, points, panel[1:])
@@ -63,7 +67,15 @@ def draw_learning_curves(
         axes.yaxis.set_minor_locator(LogLocator(subs=range(2, 10)))
         axes.yaxis.set_minor_formatter("{x:g}")
         axes.grid(which="both", alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=LEGEND_COLUMNS,
+        frameon=False,
+        fontsize="small",
+    )
     figure.savefig(path)
     return path
 
@@ -77,17 +89,20 @@ def _number_sizes(axes: Axes, sizes: Sequence[int]) -> None:
 
 def _draw_ours(axes: Axes, points: Sequence[Point], names: tuple[str, str]) -> None:
     mean, deviation = names
+    known = [point for point in points if getattr(point, mean) is not None]
+    highest = max((getattr(point, mean) for point in known if point.size), default=0.0)
     models = dict.fromkeys(point.model for point in points)
     for model, colour in zip(models, itertools.cycle(COLOURS), strict=False):
         curve = sorted(
-            (
-                point
-                for point in points
-                if point.model == model and getattr(point, mean) is not None
-            ),
+            (point for point in known if point.model == model),
             key=lambda point: point.size,
         )
         tuned = [point for point in curve if point.size]
+        label = _label(model, curve)
+        for value in [getattr(point, mean) for point in curve if point.size == 0]:
+            if not tuned or value <= FAR_OFF * highest:
+                only = None if tuned else label
+                axes.axhline(value, ls=":", color=colour, label=only)
         if tuned:
             axes.errorbar(
                 [point.size for point in tuned],
@@ -96,12 +111,18 @@ def _draw_ours(axes: Axes, points: Sequence[Point], names: tuple[str, str]) -> N
                 marker="o",
                 capsize=2,
                 color=colour,
-                label=model,
+                label=label,
             )
-        for point in curve:
-            if point.size == 0:
-                label = None if tuned else model
-                axes.axhline(getattr(point, mean), ls=":", color=colour, label=label)
+
+
+def _label(model: str, curve: Sequence[Point]) -> str:
+    """Return a model's name, with its errors before fine-tuning."""
+    starts = [
+        f"{point.energy_rmse_meV_per_atom:.0f} / {point.force_rmse_eV_A:.2f}"
+        for point in curve
+        if point.size == 0
+    ]
+    return f"{model} (N = 0: {starts[0]})" if starts else model
 
 
 def _draw_published(axes: Axes, published: PublishedCurves, number: int) -> None:

@@ -231,8 +231,8 @@ def test_it_is_fitted_longer_than_a_potential(start: Path, tmp_path: Path):
     given = FinetuneRecipe(visits=7)
     assert resolve_recipe(given, 6 * [8], kind="starting-point").visits == 7
     assert job.recipe.learning_rate == STARTING_POINT_RATE
-    many = resolve_recipe(FinetuneRecipe(), 100 * [64], kind="starting-point")
-    assert many.visits == LEAST_EPOCHS * 100
+    many = resolve_recipe(FinetuneRecipe(), 1000 * [64], kind="starting-point")
+    assert many.visits == LEAST_EPOCHS * 1000
 
 
 def test_its_energies_have_no_say_in_whether_data_are_sound(

@@ -54,6 +54,13 @@ def predictions(network: torch.nn.Module, data: dict[str, Any]) -> list[torch.Te
     return [out[key].detach() for key in ("total_energy", "forces")]
 
 
+def assert_same(grown: torch.nn.Module, network: torch.nn.Module, data: dict[str, Any]):
+    """Check energy and forces, in double precision."""
+    expected = predictions(network, data)
+    for found, value in zip(predictions(grown, data), expected, strict=True):
+        torch.testing.assert_close(found, value, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("features", "elements"),
     [
@@ -68,10 +75,7 @@ def test_predictions_stay_to_rounding(features, elements):
     with nequip_session():
         network = build_model(config, seed=5)
         grown, described = grow(network, config, features, seed=6)
-        data = graph(elements)
-        expected = predictions(network, data)
-        for found, value in zip(predictions(grown, data), expected, strict=True):
-            torch.testing.assert_close(found, value, rtol=1e-12, atol=1e-12)
+        assert_same(grown, network, graph(elements))
     assert described.arguments["feature_irreps_hidden"] == [*features, "4x0e"]
 
 
@@ -83,9 +87,7 @@ def test_a_network_grows_again():
         once, between = grow(network, config, GROWN["mirror"], seed=6)
         second = ("4x0e+4x1o+2x1e", "6x0e+4x1o+3x1e")
         twice, _ = grow(once, between, second, seed=7)
-        expected = predictions(network, graph())
-        for found, value in zip(predictions(twice, graph()), expected, strict=True):
-            torch.testing.assert_close(found, value, rtol=1e-12, atol=1e-12)
+        assert_same(twice, network, graph())
 
 
 def test_higher_orders_grow():
@@ -95,9 +97,7 @@ def test_higher_orders_grow():
     with nequip_session():
         network = build_model(config, seed=5)
         grown, _ = grow(network, config, features, seed=6)
-        expected = predictions(network, graph())
-        for found, value in zip(predictions(grown, graph()), expected, strict=True):
-            torch.testing.assert_close(found, value, rtol=1e-12, atol=1e-12)
+        assert_same(grown, network, graph())
 
 
 def test_new_features_can_learn():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from e3nn.o3 import Irreps
 
-from synthzoo.acceleration.plan import gate_columns, mixings
+from synthzoo.acceleration.plan import gate_columns, message_paths, mixings
 from synthzoo.checkpoint import build_model
 from synthzoo.errors import InputError
 
@@ -42,27 +42,6 @@ class _Layer(NamedTuple):
     summed: Places
     mixed: Places
     radial: NDArray[np.int64]
-
-
-class _Path(NamedTuple):
-    """A path of the messages.
-
-    Attributes
-    ----------
-    kind
-        Irreps of features, edge and result.
-    place
-        Of the result among all of them.
-    channels
-        How many.
-    weight
-        The first of its weights on an edge.
-    """
-
-    kind: tuple[Any, Any, Any]
-    place: int
-    channels: int
-    weight: int
 
 
 def grow(
@@ -218,25 +197,11 @@ def _first(irreps: Irreps) -> dict[Any, NDArray[np.int64]]:
     return {irrep: np.arange(channels) for channels, irrep in irreps}
 
 
-def _paths(layer: ConvNetLayer) -> list[_Path]:
-    product = layer.conv.tp_scatter.tp
-    found, weight = [], 0
-    for entry in product.instructions:
-        channels, before = product.irreps_in1[entry.i_in1]
-        edge, after = (
-            product.irreps_in2[entry.i_in2].ir,
-            product.irreps_out[entry.i_out].ir,
-        )
-        found.append(_Path((before, edge, after), entry.i_out, channels, weight))
-        weight += channels
-    return found
-
-
 def _summed_starts(layer: ConvNetLayer) -> dict[Any, int]:
     """Return for each kind of path its first channel among the results of its irrep."""
     used: dict[Any, int] = {}
     found = {}
-    for path in sorted(_paths(layer), key=lambda path: path.place):
+    for path in sorted(message_paths(layer), key=lambda path: path.place):
         result = path.kind[-1]
         found[path.kind] = used.get(result, 0)
         used[result] = found[path.kind] + path.channels
@@ -246,16 +211,16 @@ def _summed_starts(layer: ConvNetLayer) -> dict[Any, int]:
 def _summed_places(old: ConvNetLayer, new: ConvNetLayer) -> Places:
     starts = _summed_starts(new)
     found: dict[Any, list[NDArray[np.int64]]] = {}
-    for path in sorted(_paths(old), key=lambda path: path.place):
+    for path in sorted(message_paths(old), key=lambda path: path.place):
         channels = starts[path.kind] + np.arange(path.channels)
         found.setdefault(path.kind[-1], []).append(channels)
     return {irrep: np.concatenate(parts) for irrep, parts in found.items()}
 
 
 def _radial_places(old: ConvNetLayer, new: ConvNetLayer) -> NDArray[np.int64]:
-    starts = {path.kind: path.weight for path in _paths(new)}
+    starts = {path.kind: path.weight for path in message_paths(new)}
     return np.concatenate(
-        [starts[path.kind] + np.arange(path.channels) for path in _paths(old)]
+        [starts[path.kind] + np.arange(path.channels) for path in message_paths(old)]
     )
 
 

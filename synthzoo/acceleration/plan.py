@@ -57,6 +57,33 @@ class Mixing(NamedTuple):
     factor: float
 
 
+class Path(NamedTuple):
+    """A path of the messages.
+
+    Attributes
+    ----------
+    kind
+        Irreps of features, edge and result.
+    source
+        Block of the features.
+    place
+        Of the result among all of them.
+    channels
+        How many.
+    weight
+        The first of its weights on an edge.
+    factor
+        Of nequip's normalisation.
+    """
+
+    kind: tuple[Any, Any, Any]
+    source: int
+    place: int
+    channels: int
+    weight: int
+    factor: float
+
+
 class Columns(NamedTuple):
     """Some channels of a block."""
 
@@ -107,7 +134,7 @@ def make_plan(layer: ConvNetLayer) -> Plan:
     """
     conv = layer.conv
     summed = conv.linear_2.irreps_in
-    paths, factors = _paths(conv.tp_scatter.tp, summed)
+    paths, factors = _path_table(layer, summed)
     scalars, gated = gate_columns(layer.equivariant_nonlin, conv.linear_2.irreps_out)
     return Plan(
         incoming=_blocks(conv.linear_1.irreps_in),
@@ -150,25 +177,49 @@ def mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
     return tuple(found)
 
 
-def _paths(
-    product: Any, summed: Irreps
+def message_paths(layer: ConvNetLayer) -> list[Path]:
+    """Return the paths of a layer's messages.
+
+    Parameters
+    ----------
+    layer
+        Layer of a network of nequip.
+    """
+    product = layer.conv.tp_scatter.tp
+    found, weight = [], 0
+    for entry in product.instructions:
+        channels, before = product.irreps_in1[entry.i_in1]
+        edge = product.irreps_in2[entry.i_in2].ir
+        after = product.irreps_out[entry.i_out].ir
+        found.append(
+            Path(
+                kind=(before, edge, after),
+                source=entry.i_in1,
+                place=entry.i_out,
+                channels=channels,
+                weight=weight,
+                factor=float(entry.path_weight),
+            )
+        )
+        weight += channels
+    return found
+
+
+def _path_table(
+    layer: ConvNetLayer, summed: Irreps
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the table of the messages' paths, and the factor of each."""
+    product = layer.conv.tp_scatter.tp
     x_starts = [part.start for part in product.irreps_in1.slices()]
     places = _places(product.irreps_out, summed)
-    rows, factors, weight = [], [], 0
-    for entry in product.instructions:
-        (channels, before), (_, edge), (_, after) = (
-            product.irreps_in1[entry.i_in1],
-            product.irreps_in2[entry.i_in2],
-            product.irreps_out[entry.i_out],
-        )
-        kind, corner = _kind(before.l, edge.l, after.l)
-        start, stride = places[entry.i_out]
-        rows.append((kind, channels, weight, x_starts[entry.i_in1], start, stride))
-        coupling = wigner_3j(before.l, edge.l, after.l, dtype=torch.float64)
-        factors.append(float(coupling[corner]) * float(entry.path_weight))
-        weight += channels
+    rows, factors = [], []
+    for path in message_paths(layer):
+        orders = [irrep.l for irrep in path.kind]
+        kind, corner = _kind(*orders)
+        x_start, place = x_starts[path.source], places[path.place]
+        rows.append((kind, path.channels, path.weight, x_start, *place))
+        coupling = wigner_3j(*orders, dtype=torch.float64)
+        factors.append(float(coupling[corner]) * path.factor)
     return np.array(rows, dtype=np.int64), np.array(factors)
 
 

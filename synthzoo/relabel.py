@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -12,16 +10,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-import ase.io
-import numpy as np
 from tqdm import tqdm
 
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.guarded import Lost, compute_guarded
+from synthzoo.labeller import (
+    FAILED,
+    LABELLED,
+    LEFT_OUT,
+    Labeller,
+    Record,
+    failed_record,
+)
 from synthzoo.raw_frames import RawFrame, count_raw_frames, iter_raw_frames
-from synthzoo.recipes import RelabelRecipe, recipe_hash, recipe_values
+from synthzoo.recipes import RelabelRecipe, recipe_values
 from synthzoo.registry import file_record
 from synthzoo.resumable import (
     close_run,
@@ -36,19 +40,13 @@ from synthzoo.resumable import (
     working_folder,
 )
 from synthzoo.set_summary import summarise_file, summary_paths
-from synthzoo.structures import check_structure, iter_structures, min_distance_A
-from synthzoo.teachers import cached_teacher
+from synthzoo.structures import iter_structures
 from synthzoo.teachers.catalogue import resolve_reference
 from synthzoo.teachers.tested import provenance_when_tested
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 LABELLED_FILE = "labelled.xyz"
 FAILED_FILE = "failed.xyz"
 COUNTS_FILE = "counts.json"
-LABELLED, LEFT_OUT, FAILED = "labelled", "left out", "failed"
-BAD_STRUCTURE, BAD_LABEL = "not a usable structure", "not a number"
 
 HOPELESS_AFTER = 5
 """Structures at the start of a run on all of which the teacher crashes or hangs."""
@@ -103,25 +101,6 @@ class RelabelJob:
     frames: list[RawFrame]
     recipe: RelabelRecipe
     provenance: dict[str, str]
-
-
-class Record(NamedTuple):
-    """What became of one structure.
-
-    Attributes
-    ----------
-    outcome
-        `LABELLED`, `LEFT_OUT` or `FAILED`.
-    cause
-        Name of the filter, or kind of failure.
-    text
-        The labelled structure, or the one that failed with its reason, as extended
-        XYZ.
-    """
-
-    outcome: str
-    cause: str
-    text: str
 
 
 def relabel_file(
@@ -246,7 +225,7 @@ def _label_chunk(job: RelabelJob, folder: Path) -> None:
             continue
         lost += 1
         reason = f"the teacher {result.reason}"
-        records.append(_failed(frame.parse(), result.kind, reason))
+        records.append(failed_record(frame.parse(), result.kind, reason))
         if frame.number == lost == HOPELESS_AFTER:
             raise TeacherError(
                 f"{job.recipe.teacher} was lost on each of the first {lost} "
@@ -263,104 +242,6 @@ def _write_chunk(folder: Path, records: list[Record]) -> None:
     for record in records:
         counts.setdefault(record.outcome, Counter())[record.cause] += 1
     (folder / COUNTS_FILE).write_text(json.dumps(counts))
-
-
-class Labeller:
-    """Labels structures; it is made and called in the child.
-
-    Parameters
-    ----------
-    recipe
-        Teacher and filters.
-    provenance
-        What the teacher must say about itself.
-
-    Raises
-    ------
-    TeacherError
-        If another teacher, or another version of it, is found here.
-    """
-
-    def __init__(self, recipe: RelabelRecipe, provenance: dict[str, str]) -> None:
-        sha256 = provenance["teacher_sha256"]
-        self._teacher = cached_teacher(recipe.teacher, sha256)
-        found = self._teacher.provenance
-        if found != provenance:
-            raise TeacherError(
-                f"The worker on {socket.gethostname()} has another teacher: {found}, "
-                f"but the run was started with {provenance}. Install the same versions."
-            )
-        self._recipe = recipe
-        self._marks = found | {"relabel_recipe": recipe_hash(recipe)[:12]}
-
-    def __call__(self, frame: RawFrame) -> Record:
-        """Return what became of a structure.
-
-        Parameters
-        ----------
-        frame
-            The structure.
-
-        Raises
-        ------
-        InputError
-            If it cannot be parsed.
-        """
-        atoms = frame.parse()
-        try:
-            check_structure(atoms, elements=self._teacher.elements)
-            self._forget()
-            labelled = self._teacher.label(atoms)
-        except InputError as error:
-            return _failed(atoms, BAD_STRUCTURE, str(error))
-        except TeacherError as error:
-            cause = error.__cause__
-            kind = BAD_LABEL if cause is None else type(cause).__name__
-            return _failed(atoms, kind, str(error))
-        filtered = _left_out(labelled, self._recipe)
-        if filtered is not None:
-            return Record(LEFT_OUT, filtered, "")
-        labelled.info.update(self._marks)
-        return Record(LABELLED, "", _text(labelled))
-
-    def _forget(self) -> None:
-        """Let no label depend, in its last digits, on what was computed before.
-
-        Some calculators go on with the neighbour list of a similar structure.
-        """
-        reset = getattr(self._teacher.calculator, "reset", None)
-        if reset is not None:
-            reset()
-
-
-def _failed(atoms: Atoms, kind: str, reason: str) -> Record:
-    failed: Atoms = atoms.copy()
-    failed.info["failure"] = reason
-    return Record(FAILED, kind, _text(failed))
-
-
-def _text(atoms: Atoms) -> str:
-    stream = io.StringIO()
-    ase.io.write(stream, atoms, format="extxyz")
-    return stream.getvalue()
-
-
-def _left_out(atoms: Atoms, recipe: RelabelRecipe) -> str | None:
-    """Return the name of the first filter that a labelled structure does not pass."""
-    labels = atoms.calc.results  # not through `atoms`, which would compare them first
-    longest, shortest = recipe.max_force_eV_A, recipe.min_distance_A
-    if longest is not None:
-        force = float(np.linalg.norm(labels["forces"], axis=1).max())
-        if force > longest:
-            return "max_force_eV_A"
-    if shortest is not None and min_distance_A(atoms, cutoff_A=shortest) < shortest:
-        return "min_distance_A"
-    window = recipe.energy_window_eV_per_atom
-    if window is not None:
-        energy = labels["energy"] / len(atoms)
-        if not window[0] <= energy <= window[1]:
-            return "energy_window_eV_per_atom"
-    return None
 
 
 def _stop_if_hopeless(job_folder: Path, *, chunks: int | None) -> None:

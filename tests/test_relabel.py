@@ -12,8 +12,9 @@ from ase.build import bulk
 from ase.constraints import FixAtoms
 
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.labeller import Labeller
 from synthzoo.recipes import RelabelRecipe
-from synthzoo.relabel import Labeller, relabel_file
+from synthzoo.relabel import relabel_file
 from synthzoo.structures import read_structures, write_structures
 from tests.faulty_calculators import FAULTY, copper
 

@@ -12,6 +12,7 @@ from ase.build import bulk, graphene
 from ase.eos import EquationOfState
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from ase.stress import voigt_6_to_full_3x3_strain
 
 from synthzoo.cards import Crystal, ReferenceValues
 from synthzoo.errors import InputError
@@ -36,6 +37,9 @@ VACUUM_A = 8.0
 
 DISPLACEMENT_A = 0.03
 """Width of the random displacements that a relaxation has to take back."""
+
+STRAIN = 0.005
+"""Of the cells from which elastic constants are computed, to both sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +218,60 @@ def _fit_minimum(
     if not min(volumes) < minimum < max(volumes):
         return None, None
     return float(minimum), float(modulus / units.GPa)
+
+
+def elastic_constants_GPa(atoms: Atoms, calculator: Calculator) -> NDArray[np.float64]:
+    """Return the elastic constants of a crystal, in Voigt order.
+
+    Each constant is a central difference of the stress with the strain. The atoms relax
+    in the strained cells, whose shape stays fixed ("relaxed-ion" constants).
+
+    Parameters
+    ----------
+    atoms
+        Crystal, periodic in three directions and relaxed: the constants are those at
+        its cell. It is not changed.
+    calculator
+        Potential that computes stress.
+
+    Returns
+    -------
+    constants
+        Symmetric matrix in GPa, of shape ``(6, 6)``.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> copper = elastic_constants_GPa(bulk("Cu", a=3.59), EMT())
+    >>> [round(float(copper[i, j])) for i, j in ((0, 0), (0, 1), (3, 3))]
+    [172, 115, 90]
+    """
+    stiffness = [
+        _strained_stress(atoms, calculator, axis, STRAIN)
+        - _strained_stress(atoms, calculator, axis, -STRAIN)
+        for axis in range(6)
+    ]
+    constants = np.array(stiffness) / (2 * STRAIN) / units.GPa
+    return (constants + constants.T) / 2
+
+
+def _strained_stress(
+    atoms: Atoms, calculator: Calculator, axis: int, strain: float
+) -> NDArray[np.float64]:
+    """Return the stress (eV/Å³) after one strain, with the atoms relaxed."""
+    strains = np.zeros(6)
+    strains[axis] = strain
+    deformation = voigt_6_to_full_3x3_strain(strains)  # the unit matrix included
+    strained = Atoms(
+        atoms.symbols,
+        scaled_positions=atoms.get_scaled_positions(),
+        cell=atoms.cell.array @ deformation,
+        pbc=True,
+        calculator=calculator,
+    )
+    BFGS(strained, logfile=None).run(fmax=MAX_FORCE_EV_A, steps=MAX_RELAX_STEPS)
+    return np.asarray(strained.get_stress())
 
 
 def reference_values(teacher: str) -> ReferenceValues:

@@ -1,9 +1,12 @@
 """Reference crystals: what a teacher says about them, for the cards."""
 
+import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
-from synthzoo.crystals import fit_curve, reference_values
+from synthzoo.crystals import elastic_constants_GPa, fit_curve, reference_values
 from synthzoo.errors import InputError
 
 
@@ -52,3 +55,25 @@ def test_a_teacher_of_another_element_is_refused(monkeypatch):
     monkeypatch.setattr(synthzoo.teachers, "load_teacher", lambda _: silicon)
     with pytest.raises(InputError, match=r"ace:si\.yace knows Si, not carbon"):
         reference_values("ace:si.yace")
+
+
+def test_the_bulk_modulus_is_the_same_by_elastic_constants_and_by_the_curve():
+    """(C11 + 2 C12) / 3 from stresses equals the curvature of the energies."""
+    copper = bulk("Cu", a=3.59)
+    constants = elastic_constants_GPa(copper, EMT())
+    cells = [bulk("Cu", a=3.59 * stretch) for stretch in np.linspace(0.98, 1.02, 9)]
+    energies = [EMT().get_potential_energy(atoms) for atoms in cells]
+    curve = fit_curve([atoms.get_volume() for atoms in cells], energies)
+    bulk_modulus = (constants[0, 0] + 2 * constants[0, 1]) / 3
+    assert bulk_modulus == pytest.approx(curve.bulk_modulus_GPa, rel=0.01)
+
+
+def test_elastic_constants_of_diamond_by_c_ace(c_ace: str):
+    """The atoms relax in the strained cells: with them held, C44 would be 542.5 GPa."""
+    from synthzoo.teachers import load_teacher
+
+    teacher = load_teacher(c_ace).calculator
+    constants = elastic_constants_GPa(bulk("C", a=3.573), teacher)
+    assert constants[0, 0] == pytest.approx(1000, abs=3)
+    assert constants[0, 1] == pytest.approx(145, abs=3)
+    assert constants[3, 3] == pytest.approx(539.7, abs=1)

@@ -1,7 +1,52 @@
 """Machine-learned interatomic potentials, pre-trained on synthetic data.
 
-The names below are loaded on first use, so that ``import synthzoo`` loads neither
-torch nor nequip nor ase.
+Use a model
+    load_calculator      ASE calculator of a model: zoo, folder or hub
+    predict_structures   energies, forces and stresses of many structures
+    model_cards          cards of all models of the zoo
+    find_card            card of one model: errors, limits, licence
+    fetch                folder of a model's checkpoint, downloaded if needed
+    verify_checkpoint    does it compute here what its makers computed?
+
+Fine-tune it on your own data
+    inspect_files        what is in labelled files, and what seems wrong
+    inspect_structures   the same for structures in memory
+    check_set            only what is wrong; sees more with predictions
+    check_data           what `finetune` would do with the data
+    finetune             a checkpoint and a few DFT structures to your own model
+    load_committee       calculator of a committee, with its spread
+    evaluate_models      errors of models against labels
+    run_benchmark        learning curves of several models
+    sample_names         small DFT sets that come with synthzoo
+    load_sample          structures of such a set
+    sample_path          file of such a set
+
+Test it
+    check_stability      does a model survive molecular dynamics?
+    compare_stability    the same for several models from the same starts
+    read_verdicts        verdicts of a finished run
+    observe_frames       coordination, rings and the like along a trajectory
+    check_crystals       lattice constants, bulk modulus and phonons
+    run_demo             all of this in under two minutes
+
+Make a model
+    build_checkpoint     the next three steps in one, as a recipe says
+    generate_structures  synthetic structures
+    relabel_file         labels of a teacher for structures
+    pretrain             labelled structures to a checkpoint
+    estimate_cost        what a recipe would make, and what it would cost
+    thin_file            the structures that are least like each other
+    transmute_file       labelled structures of another element, by scaling
+    transmute_model      starting point for another element, by scaling
+    reference_values     diamond and graphene by a teacher, for a card
+
+Share it
+    publish              checkpoint to the Hugging Face hub
+    import_paper         network of nequip 0.5.6 to a checkpoint
+
+Errors that the user can mend are a SynthzooError. `help(synthzoo.finetune)` explains a
+function, `synthzoo -h` lists the commands. Names are loaded on first use, so that
+``import synthzoo`` loads neither torch nor nequip nor ase.
 """
 
 from __future__ import annotations
@@ -15,6 +60,7 @@ if TYPE_CHECKING:
     from synthzoo.calculator import load_calculator as load_calculator
     from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
     from synthzoo.cost import estimate_cost as estimate_cost
+    from synthzoo.crystals import reference_values as reference_values
     from synthzoo.demo import run_demo as run_demo
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.evaluate import evaluate_models as evaluate_models
@@ -26,6 +72,7 @@ if TYPE_CHECKING:
     from synthzoo.inspection.summary import inspect_structures as inspect_structures
     from synthzoo.paper import import_paper as import_paper
     from synthzoo.predict import predict_structures as predict_structures
+    from synthzoo.pretraining import pretrain as pretrain
     from synthzoo.registry import find_card as find_card
     from synthzoo.registry import model_cards as model_cards
     from synthzoo.relabel import relabel_file as relabel_file
@@ -69,8 +116,10 @@ _HOME = {
     "model_cards": "registry",
     "observe_frames": "stability.observables",
     "predict_structures": "predict",
+    "pretrain": "pretraining",
     "publish": "hub.publication",
     "read_verdicts": "stability.rereading",
+    "reference_values": "crystals",
     "relabel_file": "relabel",
     "run_benchmark": "benchmarking.learning_curves",
     "run_demo": "demo",
@@ -96,5 +145,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    """List the public names, loaded or not, and no internals."""
+    return __all__

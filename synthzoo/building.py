@@ -16,7 +16,7 @@ from synthzoo.errors import CheckpointError, InputError
 from synthzoo.files import new_file
 from synthzoo.fitting.place import TrainingPlace
 from synthzoo.generate import generate_structures
-from synthzoo.pretrain import pretrain
+from synthzoo.pretraining import pretrain
 from synthzoo.provenance import installed_versions
 from synthzoo.recipes import (
     GenerateRecipe,

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import ase.io
+import click
 import numpy as np
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from click.testing import CliRunner
 
 from synthzoo import __version__, demo, registry
 from synthzoo.cli import main
+from synthzoo.cli.listing import SECTIONS
 from synthzoo.files import DISK_FAULTS
 from synthzoo.recipes import recipe_values
 from synthzoo.registry import file_records, model_cards
@@ -355,6 +357,34 @@ def test_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     os.close(writer)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["teachers"]])
+def test_help_gives_each_command_one_full_line(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 80 columns no line about a command is cut, and none runs over."""
+    monkeypatch.setenv("COLUMNS", "80")
+    group = main.commands[arguments[0]] if arguments else main
+    assert isinstance(group, click.Group)
+    lines = [
+        line.split(maxsplit=1) for line in run(*arguments, "-h").stdout.split("\n")
+    ]
+    shown = {words[0]: words[1] for words in lines if len(words) == 2}
+    for name, command in group.commands.items():
+        assert command.help is not None
+        sentence = command.help.splitlines()[0]
+        assert shown[name] == sentence
+        assert sentence.endswith(".")
+
+
+def test_help_lists_each_command_under_one_heading() -> None:
+    """A new command has to be given a heading."""
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(main.commands)
+    text = run("-h").stdout
+    headings = [text.index(f"\n{heading}:\n") for heading in SECTIONS]
+    assert headings == sorted(headings)
 
 
 def test_interrupt_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def in_two_processes(
 
 def test_two_processes_learn_what_one_does(lj_set: Path, tmp_path: Path):
     """Each batch is shared, so that the weights agree up to rounding."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     recipe = pretrain_recipe()
     one = pretrain(recipe, lj_set, tmp_path / "one", place=TrainingPlace(device="cpu"))
@@ -150,7 +150,7 @@ def test_logs_for_tensorboard_are_written_on_request(lj_set: Path, tmp_path: Pat
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from synthzoo.curves import read_errors
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     pretrain(pretrain_recipe(), lj_set, tmp_path / "lj", tensorboard=True)
     run = tmp_path / "lj.parts"
@@ -166,7 +166,7 @@ def test_tensorboard_that_is_missing_is_said_first(
 ):
     """The message names the extra, and nothing is begun."""
     from synthzoo.fitting import logs
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     monkeypatch.setattr(logs, "find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"synthzoo\[tensorboard\]"):
@@ -216,7 +216,7 @@ def _names(structures: list[Atoms]) -> list[str]:
 def test_a_fit_that_diverges_leaves_the_last_good_weights(lj_set: Path, tmp_path: Path):
     """As a checkpoint that verifies, beside the state, and once more on a retry."""
     from synthzoo.checkpoint import read_config, verify_checkpoint
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     for _ in range(2):
         with pytest.raises(DivergedError, match=r"epoch [1-9].* are kept: .*last-good"):
@@ -284,7 +284,7 @@ def test_total_energies_are_told_by_atoms_without_neighbours(lj_set: Path):
 
 def test_atoms_without_neighbours_can_be_fitted(lj_set: Path, tmp_path: Path):
     """A structure without a single edge does no harm to the loss."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     structures = [*read_structures(lj_set), *[_alone(-0.01) for _ in range(12)]]
     for number, atoms in enumerate(structures):

@@ -17,7 +17,7 @@ from synthzoo.graphs import to_graph
 from synthzoo.growth import grow
 from synthzoo.isolation import nequip_session
 from synthzoo.labels import Labels
-from synthzoo.pretrain import pretrain
+from synthzoo.pretraining import pretrain
 from tests.conftest import tiny_config
 from tests.toy import pretrain_recipe
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pkgutil
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +69,19 @@ def test_no_public_name_hides_a_module() -> None:
     """A function of the package never shares its name with one of its modules."""
     modules = {module.name for module in pkgutil.iter_modules(synthzoo.__path__)}
     assert modules.isdisjoint(synthzoo.__all__)
+
+
+def test_help_names_each_public_function_before_any_module() -> None:
+    """`help(synthzoo)` begins with every public name, a line each, on two screens."""
+    pages = pydoc.plain(pydoc.render_doc(synthzoo)).split("PACKAGE CONTENTS")[0]
+    lines = [line.split() for line in pages.splitlines()]
+    assert len(lines) <= 60
+    listed = [words[0] for words in lines if words]
+    for name in synthzoo.__all__[1:]:
+        assert name == "SynthzooError" or listed.count(name) == 1, name
+
+
+def test_completion_offers_public_names_only() -> None:
+    """`dir(synthzoo)` has no internals, and training is among its functions."""
+    assert set(dir(synthzoo)) == set(synthzoo.__all__)
+    assert inspect.isfunction(synthzoo.pretrain)

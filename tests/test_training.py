@@ -19,7 +19,7 @@ from tests.toy import pretrain_recipe
 SCRIPT = """
 import sys
 from pathlib import Path
-from synthzoo.pretrain import pretrain
+from synthzoo.pretraining import pretrain
 from synthzoo.recipes import PretrainRecipe, parse_recipe
 import json
 recipe = parse_recipe(PretrainRecipe, json.loads(sys.argv[1]), source="test")
@@ -86,7 +86,7 @@ def test_a_fit_learns(lj_set: Path, tmp_path: Path):
     """A minute network learns Lennard-Jones forces well below their spread."""
     from ase.io import read
 
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     recipe = pretrain_recipe(max_epochs=60, learning_rate=0.02, warmup_steps=10)
     summary = pretrain(recipe, lj_set, tmp_path / "lj")
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
 ):
     """What pretrain writes is a whole checkpoint with its provenance."""
     from synthzoo.checkpoint import read_config, verify_checkpoint
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     recipe = pretrain_recipe(max_epochs=1, seed=5)
     summary = pretrain(recipe, lj_set, tmp_path / "lj")
@@ -117,7 +117,7 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
 def test_a_killed_fit_ends_in_the_same_weights(lj_set: Path, tmp_path: Path):
     """SIGKILL in mid-epoch, then the same command: equal to the last bit."""
     from synthzoo.curves import read_errors
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     recipe = pretrain_recipe(max_epochs=20)
     pretrain(recipe, lj_set, tmp_path / "whole")
@@ -146,7 +146,7 @@ def test_a_fit_leaves_the_process_as_it_was(lj_set: Path, tmp_path: Path):
     """Random numbers, default dtype and threads are the caller's again."""
     import torch
 
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     torch.manual_seed(3)
     expected = torch.rand(3)
@@ -160,7 +160,7 @@ def test_a_fit_leaves_the_process_as_it_was(lj_set: Path, tmp_path: Path):
 
 def test_a_loss_that_is_no_number_stops(lj_set: Path, tmp_path: Path):
     """Divergence ends in one error that says what to try; no checkpoint appears."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     recipe = pretrain_recipe(learning_rate=1e30, gradient_clip=1e30, warmup_steps=1)
     with pytest.raises(SynthzooError, match="not a finite number at epoch 0"):
@@ -208,7 +208,7 @@ def test_data_that_cannot_be_trained_on_is_refused(
     lj_set: Path, tmp_path: Path, change, message: str
 ):
     """Mixed sources, broken labels and inseparable sets are named at once."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     with pytest.raises(InputError, match=message):
         pretrain(
@@ -218,7 +218,7 @@ def test_data_that_cannot_be_trained_on_is_refused(
 
 def test_a_missing_file_is_named(tmp_path: Path):
     """No data, no run folder."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     with pytest.raises(InputError, match="There is no file"):
         pretrain(pretrain_recipe(), tmp_path / "no.xyz", tmp_path / "out")
@@ -228,7 +228,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
 def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
     """With a rate of nearly zero, what comes out is what went in."""
     from synthzoo.checkpoint import read_config
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     first, second = tmp_path / "first", tmp_path / "second"
     pretrain(pretrain_recipe(), lj_set, first)
@@ -245,7 +245,7 @@ def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
 
 def test_the_last_epoch_is_kept_on_request(lj_set: Path, tmp_path: Path):
     """With a rate that leaps at the end, best and last epoch are told apart."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     wild = {"max_epochs": 4, "warmup_steps": 10_000, "learning_rate": 50.0}
     wild |= {"gradient_clip": 1e9, "ema_decay": 0.0}
@@ -260,7 +260,7 @@ def test_a_start_of_other_elements_is_refused(
     lj_set: Path, tiny_checkpoint: Path, tmp_path: Path
 ):
     """Carbon weights say nothing about silicon labels."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
     from synthzoo.structures import read_structures
 
     structures = read_structures(lj_set)
@@ -278,7 +278,7 @@ def test_a_start_of_other_elements_is_refused(
 
 def test_patience_ends_a_fit_early(lj_set: Path, tmp_path: Path):
     """Without progress the fit stops long before its last epoch."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     recipe = pretrain_recipe(max_epochs=50, learning_rate=1e-30, patience=2)
     assert pretrain(recipe, lj_set, tmp_path / "lj").epochs < 50
@@ -288,7 +288,7 @@ def test_a_run_that_was_killed_out_of_patience_stops_at_once(
     lj_set: Path, tmp_path: Path
 ):
     """Resumed after its last epoch, it does not train another one."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     recipe = pretrain_recipe(max_epochs=50, learning_rate=1e-30, patience=2)
     first = pretrain(recipe, lj_set, tmp_path / "lj")
@@ -303,7 +303,7 @@ def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: 
     import yaml
 
     from synthzoo.curves import CURVES_FILE, read_errors
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     recipe = pretrain_recipe()
     summary = pretrain(recipe, lj_set, tmp_path / "lj")
@@ -319,7 +319,7 @@ def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: 
 
 def test_frozen_parts_stay_as_they_were(lj_set: Path, tmp_path: Path):
     """Their weights are equal to the last bit; the others have moved."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     start, tuned = tmp_path / "start", tmp_path / "tuned"
     pretrain(pretrain_recipe(max_epochs=1), lj_set, start)
@@ -335,7 +335,7 @@ def test_frozen_parts_stay_as_they_were(lj_set: Path, tmp_path: Path):
 
 def test_a_part_that_is_not_there_cannot_be_frozen(lj_set: Path, tmp_path: Path):
     """The message names the parts; a network that is all frozen is refused, too."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     with pytest.raises(InputError, match="are embedding, layer0, layer1, readout"):
         pretrain(pretrain_recipe(frozen=("layer7",)), lj_set, tmp_path / "a")
@@ -359,7 +359,7 @@ def test_layers_have_their_own_rates(tiny_checkpoint: Path):
 
 def test_the_start_pulls(lj_set: Path, tmp_path: Path):
     """With a strong pull the weights end nearer to where they began."""
-    from synthzoo.pretrain import pretrain
+    from synthzoo.pretraining import pretrain
 
     start = tmp_path / "start"
     pretrain(pretrain_recipe(max_epochs=1), lj_set, start)

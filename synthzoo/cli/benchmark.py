@@ -79,11 +79,11 @@ def benchmark(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Fine-tune MODELS on draws of a set and write learning curves.
+    """Measure learning curves: what each of MODELS is worth.
 
-    MODELS are checkpoints, and `direct` for a new network of the first one's shape. The
-    same command goes on where a killed one stopped; with more models, sizes or draws it
-    adds to what is there.
+    Each is fine-tuned on draws of a set. MODELS are checkpoints, and `direct` for a new
+    network of the first one's shape. The same command goes on where a killed one
+    stopped; with more models, sizes or draws it adds to what is there.
     """
     from synthzoo.benchmarking.learning_curves import describe_result, run_benchmark
     from synthzoo.recipes import load_recipe

@@ -49,10 +49,11 @@ def generate(
     as_json: bool,
     **place: Any,
 ) -> None:
-    """Make synthetic structures as RECIPE (a file, or a name) says.
+    """Make synthetic structures as RECIPE says.
 
-    Without one it is carbon-short: half an hour on two cores. The same command goes on
-    where a killed one stopped; `synthzoo estimate` says before what a recipe costs.
+    RECIPE is a file, or a name; without one it is carbon-short: half an hour on two
+    cores. The same command goes on where a killed one stopped. `synthzoo estimate` says
+    before what a recipe costs.
     """
     from synthzoo.generate import generate_structures
     from synthzoo.recipes import GenerateRecipe, load_recipe
@@ -82,9 +83,10 @@ def relabel(
     as_json: bool,
     **place: Any,
 ) -> None:
-    """Label STRUCTURES with a teacher and write extended XYZ to OUTPUT.
+    """Label STRUCTURES with a teacher.
 
-    The same command goes on where a killed one stopped.
+    OUTPUT is written as extended XYZ. The same command goes on where a killed one
+    stopped.
     """
     from synthzoo.recipes import RelabelRecipe, load_recipe
     from synthzoo.relabel import relabel_file
@@ -130,12 +132,13 @@ def pretrain(
     as_json: bool,
     **place: Any,
 ) -> None:
-    """Train a network as RECIPE (a file, or a name) says and write a checkpoint.
+    """Train a network on labelled structures.
 
-    The same command goes on after the last whole epoch of a killed one.
+    RECIPE is a file, or a name; OUTPUT becomes a checkpoint. The same command goes on
+    after the last whole epoch of a killed one.
     """
     from synthzoo.fitting.place import is_first_process
-    from synthzoo.pretrain import pretrain as train
+    from synthzoo.pretraining import pretrain as train
     from synthzoo.recipes import PretrainRecipe, load_recipe, named_teacher_sha256
 
     loaded = load_recipe(PretrainRecipe, recipe)
@@ -165,7 +168,7 @@ def pretrain(
 @device_option
 @json_option
 def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
-    """Make a checkpoint from nothing: generate, relabel, pretrain and verify.
+    """Make a checkpoint: generate, relabel, pretrain, verify.
 
     RECIPE is a file, or a name. The same command goes on where a killed one stopped.
     """
@@ -203,7 +206,10 @@ def evaluate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure the errors of MODEL against the labels in DATA, by group."""
+    """Measure the errors of MODEL against the labels in DATA.
+
+    Errors are given for all structures and by group.
+    """
     from synthzoo.evaluate import evaluate_models
 
     results = evaluate_models([model, *others], data, **given(figure=output, **options))
@@ -240,7 +246,7 @@ def _echo_errors(result: Evaluation) -> None:
 @main.command()
 @click.argument("teacher")
 def reference(teacher: str) -> None:
-    """Print what TEACHER says about diamond and graphene, for the head of a card."""
+    """Print TEACHER's diamond and graphene, for a card's head."""
     from synthzoo.crystals import reference_values
 
     echo_json(dataclasses.asdict(reference_values(teacher)))

@@ -11,7 +11,7 @@ from synthzoo.cli.group import main
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell.
+    """Print a shell's completion script.
 
     For bash, add to ~/.bashrc:  eval "$(synthzoo completion bash)"
     """

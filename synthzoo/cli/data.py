@@ -77,7 +77,10 @@ def inspect_data(
 def estimate(
     recipe: str, driver: str | None, steps: int | None, *, as_json: bool
 ) -> None:
-    """Measure on a sample what RECIPE (a file, or a name) would make and cost."""
+    """Measure what RECIPE would make, and what it would cost.
+
+    RECIPE is a file, or a name. A few short trajectories are run.
+    """
     from synthzoo.cost import estimate_cost
     from synthzoo.recipes import GenerateRecipe, load_recipe
 
@@ -103,7 +106,10 @@ def estimate(
 )
 @json_option
 def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Write those of STRUCTURES that are least like each other to OUTPUT."""
+    """Keep those of STRUCTURES that are least like each other.
+
+    They are written to OUTPUT in their order.
+    """
     from synthzoo.recipes import ThinRecipe
     from synthzoo.thinning import thin_file
 
@@ -127,7 +133,7 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
 @forces_key_option
 @json_option
 def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Make STRUCTURES of one element into those of another, labels included.
+    """Turn STRUCTURES and labels into those of another element.
 
     Carbon into silicon: --element Si --scale 1.5. Forces and stress follow the factors,
     so that forces stay the gradient of the energy.

@@ -12,11 +12,12 @@ import click
 from click.shell_completion import CompletionItem
 
 from synthzoo import __version__
+from synthzoo.cli.listing import SECTIONS, ListedByJob
 from synthzoo.errors import SynthzooError
 from synthzoo.files import DISK_FAULTS
 
 
-class OneLineErrors(click.Group):
+class OneLineErrors(ListedByJob):
     """Turns the errors that users can mend into one line on stderr and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -106,12 +107,14 @@ def note(message: str) -> None:
 
 
 @click.group(
-    cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=OneLineErrors,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="synthzoo")
 def main() -> None:
     """Interatomic potentials pre-trained on synthetic data.
 
     MODEL is a name from `synthzoo list`, a checkpoint folder, or hf:organisation/name,
-    with @revision if wanted.
+    with @revision if wanted. `synthzoo COMMAND -h` explains a command.
     """

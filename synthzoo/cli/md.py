@@ -78,7 +78,7 @@ def md(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run molecular dynamics with MODEL from START and say whether it survived.
+    """Run molecular dynamics and say whether MODEL survives.
 
     START is any file that ASE reads; of several frames the last one is used, or all
     with START@:, in turn. Several models get the same structures and seeds. Exits with

@@ -18,7 +18,7 @@ from synthzoo.cli.group import MODEL, NEW, echo_result, given, json_option, main
 @click.option("--energy-factor", type=float, help="Factor of all energies; 1 at first.")
 @json_option
 def transmute_model(model: str, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Make MODEL of one element into a starting point for another.
+    """Turn MODEL into a starting point for another element.
 
     Carbon into silicon: --element Si --scale 1.5. No fit is needed: energies of the new
     one at scaled positions are exactly those of MODEL, times the factor.

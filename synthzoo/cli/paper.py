@@ -47,7 +47,7 @@ def import_paper(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Turn FILE, the state of a network of nequip 0.5.6, into a checkpoint.
+    """Convert FILE, a network of nequip 0.5.6, to a checkpoint.
 
     Made for the files published with the paper of 2023 and others like them, of any
     width and depth: default nonlinearities (shifted softplus), envelope exponent 6.

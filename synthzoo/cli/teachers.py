@@ -20,7 +20,7 @@ from synthzoo.cli.group import (
 
 @main.group()
 def teachers() -> None:
-    """Existing potentials that label structures: a catalogue, and their tests.
+    """List, fetch and test the potentials that label structures.
 
     TEACHER is a name from `synthzoo teachers list`, or kind:what for any other, such as
     gap:potential.xml, kim:MODEL_ID, lammps:lcbop or zoo:carbon.
@@ -50,7 +50,7 @@ def list_teachers(*, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show_teacher(name: str, *, as_json: bool) -> None:
-    """Print what is known about a named teacher: source, licence, whom to cite."""
+    """Print a named teacher's source, licence and citation."""
     from synthzoo.teachers.catalogue import find_named
 
     echo_result(find_named(name), as_json=as_json)
@@ -60,7 +60,7 @@ def show_teacher(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--file", type=READ, help="File that you have downloaded, to check.")
 def fetch_teacher(name: str, file: Path | None) -> None:
-    """Say where the file of a named teacher is published, or check one you have."""
+    """Say where a teacher's file is published, or check FILE."""
     from synthzoo.teachers.catalogue import check_file, find_named
 
     named = find_named(name)
@@ -82,9 +82,10 @@ def fetch_teacher(name: str, file: Path | None) -> None:
 def examine_teacher(
     context: click.Context, teacher: str, file: Path | None, *, as_json: bool
 ) -> None:
-    """Test TEACHER: finite differences, an atom alone, symmetries, one known number.
+    """Test TEACHER: gradients, symmetries and known numbers.
 
-    Exits with 1 if a test fails.
+    Forces are compared with finite differences; an atom alone, rotations and one known
+    number follow. Exits with 1 if a test fails.
     """
     from synthzoo.teachers.catalogue import examine
 

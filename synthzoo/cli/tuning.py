@@ -119,11 +119,11 @@ def finetune(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Fine-tune MODEL on the labelled structures in DATA: files, or patterns.
+    """Fine-tune MODEL on the labelled structures in DATA.
 
-    Energies may be total energies on any scale. The checkpoint gives them again; its
-    folder holds a report that says whether fine-tuning helped. The same command goes on
-    after the last whole epoch of a killed one.
+    DATA are files, or patterns. Energies may be total energies on any scale. The
+    checkpoint gives them again; its folder holds a report that says whether fine-tuning
+    helped. The same command goes on after the last whole epoch of a killed one.
     """
     options["isolated_energies_eV"] = dict(options.pop("isolated_energy"))
     if only_check:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @main.command("list")
 @json_option
 def list_models(*, as_json: bool) -> None:
-    """List the models of the zoo and where each would come from."""
+    """List the models of the zoo and where each comes from."""
     from synthzoo.hub import location
     from synthzoo.registry import model_cards
 
@@ -66,7 +66,7 @@ def _card_values(card: ModelCard) -> dict[str, Any]:
 @click.option("--bibtex", is_flag=True, help="Print only what to cite, as BibTeX.")
 @json_option
 def show(name: str, *, bibtex: bool, as_json: bool) -> None:
-    """Print the card of a model: what it is, its errors, its limits, whom to cite."""
+    """Print a model's card: errors, limits, licence, citation."""
     from synthzoo.cards import render_card
     from synthzoo.registry import find_card
 
@@ -112,7 +112,7 @@ def _licence(card: ModelCard) -> str:
 @click.option("--all", "everything", is_flag=True, help="Fetch every licensed model.")
 @click.option("-o", "--output", type=NEW, help="Folder to copy the checkpoint to.")
 def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
-    """Fetch a model into the cache, check it, and print its folder."""
+    """Fetch a model into the cache, check it, print its folder."""
     from synthzoo import hub
 
     if everything == (model is not None) or (everything and output is not None):
@@ -134,7 +134,7 @@ def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
 def verify(
     context: click.Context, model: str, device: str | None, *, as_json: bool
 ) -> None:
-    """Recompute the predictions that a checkpoint carries and compare.
+    """Recompute a checkpoint's stored predictions and compare.
 
     Exits with 1 if they differ by more than rounding explains.
     """
@@ -162,7 +162,10 @@ def verify(
 def predict(
     model: str, structures: Path, output: Path, *, as_json: bool, **options: Any
 ) -> None:
-    """Predict energy, forces and stress of all STRUCTURES, in any format ASE reads."""
+    """Predict energies, forces and stresses of STRUCTURES.
+
+    STRUCTURES is a file in any format that ASE reads.
+    """
     from synthzoo.predict import predict_file
 
     summary = predict_file(model, structures, output, **given(**options))
@@ -177,9 +180,10 @@ def predict(
 @click.option("--dry-run", is_flag=True, help="Check, say what would be sent, stop.")
 @json_option
 def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) -> None:
-    """Send the checkpoint in FOLDER to the Hugging Face REPOSITORY (organisation/name).
+    """Send a checkpoint FOLDER to the Hugging Face hub.
 
-    The access token is taken from HF_TOKEN or from `hf auth login`.
+    REPOSITORY is organisation/name. The access token is taken from HF_TOKEN or from
+    `hf auth login`.
     """
     from synthzoo.hub.publication import publish as send
 
@@ -216,9 +220,10 @@ def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) ->
 )
 @json_option
 def demo(output: Path, *, as_json: bool, **options: Any) -> None:
-    """Relax diamond and graphene, run dynamics, fine-tune on 25 DFT structures.
+    """See it work: crystals, dynamics, fine-tuning in 2 minutes.
 
-    Takes under two minutes on two cores and needs no network.
+    Relaxes diamond and graphene, runs dynamics, fine-tunes on 25 DFT structures. Takes
+    under two minutes on two cores and needs no network.
     """
     from synthzoo.demo import run_demo
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from synthzoo.errors import CheckpointError
 
 MAX_WEIGHTS = 300_000_000
 """Upper limit of the number of weights, as estimated from the arguments."""
 
+MAX_CUTOFF_A = 20.0
+MAX_NUMBER = 1e30
+"""Larger numbers mean nothing and overflow in single precision."""
+
 MAX_L = 6
 MAX_LAYERS = 16
 MAX_FEATURES = 1024
 MAX_WIDTH = 1024
+MAX_DEPTH = 8
+MAX_BESSELS = 128
+EXPONENTS = (2, 64)
+"""Smallest and largest exponent of the polynomial cutoff."""
 
 _IRREP = re.compile(r"(?:(\d{1,4})x)?(\d{1,2})[eo]")
 _ZBL_KEYS = {"_target_", "units", "chemical_species", "polynomial_cutoff_p"}
@@ -81,17 +88,18 @@ def check_arguments(
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a JSON value is a finite number (true and false are not).
+    """Return whether a JSON value is a sensible number (true and false are not).
 
     Parameters
     ----------
     value
         Whatever JSON holds.
     """
-    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+    is_real = is_whole(value) or isinstance(value, float)
+    return is_real and abs(value) < MAX_NUMBER  # never if it is not a number
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     """Return whether a JSON value is a whole number (true and false are not).
 
     Parameters
@@ -179,7 +187,7 @@ def _accepts_pair_potential(value: Any, elements: Sequence[str]) -> bool:
         and value.get("_target_") == "nequip.nn.pair_potential.ZBL"
         and value.get("units") == "metal"
         and value.get("chemical_species") == list(elements)
-        and _between(2, 64).accepts(value.get("polynomial_cutoff_p", 6), elements)
+        and _between(*EXPONENTS).accepts(value.get("polynomial_cutoff_p", 6), elements)
     )
 
 
@@ -246,7 +254,7 @@ _EDGE_IRREPS = _Rule(
     f"a whole number up to {MAX_L} or irreps",
 )
 _WIDTH = _between(1, MAX_WIDTH)
-_DEPTH = _between(0, 8)
+_DEPTH = _between(0, MAX_DEPTH)
 _EMBEDDING = _between(1, MAX_FEATURES)
 
 _COMMON_RULES = {
@@ -254,9 +262,9 @@ _COMMON_RULES = {
     "readout_mlp_hidden_layers_width": _between(1, MAX_WIDTH, optional=True),
     "readout_mlp_nonlinearity": _one_of("silu", "mish", "gelu", None),
     "per_edge_type_cutoff": _Rule(_accepts_cutoffs, "cutoffs per pair of elements"),
-    "num_bessels": _between(1, 128),
+    "num_bessels": _between(1, MAX_BESSELS),
     "bessel_trainable": _FLAG,
-    "polynomial_cutoff_p": _between(2, 64),
+    "polynomial_cutoff_p": _between(*EXPONENTS),
     "avg_num_neighbors": _Rule(
         lambda value, elements: (
             value is not None and _accepts_per_element(value, elements)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import synthzoo
-from synthzoo.architecture import check_arguments, is_number
-from synthzoo.errors import CheckpointError
+from synthzoo.architecture import MAX_CUTOFF_A, check_arguments, is_whole
+from synthzoo.errors import CheckpointError, InputError
 from synthzoo.files import SHA256
+from synthzoo.plain_values import read_json
+from synthzoo.schema import (
+    DIFFERENT,
+    LARGEST,
+    NOT_EMPTY,
+    Rule,
+    Symbol,
+    above_0,
+    from_values,
+    matching,
+    number,
+)
 
 FORMAT_VERSION = 1
 """The newest version of the format that this synthzoo reads and writes."""
@@ -18,8 +30,16 @@ FORMAT_VERSION = 1
 FORMAT_SINCE = "0.1.0"
 """The first synthzoo that reads `FORMAT_VERSION`."""
 
-KINDS = ("potential", "starting-point")
-MAX_CUTOFF_A = 20.0
+
+def _has_versions(provenance: dict[str, Any]) -> bool:
+    versions = provenance.get("versions", {})
+    return isinstance(versions, dict) and all(
+        isinstance(version, str) for version in versions.values()
+    )
+
+
+_FLOAT32 = Rule(lambda dtype: bool(dtype == "float32"), "'float32'")
+_WITH_VERSIONS = Rule(_has_versions, "an object, its versions texts by package")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +77,16 @@ class CheckpointConfig:
     format_version: int
     builder: str
     arguments: dict[str, Any]
-    elements: tuple[str, ...]
-    cutoff_A: float
-    dtype: str
-    isolated_atom_energies_eV: dict[str, float]
+    elements: Annotated[tuple[Symbol, ...], NOT_EMPTY, DIFFERENT]
+    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)]
+    dtype: Annotated[str, _FLOAT32]
+    isolated_atom_energies_eV: dict[str, Annotated[float, number(-1e9, 1e9)]]
     labels: dict[str, Any]
     kind: Literal["potential", "starting-point"]
-    provenance: dict[str, Any]
+    provenance: Annotated[dict[str, Any], _WITH_VERSIONS]
     needs_synthzoo: str = FORMAT_SINCE
-    weights_sha256: str = ""
-    golden_sha256: str = ""
+    weights_sha256: Annotated[str, matching(SHA256, "a SHA-256")] = ""
+    golden_sha256: Annotated[str, matching(SHA256, "a SHA-256")] = ""
 
 
 def parse_config(content: bytes, *, where: str) -> CheckpointConfig:
@@ -85,28 +105,24 @@ def parse_config(content: bytes, *, where: str) -> CheckpointConfig:
         If it is no JSON, of a newer format, or describes what is not allowed.
     """
     try:
-        raw = json.loads(content, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where} is not sound JSON ({error}).") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{where} must hold a JSON object.")
-    try:
+        raw = read_json(content, source=where)
         _check_format_version(raw)
-        _check_values(raw)
+        config = from_values(CheckpointConfig, raw, source=where)
+        _check_all(config, raw)
+    except InputError as error:
+        raise CheckpointError(str(error)) from error
     except CheckpointError as error:
         raise CheckpointError(f"{where}: {error}") from error
-    return CheckpointConfig(**{**raw, "elements": tuple(raw["elements"])})
+    return config
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
-
-
-def _check_format_version(raw: Mapping[str, Any]) -> None:
+def _check_format_version(raw: Any) -> None:
+    if not isinstance(raw, dict):
+        raise CheckpointError("expected a JSON object.")
     found = raw.get("format_version")
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+    if not is_whole(found) or not 1 <= found < LARGEST:
         raise CheckpointError(
-            f"format_version must be a whole number from 1, not {found!r}."
+            f"format_version must be a whole number from 1, not {reprlib.repr(found)}."
         )
     if found > FORMAT_VERSION:
         raise CheckpointError(
@@ -116,55 +132,13 @@ def _check_format_version(raw: Mapping[str, Any]) -> None:
         )
 
 
-def _check_values(raw: Mapping[str, Any]) -> None:
+def _check_all(config: CheckpointConfig, raw: Mapping[str, Any]) -> None:
+    """Check what no single value says."""
     known = [field.name for field in fields(CheckpointConfig)]
-    if unknown := sorted(set(raw) - set(known)):
-        raise CheckpointError(f"unknown keys {unknown}; known are {known}.")
     if missing := [name for name in known if name not in raw]:
         raise CheckpointError(f"missing keys {missing}.")
-    for name, (accepts, expected) in _VALUE_RULES.items():
-        if not accepts(raw[name]):
-            raise CheckpointError(f"{name} must be {expected}.")
-    if set(raw["isolated_atom_energies_eV"]) != set(raw["elements"]):
+    if set(config.isolated_atom_energies_eV) != set(config.elements):
         raise CheckpointError(
             "isolated_atom_energies_eV must have one energy for each element."
         )
-    check_arguments(raw["builder"], raw["arguments"], raw["elements"])
-
-
-def _is_element_list(value: Any) -> bool:
-    from ase.data import atomic_numbers
-
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(entry, str) and entry in atomic_numbers for entry in value)
-        and len(set(value)) == len(value)
-    )
-
-
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and SHA256.fullmatch(value) is not None
-
-
-def _is_table_of_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(is_number(entry) for entry in value.values())
-
-
-_VALUE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "builder": (lambda value: isinstance(value, str), "a name"),
-    "arguments": (lambda value: isinstance(value, dict), "an object"),
-    "elements": (_is_element_list, "a list of different chemical symbols"),
-    "cutoff_A": (
-        lambda value: is_number(value) and 0 < value <= MAX_CUTOFF_A,
-        f"a number above 0 and up to {MAX_CUTOFF_A} (Å)",
-    ),
-    "dtype": (lambda value: value == "float32", "'float32'"),
-    "isolated_atom_energies_eV": (_is_table_of_numbers, "an object of numbers"),
-    "labels": (lambda value: isinstance(value, dict), "an object"),
-    "kind": (lambda value: value in KINDS, f"one of {KINDS}"),
-    "provenance": (lambda value: isinstance(value, dict), "an object"),
-    "needs_synthzoo": (lambda value: isinstance(value, str), "a version"),
-    "weights_sha256": (_is_sha256, "a SHA-256"),
-    "golden_sha256": (_is_sha256, "a SHA-256"),
-}
+    check_arguments(config.builder, config.arguments, config.elements)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthzoo.architecture import MAX_CUTOFF_A
 from synthzoo.cards import (
     NO_LICENCE,
     ModelCard,
@@ -16,7 +17,6 @@ from synthzoo.cards import (
     render_card,
 )
 from synthzoo.checkpoint import write_checkpoint
-from synthzoo.config import MAX_CUTOFF_A
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.files import refuse_existing
 from synthzoo.legacy_state import Assumptions, convert_state, read_state

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from synthzoo.schema import LATER
+from synthzoo.schema import (
+    LATER,
+    RISING,
+    Checked,
+    Count,
+    NotNegative,
+    Positive,
+    Share,
+)
 
 SECONDS_PER_HOUR = 3600.0
 
 Thermostat = Literal["langevin", "bussi", "nose-hoover"]
 StageName = Literal["melt", "quench", "anneal", "cool", "surface"]
 
-Range = tuple[float, float]
+Range = Annotated[tuple[float, float], RISING]
 """Lower and upper end of an interval from which a value is drawn uniformly."""
+
+PositiveRange = Annotated[tuple[Positive, Positive], RISING]
+RangeFrom0 = Annotated[tuple[NotNegative, NotNegative], RISING]
+
+Atoms = Annotated[tuple[Count, Count], RISING]
+"""Smallest and largest number of atoms."""
+
+Prototypes = dict[str, Positive]
+"""Name of each prototype and its bond length in Å."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Packing:
+class Packing(Checked):
     """Random packings of atoms in a cubic cell.
 
     Attributes
@@ -38,15 +55,15 @@ class Packing:
     """
 
     kind: Literal["packing"] = "packing"
-    count: int
-    atoms: tuple[int, int]
-    density_g_cm3: Range
-    density_step_g_cm3: float | None = field(default=None, metadata=LATER)
-    min_distance_A: float
+    count: Count
+    atoms: Atoms
+    density_g_cm3: PositiveRange
+    density_step_g_cm3: Positive | None = field(default=None, metadata=LATER)
+    min_distance_A: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeltQuench:
+class MeltQuench(Checked):
     """Melt–quench–anneal molecular dynamics, then the same glass with a cut through it.
 
     The stages follow the protocol of doi 10.1039/D2DD00137C: random packing, melt,
@@ -91,32 +108,32 @@ class MeltQuench:
     """
 
     kind: Literal["melt-quench"] = "melt-quench"
-    trajectories: int
-    atoms: tuple[int, int]
-    density_g_cm3: Range
-    density_step_g_cm3: float | None = field(default=None, metadata=LATER)
-    min_distance_A: float
-    melt_K: Range
-    melt_fs: float
-    quench_fs: float
-    anneal_K: Range
-    anneal_fs: float
-    anneal_step_K: float | None = field(default=None, metadata=LATER)
-    cool_fs: float
-    cold_K: Range = (300.0, 300.0)
-    surface_K: Range = (300.0, 2000.0)
-    surface_fs: float = 0.0
-    vacuum_A: float = 8.0
-    sample_fs: float = 100.0
-    timestep_fs: float = 1.0
+    trajectories: Count
+    atoms: Atoms
+    density_g_cm3: PositiveRange
+    density_step_g_cm3: Positive | None = field(default=None, metadata=LATER)
+    min_distance_A: Positive
+    melt_K: PositiveRange
+    melt_fs: NotNegative
+    quench_fs: NotNegative
+    anneal_K: PositiveRange
+    anneal_fs: NotNegative
+    anneal_step_K: Positive | None = field(default=None, metadata=LATER)
+    cool_fs: NotNegative
+    cold_K: PositiveRange = (300.0, 300.0)
+    surface_K: PositiveRange = (300.0, 2000.0)
+    surface_fs: NotNegative = 0.0
+    vacuum_A: NotNegative = 8.0
+    sample_fs: Positive = 100.0
+    timestep_fs: Positive = 1.0
     thermostat: Thermostat = field(default="langevin", metadata=LATER)
-    friction_per_fs: float = 0.01
+    friction_per_fs: Positive = 0.01
     leave_out: tuple[StageName, ...] = field(default=(), metadata=LATER)
-    max_hours: float = field(default=48.0, metadata=LATER)
+    max_hours: Positive = field(default=48.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crystals:
+class Crystals(Checked):
     """Crystals under strain, with rattled atoms and now and then a vacancy.
 
     Attributes
@@ -142,18 +159,18 @@ class Crystals:
     """
 
     kind: Literal["crystals"] = "crystals"
-    count: int
-    prototypes: dict[str, float]
-    max_atoms: int = 32
-    stretch: Range = (0.9, 1.15)
-    max_strain: float = 0.08
-    squeeze_c: Range = field(default=(1.0, 1.0), metadata=LATER)
-    rattle_A: Range = (0.0, 0.25)
-    vacancy_share: float = 0.0
+    count: Count
+    prototypes: Prototypes
+    max_atoms: Count = 32
+    stretch: PositiveRange = (0.9, 1.15)
+    max_strain: Share = 0.08
+    squeeze_c: PositiveRange = field(default=(1.0, 1.0), metadata=LATER)
+    rattle_A: RangeFrom0 = (0.0, 0.25)
+    vacancy_share: Share = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surfaces:
+class Surfaces(Checked):
     """Slabs of crystals: a rattled crystal, opened along one lattice vector.
 
     Attributes
@@ -173,15 +190,15 @@ class Surfaces:
     """
 
     kind: Literal["surfaces"] = "surfaces"
-    count: int
-    prototypes: dict[str, float]
-    max_atoms: int = 32
-    vacuum_A: Range = (2.0, 10.0)
-    rattle_A: Range = (0.0, 0.2)
+    count: Count
+    prototypes: Prototypes
+    max_atoms: Count = 32
+    vacuum_A: PositiveRange = (2.0, 10.0)
+    rattle_A: RangeFrom0 = (0.0, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dimers:
+class Dimers(Checked):
     """Pairs of atoms in a large cell, and one atom alone.
 
     Attributes
@@ -195,12 +212,12 @@ class Dimers:
     """
 
     kind: Literal["dimers"] = "dimers"
-    count: int
-    distance_A: Range
+    count: Count
+    distance_A: PositiveRange
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compressed:
+class Compressed(Checked):
     """Rattled crystals, squeezed evenly: atoms that are too close, for the wall.
 
     Attributes
@@ -220,11 +237,11 @@ class Compressed:
     """
 
     kind: Literal["compressed"] = "compressed"
-    count: int
-    prototypes: dict[str, float]
-    max_atoms: int = 32
-    shortest: Range = (0.7, 0.95)
-    rattle_A: Range = (0.0, 0.15)
+    count: Count
+    prototypes: Prototypes
+    max_atoms: Count = 32
+    shortest: PositiveRange = (0.7, 0.95)
+    rattle_A: RangeFrom0 = (0.0, 0.15)
 
 
 Part = Packing | MeltQuench | Crystals | Surfaces | Compressed | Dimers

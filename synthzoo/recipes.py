@@ -10,23 +10,50 @@ import dataclasses
 import hashlib
 import json
 import re
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-
+from synthzoo.architecture import (
+    EXPONENTS,
+    MAX_BESSELS,
+    MAX_CUTOFF_A,
+    MAX_DEPTH,
+    MAX_FEATURES,
+    MAX_L,
+    MAX_LAYERS,
+    MAX_WIDTH,
+)
 from synthzoo.errors import InputError
-from synthzoo.files import packaged_folder
-from synthzoo.fitting.recipe import StepsRecipe
+from synthzoo.files import SHA256, packaged_folder
+from synthzoo.fitting.recipe import LearningRate, StepsRecipe
 from synthzoo.parts import Part, Range  # noqa: TC001  from_values resolves them
-from synthzoo.schema import LATER, from_values, hashed_values
+from synthzoo.plain_values import read_yaml
+from synthzoo.schema import (
+    LATER,
+    NOT_EMPTY,
+    Checked,
+    Count,
+    CountFrom0,
+    NotNegative,
+    Positive,
+    Seed,
+    Share,
+    Symbol,
+    above_0,
+    from_values,
+    hashed_values,
+    matching,
+    number,
+    whole,
+)
 from synthzoo.stability.protocols import MdRecipe
 from synthzoo.tuning.recipe import FinetuneRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThinRecipe:
+class ThinRecipe(Checked):
     """Which structures of a set to keep: those that are least like each other.
 
     Attributes
@@ -43,14 +70,14 @@ class ThinRecipe:
         of its values.
     """
 
-    keep: int
-    cutoff_A: float = 5.0
-    environments: int = 8
+    keep: Count
+    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)] = 5.0
+    environments: Count = 8
     one_of_each: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateRecipe:
+class GenerateRecipe(Checked):
     """Which synthetic structures to make.
 
     Attributes
@@ -67,15 +94,15 @@ class GenerateRecipe:
         Which of the structures to keep; all of them if not given.
     """
 
-    element: str
-    seed: int
+    element: Symbol
+    seed: Seed
     driver: str
-    parts: tuple[Part, ...]
+    parts: Annotated[tuple[Part, ...], NOT_EMPTY]
     thin: ThinRecipe | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelabelRecipe:
+class RelabelRecipe(Checked):
     """How to label structures with a teacher, and which to leave out.
 
     Attributes
@@ -97,16 +124,16 @@ class RelabelRecipe:
     """
 
     teacher: str
-    teacher_sha256: str | None = None
-    max_force_eV_A: float | None = 30.0
-    min_distance_A: float | None = None
+    teacher_sha256: Annotated[str, matching(SHA256, "a SHA-256")] | None = None
+    max_force_eV_A: Positive | None = 30.0
+    min_distance_A: Positive | None = None
     energy_window_eV_per_atom: Range | None = None
-    max_seconds: float | None = field(default=600.0, metadata=LATER)
-    chunk_structures: int = 50
+    max_seconds: Positive | None = field(default=600.0, metadata=LATER)
+    chunk_structures: Count = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelRecipe:
+class ModelRecipe(Checked):
     """The shape of the network: the arguments of `nequip.model.NequIPGNNModel`.
 
     Attributes
@@ -135,17 +162,17 @@ class ModelRecipe:
         Exponent of the polynomial cutoff.
     """
 
-    cutoff_A: float = 4.0
-    num_layers: int = 4
-    l_max: int = 1
+    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)] = 4.0
+    num_layers: Annotated[int, whole(1, MAX_LAYERS)] = 4
+    l_max: Annotated[int, whole(0, MAX_L)] = 1
     parity: bool = False
-    num_features: tuple[int, ...] = (32, 16)
-    type_embed_num_features: int = 8
-    radial_mlp_depth: int = 1
-    radial_mlp_width: int = 32
-    num_bessels: int = 8
+    num_features: tuple[Annotated[int, whole(1, MAX_FEATURES)], ...] = (32, 16)
+    type_embed_num_features: Annotated[int, whole(1, MAX_FEATURES)] = 8
+    radial_mlp_depth: Annotated[int, whole(0, MAX_DEPTH)] = 1
+    radial_mlp_width: Annotated[int, whole(1, MAX_WIDTH)] = 32
+    num_bessels: Annotated[int, whole(1, MAX_BESSELS)] = 8
     bessel_trainable: bool = True
-    polynomial_cutoff_p: int = 6
+    polynomial_cutoff_p: Annotated[int, whole(*EXPONENTS)] = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,19 +203,19 @@ class FitRecipe(StepsRecipe):
         Decay of Adam's mean of squared gradients.
     """
 
-    max_epochs: int = 50
-    learning_rate: float = 0.01
-    energy_weight: float = 4.0
-    validation_share: float = 0.06
+    max_epochs: Count = 50
+    learning_rate: LearningRate = 0.01
+    energy_weight: NotNegative = 4.0
+    validation_share: Share = 0.06
     keep: Literal["best", "last"] = "best"
-    patience: int | None = None
-    energy_huber_eV: float | None = field(default=None, metadata=LATER)
-    forces_huber_eV_A: float | None = field(default=None, metadata=LATER)
-    adam_beta2: float = field(default=0.999, metadata=LATER)
+    patience: CountFrom0 | None = None
+    energy_huber_eV: Positive | None = field(default=None, metadata=LATER)
+    forces_huber_eV_A: Positive | None = field(default=None, metadata=LATER)
+    adam_beta2: Annotated[float, number(0, 1)] = field(default=0.999, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainRecipe:
+class PretrainRecipe(Checked):
     """From labelled structures to a checkpoint.
 
     Attributes
@@ -208,7 +235,7 @@ class PretrainRecipe:
     """
 
     kind: Literal["potential", "starting-point"] = "potential"
-    structures: int | None = field(default=None, metadata=LATER)
+    structures: Count | None = field(default=None, metadata=LATER)
     model: ModelRecipe = field(default_factory=ModelRecipe)
     grow: tuple[str, ...] = field(default=(), metadata=LATER)
     fit: FitRecipe = field(default_factory=FitRecipe)
@@ -265,10 +292,10 @@ def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
 
 def _section(path: Path, name: str) -> Any:
     sections = _read_yaml(path)
-    unknown = sorted(set(sections) - set(SECTIONS))
-    if unknown:
+    if unknown := [key for key in sections if key not in SECTIONS]:
         raise InputError(
-            f"{path}: unknown sections {unknown}. Known sections: {list(SECTIONS)}."
+            f"{path}: unknown sections {reprlib.repr(unknown)}. Known sections: "
+            f"{list(SECTIONS)}."
         )
     if name not in sections:
         raise InputError(f"{path} has no section `{name}`.")
@@ -405,9 +432,10 @@ def find_recipe(name: Path | str) -> Path:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a YAML file: {error}") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}.") from error
+    content = read_yaml(text, source=str(path))
     if not isinstance(content, dict):
         raise InputError(f"{path} should hold sections {list(SECTIONS)}.")
     return content

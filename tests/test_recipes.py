@@ -1,6 +1,7 @@
 """Recipes: strict reading, the ones that are shipped, and their hashes."""
 
 import dataclasses
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from synthzoo.errors import InputError
 from synthzoo.parts import MeltQuench
 from synthzoo.recipes import (
     SECTIONS,
+    FitRecipe,
     GenerateRecipe,
+    ModelRecipe,
     PretrainRecipe,
     RelabelRecipe,
     ThinRecipe,
@@ -21,6 +24,8 @@ from synthzoo.recipes import (
     recipe_values,
     recipes_folder,
 )
+from synthzoo.stability.protocols import MdRecipe
+from synthzoo.tuning.recipe import FinetuneRecipe
 
 SHIPPED = sorted(recipes_folder().glob("*.yaml"))
 
@@ -152,7 +157,7 @@ def test_a_wrong_recipe_is_refused(cls, values, message: str):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("generate: [", "is not a YAML file"),
+        ("generate: [", r"not sound YAML: .* \(line 1\)"),
         ("- 1\n", "should hold sections"),
         ("gnerate: {}\n", r"unknown sections \['gnerate'\]"),
         ("relabel: {teacher: 'ace:x'}\n", "has no section `generate`"),
@@ -166,6 +171,80 @@ def test_a_wrong_recipe_file_is_refused(tmp_path: Path, content: str, message: s
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         load_recipe(GenerateRecipe, path)
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "message"),
+    [
+        (
+            "relabel",
+            "{teacher: 'ace:x', chunk_structures: 0}",
+            "chunk_structures: exp.*1",
+        ),
+        ("relabel", "{teacher: 'ace:x', max_seconds: -1}", "max_seconds: .*above 0"),
+        ("relabel", "{teacher: a, teacher: b}", r"keys given twice: \['teacher'\]"),
+        ("relabel", "{1: a}", r"unknown keys \[1\]"),
+        ("pretrain", "{kind: [a]}", r"kind: expected one of .* found \['a'\]"),
+        ("pretrain", "{fit: {max_epochs: 0}}", r"fit\.max_epochs: .* from 1, found 0"),
+        ("pretrain", "{fit: {learning_rate: -1}}", "learning_rate: .*above 0"),
+        ("pretrain", "{fit: {learning_rate: 1e400}}", "learning_rate: .*found inf"),
+        ("pretrain", "{model: {num_layers: 1000000000}}", "num_layers: .*from 1 to 16"),
+        ("pretrain", "{model: {l_max: " + "9" * 400 + "}}", "l_max: .*from 0 to 6"),
+        ("pretrain", "{fit: {ema_decay: " + "9" * 400 + "}}", "ema_decay: expected"),
+        ("pretrain", "{fit: {seed: " + "9" * 9999 + "}}", "my.yaml is not sound YAML"),
+        ("finetune", "{replay_share: 1.5}", "replay_share: .*from 0 to 1, found 1.5"),
+        ("md", "{stages: [{kind: [a]}]}", r"stages\[0\]\.kind: expected one of"),
+        ("md", "{stages: " + "[" * 5000 + "}", "nested too deep"),
+        ("md", "{stages: &a [*a]}", "nested deeper than"),
+        ("md", "{stages: !!int x}", "not sound YAML"),
+        ("md", "{stages: !!python/object/apply:os.getcwd []}", "not sound YAML"),
+        ("[1]", "{}", "not sound YAML"),
+        ("2", "{}", r"unknown sections \[2\]"),
+    ],
+    ids=count(),
+)
+def test_an_absurd_value_is_refused_with_its_place(
+    tmp_path: Path, section: str, text: str, message: str
+):
+    """One line that names the file and the key; no traceback, and no attempt."""
+    path = tmp_path / "my.yaml"
+    path.write_text(f"{section}: {text}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe(SECTIONS.get(section, MdRecipe), path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_values_that_unfold_without_end_are_refused(tmp_path: Path):
+    """A few lines of aliases can stand for more values than memory can hold."""
+    lines = [
+        "a0: &a0 [1, 1]",
+        *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 25)),
+    ]
+    path = tmp_path / "my.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match="more than 200000 values"):
+        load_recipe(MdRecipe, path)
+
+
+def test_a_number_may_be_written_as_in_yaml_1_2(tmp_path: Path):
+    """PyYAML alone takes 1e-3, which has no point, for a text."""
+    path = tmp_path / "my.yaml"
+    path.write_text("finetune: {learning_rate: 1e-3}\n")
+    assert load_recipe(FinetuneRecipe, path).learning_rate == 1e-3
+
+
+def test_the_limits_hold_for_recipes_that_a_program_makes():
+    """The same rules, wherever a recipe comes from."""
+    with pytest.raises(
+        InputError, match=r"^FitRecipe: learning_rate: expected a number"
+    ):
+        FitRecipe(learning_rate=0.0)
+    with pytest.raises(InputError, match=r"^ModelRecipe: num_features\[1\]: expected"):
+        ModelRecipe(num_features=(8, 0))
+    with pytest.raises(InputError, match=r"^FitRecipe: learning_rate: .*found 'a'"):
+        dataclasses.replace(FitRecipe(), learning_rate="a")  # type: ignore[arg-type]
 
 
 def test_an_unknown_name_lists_the_known_ones():

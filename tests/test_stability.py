@@ -27,6 +27,7 @@ from synthzoo.stability.protocols import (
     Limits,
     MdRecipe,
     Squeeze,
+    Stage,
     rescaled,
 )
 from synthzoo.stability.text import verdict_lines
@@ -321,15 +322,14 @@ def test_contacts_know_the_elements() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stages": ()}, "at least one stage"),
+        ({"stages": ()}, "stages: expected at least one"),
         ({"stages": (MILD, MILD)}, "one name"),
-        ({"stages": (dataclasses.replace(MILD, duration_fs=0),)}, "must be positive"),
         ({"stages": (dataclasses.replace(MILD, start_K=None),)}, "start_K is needed"),
         ({"stages": (dataclasses.replace(CONSTANT, start_K=300),)}, "only there"),
         ({"stages": (dataclasses.replace(PRESSURE, end_K=400),)}, "constant; leave"),
         ({"stages": (dataclasses.replace(STEPS, factors=(2.0,)),)}, "with 1 among"),
-        ({"timestep_fs": 0.0}, "timestep_fs is 0"),
-        ({"replicas": 0}, "replicas is 0"),
+        ({"timestep_fs": 0.0}, "timestep_fs: expected a number above 0"),
+        ({"replicas": 0}, "replicas: expected a whole number from 1"),
     ],
 )
 def test_a_protocol_that_makes_no_sense_is_refused(
@@ -338,6 +338,24 @@ def test_a_protocol_that_makes_no_sense_is_refused(
     """The message names the key, or the stage."""
     with pytest.raises(InputError, match=message):
         MdRecipe(**({"stages": (MILD,)} | changes))
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "message"),
+    [
+        (MILD, {"duration_fs": 0}, "duration_fs: expected a number above 0, found 0"),
+        (MILD, {"start_K": -300.0}, "start_K: expected a number above 0, found -300"),
+        (Dimers(), {"points": 2}, "points: expected a whole number from 3 to 10000"),
+        (STEPS, {"factors": (1.0, -1.0)}, r"factors\[1\]: expected a number above 0"),
+    ],
+    ids=["duration", "temperature", "points", "factors"],
+)
+def test_a_stage_that_makes_no_sense_is_refused(
+    stage: Stage, changes: dict[str, Any], message: str
+) -> None:
+    """The same limits hold for a stage that a program makes."""
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(stage, **changes)
 
 
 def test_a_protocol_is_found_by_name_or_file(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from synthzoo.cards.records import (
     FileRecord,
@@ -18,9 +19,25 @@ from synthzoo.cards.records import (
     TrainingRun,
 )
 from synthzoo.errors import InputError
+from synthzoo.schema import (
+    DIFFERENT,
+    NOT_EMPTY,
+    Count,
+    Positive,
+    Rule,
+    matching,
+)
 
 NO_LICENCE = "none"
 """Licence of a model whose authors gave none: it may be used, but not passed on."""
+
+_NAME = re.compile(r"([a-z0-9]+/)?[a-z0-9]+(-[a-z0-9]+)*")
+_ELEMENT = re.compile(r"[A-Z][a-z]?")  # ase, which knows them, is slow to import
+_BIBTEX = re.compile(r"\s*@\w+\s*\{.*\}\s*", re.DOTALL)
+
+Name = Annotated[str, matching(_NAME, "small letters, digits and single dashes")]
+Symbol = Annotated[str, matching(_ELEMENT, "a chemical symbol")]
+OneLine = Annotated[str, Rule(lambda text: "\n" not in text.strip(), "one line")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +79,19 @@ class ModelRecord:
         The file of others that the checkpoint is made of.
     """
 
-    name: str
-    summary: str
+    name: Name
+    summary: OneLine
     kind: Literal["potential", "starting-point"]
-    elements: tuple[str, ...]
-    cutoff_A: float
-    parameters: int
+    elements: Annotated[tuple[Symbol, ...], NOT_EMPTY, DIFFERENT]
+    cutoff_A: Positive
+    parameters: Count
     teacher: Teacher
     files: dict[str, FileRecord]
     hub: HubPlace
     training: TrainingRun
     results: tuple[Result, ...]
-    citation: str
-    aliases: tuple[str, ...] = ()
+    citation: Annotated[str, matching(_BIBTEX, "a BibTeX entry")]
+    aliases: tuple[Name, ...] = ()
     reference_values: ReferenceValues | None = None
     published: Published | None = None
 

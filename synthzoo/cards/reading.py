@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from synthzoo.cards.card import CardHead, ModelCard
 from synthzoo.cards.rules import complaints
 from synthzoo.errors import InputError
+from synthzoo.plain_values import read_yaml
 from synthzoo.schema import from_values
 
 
@@ -30,7 +28,7 @@ def read_card(path: Path) -> ModelCard:
         names the file and the key.
     """
     head, body = _split(path)
-    parsed = from_values(CardHead, _load_yaml(head, path), source=str(path))
+    parsed = from_values(CardHead, read_yaml(head, source=str(path)), source=str(path))
     record = parsed.synthzoo
     card = ModelCard(
         **{entry.name: getattr(record, entry.name) for entry in fields(record)},
@@ -54,22 +52,3 @@ def _split(path: Path) -> tuple[str, str]:
     if len(parts) != 3 or parts[0]:
         raise InputError(f"{path}: expected a YAML head between two lines `---`.")
     return parts[1], parts[2]
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Reads YAML, but no key twice."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  PyYAML's signature
-        keys = [key.value for key, _ in node.value]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"keys given twice: {twice}", node.start_mark
-            )
-        return super().construct_mapping(node, deep=deep)
-
-
-def _load_yaml(head: str, path: Path) -> Any:
-    try:
-        return yaml.load(head, _StrictLoader)  # noqa: S506  a SafeLoader
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: the head is not YAML: {error}") from error

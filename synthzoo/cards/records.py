@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from synthzoo.files import SHA256
+from synthzoo.schema import (
+    Count,
+    CountFrom0,
+    NotNegative,
+    Positive,
+    matching,
+)
+
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+"""Form of the name of a repository on the hub."""
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""Form of a full commit hash."""
+
+_ADDRESS = re.compile(r"https://[\w.-]+/[\w./%-]+", re.ASCII)
+
+Sha256 = Annotated[str, matching(SHA256, "64 hexadecimal digits")]
+Repository = Annotated[str, matching(REPOSITORY, "organisation/name")]
+Commit = Annotated[str, matching(COMMIT, "a full commit hash")]
+Address = Annotated[str, matching(_ADDRESS, "an https address")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +41,8 @@ class FileRecord:
         In hexadecimal.
     """
 
-    size: int
-    sha256: str
+    size: Count
+    sha256: Sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +73,7 @@ class Teacher:
     reference: str
     level_of_theory: str
     version: str | None = None
-    sha256: str | None = None
+    sha256: Sha256 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +88,8 @@ class HubPlace:
         Full commit hash, so that what is downloaded can never change.
     """
 
-    repository: str | None
-    revision: str | None
+    repository: Repository | None
+    revision: Commit | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +120,14 @@ class TrainingRun:
         Anything else worth knowing.
     """
 
-    structures: int
-    atoms: int
-    seconds: float | None
+    structures: CountFrom0
+    atoms: CountFrom0
+    seconds: Positive | None
     hardware: str
     recipe: str
-    epochs: int | None = None
-    seed: int | None = None
-    data_sha256: str | None = None
+    epochs: CountFrom0 | None = None
+    seed: CountFrom0 | None = None
+    data_sha256: Sha256 | None = None
     commands: tuple[str, ...] = ()
     note: str = ""
 
@@ -129,9 +153,9 @@ class Result:
     """
 
     data: str
-    structures: int
-    energy_rmse_meV_per_atom: float | None
-    force_rmse_eV_A: float | None
+    structures: Count
+    energy_rmse_meV_per_atom: NotNegative | None
+    force_rmse_eV_A: NotNegative | None
     note: str
     command: str | None
 
@@ -150,9 +174,9 @@ class Crystal:
         Points on the energy–volume curve.
     """
 
-    a_A: float
+    a_A: Positive
     energy_eV_per_atom: float
-    volumes_A3_per_atom: tuple[float, ...] = ()
+    volumes_A3_per_atom: tuple[Positive, ...] = ()
     energies_eV_per_atom: tuple[float, ...] = ()
 
 
@@ -185,7 +209,7 @@ class Prediction:
     """
 
     energy_eV: float
-    first_force_eV_A: tuple[float, ...]
+    first_force_eV_A: tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,8 +230,8 @@ class Published:
         For the structures of `synthzoo.paper.small_structures`, in their order.
     """
 
-    address: str
+    address: Address
     file: FileRecord
-    avg_num_neighbors: float
+    avg_num_neighbors: Positive
     found: str
     predictions: tuple[Prediction, ...]

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from synthzoo.schema import LATER
+from synthzoo.schema import (
+    LATER,
+    Checked,
+    Count,
+    CountFrom0,
+    NotNegative,
+    Positive,
+    Seed,
+    Share,
+    above_0,
+)
+
+LearningRate = Annotated[float, above_0(10)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepsRecipe:
+class StepsRecipe(Checked):
     """How weights are moved, step by step.
 
     Attributes
@@ -42,15 +55,15 @@ class StepsRecipe:
         Share of the atoms of a batch that are of replayed structures, if there are any.
     """
 
-    seed: int = 0
-    batch_atoms: int = 96
-    warmup_steps: int = 50
-    decay_start: float = 0.5
-    ema_decay: float = 0.995
-    gradient_clip: float = 20.0
-    forces_weight: float = 1.0
-    threads: int | None = None
+    seed: Seed = 0
+    batch_atoms: Count = 96
+    warmup_steps: CountFrom0 = 50
+    decay_start: Share = 0.5
+    ema_decay: Share = 0.995
+    gradient_clip: Positive = 20.0
+    forces_weight: NotNegative = 1.0
+    threads: Count | None = None
     frozen: tuple[str, ...] = field(default=(), metadata=LATER)
-    layer_rate_factor: float = field(default=1.0, metadata=LATER)
-    pull: float = field(default=0.0, metadata=LATER)
-    replay_share: float = field(default=0.3, metadata=LATER)
+    layer_rate_factor: Positive = field(default=1.0, metadata=LATER)
+    pull: NotNegative = field(default=0.0, metadata=LATER)
+    replay_share: Share = field(default=0.3, metadata=LATER)

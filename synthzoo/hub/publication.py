@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import synthzoo
 from synthzoo.cards import NO_LICENCE, FileRecord
-from synthzoo.cards.rules import REPOSITORY
+from synthzoo.cards.records import REPOSITORY
 from synthzoo.checkpoint import (
     CARD_FILE,
     MODEL_FILES,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from synthzoo import registry
 from synthzoo.cards import ModelCard
-from synthzoo.cards.rules import COMMIT, REPOSITORY
+from synthzoo.cards.records import COMMIT, REPOSITORY
 from synthzoo.checkpoint import CONFIG_FILE
 from synthzoo.errors import CheckpointError, HubError, InputError
 from synthzoo.hub.integrity import check_files

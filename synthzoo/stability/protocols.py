@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from ase.data import atomic_masses, atomic_numbers
 
 from synthzoo.errors import InputError
-from synthzoo.parts import Thermostat  # noqa: TC001  from_values resolves it
+from synthzoo.parts import (  # noqa: TC001  from_values resolves them
+    PositiveRange,
+    Thermostat,
+)
+from synthzoo.schema import (
+    NOT_EMPTY,
+    Checked,
+    Count,
+    CountFrom0,
+    NotNegative,
+    Positive,
+    whole,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -26,9 +38,11 @@ SAFE_SHARE = 0.6
 
 LONGEST_DEFAULT_FS = 1.0
 
+Points = Annotated[int, whole(3, 10_000)]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Dynamics:
+class Dynamics(Checked):
     """A stretch of molecular dynamics.
 
     Attributes
@@ -52,9 +66,9 @@ class Dynamics:
     kind: Literal["dynamics"] = "dynamics"
     name: str
     ensemble: Literal["nve", "nvt", "npt"] = "nvt"
-    duration_fs: float
-    start_K: float | None = None
-    end_K: float | None = None
+    duration_fs: Positive
+    start_K: Positive | None = None
+    end_K: NotNegative | None = None
     pressure_GPa: float = 0.0
 
     def target_K(self, share: float) -> float | None:
@@ -72,7 +86,7 @@ class Dynamics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conservation:
+class Conservation(Checked):
     """The same stretch at constant energy with several time steps.
 
     Velocity Verlet has an energy error that grows with the square of the time step, if
@@ -93,12 +107,12 @@ class Conservation:
 
     kind: Literal["conservation"] = "conservation"
     name: str
-    duration_fs: float
-    factors: tuple[float, ...] = (0.5, 1.0, 2.0)
+    duration_fs: Positive
+    factors: tuple[Positive, ...] = (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dimers:
+class Dimers(Checked):
     """The energy of two atoms over their distance, for each pair of elements.
 
     Attributes
@@ -115,13 +129,13 @@ class Dimers:
 
     kind: Literal["dimers"] = "dimers"
     name: str = "dimers"
-    nearest: float = 0.6
-    farthest: float = 3.0
-    points: int = 40
+    nearest: Positive = 0.6
+    farthest: Positive = 3.0
+    points: Points = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Squeeze:
+class Squeeze(Checked):
     """The energy of the structure, compressed alike in all directions.
 
     Attributes
@@ -138,8 +152,8 @@ class Squeeze:
 
     kind: Literal["squeeze"] = "squeeze"
     name: str = "squeeze"
-    nearest: float = 0.7
-    points: int = 12
+    nearest: Positive = 0.7
+    points: Points = 12
 
 
 Stage = Dynamics | Conservation | Dimers | Squeeze
@@ -147,7 +161,7 @@ MovingStage = Dynamics | Conservation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(Checked):
     """Where soundness ends.
 
     Attributes
@@ -187,27 +201,27 @@ class Limits:
         Least height of the wall at the shortest distance, above the minimum.
     """
 
-    fused_ratio: float = 0.5
-    lost_ratio: float = 1.25
-    bonds: int = 8
-    metal_bonds: int = 20
-    persist_fs: float = 50.0
-    temperature_factor: float = 3.0
-    temperature_margin_K: float = 1000.0
-    force_eV_A: float = 150.0
-    energy_jump_eV: float = 5.0
-    energy_change_meV_per_atom: float = 50.0
-    drift_meV_per_atom_ps: float = 2.0
-    order: float = 1.5
-    volume_ratio: tuple[float, float] = (0.5, 2.0)
-    hole_eV: float = 0.2
-    hole_eV_per_atom: float = 0.02
+    fused_ratio: NotNegative = 0.5
+    lost_ratio: Positive = 1.25
+    bonds: CountFrom0 = 8
+    metal_bonds: CountFrom0 = 20
+    persist_fs: NotNegative = 50.0
+    temperature_factor: Positive = 3.0
+    temperature_margin_K: NotNegative = 1000.0
+    force_eV_A: Positive = 150.0
+    energy_jump_eV: Positive = 5.0
+    energy_change_meV_per_atom: Positive = 50.0
+    drift_meV_per_atom_ps: Positive = 2.0
+    order: NotNegative = 1.5
+    volume_ratio: PositiveRange = (0.5, 2.0)
+    hole_eV: NotNegative = 0.2
+    hole_eV_per_atom: NotNegative = 0.02
     wall_eV: float = 1.0
     wall_eV_per_atom: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class MdRecipe:
+class MdRecipe(Checked):
     """A protocol.
 
     Attributes
@@ -241,33 +255,22 @@ class MdRecipe:
     """
 
     name: str = "custom"
-    stages: tuple[Stage, ...]
-    replicas: int = 1
-    timestep_fs: float | None = None
+    stages: Annotated[tuple[Stage, ...], NOT_EMPTY]
+    replicas: Count = 1
+    timestep_fs: Positive | None = None
     thermostat: Thermostat = "langevin"
-    friction_per_fs: float = 0.01
-    barostat_fs: float = 1000.0
-    check_steps: int = 10
-    sample_fs: float = 10.0
-    frame_fs: float = 50.0
-    save_fs: float = 500.0
+    friction_per_fs: Positive = 0.01
+    barostat_fs: Positive = 1000.0
+    check_steps: Count = 10
+    sample_fs: Positive = 10.0
+    frame_fs: Positive = 50.0
+    save_fs: Positive = 500.0
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise InputError("A protocol needs at least one stage.")
+        super().__post_init__()
         for stage in self.stages:
             _check_stage(stage)
-        _check_positive(
-            replicas=self.replicas,
-            check_steps=self.check_steps,
-            timestep_fs=1.0 if self.timestep_fs is None else self.timestep_fs,
-            sample_fs=self.sample_fs,
-            frame_fs=self.frame_fs,
-            save_fs=self.save_fs,
-            friction_per_fs=self.friction_per_fs,
-            barostat_fs=self.barostat_fs,
-        )
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise InputError(f"Two stages of a protocol have one name: {names}.")
@@ -289,9 +292,7 @@ class MdRecipe:
 
 def _check_stage(stage: Stage) -> None:
     if isinstance(stage, Dimers | Squeeze):
-        _check_positive(nearest=stage.nearest, points=stage.points - 2)
         return
-    _check_positive(duration_fs=stage.duration_fs)
     if isinstance(stage, Conservation):
         if len(stage.factors) < 2 or 1.0 not in stage.factors:
             raise InputError(
@@ -307,12 +308,6 @@ def _check_stage(stage: Stage) -> None:
         raise InputError(
             f"Stage {stage.name}: the temperature of npt is constant; leave end_K out."
         )
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if value <= 0:
-            raise InputError(f"{name} is {value} in a protocol, but must be positive.")
 
 
 def longest_step_fs(atoms: Atoms) -> float:

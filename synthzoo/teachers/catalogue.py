@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import yaml
 from ase.build import bulk
 
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.plain_values import read_yaml
 from synthzoo.schema import from_values
 from synthzoo.teachers.checks import Check, check_teacher
 from synthzoo.teachers.fingerprint import file_sha256
@@ -104,8 +104,10 @@ class _Catalogue:
 @functools.cache
 def named_teachers() -> tuple[NamedTeacher, ...]:
     """Return the catalogue."""
-    values = yaml.safe_load(CATALOGUE_FILE.read_text(encoding="utf-8"))
-    return from_values(_Catalogue, values, source=CATALOGUE_FILE.name).teachers
+    text, source = CATALOGUE_FILE.read_text(encoding="utf-8"), CATALOGUE_FILE.name
+    return from_values(
+        _Catalogue, read_yaml(text, source=source), source=source
+    ).teachers
 
 
 def find_named(name: str) -> NamedTeacher:

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from synthzoo.fitting.recipe import StepsRecipe
+from synthzoo.fitting.recipe import LearningRate, StepsRecipe
+from synthzoo.schema import (  # noqa: TC001  from_values resolves them
+    Count,
+    CountFrom0,
+    NotNegative,
+    Share,
+)
 
 ReplayLabels = Literal["start", "teacher"]
 
@@ -48,18 +54,18 @@ class FinetuneRecipe(StepsRecipe):
         the forces that its teacher says (``teacher``).
     """
 
-    visits: int | None = None
-    learning_rate: float | None = None
-    warmup_steps: int = 20
-    decay_start: float = 0.0
-    ema_decay: float = 0.99
-    energy_weight: float | None = None
-    held_out_share: float | None = None
-    check_share: float | None = None
-    seeds: int = 1
+    visits: Count | None = None
+    learning_rate: LearningRate | None = None
+    warmup_steps: CountFrom0 = 20
+    decay_start: Share = 0.0
+    ema_decay: Share = 0.99
+    energy_weight: NotNegative | None = None
+    held_out_share: Share | None = None
+    check_share: Share | None = None
+    seeds: Count = 1
     select_by: Literal["loss", "md"] = "loss"
-    committee: int = 0
-    replay_share: float = 0.1
+    committee: CountFrom0 = 0
+    replay_share: Share = 0.1
     replay_labels: ReplayLabels = "start"
 
 

@@ -31,10 +31,8 @@ with nequip_session():  # these imports change warnings filters and the environm
 
     from synthzoo.acceleration import settle
     from synthzoo.checkpoint import build_model, load_model, load_weights
+    from synthzoo.graphs import NEIGHBOUR_SEARCH
     from synthzoo.structures import SAME_PLACE_A, check_structure
-
-MAX_ATOMS_PER_A3 = 10.0
-"""Above this density the neighbour list would outgrow the memory."""
 
 Graph = dict[str, torch.Tensor]
 """nequip's ``AtomicDataDict``: structures with their neighbour lists."""
@@ -88,6 +86,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
                 config.cutoff_A,
                 elements,
                 {element: element for element in elements},
+                neighborlist_backend=NEIGHBOUR_SEARCH,
             ),
         )
         settle(model)
@@ -177,11 +176,6 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         check_structure(atoms, name=name, overlaps=False)
         if not self._numbers.issuperset(atoms.numbers.tolist()):
             _refuse_elements(atoms, self.config.elements, name)
-        if atoms.pbc.all() and len(atoms) > MAX_ATOMS_PER_A3 * atoms.cell.volume:
-            raise InputError(
-                f"{name} has {len(atoms) / atoms.cell.volume:.2g} atoms/Å³, over "
-                "fifty times as many as diamond. Is its cell in Å?"
-            )
 
     def atoms_to_data(self, atoms: Atoms) -> Graph:
         """Return nequip's input for a structure, its neighbour list included.

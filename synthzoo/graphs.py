@@ -9,15 +9,48 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase import Atoms
-from nequip.data import AtomicDataDict, compute_neighborlist_, from_ase
+from nequip.data import (
+    AtomicDataDict,
+    compute_neighborlist_,
+    from_ase,
+    register_neighborlist_backend,
+)
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 from torch.utils.data import DataLoader, Sampler
+
+from synthzoo.pairs import find_pairs, too_sparse
 
 if TYPE_CHECKING:
     from synthzoo.labels import Labels
 
 Graph = dict[str, torch.Tensor]
 """nequip's ``AtomicDataDict``: one structure with its edges and labels."""
+
+NEIGHBOUR_SEARCH = "synthzoo"
+"""Name under which nequip finds `_add_neighbours`."""
+
+
+def _add_neighbours(graph: Graph, reach_A: float) -> Graph:
+    """Add the neighbour list of a structure, however large and empty its cell is."""
+    positions = graph[AtomicDataDict.POSITIONS_KEY]
+    atoms = Atoms(
+        positions=positions.numpy(),
+        cell=graph[AtomicDataDict.CELL_KEY].reshape(3, 3).numpy(),
+        pbc=graph[AtomicDataDict.PBC_KEY].reshape(3).numpy(),
+    )
+    if not too_sparse(atoms.positions, atoms.cell.complete().array, reach_A):
+        listed: Graph = compute_neighborlist_(graph, reach_A)
+        return listed
+    found = find_pairs(atoms, reach_A)
+    edges = np.stack([found.first, found.second])
+    graph[AtomicDataDict.EDGE_INDEX_KEY] = torch.tensor(edges, dtype=torch.long)
+    graph[AtomicDataDict.EDGE_CELL_SHIFT_KEY] = torch.tensor(
+        found.shifts, dtype=positions.dtype
+    )
+    return graph
+
+
+register_neighborlist_backend(NEIGHBOUR_SEARCH, _add_neighbours, overwrite=True)
 
 
 def to_graph(
@@ -44,7 +77,7 @@ def to_graph(
         chemical_species_to_atom_type_map={symbol: symbol for symbol in elements},
     )
     graph: Graph = species(from_ase(bare))
-    graph = compute_neighborlist_(graph, cutoff_A)
+    graph = compute_neighborlist_(graph, cutoff_A, backend=NEIGHBOUR_SEARCH)
     graph[AtomicDataDict.TOTAL_ENERGY_KEY] = torch.tensor([[labels.energy_eV]])
     graph[AtomicDataDict.FORCE_KEY] = torch.as_tensor(labels.forces_eV_A)
     batched: Graph = AtomicDataDict.with_batch_(graph)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import covalent_radii
-from ase.geometry import wrap_positions
 from matscipy.neighbours import neighbour_list
 from scipy.spatial import KDTree
 
@@ -20,9 +19,11 @@ BOND_FACTOR = 1.25
 BOND_CUTOFFS_A = {(6, 6): 1.85}
 """... unless their atomic numbers are here. Carbon: doi 10.1039/D2DD00137C."""
 
-
 FAR_A = 1e4
-"""Atoms of a periodic structure that are farther away are brought back first."""
+MAX_BOXES = 1_000_000
+"""matscipy cuts space into boxes as large as the reach and walks to an atom's box cell
+by cell. For atoms farther away, or for more boxes (and ten for each atom), the cost of
+`_among_images` is lower: it does not grow with empty space."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Pairs:
     ----------
     first, second
         Numbers of the atoms, of shape ``(pairs,)``.
+    shifts
+        Cell vectors to add to the second atom's position, of shape ``(pairs, 3)``.
     distances_A
         Of shape ``(pairs,)``.
     vectors_A
@@ -41,6 +44,7 @@ class Pairs:
 
     first: NDArray[np.int32]
     second: NDArray[np.int32]
+    shifts: NDArray[np.int32]
     distances_A: NDArray[np.float64]
     vectors_A: NDArray[np.float64]
 
@@ -51,6 +55,8 @@ class Pairs:
 def find_pairs(atoms: Atoms, reach_A: float) -> Pairs:
     """Return the pairs of atoms, periodic images included, that are closer than this.
 
+    Time and memory do not depend on how large the cell is.
+
     Parameters
     ----------
     atoms
@@ -58,32 +64,102 @@ def find_pairs(atoms: Atoms, reach_A: float) -> Pairs:
     reach_A
         Largest distance.
     """
-    periodic = atoms.pbc & (atoms.cell.lengths() > 0)
-    if not periodic.any():
-        return _pairs_of_points(atoms.positions, float(reach_A))
     cell = atoms.cell.complete().array
-    positions = atoms.positions
-    if np.abs(positions).max(initial=0.0) > FAR_A:  # matscipy counts cells one by one
-        positions = wrap_positions(positions, cell, pbc=periodic)
-    first, second, distances, vectors = neighbour_list(
-        "ijdD",
-        positions=positions,
+    periodic = atoms.pbc & (atoms.cell.lengths() > 0)
+    if not periodic.any() or too_sparse(atoms.positions, cell, reach_A):
+        return _among_images(atoms.positions, cell, periodic, float(reach_A))
+    first, second, shifts, distances, vectors = neighbour_list(
+        "ijSdD",
+        positions=atoms.positions,
         cell=cell,
         pbc=periodic,
         numbers=atoms.numbers.astype(np.int32),
         cutoff=float(reach_A),
     )
-    return Pairs(first=first, second=second, distances_A=distances, vectors_A=vectors)
+    return Pairs(
+        first=first,
+        second=second,
+        shifts=shifts,
+        distances_A=distances,
+        vectors_A=vectors,
+    )
 
 
-def _pairs_of_points(positions: NDArray[np.float64], reach_A: float) -> Pairs:
-    """Return the pairs where nothing is periodic, however far apart atoms are."""
-    found = KDTree(positions).query_pairs(reach_A, output_type="ndarray")
-    both = np.concatenate([found, found[:, ::-1]])
-    first, second = both[np.lexsort(both.T[::-1])].astype(np.int32).T
-    vectors = positions[second] - positions[first]
+def too_sparse(
+    positions: NDArray[np.float64], cell: NDArray[np.float64], reach_A: float
+) -> bool:
+    """Return whether a search by boxes would mostly walk through empty space.
+
+    Parameters
+    ----------
+    positions
+        Of shape ``(n, 3)``, in Å.
+    cell
+        Three independent vectors, of shape ``(3, 3)``, in Å.
+    reach_A
+        Largest distance of a pair.
+    """
+    boxes = np.prod(np.maximum(cell_heights_A(cell) / reach_A, 1))
+    far = np.abs(positions).max(initial=0.0) > FAR_A
+    return bool(far or boxes > max(MAX_BOXES, 10 * len(positions)))
+
+
+def cell_heights_A(cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how thick a cell is between its three pairs of faces.
+
+    Parameters
+    ----------
+    cell
+        Three independent vectors, of shape ``(3, 3)``, in Å.
+    """
+    heights: NDArray[np.float64] = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return heights
+
+
+def _among_images(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    periodic: NDArray[np.bool_],
+    reach_A: float,
+) -> Pairs:
+    """Return the pairs by a tree of the atoms and of their images around the cell."""
+    inverse = np.linalg.inv(cell)
+    homes = np.where(periodic, np.floor(positions @ inverse), 0)
+    wrapped = positions - homes @ cell
+    atoms, images = _images(wrapped @ inverse, periodic, reach_A / cell_heights_A(cell))
+    tree, others = KDTree(wrapped), KDTree(wrapped[atoms] + images @ cell)
+    found = tree.sparse_distance_matrix(others, reach_A, output_type="ndarray")
+    first, second, shifts = found["i"], atoms[found["j"]], images[found["j"]]
+    vectors = wrapped[second] + shifts @ cell - wrapped[first]
     distances = np.linalg.norm(vectors, axis=1)
-    return Pairs(first=first, second=second, distances_A=distances, vectors_A=vectors)
+    itself = (first == second) & ~shifts.any(axis=1)
+    kept = np.flatnonzero(~itself & (distances < reach_A))
+    kept = kept[np.lexsort((*shifts[kept].T, second[kept], first[kept]))]
+    first, second = first[kept], second[kept]
+    return Pairs(
+        first=first.astype(np.int32),
+        second=second.astype(np.int32),
+        shifts=(shifts[kept] - homes[second] + homes[first]).astype(np.int32),
+        distances_A=distances[kept],
+        vectors_A=vectors[kept],
+    )
+
+
+def _images(
+    fractions: NDArray[np.float64],
+    periodic: NDArray[np.bool_],
+    margins: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return atoms and shifts of all images within a margin around the cell."""
+    atoms, shifts = np.arange(len(fractions)), np.zeros((len(fractions), 3))
+    for axis in np.flatnonzero(periodic):
+        margin = margins[axis]
+        steps = np.arange(-np.ceil(margin), np.ceil(margin) + 1)
+        moved = fractions[atoms, axis] + steps[:, None]
+        step, kept = np.nonzero((moved > -margin) & (moved < 1 + margin))
+        atoms, shifts = atoms[kept], shifts[kept]
+        shifts[:, axis] = steps[step]
+    return atoms, shifts
 
 
 def bond_cutoff_A(first: int, second: int) -> float:

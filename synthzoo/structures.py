@@ -12,11 +12,12 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.geometry import complete_cell
 from ase.io.formats import UnknownFileTypeError
 
 from synthzoo.errors import InputError
 from synthzoo.files import new_file
-from synthzoo.pairs import find_pairs
+from synthzoo.pairs import cell_heights_A, find_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +35,11 @@ KIND_KEYS = ("config_type", "kind")
 UNNAMED = "unnamed"
 
 FARTHEST_A = 1e7
-"""Farther away, single precision places atoms to 1 Å; neighbours take ages to find."""
+"""Farther away, single precision places atoms to 1 Å. No cell vector may be longer."""
 
 MIN_CELL_VOLUME_A3 = 1e-6
+MAX_ATOMS_PER_A3 = 10.0
+"""Fifty times the density of diamond: the neighbours would outgrow the memory."""
 
 
 def check_structure(
@@ -97,6 +100,12 @@ def _check_finite(atoms: Atoms, name: str) -> None:
         )
     if not np.isfinite(atoms.cell.array).all():
         raise InputError(f"{name}: the cell is not made of finite numbers.")
+    longest_A = atoms.cell.lengths().max()
+    if longest_A > FARTHEST_A:
+        raise InputError(
+            f"{name}: a cell vector is {longest_A:.0e} Å long; the limit is "
+            f"{FARTHEST_A:.0e} Å. Is its cell in Å?"
+        )
 
 
 def _check_cell(atoms: Atoms, name: str) -> None:
@@ -116,6 +125,36 @@ def _check_cell(atoms: Atoms, name: str) -> None:
         raise InputError(
             f"{name} is periodic, but its cell has no volume: the cell vectors are "
             "linearly dependent."
+        )
+    if atoms.pbc.any():
+        _check_thickness(atoms, name)
+        _check_density(atoms, name)
+
+
+def _check_thickness(atoms: Atoms, name: str) -> None:
+    """Refuse a cell of which more than a hundred images lie within a few Å."""
+    heights_A = cell_heights_A(atoms.cell.complete().array)
+    heights_A[~atoms.pbc] = np.inf
+    axis = int(heights_A.argmin())
+    if heights_A[axis] < SAME_PLACE_A:
+        raise InputError(
+            f"{name} is periodic, but its cell is only {heights_A[axis]:.1g} Å thick "
+            f"along {'abc'[axis]}, less than {SAME_PLACE_A} Å. Is its cell in Å, or "
+            "are two cell vectors almost parallel?"
+        )
+
+
+def _check_density(atoms: Atoms, name: str) -> None:
+    """Refuse far more atoms than fit; open directions end 1 Å beyond the atoms."""
+    cell = atoms.cell.array.copy()
+    cell[~atoms.pbc] = 0
+    cell = complete_cell(cell)
+    spread = np.ptp(atoms.positions @ np.linalg.inv(cell), axis=0) + 1
+    volume_A3 = abs(np.linalg.det(cell)) * spread[~atoms.pbc].prod()
+    if len(atoms) > MAX_ATOMS_PER_A3 * volume_A3:
+        raise InputError(
+            f"{name} has {len(atoms) / volume_A3:.2g} atoms/Å³, over fifty times as "
+            "many as diamond. Is its cell in Å?"
         )
 
 

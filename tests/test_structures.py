@@ -46,6 +46,11 @@ def _through_the_wall() -> Atoms:
     return Atoms("C2", positions=[[0.0, 0, 0], [9.99, 0, 0]], cell=[10.0] * 3, pbc=True)
 
 
+def _crowd(pbc: list[bool]) -> Atoms:
+    positions = np.random.default_rng(0).random((8, 3)) * 0.6
+    return Atoms("C8", positions, cell=[0.6, 0.6, 0.6 if all(pbc) else 9], pbc=pbc)
+
+
 @pytest.mark.parametrize(
     ("atoms", "message"),
     [
@@ -59,11 +64,43 @@ def _through_the_wall() -> Atoms:
             Atoms("C", cell=[[3, 0, 0], [0, 3, 0], [3, 3, 0]], pbc=True),
             "its cell has no volume",
         ),
+        (
+            Atoms("C", cell=[9, 1e-3, 9], pbc=True),
+            "only 0.001 Å thick along b, less than 0.05 Å. Is its cell in Å",
+        ),
+        (
+            Atoms("C", cell=[[9, 0, 0], [1e6, 9, 0], [0, 0, 9]], pbc=True),
+            "only 8e-05 Å thick along a.* are two cell vectors almost parallel",
+        ),
+        (
+            Atoms("C", cell=[[9, 0, 0], [0, 9, 0], [9, 0, 1e-7]], pbc=[1, 1, 0]),
+            "only 1e-07 Å thick along a",
+        ),
+        (
+            Atoms("C", cell=[9, 9, 1e9], pbc=[True, True, False]),
+            r"a cell vector is 1e\+09 Å long.* Is its cell in Å",
+        ),
+        (_crowd([True, True, True]), "37 atoms/Å³.* Is its cell in Å"),
+        (_crowd([True, True, False]), "14 atoms/Å³.* Is its cell in Å"),
         (_twice(), "atoms 2 and 8 lie on one place"),
         (_through_the_wall(), "atoms 0 and 1 lie on one place"),
         (molecule("CO"), "contains O; only C can be used"),
     ],
-    ids=["empty", "nan", "no-cell", "flat", "duplicate", "image", "element"],
+    ids=[
+        "empty",
+        "nan",
+        "no-cell",
+        "flat",
+        "thin",
+        "skewed",
+        "open-parallel",
+        "long",
+        "dense",
+        "dense-layer",
+        "duplicate",
+        "image",
+        "element",
+    ],
 )
 def test_a_structure_without_an_energy_is_refused(atoms: Atoms, message: str):
     """Each fault is named, with the atom or the direction where it is."""

@@ -221,6 +221,7 @@ def _fault(atoms: Atoms) -> str | None:
 _NO_PAIRS = Pairs(
     first=np.zeros(0, dtype=np.int32),
     second=np.zeros(0, dtype=np.int32),
+    shifts=np.zeros((0, 3), dtype=np.int32),
     distances_A=np.zeros(0),
     vectors_A=np.zeros((0, 3)),
 )

@@ -10,6 +10,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from synthzoo.figure_style import save_figure
+
 CURVES_FILE = "curves.png"
 EPOCH = "epoch"
 COLUMNS = {
@@ -129,9 +131,7 @@ def draw_curves(folder: Path) -> Path:
         axes.yaxis.set_minor_formatter("{x:g}")
         axes.grid(which="both", alpha=0.3)
         axes.legend(frameon=False)
-    path = folder / CURVES_FILE
-    figure.savefig(path, dpi=150)
-    return path
+    return save_figure(figure, folder / CURVES_FILE, dpi=150)
 
 
 def _rows(folder: Path) -> Iterator[dict[str, str]]:

@@ -292,6 +292,7 @@ def _draw(
 ) -> None:
     from matplotlib.figure import Figure
 
+    from synthzoo.figure_style import save_figure
     from synthzoo.parity import COLOURS, Cloud, draw_parity
 
     figure = Figure(figsize=(9, 4.4), dpi=120, layout="constrained")
@@ -302,7 +303,7 @@ def _draw(
         )
     ]
     draw_parity(figure, labelled, clouds)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def group_name(atoms: Atoms) -> str:

@@ -14,7 +14,14 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from synthzoo import demo, demo_check, demo_tuning
 from synthzoo.crystals import fit_curve
 from synthzoo.document import markdown_table
-from synthzoo.figure_style import BLUE, DARK_GREY, ORANGE, QUIET_COLOUR, tidy
+from synthzoo.figure_style import (
+    BLUE,
+    DARK_GREY,
+    ORANGE,
+    QUIET_COLOUR,
+    save_figure,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +57,7 @@ def write_demo_figure(folder: Path, summary: DemoSummary) -> None:
     _draw_crystals((panels["a"], panels["b"]), summary)
     _draw_curve(panels["c"], summary)
     _draw_dynamics(panels["t"], panels["e"], summary)
-    figure.savefig(folder / demo.FIGURE_FILE)
+    save_figure(figure, folder / demo.FIGURE_FILE)
 
 
 def _title(summary: DemoSummary) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from synthzoo.figure_style import BLUE, GREEN, ORANGE, QUIET_COLOUR
+from synthzoo.figure_style import BLUE, GREEN, ORANGE, QUIET_COLOUR, save_figure
 from synthzoo.inspection.measures import DISTANCE_STEP_A, MOST_BONDS, bin_edges
 from synthzoo.inspection.text import HYBRIDISATIONS
 
@@ -24,6 +25,10 @@ MOST_BINS = 50
 LEAST_BINS = 8
 MOST_BARS = 12
 DENSITY_BINS = 12
+STEPS = (1, 2, 5, 10)
+"""Of the labels of a number of structures, times a power of ten."""
+WIDE_FORCES = 100.0
+"""Largest over smallest force from which powers of ten are enough labels."""
 WIDE_DENSITIES = 1.3
 """Largest over smallest density from which bonds are shown by density."""
 
@@ -55,8 +60,9 @@ def draw_measures(
     _sizes(panels[5], measures.atoms)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, format=kind)
-    return path
+        if axes.get_ylabel() == "structures":
+            axes.yaxis.set_major_locator(MaxNLocator(steps=STEPS, integer=True))
+    return save_figure(figure, path, dpi=150, format=kind)
 
 
 def _histogram(axes: Axes, values: NDArray[np.float64], name: str) -> None:
@@ -79,6 +85,8 @@ def _logarithmic(axes: Axes, values: NDArray[np.float64], name: str) -> None:
     edges = np.geomspace(low / 1.01, high * 1.01, _bins(positive) + 1)
     axes.hist(positive, bins=edges.tolist(), color=BLUE)
     axes.set_xscale("log")
+    if high < WIDE_FORCES * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}" if high < 5 * low else "")
     zeros = np.count_nonzero(values <= 1e-4)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from synthzoo.figure_style import save_figure
 from synthzoo.parity import COLOURS
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def draw_learning_curves(
         frameon=False,
         fontsize="small",
     )
-    figure.savefig(path)
-    return path
+    return save_figure(figure, path)
 
 
 def _number_sizes(axes: Axes, sizes: Sequence[int]) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from synthzoo.figure_style import BLUE, tidy
+from synthzoo.figure_style import BELOW, BLUE, save_figure, tidy
 from synthzoo.parity import Cloud, draw_parity
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 BEFORE_COLOUR = "#a9b1bb"
 AFTER_COLOUR = BLUE
+HOLLOW = "white"
 MAX_GROUPS = 12
+FEW_STRUCTURES = 4
+"""The errors of groups with fewer are drawn hollow: they may be mere chance."""
 
 LOSS_FILE = "loss.png"
 PARITY_FILE = "parity.png"
@@ -56,7 +60,7 @@ def write_loss(folder: Path, losses: Sequence[TrainingLoss]) -> Path:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(axes)
     figure.suptitle("Training set, while the weights changed", fontsize=11)
-    return _save(figure, folder / LOSS_FILE)
+    return save_figure(figure, folder / LOSS_FILE)
 
 
 def write_parity(folder: Path, comparison: Comparison) -> Path:
@@ -76,7 +80,7 @@ def write_parity(folder: Path, comparison: Comparison) -> Path:
     ]
     draw_parity(figure, comparison.labelled, clouds)
     figure.suptitle(f"{comparison.name} structures", fontsize=11)
-    return _save(figure, folder / PARITY_FILE)
+    return save_figure(figure, folder / PARITY_FILE)
 
 
 def write_groups(folder: Path, comparison: Comparison) -> Path:
@@ -92,16 +96,16 @@ def write_groups(folder: Path, comparison: Comparison) -> Path:
     before = comparison.before.errors[: MAX_GROUPS + 1]
     after = comparison.after.errors[: MAX_GROUPS + 1]
     names = [f"{group.name} ({group.structures})" for group in before]
-    height = 1.4 + 0.36 * len(names)
+    height = 1.7 + 0.36 * len(names)
     figure = Figure(figsize=(9, height), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     _draw_bars(left, names, before, after, "energy_rmse_meV_per_atom")
     _draw_bars(right, names, before, after, "force_rmse_eV_A")
     left.set_xlabel("energy RMSE (meV/atom)")
     right.set_xlabel("force RMSE (eV/Å)")
-    right.legend(frameon=False, fontsize=9)
+    figure.legend(handles=_keys(before), **BELOW)
     figure.suptitle(f"{comparison.name} structures, by group", fontsize=11)
-    return _save(figure, folder / GROUPS_FILE)
+    return save_figure(figure, folder / GROUPS_FILE)
 
 
 def write_probes(folder: Path, curves: Sequence[Curve]) -> Path:
@@ -125,7 +129,19 @@ def write_probes(folder: Path, curves: Sequence[Curve]) -> Path:
         axes.set_title(curve.name, fontsize=10)
         tidy(axes)
         axes.legend(frameon=False, fontsize=9)
-    return _save(figure, folder / PROBES_FILE)
+    return save_figure(figure, folder / PROBES_FILE)
+
+
+def _keys(groups: Sequence[GroupErrors]) -> list[Patch]:
+    """Return what the colours mean, and hollow bars where there are some."""
+    keys = [
+        Patch(color=BEFORE_COLOUR, label="before"),
+        Patch(color=AFTER_COLOUR, label="after"),
+    ]
+    if any(group.structures < FEW_STRUCTURES for group in groups):
+        label = f"hollow: fewer than {FEW_STRUCTURES} structures"
+        keys.append(Patch(facecolor=HOLLOW, edgecolor=AFTER_COLOUR, label=label))
+    return keys
 
 
 def _draw_bars(
@@ -136,17 +152,19 @@ def _draw_bars(
     field: str,
 ) -> None:
     places = np.arange(len(names))
-    for shift, groups, colour, label in (
-        (-0.19, before, BEFORE_COLOUR, "before"),
-        (0.19, after, AFTER_COLOUR, "after"),
+    for shift, groups, colour in (
+        (-0.19, before, BEFORE_COLOUR),
+        (0.19, after, AFTER_COLOUR),
     ):
         values = [getattr(group, field) for group in groups]
-        axes.barh(places + shift, values, height=0.36, color=colour, label=label)
+        few = [group.structures < FEW_STRUCTURES for group in groups]
+        axes.barh(
+            places + shift,
+            values,
+            height=0.34,
+            color=[HOLLOW if hollow else colour for hollow in few],
+            edgecolor=colour,
+        )
     axes.set_yticks(places, names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     tidy(axes)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path)
-    return path

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from synthzoo.figure_style import BLUE
-from synthzoo.stability.figures.style import BELOW, save
+from synthzoo.figure_style import BELOW, BLUE, save_figure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +71,7 @@ def write_bonds(folder: Path, models: Sequence[Shown]) -> Path:
         for name, colour in zip(groups, BOND_COLOURS, strict=True)
     ]
     figure.legend(handles=patches, title="bonds of an atom", **(BELOW | {"ncols": 6}))
-    return save(figure, folder / BONDS_FILE)
+    return save_figure(figure, folder / BONDS_FILE)
 
 
 def _bond_groups(models: Sequence[Shown]) -> dict[str, int]:

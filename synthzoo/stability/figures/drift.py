@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from synthzoo.figure_style import QUIET_COLOUR, tidy
-from synthzoo.stability.figures.style import legend_below, save, styled
+from synthzoo.figure_style import QUIET_COLOUR, save_figure, tidy
+from synthzoo.stability.figures.style import legend_below, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def write_drift(folder: Path, models: Sequence[Shown]) -> Path:
     axes.set_title("Energy conservation against the time step", fontsize=11)
     tidy(axes)
     legend_below(figure, axes)
-    return save(figure, folder / DRIFT_FILE)
+    return save_figure(figure, folder / DRIFT_FILE)
 
 
 def _draw_second_order(axes: Axes) -> list[float]:

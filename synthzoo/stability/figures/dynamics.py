@@ -10,13 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.ndimage import uniform_filter1d
 
-from synthzoo.figure_style import tidy
+from synthzoo.figure_style import BELOW, save_figure, tidy
 from synthzoo.stability.figures.style import (
-    BELOW,
     FAILURE_MARK,
     at_constant_energy,
     model_keys,
-    save,
     show_most,
     styled,
 )
@@ -73,7 +71,7 @@ def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
     for axes in (top, bottom):
         tidy(axes)
     figure.legend(handles=model_keys(models), **(BELOW | {"ncols": 4}))
-    return save(figure, folder / DYNAMICS_FILE)
+    return save_figure(figure, folder / DYNAMICS_FILE)
 
 
 def _energies(series: Series, *, total: bool) -> NDArray[np.float64]:

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from synthzoo.figure_style import QUIET_COLOUR, tidy
+from synthzoo.figure_style import BELOW, QUIET_COLOUR, save_figure, tidy
 from synthzoo.stability.figures.style import (
-    BELOW,
     model_keys,
-    save,
     show_most,
     styled,
 )
@@ -60,4 +58,4 @@ def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
         axes.set_xlim(left=0)
         tidy(axes)
     figure.legend(handles=model_keys(models, extra=False), **BELOW)
-    return save(figure, folder / RADIAL_FILE)
+    return save_figure(figure, folder / RADIAL_FILE)

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from synthzoo.figure_style import QUIET_COLOUR, tidy
+from synthzoo.figure_style import BELOW, QUIET_COLOUR, save_figure, tidy
 from synthzoo.stability.figures.style import (
-    BELOW,
     model_keys,
-    save,
     styled,
 )
 
@@ -58,7 +56,7 @@ def write_scans(folder: Path, models: Sequence[Shown]) -> Path:
                     _draw_scan(axes, scan, colour, line)
         _label_scan(axes, kind, name)
     figure.legend(handles=model_keys(models, extra=False), **BELOW)
-    return save(figure, folder / SCANS_FILE)
+    return save_figure(figure, folder / SCANS_FILE)
 
 
 def _draw_scan(axes: Axes, scan: Scan, colour: str, line: Any) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.lines import Line2D
 
-from synthzoo.figure_style import BLUE, DARK_GREY, ORANGE
+from synthzoo.figure_style import BELOW, BLUE, DARK_GREY, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +23,6 @@ LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), "-.", (0, (8, 2)), 
 
 FAILURE_MARK = "failure"
 """Told to matplotlib as the group of the crosses."""
-
-BELOW: dict[str, Any] = {
-    "loc": "outside lower center",
-    "frameon": False,
-    "fontsize": 9,
-    "ncols": 3,
-}
 
 
 def styled(models: Sequence[Shown]) -> list[tuple[Shown, str, Any]]:
@@ -121,17 +113,3 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     figure.legend(handles=list(unique.values()), labels=list(unique), **BELOW)
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure and return where.
-
-    Parameters
-    ----------
-    figure
-        Drawn.
-    path
-        Image file.
-    """
-    figure.savefig(path)
-    return path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from synthzoo.figure_style import tidy
-from synthzoo.stability.figures.style import legend_below, save, styled
+from synthzoo.figure_style import save_figure, tidy
+from synthzoo.stability.figures.style import legend_below, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
     axes.set_xlim(left=0)
     tidy(axes)
     legend_below(figure, axes)
-    return save(figure, folder / SURVIVAL_FILE)
+    return save_figure(figure, folder / SURVIVAL_FILE)
 
 
 def _draw(axes: Axes, name: str, curve: SurvivalCurve, style: dict[str, Any]) -> None:

@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import ase.io
 import numpy as np
 
 from synthzoo.builders import crystal_size, pack
 from synthzoo.dynamics import steps_per_block
+from synthzoo.extended_xyz import write_frame
 from synthzoo.melt_quench import kept_structures, trajectory
 from synthzoo.parts import SECONDS_PER_HOUR, Dimers, MeltQuench, Packing, Part
 from synthzoo.teachers import load_teacher
@@ -175,5 +175,5 @@ def _bytes_per_atom(element: str) -> float:
         count=1, atoms=(64, 64), density_g_cm3=(0.1, 0.1), min_distance_A=1.0
     )
     text = io.StringIO()
-    ase.io.write(text, pack(part, element, np.random.default_rng(0)), format="extxyz")
+    write_frame(text, pack(part, element, np.random.default_rng(0)))
     return len(text.getvalue()) / part.atoms[0]

@@ -13,6 +13,10 @@ class InputError(SynthzooError):
     """A structure, data file, recipe or option that cannot be used."""
 
 
+class FileWarning(UserWarning):
+    """Something was read or written otherwise than it stands there; it was said."""
+
+
 class UnknownModelError(SynthzooError):
     """A name that no model card carries."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthzoo.errors import InputError
+from synthzoo.reading import refuse_folder
 from synthzoo.structures import iter_structures
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ class FrameSet:
         return list(dict.fromkeys(origin.file for origin in self.origins))
 
 
-def read_frames(sources: Path | str | Iterable[Path | str]) -> FrameSet:
+def read_frames(
+    sources: Path | str | Iterable[Path | str], *, format: str | None = None
+) -> FrameSet:
     """Read all structures of files in any format that ASE reads.
 
     Extended XYZ, ASE databases and trajectories, VASP's ``OUTCAR`` and
@@ -72,6 +75,8 @@ def read_frames(sources: Path | str | Iterable[Path | str]) -> FrameSet:
     sources
         Files, or patterns with ``*``, ``?`` and ``**``; the files of a pattern are
         taken in alphabetical order, and a file that is named twice is read once.
+    format
+        Of all of them, as ASE calls it; guessed for each if not given.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def read_frames(sources: Path | str | Iterable[Path | str]) -> FrameSet:
     structures: list[Atoms] = []
     origins: list[Origin] = []
     for file in find_files(sources):
-        for index, atoms in enumerate(iter_structures(file)):
+        for index, atoms in enumerate(iter_structures(file, format=format)):
             structures.append(atoms)
             origins.append(Origin(file=file, index=index))
     return FrameSet(structures=structures, origins=origins)
@@ -109,10 +114,7 @@ def find_files(sources: Path | str | Iterable[Path | str]) -> list[Path]:
 
 
 def _matching(source: Path) -> list[Path]:
-    if source.is_dir():
-        raise InputError(
-            f"{source} is a folder; name the files in it, such as '{source}/*.xyz'."
-        )
+    refuse_folder(source)
     if source.exists() or not glob.has_magic(str(source)):
         return [source]
     # `Path.glob` refuses absolute patterns

@@ -6,10 +6,10 @@ import io
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-import ase.io
 import numpy as np
 
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.extended_xyz import write_frame
 from synthzoo.recipes import RelabelRecipe, recipe_hash
 from synthzoo.structures import check_structure, min_distance_A
 from synthzoo.teachers import cached_teacher
@@ -129,7 +129,7 @@ def failed_record(atoms: Atoms, kind: str, reason: str) -> Record:
 
 def _text(atoms: Atoms) -> str:
     stream = io.StringIO()
-    ase.io.write(stream, atoms, format="extxyz")
+    write_frame(stream, atoms)
     return stream.getvalue()
 
 

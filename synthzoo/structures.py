@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ase.db
-import ase.io
 import numpy as np
-from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.geometry import complete_cell
-from ase.io.formats import UnknownFileTypeError
 
-from synthzoo.errors import InputError
+from synthzoo.errors import FileWarning, InputError
+from synthzoo.extended_xyz import write_frame
 from synthzoo.files import new_file
 from synthzoo.pairs import cell_heights_A, find_pairs
+from synthzoo.reading import read_frames_of
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from numpy.typing import NDArray
 
 SAME_PLACE_A = 0.05
@@ -197,27 +197,18 @@ def density_g_cm3(atoms: Atoms) -> float:
     return float(atoms.get_masses().sum() / atoms.get_volume() / grams_per_cm3)
 
 
-def refuse_empty(path: Path) -> None:
-    """Raise `InputError` unless there is a file with something in it.
-
-    Parameters
-    ----------
-    path
-        File of structures.
-    """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: it holds no structure.")
-
-
-def iter_structures(path: Path | str) -> Iterator[Atoms]:
+def iter_structures(path: Path | str, *, format: str | None = None) -> Iterator[Atoms]:
     """Yield the structures of a file one by one, in any format that ASE reads.
 
+    Units that the file declares are converted to eV and Å. A `FileWarning` says, once
+    for each file, what is read otherwise than it stands there.
+
     Parameters
     ----------
     path
-        File; the format is recognised by ASE.
+        File.
+    format
+        As ASE calls it, such as ``vasp-xml``; guessed if not given.
 
     Yields
     ------
@@ -227,53 +218,35 @@ def iter_structures(path: Path | str) -> Iterator[Atoms]:
     Raises
     ------
     InputError
-        If the file is missing, empty, of unknown format, or cut short.
+        If the file is missing, empty, of another or an unknown format, or cut short.
     """
-    path = Path(path)
-    refuse_empty(path)
-    count = 0
-    try:
-        for atoms in _frames(path):
-            count += 1
-            yield atoms
-    except UnknownFileTypeError as error:
-        raise InputError(f"{path}: ASE does not recognise this format.") from error
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path}: structure number {count + 1} cannot be read "
-            f"({type(error).__name__}: {error})."
-        ) from error
-    if count == 0:
-        raise InputError(f"{path} holds no structure.")
+    told: set[str] = set()
+    for frame in read_frames_of(Path(path), format):
+        for note in frame.notes:
+            if note not in told:
+                warnings.warn(f"{path}: {note}", FileWarning, stacklevel=2)
+        told.update(frame.notes)
+        yield frame.atoms
 
 
-def _frames(path: Path) -> Iterator[Atoms]:
-    if path.suffix != ".db":
-        yield from ase.io.iread(path, index=":")
-        return
-    for row in ase.db.connect(path).select():  # `iread` leaves out what users added
-        atoms = row.toatoms()
-        atoms.info.update(row.key_value_pairs)
-        yield atoms
-
-
-def read_structures(path: Path | str) -> list[Atoms]:
+def read_structures(path: Path | str, *, format: str | None = None) -> list[Atoms]:
     """Return all structures of a file; see `iter_structures`.
 
     Parameters
     ----------
     path
         File, in any format that ASE reads.
+    format
+        As ASE calls it; guessed if not given.
     """
-    return list(iter_structures(path))
+    return list(iter_structures(path, format=format))
 
 
 def write_structures(path: Path | str, structures: Iterable[Atoms]) -> int:
     """Write structures with their labels as extended XYZ and return their number.
 
-    The file appears under its name only when it is complete.
+    The file appears under its name only when it is complete. What extended XYZ cannot
+    hold is left out; a `FileWarning` names it.
 
     Parameters
     ----------
@@ -283,10 +256,18 @@ def write_structures(path: Path | str, structures: Iterable[Atoms]) -> int:
         Structures, taken one by one.
     """
     count = 0
-    with new_file(Path(path)) as partial, partial.open("w") as stream:
+    left_out: set[str] = set()
+    with new_file(Path(path)) as partial, partial.open("w", encoding="utf-8") as stream:
         for atoms in structures:
-            ase.io.write(stream, atoms, format="extxyz")
+            left_out |= write_frame(stream, atoms)
             count += 1
+    if left_out:
+        warnings.warn(
+            f"{path} is without {', '.join(sorted(left_out))}: extended XYZ cannot "
+            "hold what is there.",
+            FileWarning,
+            stacklevel=2,
+        )
     return count
 
 

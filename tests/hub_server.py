@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_request  # noqa: N815  the names that http.server calls
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:
         """Keep quiet."""
 
     def answer_fault(self, fault: Fault) -> bool:

@@ -305,8 +305,14 @@ def reference_values(teacher: str) -> ReferenceValues:
         ).items()
     }
     curve, _ = diamond_curve(loaded.calculator, volumes_around(crystals["diamond"].a_A))
+    constants = elastic_constants_GPa(
+        bulk(ELEMENT, "diamond", a=crystals["diamond"].a_A), loaded.calculator
+    )
     crystals["diamond"] = replace(
         crystals["diamond"],
+        c11_GPa=float(constants[0, 0]),
+        c12_GPa=float(constants[0, 1]),
+        c44_GPa=float(constants[3, 3]),
         volumes_A3_per_atom=curve.volumes_A3_per_atom,
         energies_eV_per_atom=tuple(
             energy - alone for energy in curve.energies_eV_per_atom

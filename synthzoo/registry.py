@@ -147,8 +147,20 @@ def file_records(folder: Path) -> dict[str, FileRecord]:
     return {name: file_record(folder / name) for name in MODEL_FILES}
 
 
+def card_of(folder: Path) -> ModelCard | None:
+    """Return the card of the register whose files a checkpoint's are, if there is one.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    """
+    records = file_records(folder)
+    return next((card for card in model_cards() if card.files == records), None)
+
+
 def page_of(folder: Path) -> str | None:
-    """Return the card of a checkpoint: the register's, or the one in its folder.
+    """Return the page of a checkpoint: its card's, or the one in its folder.
 
     Parameters
     ----------
@@ -157,9 +169,8 @@ def page_of(folder: Path) -> str | None:
     """
     from synthzoo.checkpoint import CARD_FILE
 
-    records = file_records(folder)
-    for card in model_cards():
-        if card.files == records:
-            return render_card(card)
+    card = card_of(folder)
+    if card is not None:
+        return render_card(card)
     page = folder / CARD_FILE
     return page.read_text(encoding="utf-8") if page.is_file() else None

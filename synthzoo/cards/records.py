@@ -172,12 +172,17 @@ class Crystal:
         At that lattice constant, relative to isolated atoms.
     volumes_A3_per_atom, energies_eV_per_atom
         Points on the energy–volume curve.
+    c11_GPa, c12_GPa, c44_GPa
+        Elastic constants of a cubic crystal at that lattice constant.
     """
 
     a_A: Positive
     energy_eV_per_atom: float
     volumes_A3_per_atom: tuple[Positive, ...] = ()
     energies_eV_per_atom: tuple[float, ...] = ()
+    c11_GPa: float | None = None
+    c12_GPa: float | None = None
+    c44_GPa: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -218,6 +218,7 @@ def _make(
         synthetic=judge.forgotten(),
         direct=judge.direct(),
         curves=judge.curves(),
+        physics=judge.physics(),
         provenance=config.provenance | {"versions": installed_versions()},
         seconds=time.monotonic() - started,
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from synthzoo.calculator import SynthzooCalculator
 from synthzoo.labelled_sets import join_sets
+from synthzoo.registry import card_of
 from synthzoo.tuning.comparison import (
     Comparison,
     compare,
@@ -24,6 +25,7 @@ from synthzoo.tuning.jobs import (
     direct_reference,
     seed_names,
 )
+from synthzoo.tuning.physics import Physics, compare_physics
 from synthzoo.tuning.plan import Plan, starting_calculator
 from synthzoo.tuning.probes import Curve, probe
 from synthzoo.tuning.tuned_model import with_reference
@@ -188,14 +190,24 @@ class Judge:
 
     def curves(self) -> list[Curve]:
         """Return simple systems before and after."""
-        elements = sorted(
+        return probe(self.start, self.tuned, self._elements)
+
+    def physics(self) -> Physics:
+        """Return crystals and the repulsion of near atoms before and after."""
+        card = card_of(self.plan.start)
+        reference = card.reference_values if card else None
+        return compare_physics(self.start, self.tuned, self._elements, reference)
+
+    @property
+    def _elements(self) -> list[str]:
+        """The elements of the training set."""
+        return sorted(
             {
                 symbol
                 for atoms in self.plan.training.structures
                 for symbol in atoms.symbols
             }
         )
-        return probe(self.start, self.tuned, elements)
 
     def _held_out_errors(self, name: str) -> GroupErrors:
         return predict_set(self.plan.held_out, self.calculator(name)).errors[0]

@@ -1,4 +1,4 @@
-"""Simple systems that show what a fine-tuning did to the physics of a model."""
+"""Energy curves of simple systems, before and after a fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
 from synthzoo.builders import PROTOTYPES
-from synthzoo.crystals import fit_curve
-from synthzoo.predict import predict_structures
+from synthzoo.tuning.physics import CELL_A, energies_eV
 
 if TYPE_CHECKING:
     from synthzoo.calculator import SynthzooCalculator
@@ -27,10 +26,6 @@ STRETCH = (0.94, 1.07)
 POINTS = 14
 DIMER_REACH = (0.45, 2.2)
 """Of twice the covalent radius."""
-
-CELL_A = 25.0
-WALL = 0.75
-"""Times the covalent bond length: nearer than this a dimer must repel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +43,6 @@ class Curve:
     before_eV, after_eV
         Energies; those of a dimer from its widest distance, those of a crystal per atom
         from their minimum.
-    findings
-        What is worth saying about it.
     """
 
     name: str
@@ -58,7 +51,6 @@ class Curve:
     x: tuple[float, ...]
     before_eV: tuple[float, ...]
     after_eV: tuple[float, ...]
-    findings: tuple[str, ...] = ()
 
 
 def probe(
@@ -91,8 +83,7 @@ def _dimer(
         Atoms(f"{element}2", [[0, 0, 0], [0, 0, distance]], cell=[CELL_A] * 3, pbc=True)
         for distance in distances
     ]
-    old, new = (_energies(pairs, model) for model in (before, after))
-    near = distances < WALL * bond_A
+    old, new = (energies_eV(pairs, model) for model in (before, after))
     return Curve(
         name=f"{element} dimer",
         x_label="distance (Å)",
@@ -100,34 +91,7 @@ def _dimer(
         x=tuple(distances.tolist()),
         before_eV=tuple((old - old[-1]).tolist()),
         after_eV=tuple((new - new[-1]).tolist()),
-        findings=(_wall(element, distances[near], (old[near], new[near])),),
     )
-
-
-def _wall(
-    element: str, distances_A: np.ndarray, energies_eV: tuple[np.ndarray, np.ndarray]
-) -> str:
-    """Return down to where a dimer repels, before and after."""
-    had_A, has_A = (_repels_to_A(distances_A, values) for values in energies_eV)
-    now = f"The {element} dimer {_reach(has_A, distances_A)}"
-    if np.isclose(had_A, has_A):
-        return f"{now}, as before."
-    change = "has a new hole" if has_A > had_A else "has grown"
-    return f"{now}: its wall {change}. Before, it {_reach(had_A, distances_A)}."
-
-
-def _repels_to_A(distances_A: np.ndarray, energies_eV: np.ndarray) -> float:
-    """Return the distance down to which energies rise, coming from the widest."""
-    holes = np.flatnonzero(np.diff(energies_eV) >= 0)
-    return float(distances_A[holes[-1] + 1] if len(holes) else distances_A[0])
-
-
-def _reach(repels_to_A: float, distances_A: np.ndarray) -> str:
-    near_A, far_A = distances_A[0], distances_A[-1]
-    if repels_to_A >= far_A:
-        return f"does not repel below {far_A:.2f} Å"
-    end = "" if repels_to_A > near_A else ", the shortest distance looked at"
-    return f"repels from {far_A:.2f} Å down to {repels_to_A:.2f} Å{end}"
 
 
 def _crystal(
@@ -141,7 +105,7 @@ def _crystal(
     cells = [PROTOTYPES[name](element, bond_A * stretch) for stretch in stretches]
     volumes = np.array([atoms.get_volume() / len(atoms) for atoms in cells])
     sizes = np.array([len(atoms) for atoms in cells])
-    old, new = (_energies(cells, model) / sizes for model in (before, after))
+    old, new = (energies_eV(cells, model) / sizes for model in (before, after))
     return Curve(
         name=f"{name.removesuffix('-ab')} ({element})",
         x_label="volume (Å³/atom)",
@@ -149,36 +113,4 @@ def _crystal(
         x=tuple(volumes.tolist()),
         before_eV=tuple((old - old.min()).tolist()),
         after_eV=tuple((new - new.min()).tolist()),
-        findings=(_equilibrium(name, element, volumes, (old, new)),),
-    )
-
-
-def _equilibrium(
-    name: str,
-    element: str,
-    volumes: np.ndarray,
-    energies: tuple[np.ndarray, np.ndarray],
-) -> str:
-    texts = []
-    for values in energies:
-        curve = fit_curve(volumes.tolist(), values.tolist())
-        if curve.minimum_A3_per_atom is None:
-            texts.append("no minimum")
-        else:
-            texts.append(
-                f"{curve.minimum_A3_per_atom:.3f} Å³/atom and "
-                f"{curve.bulk_modulus_GPa:.0f} GPa"
-            )
-    name = name.removesuffix("-ab")
-    return f"{name} ({element}), volume and bulk modulus: {texts[0]} → {texts[1]}."
-
-
-def _energies(
-    structures: Sequence[Atoms], calculator: SynthzooCalculator
-) -> np.ndarray:
-    return np.array(
-        [
-            atoms.get_potential_energy()
-            for atoms in predict_structures(structures, calculator)
-        ]
     )

@@ -26,9 +26,12 @@ from synthzoo.tuning.report_text import (
 from synthzoo.tuning.results import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from synthzoo.document import Block
     from synthzoo.evaluate import GroupErrors
     from synthzoo.tuning.comparison import Comparison
+    from synthzoo.tuning.physics import CrystalChange
     from synthzoo.tuning.results import Results
 
 METRICS_FILE = "metrics.json"
@@ -168,13 +171,30 @@ def _forgetting(folder: Path, results: Results) -> list[Block]:
         blocks.append(
             Paragraph(text=forgetting_text(results.synthetic, results.replay))
         )
-    findings = tuple(text for curve in results.curves for text in curve.findings)
     path = figures.write_probes(folder, results.curves)
     return [
         *blocks,
-        Items(texts=findings),
+        *_crystals(results.physics.crystals),
+        Items(texts=tuple(found.text() for found in results.physics.repulsions)),
         Figure(file=path, caption="Simple systems before and after"),
     ]
+
+
+def _crystals(crystals: Sequence[CrystalChange]) -> list[Block]:
+    """Return a table of lattice and elastic constants, beside what is known of them."""
+    rows = [
+        (
+            crystal.name,
+            f"{quantity.name} ({quantity.unit})",
+            quantity.text(crystal.before),
+            quantity.text(crystal.after),
+            crystal.known(quantity),
+        )
+        for crystal in crystals
+        for quantity in crystal.quantities()
+    ]
+    header = ("Crystal", "Property", "Before", "After", "Known")
+    return [Table(header=header, rows=tuple(rows))] if rows else []
 
 
 def _selection(results: Results) -> list[Block]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from synthzoo.curves import TrainingLoss
     from synthzoo.tuning.comparison import Comparison
     from synthzoo.tuning.judge import SeedResult
+    from synthzoo.tuning.physics import Physics
     from synthzoo.tuning.plan import Plan
     from synthzoo.tuning.probes import Curve
     from synthzoo.tuning.replay import Synthetic
@@ -56,6 +57,8 @@ class Results:
         From scratch (before) and fine-tuned (after), if asked for.
     curves
         Simple systems, before and after.
+    physics
+        Crystals and the repulsion of near atoms, before and after.
     provenance
         What made the checkpoint.
     seconds
@@ -74,15 +77,16 @@ class Results:
     synthetic: Comparison | None
     direct: Comparison | None
     curves: Sequence[Curve]
+    physics: Physics
     provenance: dict[str, Any]
     seconds: float
 
     @property
     def verdict(self) -> str:
-        """Whether it helped, in words."""
-        if not self.unseen:
-            return UNJUDGED
-        return verdict(self.unseen[0], replayed=len(self.replay.mixed) > 0)
+        """Whether it helped and kept known physics, in words."""
+        replayed = len(self.replay.mixed) > 0
+        errors = verdict(self.unseen[0], replayed=replayed) if self.unseen else UNJUDGED
+        return f"{errors} {self.physics.summary}"
 
 
 def metrics(results: Results) -> dict[str, Any]:
@@ -102,6 +106,7 @@ def metrics(results: Results) -> dict[str, Any]:
         "unseen": [_values(found) for found in results.unseen],
         "synthetic": _values(results.synthetic) if results.synthetic else None,
         "direct": _values(results.direct) if results.direct else None,
+        "physics": dataclasses.asdict(results.physics),
         "probes": [dataclasses.asdict(curve) for curve in results.curves],
         "seeds": [dataclasses.asdict(found) for found in results.seeds],
         "selection": [dataclasses.asdict(found) for found in results.selection],

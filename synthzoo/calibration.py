@@ -10,7 +10,7 @@ the energy per atom, plus the squared error of a force component.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +24,11 @@ from synthzoo.labels import find_label_keys, labels_of
 from synthzoo.structures import read_structures
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from torch.nn import Module
 
     from synthzoo.config import CheckpointConfig
+    from synthzoo.labels import LabelKeys
 
 RANGE = (5.0, 200.0)
 """Where the number is looked for: a few bonds, or the dozens of a large cutoff."""
@@ -50,6 +52,8 @@ class Calibration:
         Messages to an atom are divided by its square root.
     data
         Name of the file of labelled structures.
+    labels
+        Where energies and forces were read.
     structures
         How many it holds.
     energy_rmse_meV_per_atom, force_rmse_eV_A
@@ -58,6 +62,7 @@ class Calibration:
 
     avg_num_neighbors: float
     data: str
+    labels: str
     structures: int
     energy_rmse_meV_per_atom: float
     force_rmse_eV_A: float
@@ -89,7 +94,9 @@ def calibrate(
     InputError
         If the labels cannot be used, or the errors have no minimum in `RANGE`.
     """
-    measure = _errors(model, config, source, energy_key, forces_key)
+    structures = read_structures(source)
+    keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
+    measure = _errors(model, config, structures, keys)
     low, high = map(math.log, RANGE)
     steps = math.ceil(math.log(PRECISION / (high - low), _GOLDEN_RATIO))
     with tqdm(total=steps, desc="calibrate", disable=None, leave=False) as progress:
@@ -111,7 +118,8 @@ def calibrate(
     return Calibration(
         avg_num_neighbors=found,
         data=Path(source).name,
-        structures=len(read_structures(source)),
+        labels=str(keys),
+        structures=len(structures),
         energy_rmse_meV_per_atom=1000 * energy_error,
         force_rmse_eV_A=force_error,
     )
@@ -120,16 +128,13 @@ def calibrate(
 def _errors(
     model: Module,
     config: CheckpointConfig,
-    source: str | Path,
-    energy_key: str | None,
-    forces_key: str | None,
+    structures: Sequence[Atoms],
+    keys: LabelKeys,
 ) -> Callable[[float], tuple[float, float]]:
     """Return a function of the number of neighbours: errors in eV/atom and eV/Å."""
     from synthzoo.calculator import SynthzooCalculator
     from synthzoo.predict import predict_structures
 
-    structures = read_structures(source)
-    keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
     labels = [labels_of(atoms, keys) for atoms in structures]
     calculator = SynthzooCalculator(model, config, device="cpu")
 

@@ -16,13 +16,15 @@ from tqdm import tqdm
 from synthzoo.errors import InputError
 from synthzoo.frames import read_frames
 from synthzoo.labels import Labels, find_label_keys
-from synthzoo.structures import KIND_KEYS
+from synthzoo.structures import kind_of
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from synthzoo.frames import FrameSet
     from synthzoo.labelled_sets import LabelledSet
+    from synthzoo.labels import LabelKeys
 
 ALL = "all"
 MAX_NAME = 24
@@ -128,6 +130,8 @@ class Evaluation:
     ----------
     model, data
         What was compared.
+    labels
+        Where energies and forces were read.
     energy_shift_eV_per_atom
         Constant that was taken off the labels before the comparison; 0 if not asked.
     groups
@@ -136,6 +140,7 @@ class Evaluation:
 
     model: str
     data: str
+    labels: str
     energy_shift_eV_per_atom: float
     groups: tuple[GroupErrors, ...]
 
@@ -177,7 +182,11 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         If a file cannot be read, nothing is left of it, or its labels are missing or
         ambiguous.
     """
-    labelled, data = _labelled(source, skip, energy_key, forces_key)
+    frames = read_frames(source)
+    keys = find_label_keys(
+        frames.structures, energy_key=energy_key, forces_key=forces_key
+    )
+    labelled, data = _labelled(frames, keys, skip)
     predictions = []
     for model in models:
         predicted = tqdm(
@@ -199,6 +208,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         Evaluation(
             model=str(model),
             data=data,
+            labels=str(keys),
             energy_shift_eV_per_atom=-constant,
             groups=errors_by_group(found.residuals, constant),
         )
@@ -257,18 +267,11 @@ def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:
 
 
 def _labelled(
-    source: Path | str | Sequence[Path | str],
-    skip: Sequence[str],
-    energy_key: str | None,
-    forces_key: str | None,
+    frames: FrameSet, keys: LabelKeys, skip: Sequence[str]
 ) -> tuple[LabelledSet, str]:
     """Return a set without the groups to skip, and the names of its files."""
     from synthzoo.labelled_sets import as_labelled
 
-    frames = read_frames(source)
-    keys = find_label_keys(
-        frames.structures, energy_key=energy_key, forces_key=forces_key
-    )
     found = as_labelled(frames, keys)
     names = ", ".join(file.name for file in frames.files)
     kept = [
@@ -312,10 +315,9 @@ def group_name(atoms: Atoms) -> str:
     Parameters
     ----------
     atoms
-        Structure; the first of `KIND_KEYS` in its ``info`` counts.
+        Structure; its kind is the group, see `kind_of`.
     """
-    found = [str(atoms.info[key]) for key in KIND_KEYS if key in atoms.info]
-    return found[0] if found else ALL
+    return kind_of(atoms, unnamed=ALL)
 
 
 def residual_of(predicted: Atoms, label: Labels) -> Residual:

@@ -12,15 +12,8 @@ import numpy as np
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
-from synthzoo.errors import InputError
 from synthzoo.frames import FrameSet, read_frames
-from synthzoo.labels import (
-    LabelKeys,
-    Labels,
-    count_label_keys,
-    labels_of,
-    the_only,
-)
+from synthzoo.labels import LabelKeys, Labels, find_label_keys, labels_of
 from synthzoo.structures import check_structure
 
 if TYPE_CHECKING:
@@ -150,32 +143,14 @@ def read_labelled(
         could be meant.
     """
     frames = read_frames(files)
-    counts = count_label_keys(frames.structures)
-    energy = _choose("energy", counts.energy, energy_key, frames)
-    if energies_only:
-        return frames, LabelKeys(energy=energy, forces=None)
-    forces = _choose("forces", counts.forces, forces_key, frames)
-    return frames, LabelKeys(energy=energy, forces=forces)
-
-
-def _choose(
-    what: str, counts: dict[str, int], wanted: str | None, frames: FrameSet
-) -> str:
-    """Return the key of a label; one that all structures have comes first."""
-    if wanted is not None:
-        if wanted not in counts:
-            raise InputError(
-                f"No structure has {what} under {wanted!r}. {_found(counts, frames)}"
-            )
-        return wanted
-    if not counts:
-        raise InputError(
-            f"No structure has {what} labels under a known key. {_found({}, frames)} "
-            f"Name the right one with --{what}-key. {_ADVICE[what]}"
-        )
-    total = len(frames.structures)
-    complete = [key for key, count in counts.items() if count == total]
-    return the_only(complete or counts, what)
+    keys = find_label_keys(
+        frames.structures,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        energies_only=energies_only,
+        advice=_ADVICE,
+    )
+    return frames, keys
 
 
 _ADVICE = {
@@ -183,22 +158,6 @@ _ADVICE = {
     "forces": "With energies alone, add --energies-only: the forces of the pre-trained "
     "model then keep the slopes right.",
 }
-
-
-def _found(counts: dict[str, int], frames: FrameSet) -> str:
-    if counts:
-        return f"Found: {sorted(counts)}."
-    names = {str(key) for atoms in frames.structures for key in atoms.info}
-    arrays = {
-        str(key)
-        for atoms in frames.structures
-        for key in atoms.arrays
-        if key not in ("numbers", "positions")
-    }
-    return (
-        f"Keys there are: {sorted(names) or 'none'} (of structures), "
-        f"{sorted(arrays) or 'none'} (of atoms)."
-    )
 
 
 def as_labelled(frames: FrameSet, keys: LabelKeys) -> LabelledSet:

@@ -62,6 +62,8 @@ class PretrainSummary:
         Length of the fit, and the epoch whose weights were kept.
     energy_rmse_meV_per_atom, force_rmse_eV_A
         Errors on the validation set, against the labels.
+    labels
+        Where energies and forces were read.
     seconds
         Wall time of this run; of its last part if it was interrupted.
     """
@@ -76,6 +78,7 @@ class PretrainSummary:
     steps: int
     energy_rmse_meV_per_atom: float
     force_rmse_eV_A: float
+    labels: str
     seconds: float
 
 
@@ -102,8 +105,8 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     recipe
         Network and fit.
     data
-        Files with structures labelled by `synthzoo.relabel.relabel_file`: energies
-        relative to isolated atoms, in ASE's own place.
+        Files with labelled structures, as `synthzoo.relabel.relabel_file` makes them;
+        energies are relative to isolated atoms.
     output
         Checkpoint folder to make.
     start
@@ -235,6 +238,7 @@ def _summary(
         steps=result.steps,
         energy_rmse_meV_per_atom=result.energy_rmse_meV_per_atom,
         force_rmse_eV_A=result.force_rmse_eV_A,
+        labels=str(sets.keys),
         seconds=seconds,
     )
 

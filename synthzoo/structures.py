@@ -316,16 +316,19 @@ def group_of(atoms: Atoms) -> str:
     return str(atoms.info.get(GROUP_KEY) or f"frame-{content_hash(atoms)}")
 
 
-def kind_of(atoms: Atoms) -> str:
+def kind_of(atoms: Atoms, *, unnamed: str = UNNAMED) -> str:
     """Return what kind of structure a frame is, as far as it says so.
 
     Parameters
     ----------
     atoms
-        Frame; the first of `KIND_KEYS` that its ``info`` has is the kind.
+        Frame; the first of `KIND_KEYS` that its ``info`` has, in capitals or not, is
+        the kind.
+    unnamed
+        What a frame without a kind is called.
     """
-    found = (str(atoms.info[key]) for key in KIND_KEYS if key in atoms.info)
-    return next(found, UNNAMED)
+    named = {str(key).lower(): str(value) for key, value in atoms.info.items()}
+    return next((named[key] for key in KIND_KEYS if key in named), unnamed)
 
 
 def content_hash(atoms: Atoms) -> str:

@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 
 from synthzoo.errors import InputError
 from synthzoo.files import refuse_existing_path
+from synthzoo.labels import own_labels
 from synthzoo.structures import density_g_cm3, iter_structures, write_structures
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _history(atoms: Atoms, element: str, change: Transmutation) -> str:
 
 def _labels(atoms: Atoms, change: Transmutation, name: str) -> dict[str, Any]:
     """Return the labels of a structure under ASE's names."""
-    labels = dict(atoms.calc.results) if atoms.calc is not None else {}
+    labels = own_labels(atoms)
     for what, key, place in (
         ("energy", change.energy_key, atoms.info),
         ("forces", change.forces_key, atoms.arrays),

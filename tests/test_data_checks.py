@@ -23,8 +23,7 @@ from synthzoo.inspection.unit_checks import energies_against_forces
 from synthzoo.labels import (
     CALCULATOR,
     LabelKeys,
-    count_label_keys,
-    likely_keys,
+    choose_label_keys,
     partial_labels,
 )
 from synthzoo.structures import read_structures
@@ -54,7 +53,7 @@ def changed(
     shifts_eV_per_atom: NDArray[np.float64] | None = None,
 ) -> list[Atoms]:
     """Return structures whose labels are multiplied and shifted."""
-    keys = likely_keys(count_label_keys(structures))
+    keys = choose_label_keys(structures).keys
     shifts = np.zeros(len(structures))
     if shifts_eV_per_atom is not None:
         shifts = shifts_eV_per_atom
@@ -433,6 +432,33 @@ def test_frozen_atoms_are_named_as_the_cause(shared: Callable[[str], Path]):
     for atoms in structures:
         _frozen(atoms)
     assert "held fixed" in serious(check_set(structures))["net_force"].message
+
+
+def smeared(gap_eV_per_atom: float) -> list[Atoms]:
+    """Return crystals with a free energy below the energy without smearing."""
+    structures = strained_copper()
+    for atoms in structures:
+        results = atoms.calc.results
+        results["free_energy"] = results["energy"]
+        results["energy"] += gap_eV_per_atom * len(atoms)
+    return structures
+
+
+def test_it_is_said_which_of_two_energies_is_read():
+    """The free energy: a note. The other: a warning, whatever its key is called."""
+    structures = smeared(0.004)
+    found = {found.kind: found for found in check_set(structures)}
+    assert found["free_energy"].severity == "note"
+    assert "--energy-key energy reads the other" in found["free_energy"].message
+    assert "up to 4 meV/atom" in found["free_energy"].message
+    for atoms in structures:
+        atoms.info["REF_energy"] = atoms.calc.results["energy"]
+    found = serious(check_set(structures))
+    assert (
+        "under REF_energy are extrapolated" in found["energy_without_smearing"].message
+    )
+    assert "shifted" in serious(check_set(smeared(5.0)))["free_energy"].message
+    assert "free_energy" not in {found.kind for found in check_set(smeared(0.0))}
 
 
 def test_forces_of_zero_everywhere_are_placeholders(shared: Callable[[str], Path]):

@@ -15,7 +15,13 @@ from ase.units import Ry
 
 from synthzoo.errors import InputError
 from synthzoo.frames import Origin, find_files, read_frames
-from synthzoo.labels import CALCULATOR, LabelKeys, find_label_keys, labels_of
+from synthzoo.labels import (
+    CALCULATOR,
+    FREE_ENERGY,
+    LabelKeys,
+    find_label_keys,
+    labels_of,
+)
 
 OUTPUTS = Path(ase.__file__).parent / "test" / "testdata"
 """Outputs of real calculations, which ASE's own tests read."""
@@ -80,11 +86,45 @@ def test_an_output_of_quantum_espresso_is_read(tmp_path: Path):
 
 def _check_labels(structures: list[ase.Atoms]) -> None:
     keys = find_label_keys(structures)
-    assert keys.energy == keys.forces == CALCULATOR
+    assert keys.energy in (CALCULATOR, FREE_ENERGY)
+    assert keys.forces == CALCULATOR
     for atoms in structures:
         labels = labels_of(atoms, keys)
         assert labels.energy_eV < 0
         assert labels.forces_eV_A.shape == (len(atoms), 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "free_eV"),
+    [
+        ("vasp/OUTCAR_example_1", -68.22868532),
+        ("vasp/vasprun_pstress.xml", -20.24695937),
+    ],
+)
+def test_the_energy_of_vasp_is_its_free_energy(
+    name: str, free_eV: float, tmp_path: Path
+):
+    """TOTEN, not the energy without smearing; also in what ASE makes of the file."""
+    (frame, *_) = read_frames(OUTPUTS / name).structures
+    write(tmp_path / "a.xyz", frame)
+    write(tmp_path / "a.traj", frame)
+    for found in (frame, *read_frames(tmp_path / "a.*").structures):
+        keys = find_label_keys([found])
+        assert keys.energy == FREE_ENERGY
+        assert labels_of(found, keys).energy_eV == pytest.approx(free_eV)
+        other = find_label_keys([found], energy_key="energy")
+        assert labels_of(found, other).energy_eV < free_eV - 1e-4
+
+
+def test_the_free_energy_is_found_in_the_text_of_gpaw(tmp_path: Path):
+    """ASE keeps only the extrapolated one where it should be."""
+    text = (OUTPUTS / "gpaw_expected_text_output").read_text()
+    text = text.replace("Free energy:     -6.707307", "Free energy:     -6.807307")
+    (tmp_path / "gpaw.txt").write_text(text)
+    found = read_frames(tmp_path / "gpaw.txt").structures
+    keys = find_label_keys(found)
+    assert keys.energy == FREE_ENERGY
+    assert labels_of(found[-1], keys).energy_eV == pytest.approx(-6.807307, abs=1e-5)
 
 
 def test_a_database_gives_its_key_value_pairs(tmp_path: Path):

@@ -12,6 +12,7 @@ from synthzoo.structures import (
     check_structure,
     density_g_cm3,
     iter_structures,
+    kind_of,
     label,
     min_distance_A,
     read_structures,
@@ -231,3 +232,13 @@ def test_one_group_cannot_be_split():
     """A validation set out of the training set's own trajectory would be a lie."""
     with pytest.raises(InputError, match="1 group"):
         split_by_group(_grouped({"a": 8}), 0.5, seed=0)
+
+
+@pytest.mark.parametrize("key", ["config_type", "Config_type", "CONFIG_TYPE", "Kind"])
+def test_a_kind_is_known_however_its_key_is_written(key: str):
+    """Capitals do not matter; without a key the kind is unnamed."""
+    atoms = bulk("C")
+    assert kind_of(atoms) == "unnamed"
+    assert kind_of(atoms, unnamed="all") == "all"
+    atoms.info[key] = "bulk_amo"
+    assert kind_of(atoms) == "bulk_amo"

@@ -86,6 +86,18 @@ def test_forces_and_stress_are_derivatives_of_transmuted_energies():
     assert along == pytest.approx(slope, rel=1e-6)
 
 
+def test_the_energy_is_that_of_the_forces():
+    """The free energy of smeared electrons is scaled, not the extrapolated energy."""
+    atoms = crystal()
+    free_eV = atoms.get_potential_energy()
+    atoms = label(atoms, energy_eV=free_eV + 0.5, forces_eV_A=atoms.get_forces())
+    atoms.calc.results["free_energy"] = free_eV
+    change = Transmutation(element="Si", scale=1.5, energy_factor=2.0)
+    found = transmute_structure(atoms, change=change).calc.results
+    assert found["energy"] == pytest.approx(2 * free_eV)
+    assert "free_energy" not in found
+
+
 def test_only_the_name_changes_at_scale_one():
     """The unscaled control has the labels of the original."""
     start = crystal()

@@ -217,6 +217,7 @@ def evaluate(
         values = [dataclasses.asdict(result) for result in results]
         echo_json(values if others else values[0])
         return
+    note(f"Labels: {results[0].labels}.")
     for result in results:
         if others:
             click.echo(result.model)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from synthzoo.errors import InputError
 from synthzoo.inspection.findings import CheckedSet
 from synthzoo.inspection.theory_checks import mixed_theory
-from synthzoo.labels import CALCULATOR, LabelKeys, labels_of
+from synthzoo.labels import LabelKeys, choose_label_keys, find_label_keys, labels_of
 from synthzoo.structures import (
     check_structure,
     choose_by_group,
@@ -30,7 +30,6 @@ GOLDEN_STRUCTURES = 5
 GOLDEN_ATOMS = 40
 """Golden predictions are kept for structures up to this size."""
 
-KEYS = LabelKeys(energy=CALCULATOR, forces=CALCULATOR)
 UNKNOWN = "unknown"
 
 MAX_ALONE_EV_PER_ATOM = 0.5
@@ -57,6 +56,8 @@ class PretrainSets:
         What to call the training structures in messages.
     golden
         Small validation structures, for a checkpoint's golden predictions.
+    keys
+        Where the labels were found.
     """
 
     elements: tuple[str, ...]
@@ -64,6 +65,7 @@ class PretrainSets:
     validation: list[Graph]
     names: list[str]
     golden: list[Atoms]
+    keys: LabelKeys
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -137,7 +139,8 @@ def _values(structures: Sequence[Atoms], key: str) -> list[str]:
 
 
 def _refuse_mixture(structures: Sequence[Atoms]) -> None:
-    for finding in mixed_theory(CheckedSet(structures=structures, keys=KEYS)):
+    keys = choose_label_keys(structures).keys
+    for finding in mixed_theory(CheckedSet(structures=structures, keys=keys)):
         raise InputError(
             f"{finding.message} If they are of one source nevertheless, say which: "
             'info["teacher"] of each structure.'
@@ -155,7 +158,7 @@ def make_sets(
     Parameters
     ----------
     structures
-        With labels in ASE's own place.
+        With labels, found as `find_label_keys` does.
     names
         What to call each in messages.
     recipe
@@ -171,8 +174,9 @@ def make_sets(
     elements = tuple(
         sorted({symbol for atoms in structures for symbol in atoms.symbols})
     )
+    keys = find_label_keys(structures)
     graphs = [
-        _graph(atoms, name, elements, cutoff_A)
+        _graph(atoms, name, keys, elements=elements, cutoff_A=cutoff_A)
         for atoms, name in zip(structures, names, strict=True)
     ]
     training, validation = _split(structures, recipe)
@@ -184,16 +188,24 @@ def make_sets(
         validation=[graphs[index] for index in validation],
         names=[f"{names[index]} ({group_of(structures[index])})" for index in training],
         golden=[structures[index] for index in golden],
+        keys=keys,
     )
 
 
-def _graph(atoms: Atoms, name: str, elements: Sequence[str], cutoff_A: float) -> Graph:
+def _graph(
+    atoms: Atoms,
+    name: str,
+    keys: LabelKeys,
+    *,
+    elements: Sequence[str],
+    cutoff_A: float,
+) -> Graph:
     from nequip.data import AtomicDataDict
 
     from synthzoo.graphs import to_graph
 
     check_structure(atoms, name=name)
-    labels = labels_of(atoms, KEYS, name=name)
+    labels = labels_of(atoms, keys, name=name)
     largest = max(abs(labels.energy_eV) / len(atoms), abs(labels.forces_eV_A).max())
     if largest > MAX_LABEL:
         raise InputError(

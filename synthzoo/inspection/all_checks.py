@@ -13,7 +13,7 @@ from synthzoo.inspection import (
     unit_checks,
 )
 from synthzoo.inspection.findings import CheckedSet, Finding, Reference, worst
-from synthzoo.labels import LabelKeys, count_label_keys, likely_keys
+from synthzoo.labels import LabelKeys, choose_label_keys
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -50,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     label_checks.missing_labels,
     label_checks.labels_not_finite,
     label_checks.placeholders,
+    label_checks.energies_without_forces,
     label_checks.energies_per_atom,
     unit_checks.energies_against_forces,
     unit_checks.force_units,
@@ -89,7 +90,7 @@ def check_set(
     sources
         File that each structure comes from, for the messages.
     """
-    keys = keys or likely_keys(count_label_keys(structures))
+    keys = keys or choose_label_keys(structures).keys
     data = CheckedSet(
         structures=structures, keys=keys, reference=reference, sources=sources
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo.inspection.findings import CheckedSet, Finding
+from synthzoo.labels import FREE_ENERGY, own_energies_eV
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,10 @@ NET_FORCE_EV_A = 0.02
 """Per atom: above what careful codes leave (a few meV/Å)."""
 NET_FORCE_SHARE = 0.02
 """Of the root mean square of the forces: below it a net force is harmless."""
+
+SMEARING_EV_PER_ATOM = 5e-4
+"""Energies with and without smearing that differ by less are one."""
+MOST_SMEARING_EV_PER_ATOM = 1.0
 
 CONVERGED_KEYS = frozenset(
     ("converged", "scf_converged", "is_converged", "electronic_converged")
@@ -152,6 +157,60 @@ def placeholders(data: CheckedSet) -> list[Finding]:
             Finding(kind="placeholder_forces", severity="error", message=message)
         )
     return found
+
+
+def energies_without_forces(data: CheckedSet) -> list[Finding]:
+    """Find energies that are not those whose derivative the forces are.
+
+    Parameters
+    ----------
+    data
+        Set to look at. Where electrons are smeared, ASE has two energies of a
+        structure: the free energy, and one that is extrapolated to no smearing.
+    """
+    two = {
+        i: both for i, a in enumerate(data.structures) if (both := own_energies_eV(a))
+    }
+    gaps = {
+        index: abs(free - zero) / max(int(data.sizes[index]), 1)
+        for index, (zero, free) in two.items()
+        if abs(free - zero) > SMEARING_EV_PER_ATOM * data.sizes[index]
+        and np.isfinite(data.energies_eV[index])
+    }
+    if not gaps:
+        return []
+    limits = SMEARING_EV_PER_ATOM / 2 * data.sizes
+    extrapolated = [i for i in gaps if abs(data.energies_eV[i] - two[i][0]) < limits[i]]
+    largest = max(gaps.values())
+    absurd = largest > MOST_SMEARING_EV_PER_ATOM
+    message = _smearing_text(data, len(gaps), len(two), read=not extrapolated)
+    message += f" The two differ by up to {1000 * largest:.3g} meV/atom."
+    if absurd:
+        message += " Smearing does not explain so much: was one of them shifted?"
+    return [
+        Finding(
+            kind="energy_without_smearing" if extrapolated else "free_energy",
+            severity="warning" if extrapolated or absurd else "note",
+            message=message,
+            frames=tuple(extrapolated or gaps),
+        )
+    ]
+
+
+def _smearing_text(data: CheckedSet, smeared: int, pairs: int, *, read: bool) -> str:
+    if not read:
+        return (
+            f"The energies under {data.keys.energy} are extrapolated to electrons "
+            "without smearing, but the forces are the derivative of the free energy; "
+            f"--energy-key {FREE_ENERGY} reads it."
+        )
+    others = len(data) - pairs
+    return (
+        f"{smeared} structure(s) have a free energy of smeared electrons beside the "
+        "energy without smearing. It is read, since the forces are its derivative; "
+        "--energy-key energy reads the other."
+        + (f" {others} other(s) have one energy only." if others else "")
+    )
 
 
 def net_forces(data: CheckedSet) -> list[Finding]:

@@ -29,7 +29,7 @@ from synthzoo.inspection.measures import (
     quantities_of,
     spread_of,
 )
-from synthzoo.labels import KeyCounts, LabelKeys, count_label_keys, likely_keys
+from synthzoo.labels import KeyChoice, KeyCounts, LabelKeys, choose_label_keys
 from synthzoo.structures import GROUP_KEY
 
 if TYPE_CHECKING:
@@ -176,8 +176,8 @@ def inspect_structures(structures: Sequence[Atoms], **keys: str | None) -> Inspe
     structures
         At least one, labelled or not.
     **keys
-        ``energy_key``, ``forces_key``, ``stress_key``: where the labels are; the most
-        frequent of the usual names if not given.
+        ``energy_key``, ``forces_key``, ``stress_key``: where the labels are; chosen as
+        by `choose_label_keys` if not given.
 
     Raises
     ------
@@ -191,8 +191,8 @@ def _inspect(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
     structures = frames.structures
     if not structures:
         raise InputError("There are no structures to inspect.")
-    counts = count_label_keys(structures)
-    keys = likely_keys(counts, **wanted)
+    choice = choose_label_keys(structures, **wanted)
+    keys = choice.keys
     sources = [str(origin.file) for origin in frames.origins]
     data = CheckedSet(structures=structures, keys=keys, sources=sources or None)
     sound = [atoms for i, atoms in enumerate(structures) if i not in data.faults]
@@ -207,33 +207,31 @@ def _inspect(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
         kinds=dict(measures.kinds.most_common()),
         groups=len(groups),
         periodic=dict(sorted(measures.periodic.items())),
-        key_counts=counts,
+        key_counts=choice.counts,
         keys=keys,
         spreads=_spreads(data, measures),
         element_energies_eV=_element_energies(data),
         bonds=tuple(measures.total_bond_shares.tolist()),
-        findings=tuple(
-            worst([*_key_findings(counts, keys, wanted), *all_findings(data)])
-        ),
+        findings=tuple(worst([*_key_findings(choice, wanted), *all_findings(data)])),
         measures=measures,
         origins=tuple(frames.origins),
     )
 
 
-def _key_findings(
-    counts: KeyCounts, keys: LabelKeys, wanted: dict[str, str | None]
-) -> list[Finding]:
-    """Find keys that compete; forces and stress are those named like the energy."""
+def _key_findings(choice: KeyChoice, wanted: dict[str, str | None]) -> list[Finding]:
+    """Find keys beside those that were read; labels of two references are a warning."""
     found: list[Finding] = []
     for what in ("energy", "forces", "stress"):
-        competing: dict[str, int] = getattr(counts, what)
-        if len(competing) < 2 or wanted.get(f"{what}_key") is not None:
+        there: dict[str, int] = getattr(choice.counts, what)
+        if len(there) < 2 or wanted.get(f"{what}_key") is not None:
             continue
+        rivals = choice.rivals.get(what, ())
+        which = f"{', '.join(rivals)} differ" if rivals else ", ".join(there)
         message = (
-            f"Several keys could be the {what}: {', '.join(competing)}. "
-            f"Looked at: {getattr(keys, what)}; --{what}-key chooses another."
+            f"Several keys could be the {what}: {which}. "
+            f"Looked at: {getattr(choice.keys, what)}; --{what}-key chooses another."
         )
-        severity: Severity = "warning" if what == "energy" else "note"
+        severity: Severity = "warning" if rivals else "note"
         found.append(
             Finding(kind=f"several_{what}", severity=severity, message=message)
         )

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from synthzoo.inspection.measures import MOST_BONDS
+from synthzoo.labels import CALCULATOR
 
 if TYPE_CHECKING:
     from synthzoo.inspection.findings import Finding
@@ -77,7 +78,7 @@ def _keys(counts: Mapping[str, int], used: str | None) -> str:
     if used is None:
         return "no label found"
     others = [f"{key} ({count:,})" for key, count in counts.items() if key != used]
-    place = "in ASE's own place" if used == "calculator" else f"under {used!r}"
+    place = "in ASE's own place" if used == CALCULATOR else f"under {used!r}"
     rest = f"; also {', '.join(others)}" if others else ""
     return f"{place} in {counts[used]:,} structures{rest}"
 

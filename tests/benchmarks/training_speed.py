@@ -138,28 +138,30 @@ def _run_synthzoo(task: dict[str, Any]) -> None:
     import torch
     from epoch_clock import EpochClock  # type: ignore[import-not-found]
 
-    from synthzoo.fitting.sets import KEYS
     from synthzoo.graphs import force_rms_eV_A, mean_neighbours, to_graph
     from synthzoo.isolation import nequip_session
-    from synthzoo.labels import labels_of
+    from synthzoo.labels import find_label_keys, labels_of
     from synthzoo.training import fit
 
     folder, elements = Path(task["folder"]), task["elements"]
     recipe = FitRecipe(**task["fit"])
     torch.set_num_threads(recipe.threads or 1)
     with nequip_session():
-        sets = [
-            [
-                to_graph(
-                    atoms,
-                    labels_of(atoms, KEYS),
-                    elements=elements,
-                    cutoff_A=task["model"]["cutoff_A"],
-                )
-                for atoms in read_structures(folder / f"{name}.xyz")
-            ]
-            for name in ("train", "validation")
-        ]
+        sets = []
+        for name in ("train", "validation"):
+            structures = read_structures(folder / f"{name}.xyz")
+            keys = find_label_keys(structures)
+            sets.append(
+                [
+                    to_graph(
+                        atoms,
+                        labels_of(atoms, keys),
+                        elements=elements,
+                        cutoff_A=task["model"]["cutoff_A"],
+                    )
+                    for atoms in structures
+                ]
+            )
         statistics_found = _statistics(
             mean_neighbours(sets[0]), force_rms_eV_A(sets[0]), elements
         )

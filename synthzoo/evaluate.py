@@ -154,6 +154,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     skip: Sequence[str] = (),
     energy_key: str | None = None,
     forces_key: str | None = None,
+    format: str | None = None,
 ) -> list[Evaluation]:
     """Compare models with the same labels.
 
@@ -175,6 +176,8 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         Groups that are left out.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
 
     Raises
     ------
@@ -182,7 +185,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         If a file cannot be read, nothing is left of it, or its labels are missing or
         ambiguous.
     """
-    frames = read_frames(source)
+    frames = read_frames(source, format=format)
     keys = find_label_keys(
         frames.structures, energy_key=energy_key, forces_key=forces_key
     )

@@ -18,6 +18,7 @@ from synthzoo.cli.group import (
     echo_table,
     energy_key_option,
     forces_key_option,
+    format_option,
     given,
     json_option,
     main,
@@ -72,6 +73,7 @@ def generate(
 @click.argument("output", type=NEW)
 @click.option("--teacher", help="Label source, such as ace:c_ace.yace.")
 @click.option("--recipe", help="File or name of a recipe: the filters, the teacher.")
+@format_option
 @place_options
 @json_option
 def relabel(
@@ -80,6 +82,7 @@ def relabel(
     teacher: str | None,
     recipe: str | None,
     *,
+    format: str | None,
     as_json: bool,
     **place: Any,
 ) -> None:
@@ -99,7 +102,9 @@ def relabel(
     else:
         raise click.UsageError("Give --teacher, or a --recipe that names one.")
     with where_to_work(**place) as where:
-        summary = relabel_file(structures, output, recipe=loaded, **where)
+        summary = relabel_file(
+            structures, output, recipe=loaded, format=format, **where
+        )
     if summary.failed:
         kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failures.items())
         note(f"{summary.failed} failed ({kinds}): see {summary.failed_file}")
@@ -120,6 +125,7 @@ def relabel(
 @click.option(
     "--structures", type=click.IntRange(min=1), help="Train on so many of them."
 )
+@format_option
 @training_options
 @json_option
 def pretrain(
@@ -148,6 +154,7 @@ def pretrain(
         data,
         output,
         start=start,
+        format=place.pop("format"),
         teacher_sha256=named_teacher_sha256(recipe),
         **where_to_train(**place),
     )
@@ -196,6 +203,7 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
 @click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
 @energy_key_option
 @forces_key_option
+@format_option
 @json_option
 def evaluate(
     model: str,

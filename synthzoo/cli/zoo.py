@@ -16,6 +16,7 @@ from synthzoo.cli.group import (
     echo_json,
     echo_result,
     echo_table,
+    format_option,
     given,
     json_option,
     main,
@@ -157,6 +158,7 @@ def verify(
 @click.argument("model", type=MODEL)
 @click.argument("structures", type=READ)
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
+@format_option
 @device_option
 @click.option("--dtype", type=click.Choice(["float32", "float64"]))
 @click.option(

@@ -80,7 +80,7 @@ class _Recipes:
         }
 
 
-def build_checkpoint(
+def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
     recipe: str | Path,
     output: str | Path,
     *,
@@ -88,6 +88,7 @@ def build_checkpoint(
     teacher: str | None = None,
     workers: int | None = None,
     device: str = "auto",
+    trust: bool = False,
 ) -> BuildSummary:
     """Make a checkpoint from nothing, as a recipe says.
 
@@ -110,6 +111,9 @@ def build_checkpoint(
         How many work at a time; one for each core if not given.
     device
         Where to train, as for `synthzoo.fitting.place.TrainingPlace`.
+    trust
+        Whether the recipe may name any class as its teacher, as for
+        `synthzoo.recipes.load_recipe`.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def build_checkpoint(
         As for each stage.
     """
     output = Path(output)
-    recipes = _load(recipe, driver, teacher)
+    recipes = _load(recipe, driver, teacher, trust=trust)
     output.mkdir(parents=True, exist_ok=True)
     with exclusive(output):
         record = _Record(output / RECORD_FILE, recipes.manifest())
@@ -170,17 +174,23 @@ def _summary(output: Path, record: _Record, verification: str) -> BuildSummary:
     )
 
 
-def _load(recipe: str | Path, driver: str | None, teacher: str | None) -> _Recipes:
-    generate = load_recipe(GenerateRecipe, recipe)
-    relabel = load_recipe(RelabelRecipe, recipe)
-    same = teacher_name(generate.driver) == teacher_name(relabel.teacher)
-    if driver is None and same:
+def _load(
+    recipe: str | Path, driver: str | None, teacher: str | None, *, trust: bool
+) -> _Recipes:
+    if driver is None and teacher is not None and _has_one_teacher(recipe):
         driver = teacher
     return _Recipes(
-        generate=dataclasses.replace(generate, driver=driver or generate.driver),
-        relabel=dataclasses.replace(relabel, teacher=teacher or relabel.teacher),
+        generate=load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust),
+        relabel=load_recipe(RelabelRecipe, recipe, teacher=teacher, trust=trust),
         pretrain=load_recipe(PretrainRecipe, recipe),
     )
+
+
+def _has_one_teacher(recipe: str | Path) -> bool:
+    """Return whether what moves the atoms is what labels them."""
+    generate = load_recipe(GenerateRecipe, recipe, trust=True)
+    relabel = load_recipe(RelabelRecipe, recipe, trust=True)
+    return teacher_name(generate.driver) == teacher_name(relabel.teacher)
 
 
 class _Record:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from synthzoo.architecture import check_arguments
 from synthzoo.config import CheckpointConfig, parse_config
-from synthzoo.errors import CheckpointError, InputError, IntegrityError
+from synthzoo.errors import CheckpointError, InputError, IntegrityError, one_line
 from synthzoo.files import new_folder, refuse_existing
 from synthzoo.golden import (
     Verification,
@@ -99,7 +99,7 @@ def build_model(
         except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"nequip {installed_versions()['nequip']} cannot build the model that "
-                f"{CONFIG_FILE} describes: {error}"
+                f"{CONFIG_FILE} describes: {one_line(error)}."
             ) from error
         from synthzoo.acceleration import accelerate  # imports what changes the process
 
@@ -160,7 +160,8 @@ def load_weights(model: Module, weights: Mapping[str, Tensor], *, where: str) ->
             model.load_state_dict(dict(weights), strict=True)
         except RuntimeError as error:
             raise CheckpointError(
-                f"{where} does not fit the model that {CONFIG_FILE} describes: {error}"
+                f"{where} does not fit the model that {CONFIG_FILE} describes: "
+                f"{one_line(error)}."
             ) from error
 
 

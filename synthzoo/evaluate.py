@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synthzoo.errors import InputError
+from synthzoo.files import is_there
 from synthzoo.frames import read_frames
 from synthzoo.labels import Labels, find_label_keys
 from synthzoo.structures import kind_of
@@ -154,7 +155,6 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     skip: Sequence[str] = (),
     energy_key: str | None = None,
     forces_key: str | None = None,
-    format: str | None = None,
 ) -> list[Evaluation]:
     """Compare models with the same labels.
 
@@ -176,8 +176,6 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         Groups that are left out.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
-    format
-        Of all files, as ASE calls it; guessed for each if not given.
 
     Raises
     ------
@@ -185,7 +183,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         If a file cannot be read, nothing is left of it, or its labels are missing or
         ambiguous.
     """
-    frames = read_frames(source, format=format)
+    frames = read_frames(source)
     keys = find_label_keys(
         frames.structures, energy_key=energy_key, forces_key=forces_key
     )
@@ -239,7 +237,7 @@ def predict_with(model: str, structures: Sequence[Atoms]) -> Iterator[Atoms]:
     from synthzoo.teachers.loading import KINDS, open_teacher
 
     kind = str(model).partition(":")[0]
-    if kind in KINDS and kind != "zoo" and not Path(model).exists():
+    if kind in KINDS and kind != "zoo" and not is_there(Path(model)):
         teacher = open_teacher(model)
         yield from map(teacher.label, structures)
     else:

@@ -84,6 +84,22 @@ def refuse_existing_path(path: Path) -> None:
         raise InputError(f"{path} exists; remove it or choose another name.")
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a path exists; False, too, if it is too long to be one.
+
+    Parameters
+    ----------
+    path
+        What a user, or a file of others, has named.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
 def packaged_folder(package: Path, name: str) -> Path:
     """Return a folder that a wheel carries inside the package, a checkout beside it.
 

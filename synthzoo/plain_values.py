@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from synthzoo.errors import InputError
+from synthzoo.errors import InputError, one_line
 
 MAX_DEPTH = 32
 MAX_VALUES = 200_000
@@ -97,8 +97,7 @@ def _read(parse: Callable[[], Any], source: str, name: str) -> Any:
     except RecursionError as error:
         raise InputError(f"{source} is not sound {name}: nested too deep.") from error
     except _FAULTS as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{source} is not sound {name}: {reason[:200]}.") from error
+        raise InputError(f"{source} is not sound {name}: {one_line(error)}.") from error
     return values
 
 

@@ -87,12 +87,11 @@ def predict_structures(
         yield from _predict_batch(batch, calculator)
 
 
-def predict_file(  # noqa: PLR0913  what a user may say
+def predict_file(
     model: str | Path,
     source: str | Path,
     output: str | Path,
     *,
-    format: str | None = None,
     device: str = "auto",
     dtype: str = "float32",
     batch_atoms: int = BATCH_ATOMS,
@@ -107,8 +106,6 @@ def predict_file(  # noqa: PLR0913  what a user may say
         File in any format that ASE reads.
     output
         Extended XYZ file to make.
-    format
-        Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     device, dtype
         As for `load_calculator`.
     batch_atoms
@@ -133,7 +130,7 @@ def predict_file(  # noqa: PLR0913  what a user may say
     calculator = load_calculator(model, device=device, dtype=dtype)
     maker = _describe(model, calculator)
     predicted = predict_structures(
-        iter_structures(source, format=format), calculator, batch_atoms=batch_atoms
+        iter_structures(source), calculator, batch_atoms=batch_atoms
     )
     # The number of structures is not known before the file has been read.
     progress = tqdm(predicted, unit=" structures", disable=None, leave=False)

@@ -26,7 +26,7 @@ from synthzoo.architecture import (
     MAX_WIDTH,
 )
 from synthzoo.errors import InputError
-from synthzoo.files import SHA256, packaged_folder
+from synthzoo.files import SHA256, is_there, packaged_folder
 from synthzoo.fitting.recipe import LearningRate, StepsRecipe
 from synthzoo.parts import Part, Range  # noqa: TC001  from_values resolves them
 from synthzoo.plain_values import read_yaml
@@ -252,6 +252,9 @@ SECTIONS: dict[str, type] = {
 TEACHER_KEYS = {"driver", "teacher"}
 """Keys of recipes whose values are references of teachers."""
 
+CLASS_KIND = "ase"
+"""Kind of teacher that is any Python class."""
+
 _QUOTED_PATH, _LAST_PART = re.compile(r'"[^"]*/([^"/]*)"'), r'"\1"'
 
 Recipe = TypeVar(
@@ -259,7 +262,13 @@ Recipe = TypeVar(
 )
 
 
-def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
+def load_recipe(
+    cls: type[Recipe],
+    path: Path | str,
+    *,
+    teacher: str | None = None,
+    trust: bool = False,
+) -> Recipe:
     """Return one section of a recipe file, checked.
 
     Parameters
@@ -268,12 +277,17 @@ def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
         Recipe class; it says which section to read.
     path
         YAML file, or the name of a recipe that comes with synthzoo.
+    teacher
+        Reference that stands for the recipe's own driver or teacher.
+    trust
+        Whether the file may name an ASE calculator (``ase:``), a class that is imported
+        and called: it can run any program. Recipes that come with synthzoo always may.
 
     Raises
     ------
     InputError
-        If the file is missing or not YAML, the section is absent, or a key is unknown,
-        missing or of the wrong type.
+        If the file is missing or not YAML, the section is absent, a key is unknown or
+        missing, a value cannot be, or the file of others names a class.
 
     Notes
     -----
@@ -285,9 +299,34 @@ def load_recipe(cls: type[Recipe], path: Path | str) -> Recipe:
     section = _section(path, name)
     if isinstance(section, str):
         beside = path.parent / section
-        path = find_recipe(beside if beside.is_file() else section)
+        path = find_recipe(beside if is_there(beside) else section)
         section = _section(path, name)
-    return parse_recipe(cls, section, source=f"{path}, section {name}")
+    recipe = parse_recipe(cls, section, source=f"{path}, section {name}")
+    if teacher is not None and (key := _teacher_key(recipe)):
+        override: dict[str, Any] = {key: teacher}
+        return dataclasses.replace(recipe, **override)
+    if not trust:
+        _refuse_foreign_class(recipe, path)
+    return recipe
+
+
+def _teacher_key(recipe: Any) -> str | None:
+    names = (field.name for field in dataclasses.fields(recipe))
+    return next((name for name in names if name in TEACHER_KEYS), None)
+
+
+def _refuse_foreign_class(recipe: Any, path: Path) -> None:
+    """Refuse a class that a recipe names which does not come with synthzoo."""
+    key = _teacher_key(recipe)
+    if key is None or path.resolve().parent == recipes_folder().resolve():
+        return
+    kind, _, what = getattr(recipe, key).partition(":")
+    if kind == CLASS_KIND:
+        raise InputError(
+            f"{path}: {key} is the Python class {what.partition('{')[0]}, which would "
+            "be imported and called, and can run any program. If you trust whoever "
+            "wrote this recipe, allow it with --trust (in Python: trust=True)."
+        )
 
 
 def _section(path: Path, name: str) -> Any:
@@ -317,7 +356,7 @@ def named_teacher_sha256(path: Path | str) -> str | None:
     """
     if "relabel" not in _read_yaml(find_recipe(path)):
         return None
-    return load_recipe(RelabelRecipe, path).teacher_sha256
+    return load_recipe(RelabelRecipe, path, trust=True).teacher_sha256
 
 
 def parse_recipe(cls: type[Recipe], values: Any, *, source: str) -> Recipe:
@@ -418,10 +457,10 @@ def find_recipe(name: Path | str) -> Path:
         If there is neither.
     """
     path = Path(name)
-    if path.is_file():
+    if is_there(path) and path.is_file():
         return path
     packaged = recipes_folder() / f"{name}.yaml"
-    if packaged.is_file():
+    if is_there(packaged):
         return packaged
     known = sorted(found.stem for found in recipes_folder().glob("*.yaml"))
     raise InputError(

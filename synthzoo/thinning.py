@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +52,7 @@ class ThinSummary:
     mean: float
 
 
-def thin_file(
-    source: Path, output: Path, *, recipe: ThinRecipe, format: str | None = None
-) -> ThinSummary:
+def thin_file(source: Path, output: Path, *, recipe: ThinRecipe) -> ThinSummary:
     """Write those structures of a file that are least like each other, in their order.
 
     Each structure is represented by its environments (normalised SOAP power spectra)
@@ -73,8 +70,6 @@ def thin_file(
         File to write.
     recipe
         How many to keep, and how to compare.
-    format
-        Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
 
     Raises
     ------
@@ -86,10 +81,9 @@ def thin_file(
     """
     source, output = Path(source), Path(output)
     refuse_existing_path(output)
-    read = partial(iter_structures, source, format=format)
-    elements, labels = _survey(read(), source, recipe)
+    elements, labels = _survey(source, recipe)
     environments = describe_structures(
-        read(), total=len(labels), elements=elements, recipe=recipe
+        iter_structures(source), total=len(labels), elements=elements, recipe=recipe
     )
     chosen, distances = select_farthest(
         environments, keep=recipe.keep, first=_one_of_each(labels, recipe)
@@ -97,7 +91,7 @@ def thin_file(
     wanted = set(chosen)
     write_structures(
         output,
-        (atoms for i, atoms in enumerate(read()) if i in wanted),
+        (atoms for i, atoms in enumerate(iter_structures(source)) if i in wanted),
     )
     return ThinSummary(
         output=output,
@@ -108,13 +102,11 @@ def thin_file(
     )
 
 
-def _survey(
-    structures: Iterable[Atoms], source: Path, recipe: ThinRecipe
-) -> tuple[list[str], list[str]]:
+def _survey(source: Path, recipe: ThinRecipe) -> tuple[list[str], list[str]]:
     """Return the elements of a file and the label of each structure."""
     elements: set[str] = set()
     labels = []
-    for index, atoms in enumerate(structures):
+    for index, atoms in enumerate(iter_structures(source)):
         elements.update(atoms.symbols)
         if recipe.one_of_each is not None and recipe.one_of_each not in atoms.info:
             raise InputError(

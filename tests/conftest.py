@@ -129,20 +129,25 @@ def lj_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_tiny_checkpoint(folder: Path) -> None:
     """Write a checkpoint of an untrained two-layer NequIP model of carbon."""
     from ase.build import bulk
 
     from synthzoo.checkpoint import build_model, write_checkpoint
 
     config = tiny_config()
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     golden = [bulk("C", cubic=cubic) for cubic in (False, True)]
     for seed, atoms in enumerate(golden):
         atoms.rattle(0.05, seed=seed)
     model = build_model(config, seed=0)
     write_checkpoint(folder, model=model, config=config, golden=golden)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint of an untrained two-layer NequIP model of carbon."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    write_tiny_checkpoint(folder)
     return folder
 
 

@@ -58,7 +58,7 @@ def test_a_build_goes_on_where_a_stage_failed(recipe: Path, tmp_path: Path):
     """What was complete before is used; the rest is made."""
     sections = yaml.safe_load(recipe.read_text())
     wrong = tmp_path / "wrong.yaml"
-    sections["relabel"]["teacher_sha256"] = "beef"
+    sections["relabel"]["teacher_sha256"] = 16 * "beef"
     wrong.write_text(yaml.safe_dump(sections))
     output = tmp_path / "out"
     with pytest.raises(TeacherError, match="beef"):

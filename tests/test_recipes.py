@@ -228,6 +228,38 @@ def test_values_that_unfold_without_end_are_refused(tmp_path: Path):
         load_recipe(MdRecipe, path)
 
 
+CLASS = 'ase:ase.calculators.emt.EMT{"isolated_atom_energies_eV": {"Cu": null}}'
+
+
+def test_a_class_in_a_recipe_of_others_needs_the_users_word(tmp_path: Path):
+    """It could run any program; what comes with synthzoo, and other kinds, may be."""
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {"generate": _generate(driver=CLASS), "relabel": {"teacher": CLASS}}
+        )
+    )
+    with pytest.raises(InputError, match=r"my.yaml: teacher is .*EMT, .*--trust"):
+        load_recipe(RelabelRecipe, path)
+    with pytest.raises(InputError, match=r"my.yaml: driver is .*EMT, .*--trust"):
+        load_recipe(GenerateRecipe, path)
+    assert load_recipe(RelabelRecipe, path, trust=True).teacher == CLASS
+    assert load_recipe(RelabelRecipe, path, teacher="lammps:sw").teacher == "lammps:sw"
+    assert load_recipe(RelabelRecipe, "carbon-dft").teacher.startswith("ase:gpaw.GPAW{")
+
+
+def test_a_recipe_that_borrows_from_another_is_trusted_like_that(tmp_path: Path):
+    """What counts is the file in which the class stands."""
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("relabel: carbon-dft\n")
+    assert load_recipe(RelabelRecipe, first).teacher.startswith("ase:")
+    second.write_text("relabel: third.yaml\n")
+    third = tmp_path / "third.yaml"
+    third.write_text(yaml.safe_dump({"relabel": {"teacher": CLASS}}))
+    with pytest.raises(InputError, match=r"third.yaml: teacher is .*--trust"):
+        load_recipe(RelabelRecipe, second)
+
+
 def test_a_number_may_be_written_as_in_yaml_1_2(tmp_path: Path):
     """PyYAML alone takes 1e-3, which has no point, for a text."""
     path = tmp_path / "my.yaml"

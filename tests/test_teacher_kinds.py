@@ -1,7 +1,10 @@
 """Every kind of teacher, each with real potentials."""
 
+import json
+import re
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from synthzoo.recipes import RelabelRecipe
 from synthzoo.relabel import relabel_file
 from synthzoo.structures import read_structures, write_structures
 from synthzoo.teachers import Teacher, load_teacher, open_teacher
+from synthzoo.teachers.gap import refuse_programs
 from tests.extras import need
 from tests.fitted import diamonds, fit_ace, fit_gap
 
@@ -307,6 +311,8 @@ def test_a_given_energy_of_the_atom_is_not_computed():
         ("ase:ase.calculators.emt.EMT{}", InputError, "which elements it labels"),
         ("ase:[1]{", InputError, "does not end in JSON"),
         (COPPER.replace("Cu", "Xx1"), InputError, "which elements it labels"),
+        (COPPER.replace("null", '"low"'), InputError, "which elements it labels"),
+        ("ase:a.B{" + 5000 * '"a": {', InputError, "does not end in JSON"),
         (COPPER.replace("EMT{", "EMU{"), InputError, "no calculator .*EMU"),
         (COPPER.replace("emt.", "nowhere."), MissingExtraError, "cannot be imported"),
         (WATER.replace('{"iso', '{"colour": 1, "iso'), TeacherError, "cannot be made"),
@@ -325,6 +331,103 @@ def test_what_does_not_exist_is_named(
     needs(reference)
     with pytest.raises(error, match=message):
         load_teacher(reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("os.system", "command"),
+        ("subprocess.Popen", "args"),
+        ("subprocess.getoutput", "cmd"),
+        ("tests.test_teacher_kinds.make_emt", "command"),
+        ("ase.calculators.emt.parameters", "command"),
+    ],
+)
+def test_what_is_no_calculator_is_not_called(name: str, argument: str, tmp_path: Path):
+    """Neither a program, nor a function that nobody vouches for; no file appears."""
+    mark = tmp_path / "called"
+    arguments: dict[str, object] = {
+        argument: f"touch {mark}",
+        "isolated_atom_energies_eV": {"C": 0.0},
+    }
+    if name == "subprocess.Popen":
+        arguments |= {"shell": True}
+    with pytest.raises(InputError, match=f"{name} is not an ASE calculator"):
+        open_teacher(f"ase:{name}{json.dumps(arguments)}")
+    assert not mark.exists()
+
+
+def make_emt(**arguments: object) -> EMT:
+    """Make a calculator in a module that no installed package vouches for."""
+    return EMT()
+
+
+def test_a_function_of_a_package_that_builds_on_ase_may_make_the_calculator(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """GPAW and MACE offer functions, which look like any other before the call."""
+    monkeypatch.setattr("ase.calculators.emt.make_emt", make_emt, raising=False)
+    teacher = open_teacher(COPPER.replace("EMT{", "make_emt{"))
+    assert isinstance(teacher.calculator, EMT)
+
+
+def test_a_gap_file_that_names_a_program_is_refused(gap_file: Path, tmp_path: Path):
+    """QUIP would run it: potentials of the kind ``FilePot`` are a command."""
+    mark, evil = tmp_path / "called", tmp_path / "evil.xml"
+    text = gap_file.read_text()
+    assert text.count('init_args="IP GAP label=') == 1
+    evil.write_text(
+        re.sub(
+            'init_args="[^"]*"', f'init_args="FilePot command={{touch {mark}}}"', text
+        )
+    )
+    for path in tmp_path.parent.glob(f"{gap_file.name}.*"):
+        shutil.copy(path, tmp_path)
+    with pytest.raises(
+        TeacherError, match=r"'FilePot .* ask for more than a potential"
+    ):
+        open_teacher(f"gap:{evil}")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        ("IP GAP label=GAP_2017_6_17_60_4_3_56_165", False),
+        ("Sum init_args_pot1={IP Glue} init_args_pot2={IP GAP label=A-1}", False),
+        ("", False),
+        ("filepot command=ls", True),
+        ("Sum init_args_pot1={CallbackPot} init_args_pot2={IP GAP label=a}", True),
+        ("IP KIM KIM_Model_Name=nearby", True),
+        ("IP GAP label=a command=ls", True),
+    ],
+)
+def test_quip_is_asked_for_its_own_potentials_alone(arguments: str, *, refused: bool):
+    """Sums with other analytic potentials are in use; whatever runs code is not."""
+    with pytest.raises(ValueError, match="init_args") if refused else nullcontext():
+        refuse_programs(arguments)
+
+
+def test_a_kim_model_in_the_current_folder_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """KIM prefers it to the installed one: a folder beside a recipe could run code."""
+    needs("kim:")
+    folder = tmp_path / TERSOFF_88.removeprefix("kim:")
+    folder.mkdir()
+    (folder / "libkim-api-portable-model.so").write_bytes(b"no library")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TeacherError, match="in the current folder and was not loaded"):
+        open_teacher(TERSOFF_88)
+
+
+def test_a_file_name_is_no_command_of_lammps(tmp_path: Path):
+    """LAMMPS has commands that run programs, and quotes a name with double quotes."""
+    needs("lammps:")
+    path = tmp_path / 'x" C\nshell touch called\n#'
+    path.write_text("C C C 1 2 3\n")
+    with pytest.raises(InputError, match="a character that LAMMPS would take"):
+        open_teacher(f"lammps:tersoff:{path}")
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,6 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     direct_visits: int | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
-    format: str | None = None,
     published: str | None = None,
     workers: int | None = None,
     on_result: Callable[[Result], object] | None = None,
@@ -103,8 +102,6 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         with the size.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
-    format
-        Of all files, as ASE calls it; guessed for each if not given.
     published
         Name of published curves to compare with.
     workers
@@ -128,7 +125,6 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         least_atoms=least_atoms,
         energy_key=energy_key,
         forces_key=forces_key,
-        format=format,
     )
     shown = read_published(published) if published else None
     jobs = make_jobs(

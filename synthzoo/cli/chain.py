@@ -18,11 +18,11 @@ from synthzoo.cli.group import (
     echo_table,
     energy_key_option,
     forces_key_option,
-    format_option,
     given,
     json_option,
     main,
     note,
+    trust_option,
     workers_option,
 )
 from synthzoo.cli.place import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.argument("recipe", default="carbon-short")
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
 @click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
+@trust_option
 @place_options
 @json_option
 def generate(
@@ -47,6 +48,7 @@ def generate(
     output: Path,
     driver: str | None,
     *,
+    trust: bool,
     as_json: bool,
     **place: Any,
 ) -> None:
@@ -59,8 +61,7 @@ def generate(
     from synthzoo.generate import generate_structures
     from synthzoo.recipes import GenerateRecipe, load_recipe
 
-    loaded = load_recipe(GenerateRecipe, recipe)
-    loaded = dataclasses.replace(loaded, **given(driver=driver))
+    loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
     with where_to_work(**place) as where:
         summary = generate_structures(loaded, output, **where)
     for failure in summary.failed:
@@ -73,18 +74,17 @@ def generate(
 @click.argument("output", type=NEW)
 @click.option("--teacher", help="Label source, such as ace:c_ace.yace.")
 @click.option("--recipe", help="File or name of a recipe: the filters, the teacher.")
-@format_option
+@trust_option
 @place_options
 @json_option
 def relabel(
     structures: Path,
     output: Path,
+    *,
     teacher: str | None,
     recipe: str | None,
-    *,
-    format: str | None,
     as_json: bool,
-    **place: Any,
+    **options: Any,
 ) -> None:
     """Label STRUCTURES with a teacher.
 
@@ -94,17 +94,15 @@ def relabel(
     from synthzoo.recipes import RelabelRecipe, load_recipe
     from synthzoo.relabel import relabel_file
 
+    trust = options.pop("trust")
     if recipe is not None:
-        loaded = load_recipe(RelabelRecipe, recipe)
-        loaded = dataclasses.replace(loaded, **given(teacher=teacher))
+        loaded = load_recipe(RelabelRecipe, recipe, teacher=teacher, trust=trust)
     elif teacher is not None:
         loaded = RelabelRecipe(teacher=teacher)
     else:
         raise click.UsageError("Give --teacher, or a --recipe that names one.")
-    with where_to_work(**place) as where:
-        summary = relabel_file(
-            structures, output, recipe=loaded, format=format, **where
-        )
+    with where_to_work(**options) as where:
+        summary = relabel_file(structures, output, recipe=loaded, **where)
     if summary.failed:
         kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failures.items())
         note(f"{summary.failed} failed ({kinds}): see {summary.failed_file}")
@@ -125,7 +123,6 @@ def relabel(
 @click.option(
     "--structures", type=click.IntRange(min=1), help="Train on so many of them."
 )
-@format_option
 @training_options
 @json_option
 def pretrain(
@@ -154,7 +151,6 @@ def pretrain(
         data,
         output,
         start=start,
-        format=place.pop("format"),
         teacher_sha256=named_teacher_sha256(recipe),
         **where_to_train(**place),
     )
@@ -171,6 +167,7 @@ def pretrain(
     help="Teacher that labels, such as ace:c_ace.yace; the driver, too, if the recipe "
     "names one for both.",
 )
+@trust_option
 @workers_option
 @device_option
 @json_option
@@ -203,7 +200,6 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
 @click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
 @energy_key_option
 @forces_key_option
-@format_option
 @json_option
 def evaluate(
     model: str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from synthzoo.cli.group import (
     echo_result,
     energy_key_option,
     forces_key_option,
-    format_option,
     given,
     json_option,
     main,
     note,
+    trust_option,
 )
 
 
@@ -30,7 +29,6 @@ from synthzoo.cli.group import (
 @energy_key_option
 @forces_key_option
 @click.option("--stress-key", help="Where the stress is, such as dft_virial.")
-@format_option
 @json_option
 def inspect_data(
     data: tuple[Path, ...],
@@ -75,9 +73,10 @@ def inspect_data(
     type=click.IntRange(min=1),
     help="Time steps of dynamics that are measured at each of a few densities.",
 )
+@trust_option
 @json_option
 def estimate(
-    recipe: str, driver: str | None, steps: int | None, *, as_json: bool
+    recipe: str, driver: str | None, steps: int | None, *, trust: bool, as_json: bool
 ) -> None:
     """Measure what RECIPE would make, and what it would cost.
 
@@ -86,8 +85,7 @@ def estimate(
     from synthzoo.cost import estimate_cost
     from synthzoo.recipes import GenerateRecipe, load_recipe
 
-    loaded = load_recipe(GenerateRecipe, recipe)
-    loaded = dataclasses.replace(loaded, **given(driver=driver))
+    loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
     echo_result(estimate_cost(loaded, **given(steps=steps)), as_json=as_json)
 
 
@@ -106,7 +104,6 @@ def estimate(
 @click.option(
     "--one-of-each", help="Keep at least one for each value of this key, such as kind."
 )
-@format_option
 @json_option
 def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
     """Keep those of STRUCTURES that are least like each other.
@@ -116,10 +113,8 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
     from synthzoo.recipes import ThinRecipe
     from synthzoo.thinning import thin_file
 
-    format = options.pop("format")
     recipe = ThinRecipe(**given(**options))
-    summary = thin_file(structures, output, recipe=recipe, format=format)
-    echo_result(summary, as_json=as_json)
+    echo_result(thin_file(structures, output, recipe=recipe), as_json=as_json)
 
 
 @main.command()
@@ -136,7 +131,6 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
 )
 @energy_key_option
 @forces_key_option
-@format_option
 @json_option
 def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
     """Turn STRUCTURES and labels into those of another element.
@@ -146,7 +140,5 @@ def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) 
     """
     from synthzoo.transmute import Transmutation, transmute_file
 
-    format = options.pop("format")
     change = Transmutation(**given(**options))
-    summary = transmute_file(structures, output, change=change, format=format)
-    echo_result(summary, as_json=as_json)
+    echo_result(transmute_file(structures, output, change=change), as_json=as_json)

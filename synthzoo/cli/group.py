@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +23,13 @@ class OneLineErrors(ListedByJob):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
         try:
-            with _warnings_in_one_line():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except SynthzooError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except OSError as error:
             if error.errno in DISK_FAULTS:
                 raise click.ClickException(str(error)) from error
             raise
-
-
-@contextlib.contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Print synthzoo's own warnings as notes: their place in the code helps nobody."""
-    with warnings.catch_warnings():
-        show_others = warnings.showwarning
-
-        def show(
-            message: Warning | str, category: type[Warning], *place: Any, **more: Any
-        ) -> None:
-            if category.__module__.startswith("synthzoo."):
-                note(f"Warning: {message}")
-            else:
-                show_others(message, category, *place, **more)
-
-        warnings.showwarning = show
-        yield
 
 
 class ModelType(click.ParamType[str]):
@@ -76,6 +55,12 @@ MODEL = ModelType()
 READ = click.Path(path_type=Path)
 NEW = click.Path(path_type=Path)
 
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Let RECIPE, a file of your own or of people you trust, name any Python class "
+    "as its teacher (ase:).",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for other programs."
 )
@@ -87,10 +72,6 @@ energy_key_option = click.option(
 )
 forces_key_option = click.option(
     "--forces-key", help="Where the forces are, such as dft_forces."
-)
-format_option = click.option(
-    "--format",
-    help="Of the files, as ASE calls it, such as vasp-xml; guessed if not given.",
 )
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), help="Processes; all cores if not given."

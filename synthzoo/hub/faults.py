@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from synthzoo.errors import HubError
+from synthzoo.errors import HubError, one_line
 from synthzoo.files import DISK_FULL, NO_ACCESS
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _unreachable(error: Exception, repository: str, _revision: str) -> str:
             f"{repository}, several times. Try again; nothing was kept."
         )
     return (
-        f"Cannot reach {endpoint()} for {repository} ({_short(error)}). Check the "
+        f"Cannot reach {endpoint()} for {repository} ({one_line(error)}). Check the "
         "connection, the proxy and HF_ENDPOINT; `synthzoo list` says what needs no "
         "network."
     )
@@ -214,12 +214,12 @@ def _disk(error: OSError, repository: str, revision: str) -> str:
             "Try again; nothing was kept."
         )
     if error.errno is not None:
-        return f"{repository} cannot be kept in the cache {cache}: {_short(error)}."
+        return f"{repository} cannot be kept in the cache {cache}: {one_line(error)}."
     return _other(error, repository, revision)
 
 
 def _other(error: Exception, repository: str, _revision: str) -> str:
-    text = _short(error)
+    text = one_line(error)
     hint = ""
     if "xet" in text.lower():
         hint = " If this hub has no Xet storage, set HF_HUB_DISABLE_XET=1."
@@ -233,8 +233,3 @@ def _is_cut_short(error: Exception) -> bool:
 
 def _is_broken_off(error: Exception) -> bool:
     return type(error).__name__ in {"RemoteProtocolError", "ReadError"}
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -12,6 +12,7 @@ from synthzoo.cards import ModelCard
 from synthzoo.cards.records import COMMIT, REPOSITORY
 from synthzoo.checkpoint import CONFIG_FILE
 from synthzoo.errors import CheckpointError, HubError, InputError
+from synthzoo.files import is_there
 from synthzoo.hub.integrity import check_files
 
 _REFERENCE = re.compile(
@@ -71,10 +72,10 @@ def place_of(reference: str | Path) -> Place:
         return _existing(reference)
     if reference.startswith("hf:"):
         return _parse(reference)
-    path = Path(reference).expanduser()
+    path = _expanded(Path(reference))
     separators = [mark for mark in (os.sep, os.altsep) if mark]
     group = any(reference.startswith(name) for name in registry.groups())
-    if (path / CONFIG_FILE).is_file() or (
+    if is_there(path / CONFIG_FILE) or (
         not group and any(mark in reference for mark in separators)
     ):
         return _existing(path)
@@ -96,13 +97,20 @@ def remote_of(card: ModelCard) -> Remote | None:
 
 
 def _existing(path: Path) -> Path:
-    path = path.expanduser()
-    if path.is_dir():
+    path = _expanded(path)
+    if is_there(path) and path.is_dir():
         return path
     hint = ""
     if REPOSITORY.fullmatch(str(path)):
         hint = f" For a repository of the hub write hf:{path}."
     raise CheckpointError(f"There is no folder {path}.{hint}")
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # the home folder of a user who does not exist
+        return path
 
 
 def _parse(reference: str) -> Place:

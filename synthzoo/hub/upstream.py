@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from synthzoo import registry
 from synthzoo.cards import FileRecord, ModelCard, Published, published_file
-from synthzoo.errors import HubError, IntegrityError
+from synthzoo.errors import HubError, IntegrityError, one_line
 
 CONVERSION = 1
 """Raised when the conversion changes, so that kept checkpoints are made anew."""
@@ -118,12 +118,11 @@ def _download(published: Published, partial: Path) -> None:
                 _receive(published, file)
         except errors.HTTPError as error:  # type: ignore[attr-defined]
             if partial.stat().st_size == before:  # otherwise the next try brings more
-                reason = " ".join(str(error).split()) or type(error).__name__
                 raise HubError(
-                    f"{published.address} cannot be downloaded ({reason[:200]}). Check "
-                    "the connection and the proxy and try again: what has arrived is "
-                    "kept. Or get the file in another way and give it to `synthzoo "
-                    "import-paper`."
+                    f"{published.address} cannot be downloaded ({one_line(error)}). "
+                    "Check the connection and the proxy and try again: what has "
+                    "arrived is kept. Or get the file in another way and give it to "
+                    "`synthzoo import-paper`."
                 ) from error
         else:
             return

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from importlib import import_module
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import packages_distributions, requires, version
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from ase.calculators.calculator import BaseCalculator
 from ase.data import atomic_numbers
 
+from synthzoo.architecture import is_number
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
 from synthzoo.teachers.fingerprint import text_sha256
 from synthzoo.teachers.self_consistent import PerStructure
@@ -58,7 +62,7 @@ def load_ase(reference: str, what: str, sha256: str) -> Teacher:
     Raises
     ------
     InputError
-        If the text has another form.
+        If the text has another form, or names no ASE calculator.
     TeacherError
         If the calculator cannot be made.
     """
@@ -109,22 +113,28 @@ def _parse(what: str) -> tuple[str, dict[str, Any]]:
     name, brace, text = what.partition("{")
     try:
         arguments = json.loads(brace + text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{what!r} does not end in JSON arguments ({error}). Expected something "
             f"like {EXAMPLE}."
         ) from error
-    given = arguments.get(ALONE_KEY)
-    if (
-        not isinstance(given, dict)
-        or not given
-        or not set(given) <= set(atomic_numbers)
-    ):
+    if not _is_energy_table(arguments.get(ALONE_KEY)):
         raise InputError(
             f"{what!r} does not say which elements it labels: {ALONE_KEY} should hold "
             f"the energy of one atom of each, or null, as in {EXAMPLE}."
         )
+    if not isinstance(arguments.get(ALONE_ARGUMENTS_KEY, {}), dict):
+        raise InputError(f"{what!r}: {ALONE_ARGUMENTS_KEY} should hold arguments.")
     return name, arguments
+
+
+def _is_energy_table(given: Any) -> bool:
+    return (
+        isinstance(given, dict)
+        and bool(given)
+        and all(atomic_numbers.get(symbol) for symbol in given)
+        and all(energy is None or is_number(energy) for energy in given.values())
+    )
 
 
 def _make(name: str, arguments: dict[str, Any]) -> Calculator:
@@ -137,6 +147,7 @@ def _make(name: str, arguments: dict[str, Any]) -> Calculator:
         ) from error
     except (AttributeError, ValueError) as error:
         raise InputError(f"There is no calculator {name}: {error}.") from error
+    _refuse_no_calculator(name, found)
     try:
         calculator: Calculator = found(**arguments)
     except Exception as error:  # any code may be behind it
@@ -144,9 +155,39 @@ def _make(name: str, arguments: dict[str, Any]) -> Calculator:
     return calculator
 
 
+def _refuse_no_calculator(name: str, found: Any) -> None:
+    """Refuse whatever is not a class derived from ASE's calculator.
+
+    A function that makes one, such as `gpaw.GPAW`, cannot be told from any other before
+    it is called; it has to come from a package that itself depends on ASE.
+    """
+    if isinstance(found, type):
+        sound = issubclass(found, BaseCalculator)
+    else:
+        sound = isinstance(found, FunctionType) and _builds_on_ase(name)
+    if not sound:
+        raise InputError(
+            f"{name} is not an ASE calculator and was not called. Expected a class "
+            "derived from ase.calculators.calculator.Calculator."
+        )
+
+
+def _builds_on_ase(name: str) -> bool:
+    package = _package(name)
+    if package in {"ase", None}:
+        return package == "ase"
+    needed = (re.split(r"[^\w.-]", text)[0].lower() for text in requires(package) or ())
+    return "ase" in needed
+
+
 @functools.cache
 def _software(name: str) -> str:
     """Return the package that a class comes from, with its version."""
-    top = name.partition(".")[0]
-    packages = packages_distributions().get(top, [])
-    return f"{packages[0]} {version(packages[0])}" if packages else top
+    package = _package(name)
+    return f"{package} {version(package)}" if package else name.partition(".")[0]
+
+
+def _package(name: str) -> str | None:
+    """Return the distribution that a class comes from, if it is installed."""
+    packages = packages_distributions().get(name.partition(".")[0], [])
+    return packages[0] if packages else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from ase.build import bulk
 
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.files import is_there
 from synthzoo.plain_values import read_yaml
 from synthzoo.schema import from_values
 from synthzoo.teachers.checks import Check, check_teacher
@@ -212,7 +213,7 @@ def resolve_reference(reference: str) -> str:
     if kind not in KINDS:
         reference = _reference(find_named(kind), Path(what) if what else None)
     front, colon, path = reference.rpartition(":")
-    is_relative = bool(path) and "{" not in reference and Path(path).exists()
+    is_relative = bool(path) and "{" not in reference and is_there(Path(path))
     return f"{front}{colon}{Path(path).absolute()}" if is_relative else reference
 
 

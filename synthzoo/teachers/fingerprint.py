@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synthzoo.errors import InputError
-from synthzoo.files import read_pieces
+from synthzoo.files import is_there, read_pieces
 
 
 def file_sha256(path: str | Path) -> str:
@@ -23,7 +23,7 @@ def file_sha256(path: str | Path) -> str:
     InputError
         If there is no such file.
     """
-    if not Path(path).is_file():
+    if not (is_there(Path(path)) and Path(path).is_file()):
         raise InputError(f"There is no potential file {path}.")
     return _digest(Path(path), hashlib.sha256())
 

@@ -12,7 +12,7 @@ from xml.parsers import expat
 import numpy as np
 from ase.data import chemical_symbols
 
-from synthzoo.errors import MissingExtraError, TeacherError
+from synthzoo.errors import MissingExtraError, TeacherError, one_line
 from synthzoo.teachers.fingerprint import file_md5, file_sha256, files_sha256
 from synthzoo.teachers.teacher import Teacher, isolated_atoms
 
@@ -24,10 +24,12 @@ QUIP_VARIANCE = "local_gap_variance"
 CALC_ARGS = f"local_energy virial {QUIP_VARIANCE}={QUIP_VARIANCE}"
 """Computed each time, so that one call gives every label."""
 
-REASON_LENGTH = 300
 
 SPECIES = re.compile(r"(?:\b|species_)Z\d*=\{*([\d ,]+)")
 """Atomic numbers in a descriptor, such as ``Z1=6``, ``Z={{6 6}}``, ``species_Z=6``."""
+
+ANALYTIC = re.compile(r"(Sum|IP (?!KIM)\w+|(?!command)\w+=[\w.+-]*)?", re.IGNORECASE)
+"""A part of ``IP GAP label=…``, or of its sum with other potentials of QUIP's own."""
 
 
 @dataclass
@@ -88,9 +90,8 @@ def load_gap(reference: str, what: str, sha256: str) -> Teacher:
         calculator = Potential(param_filename=what, calc_args=CALC_ARGS)
         alone = isolated_atoms(calculator, elements)
     except Exception as error:  # native code raises whatever it likes
-        reason = " ".join(str(error).split())[:REASON_LENGTH]  # may quote all of it
         raise TeacherError(
-            f"{what} cannot be loaded as a GAP file: {reason}"
+            f"{what} cannot be loaded as a GAP file: {one_line(error)}."
         ) from error
     return Teacher(
         reference=reference,
@@ -141,6 +142,8 @@ class _Reader:
 
     def start(self, name: str, values: dict[str, str]) -> None:
         self._inside = name
+        if name == "Potential":
+            refuse_programs(values.get("init_args", ""))
         if name == "gpCoordinates":
             self.parts.append(
                 _Coordinates(
@@ -155,6 +158,29 @@ class _Reader:
     def text(self, data: str) -> None:
         if self._inside == "descriptor":
             self.parts[-1].text.append(data)
+
+
+def refuse_programs(arguments: str) -> None:
+    """Refuse whatever else than potentials of its own QUIP is asked for.
+
+    A potential file may also name a program, which QUIP would run (``FilePot``).
+
+    Parameters
+    ----------
+    arguments
+        The ``init_args`` of the file.
+
+    Raises
+    ------
+    ValueError
+        If a part of them is unknown.
+    """
+    parts = re.sub(r"\bIP\s+", "IP ", arguments, flags=re.IGNORECASE)
+    for part in re.split(r"(?<!\bIP)\s+|[{}]", parts, flags=re.IGNORECASE):
+        if not ANALYTIC.fullmatch(part):
+            raise ValueError(
+                f"its init_args {arguments[:60]!r} ask for more than a potential"
+            )
 
 
 def _check_points(path: Path, part: _Coordinates) -> None:

@@ -92,6 +92,7 @@ def _kimpy() -> Any:
 def _open(what: str) -> Any:
     """Return kimpy's model in eV, Å and fs."""
     kimpy = _kimpy()
+    _refuse_here(kimpy, what)
     try:
         accepted, model = kimpy.model.create(
             kimpy.numbering.zeroBased,
@@ -110,6 +111,27 @@ def _open(what: str) -> Any:
     if not accepted:
         raise TeacherError(f"The model {what} does not compute in eV and Å.")
     return model
+
+
+def _refuse_here(kimpy: Any, what: str) -> None:
+    """Refuse a library in the current folder, which KIM prefers to installed ones.
+
+    Whoever can put a folder beside a recipe could have it run any code.
+    """
+    item_type = kimpy.collection_item_type.portableModel
+    try:
+        library, place = (
+            kimpy.collections.create().get_item_library_file_name_and_collection(
+                item_type, what
+            )
+        )
+    except Exception:  # noqa: BLE001  not found: kimpy.model.create says so
+        return
+    if place == kimpy.collection.currentWorkingDirectory:
+        raise TeacherError(
+            f"{library} is a compiled model in the current folder and was not loaded. "
+            "Install it with `kim-api-collections-management`, or work elsewhere."
+        )
 
 
 def _parameters(model: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
@@ -17,6 +18,9 @@ from synthzoo.teachers.teacher import Teacher, isolated_atoms
 
 MPI_LIBRARY = "libmpi.so.12"
 POTENTIALS = "share/lammps/potentials"
+UNQUOTABLE = re.compile(r'["$\x00-\x1f\x7f]')
+"""What ends a quoted word of LAMMPS, or is replaced in one."""
+
 ROOM_FOR_NEIGHBOURS = "neigh_modify one 10000 page 100000"
 """AIREBO sees 10 Å far: too many atoms for LAMMPS's default where carbon is dense."""
 
@@ -148,6 +152,11 @@ def _find(what: str) -> tuple[Style, Path]:
         )
     path = Path(file) if file else _wheel() / POTENTIALS / STYLES[name].file
     file_sha256(path)
+    if UNQUOTABLE.search(str(path.absolute())):
+        raise InputError(
+            f"{str(path)!r} holds a character that LAMMPS would take for a part of its "
+            "commands; rename the file or its folder."
+        )
     return STYLES[name], path.absolute()
 
 

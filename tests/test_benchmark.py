@@ -19,7 +19,6 @@ from click.testing import CliRunner
 from synthzoo.benchmarking.figure import draw_learning_curves
 from synthzoo.benchmarking.jobs import (
     DIRECT,
-    DIRECT_VISITS,
     DataSource,
     find_starts,
     make_jobs,
@@ -31,6 +30,7 @@ from synthzoo.benchmarking.table import errors_table, summarise
 from synthzoo.errors import InputError
 from synthzoo.evaluate import GroupErrors
 from synthzoo.structures import label, write_structures
+from synthzoo.tuning.direct import DIRECT_VISITS
 from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe, times_seen
 
 OFFSET_EV = -148.0

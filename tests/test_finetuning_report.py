@@ -13,9 +13,15 @@ from synthzoo.evaluate import judge_set
 from synthzoo.labelled_sets import LabelledSet
 from synthzoo.labels import Labels
 from synthzoo.structures import label, write_structures
-from synthzoo.tuning.comparison import compare, verdict
+from synthzoo.tuning.comparison import compare
+from synthzoo.tuning.direct import DIRECT_VISITS
 from synthzoo.tuning.finetuning import finetune
+from synthzoo.tuning.fits import FitJob
+from synthzoo.tuning.jobs import make_jobs
 from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.tuning.request import Request
+from synthzoo.tuning.sets import read_sets
+from synthzoo.tuning.verdict import verdict
 
 NEAR_START_EV = 1.4
 """Brings labels of an untrained network, made stiffer, back to its own energies."""
@@ -63,7 +69,7 @@ def test_a_report_compares_on_structures_that_were_left_out(
     from synthzoo.tuning.committee import load_committee
 
     output = tmp_path / "mine"
-    recipe = FinetuneRecipe(visits=24, committee=2, threads=1)
+    recipe = FinetuneRecipe(visits=24, committee=2, direct_visits=48, threads=1)
     summary = finetune(
         tiny_checkpoint,
         dft,
@@ -78,12 +84,16 @@ def test_a_report_compares_on_structures_that_were_left_out(
     assert [found["name"] for found in metrics["unseen"]] == ["test", "left-out"]
     assert metrics["unseen"][1]["after"][0]["structures"] == 12
     assert metrics["direct"]["name"] == "test"
+    assert (metrics["direct"]["visits"], metrics["direct"]["epochs"]) == (48, 4)
     assert metrics["verdict"] == summary.verdict
     assert len(metrics["losses"]) == 2
     report = (output / "report.md").read_text()
     assert f"**{summary.verdict}**" in report
     assert summary.verdict in (output / "README.md").read_text()
     assert "from scratch" in report
+    assert (
+        "saw 48 structures in all, 4 times each (the tuned model: 24 in all)" in report
+    )
     assert (output / "report.html").read_text().count("data:image/png;base64") == 3
     _committee_agrees_with_its_members(load_committee(output))
 
@@ -188,6 +198,71 @@ def test_the_best_of_several_seeds_is_kept(
         )
 
 
+def test_each_structure_is_tested_by_a_fit_that_has_not_seen_it(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+):
+    """By default; the cost is said before, and processes change no number."""
+    told: list[str] = []
+    judged = []
+    for workers in (1, 3):
+        output = tmp_path / f"mine-{workers}"
+        recipe = FinetuneRecipe(visits=12, threads=1)
+        finetune(
+            tiny_checkpoint,
+            dft,
+            output,
+            recipe=recipe,
+            workers=workers,
+            tell=told.append,
+        )
+        metrics = json.loads((output / "metrics.json").read_text())
+        judged.append(metrics["unseen"])
+    assert judged[0] == judged[1]
+    (unseen,) = judged[0]
+    assert unseen["name"] == "left-out"
+    assert (unseen["groups"], unseen["after"][0]["structures"]) == (12, 12)
+    assert "as many to each of 5 that leave out a part of the data" in told[0]
+    assert "times the work of the first fit" in told[0]
+
+
+def jobs_of(checkpoint: Path, data: Path, recipe: FinetuneRecipe) -> list[FitJob]:
+    """Return the fits of a fine-tuning that is compared with training from scratch."""
+    request = Request(
+        name="mine",
+        model="tiny",
+        start=checkpoint,
+        files=[data],
+        test=[],
+        replay=[],
+        recipe=recipe,
+        isolated_energies_eV={},
+        energy_key=None,
+        forces_key=None,
+        energies_only=False,
+        drop_bad=False,
+        compare_direct=True,
+        device="cpu",
+        workers=1,
+    )
+    return make_jobs(request, read_sets(request))
+
+
+def test_training_from_scratch_is_as_long_as_in_a_benchmark(
+    tiny_checkpoint: Path, dft: Path
+):
+    """And on the same folds, so that it is tested on what it has not seen."""
+    found = jobs_of(tiny_checkpoint, dft, FinetuneRecipe())
+    fits = {job.name: job for job in found}
+    assert [name for name in fits if fits[name].fresh] == [
+        f"direct-{number}" for number in range(1, 6)
+    ]
+    for number in range(1, 6):
+        fresh, tuned = fits[f"direct-{number}"], fits[f"check-{number}"]
+        assert (fresh.recipe.visits or 0) >= DIRECT_VISITS > (tuned.recipe.visits or 0)
+        for (mine, _), (other, _) in zip(fresh.training, tuned.training, strict=True):
+            assert mine == other
+
+
 def test_a_committee_needs_a_committee(tiny_checkpoint: Path):
     """A checkpoint without members says how to make them."""
     from synthzoo.tuning.committee import CommitteeCalculator, load_committee
@@ -235,6 +310,52 @@ def test_the_verdict_says_plainly_whether_it_helped(energies, forces, words: str
     worse = "worse" in (compared.energy, compared.forces)
     assert ("`--replay`" in verdict(compared)) == worse
     assert "`--replay`" not in verdict(compared, replayed=True)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 4])
+def test_there_is_no_verdict_on_less_than_five_groups(groups: int):
+    """However clear each of them is: the signs of so few agree by chance."""
+    labelled, before = _set_with_errors(np.full(20, 0.1), 0.5, groups=groups)
+    _, after = _set_with_errors(np.full(20, 0.2), 0.4, groups=groups)
+    compared = compare("left-out", labelled, before, after)
+    assert (compared.energy, compared.forces) == ("unclear", "unclear")
+    text = verdict(compared)
+    assert f"cannot be told from {groups} independent structure(s)" in text
+    assert "energies changed (100.0 → 200.0 meV/atom)" in text
+    assert "`--test FILE`" in text
+
+
+@pytest.mark.parametrize("count", [5, 8, 20])
+def test_chance_alone_seldom_makes_a_verdict(count: int):
+    """As often as it should, one time in ten, however few structures there are."""
+    rng = np.random.default_rng(0)
+    labelled, before = _set_with_errors(np.full(count, 1.0), 0.5)
+    found = []
+    for _ in range(300):
+        _, after = _set_with_errors(1 + 0.1 * rng.normal(size=count), 0.5)
+        found.append(compare("test", labelled, before, after).energy)
+    assert 0.02 < np.mean([change != "unclear" for change in found]) < 0.16
+
+
+def test_what_was_seen_in_part_makes_no_verdict():
+    """Frames of one run on both sides say nothing of other structures."""
+    labelled, before = _set_with_errors(np.full(20, 0.1), 0.5)
+    _, after = _set_with_errors(np.full(20, 0.01), 0.4)
+    text = verdict(compare("left-out", labelled, before, after, seen=True))
+    assert "on other structures cannot be told" in text
+    assert "energies changed (100.0 → 10.0 meV/atom)" in text
+    assert "`--test FILE`" in text
+
+
+def test_what_else_is_known_ends_the_verdict():
+    """Whatever the errors say, and where there are none, too."""
+    labelled, before = _set_with_errors(np.full(20, 0.1), 0.5)
+    _, after = _set_with_errors(np.full(20, 0.01), 0.4)
+    compared = compare("test", labelled, before, after)
+    for shown in (compared, None):
+        assert verdict(shown, also=["Diamond is softer."]).endswith(
+            " Diamond is softer."
+        )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +21,14 @@ from synthzoo.frames import FrameSet, read_frames
 from synthzoo.hub import find_folder
 from synthzoo.labels import LabelKeys, find_label_keys
 from synthzoo.recipes import recipe_values
-from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe, times_seen
+from synthzoo.tuning.direct import visits_from_scratch
+from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
 
 if TYPE_CHECKING:
     from synthzoo.labelled_sets import LabelledSet
 
 DIRECT = "direct"
 """Stands for a network that starts from nothing; ``direct:MODEL`` has its shape."""
-
-DIRECT_VISITS = 6000
-DIRECT_EPOCHS = 20
-"""What a fit from nothing sees: so many structures, and each so often, at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +244,8 @@ class Job:
             Description of the files.
         """
         fitted = recipe_values(self.recipe) if self.size else {}
-        fitted.pop("threads", None)
+        for name in ("threads", "direct_visits"):  # the first is how, the second visits
+            fitted.pop(name, None)
         return {
             "start": self.start.identity,
             "size": self.size,
@@ -318,8 +315,10 @@ def make_jobs(
                     continue
                 resolved = _resolved(recipe, atoms, draw, start)
                 if start.fresh:
-                    visits = direct_visits or _direct_visits(atoms)
-                    resolved = dataclasses.replace(resolved, visits=visits)
+                    visits = direct_visits or recipe.direct_visits
+                    resolved = dataclasses.replace(
+                        resolved, visits=visits or visits_from_scratch(atoms)
+                    )
                 jobs.append(
                     Job(
                         start=start,
@@ -338,12 +337,6 @@ def _resolved(
     """Return what `finetune` would do with a test file: nothing is held out."""
     whole = dataclasses.replace(recipe, seed=draw, held_out_share=0.0, check_share=0.0)
     return resolve_recipe(whole, atoms, kind=read_config(start.folder).kind)
-
-
-def _direct_visits(atoms: Sequence[int]) -> int:
-    """Return how many structures a fit from nothing sees; small ones more often."""
-    visits = max(DIRECT_VISITS, DIRECT_EPOCHS * len(atoms))
-    return math.ceil(visits * times_seen(atoms))
 
 
 def _drawn(source: DataSource, size: int, draw: int) -> tuple[FrameSet, LabelKeys]:

@@ -17,6 +17,7 @@ from synthzoo.errors import SynthzooError
 from synthzoo.evaluate import GroupErrors
 from synthzoo.files import new_file
 from synthzoo.provenance import installed_versions
+from synthzoo.tuning.direct import direct_reference
 from synthzoo.tuning.energy_reference import EnergyReference, find_reference
 from synthzoo.tuning.fits import FitJob, fit_in_child, run_fits
 
@@ -184,14 +185,7 @@ def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> 
 
     elements = read_config(job.start.folder).elements
     labelled = as_labelled(frames, keys)
-    reference = find_reference(
-        elements,
-        labelled.counts(elements),
-        labelled.energies_eV,
-        np.zeros(len(labelled)),
-        known_eV={},
-        model_alone_eV=dict.fromkeys(elements, 0.0),
-    )
+    reference = direct_reference(elements, labelled)
     training = on_scale(labelled, elements, reference)
     return _Fitted(weights=_weights(job, training, folder), reference=reference)
 

@@ -177,6 +177,7 @@ def _tune(
         model,
         data,
         recipe=dataclasses.replace(recipe, **given(**said)),
+        tell=note,
         **given(**options),
     )
     echo_result(summary, as_json=as_json)

@@ -6,10 +6,11 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import mean
+from typing import TYPE_CHECKING
 
 from synthzoo.calculator import find_device
 from synthzoo.checkpoint import read_config
@@ -20,18 +21,24 @@ from synthzoo.frames import find_files
 from synthzoo.hub import find_folder
 from synthzoo.provenance import installed_versions
 from synthzoo.resumable import exclusive, open_run
-from synthzoo.tuning.fits import read_batch_atoms, read_snapshots, run_fits
-from synthzoo.tuning.jobs import make_jobs
+from synthzoo.tuning.fits import (
+    fit_recipe,
+    read_batch_atoms,
+    read_snapshots,
+    run_fits,
+)
+from synthzoo.tuning.jobs import describe_jobs, make_jobs
 from synthzoo.tuning.judge import Judge
 from synthzoo.tuning.output import described, write_tuned
 from synthzoo.tuning.recipe import FinetuneRecipe
 from synthzoo.tuning.replay import find_replay
 from synthzoo.tuning.request import Request
-from synthzoo.tuning.results import Results
+from synthzoo.tuning.results import DirectTraining, Results
 from synthzoo.tuning.selecting import DYNAMICS_FOLDER, select_by_md
 from synthzoo.tuning.sets import read_sets
 
 if TYPE_CHECKING:
+    from synthzoo.tuning.fits import FitJob
     from synthzoo.tuning.selection import Candidate
     from synthzoo.tuning.sets import Sets
 
@@ -87,6 +94,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     compare_direct: bool = False,
     device: str = "cpu",
     workers: int | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> FinetuneSummary:
     """Fine-tune a checkpoint on labelled structures and write a new checkpoint.
 
@@ -125,12 +133,15 @@ def finetune(  # noqa: PLR0913  what a user may say
     drop_bad
         Leave out structures in which the checks find errors.
     compare_direct
-        Also train a new network of the same shape on the same data for as long.
+        Also train a new network of the same shape on the same data, from scratch and as
+        long as that takes; see `synthzoo.tuning.direct`.
     device
         Where to fit: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto`` for CUDA where there
         is one. Fits on a GPU have not been tried.
     workers
         Fits that run at a time; one for each core if not given.
+    tell
+        Called with what is about to be fitted, and what that costs, in words.
 
     Raises
     ------
@@ -164,9 +175,12 @@ def finetune(  # noqa: PLR0913  what a user may say
     manifest = request.manifest()
     sets = read_sets(request)
     plan = sets.plan
+    jobs = make_jobs(request, sets)
     run = open_run(output, manifest)
+    if tell is not None:
+        tell(describe_jobs(jobs, request.workers))
     with exclusive(run):
-        results = _make(request, sets, run, manifest, started)
+        results = _make(request, sets, jobs, run, started)
         (run / CHECKPOINT_FOLDER).replace(output)
     shutil.rmtree(run)
     return FinetuneSummary(
@@ -185,13 +199,12 @@ def finetune(  # noqa: PLR0913  what a user may say
 def _make(
     request: Request,
     sets: Sets,
+    jobs: Sequence[FitJob],
     run: Path,
-    manifest: dict[str, Any],
     started: float,
 ) -> Results:
     """Fit, and write checkpoint and report inside the working folder."""
     plan = sets.plan
-    jobs = make_jobs(request, sets)
     judge = Judge(
         plan=plan,
         weights=run_fits(jobs, run, workers=request.workers)
@@ -204,7 +217,7 @@ def _make(
     if plan.recipe.select_by == "md":
         selection = select_by_md(judge, run / DYNAMICS_FOLDER, workers=request.workers)
         judge = dataclasses.replace(judge, choice=selection[0].name)
-    config = described(judge.tuned.config, plan, manifest)
+    config = described(judge.tuned.config, plan, request.manifest())
     results = Results(
         model=request.model,
         plan=plan,
@@ -213,10 +226,10 @@ def _make(
         seeds=judge.seeds,
         selection=selection,
         replay=sets.synthetic,
-        training=judge.training(),
-        unseen=judge.unseen(),
+        training=judge.training,
+        unseen=judge.unseen,
         synthetic=judge.forgotten(),
-        direct=judge.direct(),
+        direct=_direct(judge, jobs, run),
         curves=judge.curves(),
         physics=judge.physics(),
         provenance=config.provenance | {"versions": installed_versions()},
@@ -224,3 +237,19 @@ def _make(
     )
     write_tuned(run / CHECKPOINT_FOLDER, judge, config, results, request.name)
     return results
+
+
+def _direct(judge: Judge, jobs: Sequence[FitJob], run: Path) -> DirectTraining | None:
+    """Return what the fits from scratch gave, and how far they went."""
+    comparison = judge.direct()
+    if comparison is None:
+        return None
+    fresh = [job for job in jobs if job.fresh]
+    ends = [read_losses(run / job.name)[-1] for job in fresh]
+    return DirectTraining(
+        comparison=comparison,
+        visits=fresh[0].recipe.visits or 0,  # resolved: not None
+        epochs=fit_recipe(fresh[0]).max_epochs,
+        energy_rmse_meV_per_atom=mean(end.energy_rmse_meV_per_atom for end in ends),
+        force_rmse_eV_A=mean(end.force_rmse_eV_A for end in ends),
+    )

@@ -88,8 +88,8 @@ def run_fits(
     folder
         Working folder of the whole run.
     workers
-        How many run at a time: the first in this process, the others in children; on a
-        GPU one after the other.
+        How many run at a time: one in this process, the others in children; on a GPU
+        one after the other.
 
     Raises
     ------
@@ -107,8 +107,12 @@ def run_fits(
         try:
             for number, job in enumerate(here):
                 _run(job, folder, alone=not together, progress=number == 0)
+            for job, future in reversed(list(zip(elsewhere, running, strict=True))):
+                if future.cancel():  # no child has begun it
+                    _run(job, folder, alone=False, progress=False)
             for future in running:
-                future.result()
+                if not future.cancelled():
+                    future.result()
         except BaseException:
             threads.abandon()
             raise

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from synthzoo.tuning.energy_reference import find_reference
-from synthzoo.tuning.fits import FitJob
+from synthzoo.tuning.direct import direct_reference, visits_from_scratch
+from synthzoo.tuning.fits import FitJob, fit_recipe
 from synthzoo.tuning.plan import on_scale
 from synthzoo.tuning.selection import SNAPSHOT_SHARES
 
 if TYPE_CHECKING:
-    from synthzoo.tuning.energy_reference import EnergyReference
+    from synthzoo.labelled_sets import LabelledSet
     from synthzoo.tuning.plan import Plan
     from synthzoo.tuning.recipe import FinetuneRecipe
     from synthzoo.tuning.request import Request
     from synthzoo.tuning.sets import Sets
 
 FIT, DIRECT = "fit", "direct"
-"""Names of the first fit, which is kept if it is the only one, and of the one from
-scratch."""
+"""Names of the first fit, which is kept if it is the only one, and of those from
+scratch, which have a number if there are several."""
 
 
 def check_name(number: int) -> str:
@@ -86,35 +85,89 @@ def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
                 first, name=check_name(number), training=plan.on_model_scale(part)
             )
         )
-    return [*jobs, _from_scratch(first, plan)] if request.compare_direct else jobs
+    return [*jobs, *_from_scratch(first, sets)] if request.compare_direct else jobs
 
 
-def direct_reference(plan: Plan) -> EnergyReference:
-    """Return the energies per element that a network without any start begins with.
+def direct_parts(plan: Plan, *, tested: bool) -> dict[str, LabelledSet]:
+    """Return what each fit from scratch sees, by its name.
+
+    It is what the fits see that are compared with it: all that is fitted, or one part
+    after the other where each structure is tested by the fit that has not seen it.
 
     Parameters
     ----------
     plan
-        With the training set.
+        What is fitted to what.
+    tested
+        Whether there is a test set.
     """
-    elements, training = plan.config.elements, plan.training
-    return find_reference(
-        elements,
-        training.counts(elements),
-        training.energies_eV,
-        np.zeros(len(training)),
-        known_eV={},
-        model_alone_eV=dict.fromkeys(elements, 0.0),
+    if tested or len(plan.held_out) or not plan.checks:
+        return {DIRECT: plan.training}
+    return {
+        f"{DIRECT}-{number}": fitted
+        for number, (fitted, _) in enumerate(plan.checks, start=1)
+    }
+
+
+def describe_jobs(jobs: Sequence[FitJob], workers: int) -> str:
+    """Return what the fits will cost, in words.
+
+    Parameters
+    ----------
+    jobs
+        From `make_jobs`.
+    workers
+        Fits that run at a time.
+    """
+    first = jobs[0]
+    texts = [f"{first.recipe.visits} structures are shown to the fit that is kept"]
+    seeds = sum(job.name.startswith("seed-") for job in jobs)
+    checks = sum(job.name.startswith("check-") for job in jobs)
+    direct = [job for job in jobs if job.fresh]
+    if seeds:
+        texts.append(f"as many to each of {seeds} with other seeds")
+    if checks:
+        texts.append(
+            f"as many to each of {checks} that leave out a part of the data, to test "
+            "each structure once"
+        )
+    if direct:
+        texts.append(f"{direct[0].recipe.visits} to each of {len(direct)} from scratch")
+    text = ", ".join(texts)
+    if len(jobs) == 1:
+        return f"{text}."
+    times = sum(_work(job) for job in jobs) / _work(first)
+    return (
+        f"{text}: {times:.1f} times the work of the first fit, {workers} fit(s) at a "
+        "time."
     )
+
+
+def _work(job: FitJob) -> int:
+    """Return how many atoms a fit sees."""
+    return fit_recipe(job).max_epochs * sum(len(atoms) for atoms, _ in job.training)
 
 
 def _seeded(job: FitJob, number: int) -> FinetuneRecipe:
     return dataclasses.replace(job.recipe, seed=job.recipe.seed + number)
 
 
-def _from_scratch(first: FitJob, plan: Plan) -> FitJob:
-    fitted = plan.checks[0][0] if plan.checks else plan.training
-    scratch = on_scale(fitted, plan.config.elements, direct_reference(plan))
-    return dataclasses.replace(
-        first, name=DIRECT, training=scratch, replay=(), fresh=True
-    )
+def _from_scratch(first: FitJob, sets: Sets) -> list[FitJob]:
+    plan, recipe = sets.plan, first.recipe
+    elements = plan.config.elements
+    reference = direct_reference(elements, plan.training)
+    jobs = []
+    for name, part in direct_parts(plan, tested=len(sets.test) > 0).items():
+        sizes = [len(atoms) for atoms in part.structures]
+        visits = recipe.direct_visits or visits_from_scratch(sizes)
+        jobs.append(
+            dataclasses.replace(
+                first,
+                name=name,
+                recipe=dataclasses.replace(recipe, visits=visits),
+                training=on_scale(part, elements, reference),
+                replay=(),
+                fresh=True,
+            )
+        )
+    return jobs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,13 +18,8 @@ from synthzoo.tuning.comparison import (
     join_predictions,
     predict_set,
 )
-from synthzoo.tuning.jobs import (
-    DIRECT,
-    FIT,
-    check_name,
-    direct_reference,
-    seed_names,
-)
+from synthzoo.tuning.direct import direct_reference
+from synthzoo.tuning.jobs import FIT, check_name, direct_parts, seed_names
 from synthzoo.tuning.physics import Physics, compare_physics
 from synthzoo.tuning.plan import Plan, starting_calculator
 from synthzoo.tuning.probes import Curve, probe
@@ -33,9 +28,13 @@ from synthzoo.tuning.tuned_model import with_reference
 if TYPE_CHECKING:
     import torch
 
-    from synthzoo.evaluate import GroupErrors
+    from synthzoo.evaluate import GroupErrors, Prediction
     from synthzoo.labelled_sets import LabelledSet
     from synthzoo.tuning.energy_reference import EnergyReference
+
+
+TEST = "test"
+"""Name of the set that the user keeps for testing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,17 +141,19 @@ class Judge:
             for number, (found, loss) in enumerate(zip(errors, losses, strict=True))
         ]
 
+    @cached_property
     def training(self) -> Comparison:
-        """Return both models on the training set."""
-        return self._compared("training", self.plan.training, self.tuned)
+        """Both models on the training set."""
+        return self._judged("training", self.plan.training)
 
+    @cached_property
     def unseen(self) -> list[Comparison]:
-        """Return both models on what the fit has not seen, the most telling first."""
+        """Both models on what the fit has not seen, the most telling first."""
         found = []
         if len(self.test):
-            found.append(self._compared("test", self.test, self.tuned))
+            found.append(self._judged(TEST, self.test))
         if len(self.plan.held_out):
-            found.append(self._compared("held-out", self.plan.held_out, self.tuned))
+            found.append(self._judged("held-out", self.plan.held_out))
         if self.plan.checks:
             found.append(self._left_out())
         return found
@@ -179,14 +180,24 @@ class Judge:
         )
 
     def direct(self) -> Comparison | None:
-        """Return a model trained from scratch (before) beside the tuned one (after)."""
-        if DIRECT not in self.weights:
+        """Return models from scratch (before) beside the tuned ones (after)."""
+        names = list(direct_parts(self.plan, tested=len(self.test) > 0))
+        if names[0] not in self.weights:
             return None
-        unseen = self.unseen()
-        shown = unseen[0] if unseen else self.training()
-        scratch = self._calculator(DIRECT, direct_reference(self.plan))
-        before = predict_set(shown.labelled, scratch)
-        return compare(shown.name, shown.labelled, before, shown.after)
+        reference = direct_reference(self.plan.config.elements, self.plan.training)
+        models = [self._calculator(name, reference) for name in names]
+        shown = self.unseen[0] if self.unseen else self.training
+        tested = [part for _, part in self.plan.checks]
+        if len(models) == 1:
+            tested = [shown.labelled]
+        return compare(
+            shown.name,
+            shown.labelled,
+            _predict_parts(tested, models),
+            shown.after,
+            forces=not self.plan.energies_only,
+            seen=shown.seen,
+        )
 
     def curves(self) -> list[Curve]:
         """Return simple systems before and after."""
@@ -215,27 +226,24 @@ class Judge:
     def _left_out(self) -> Comparison:
         """Return both models on structures that a further fit has not seen."""
         parts = [part for _, part in self.plan.checks]
-        models = zip(parts, self.members(), strict=True)
-        labelled = join_sets(parts)
-        offsets = self.plan.offsets_eV(labelled)
-        return compare(
-            "left-out",
-            labelled,
-            predict_set(labelled, self.start, offsets_eV=offsets),
-            join_predictions([predict_set(part, model) for part, model in models]),
-            forces=not self.plan.energies_only,
+        return self._compared(
+            "left-out", join_sets(parts), _predict_parts(parts, self.members())
         )
 
+    def _judged(self, name: str, labelled: LabelledSet) -> Comparison:
+        return self._compared(name, labelled, predict_set(labelled, self.tuned))
+
     def _compared(
-        self, name: str, labelled: LabelledSet, after: SynthzooCalculator
+        self, name: str, labelled: LabelledSet, after: Prediction
     ) -> Comparison:
         offsets = self.plan.offsets_eV(labelled)
         return compare(
             name,
             labelled,
             predict_set(labelled, self.start, offsets_eV=offsets),
-            predict_set(labelled, after),
+            after,
             forces=not self.plan.energies_only,
+            seen=self.plan.related and name != TEST,
         )
 
     def calculator(self, name: str) -> SynthzooCalculator:
@@ -264,3 +272,12 @@ class Judge:
         return SynthzooCalculator(
             model.requires_grad_(requires_grad=False), config, device=self.device
         )
+
+
+def _predict_parts(
+    parts: Sequence[LabelledSet], models: Sequence[SynthzooCalculator]
+) -> Prediction:
+    """Return what each model says about its part, as one prediction."""
+    return join_predictions(
+        [predict_set(part, model) for part, model in zip(parts, models, strict=True)]
+    )

@@ -22,7 +22,7 @@ from synthzoo.tuning.energy_reference import (
     find_reference,
 )
 from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
-from synthzoo.tuning.splits import check_parts, split_set
+from synthzoo.tuning.splits import are_related, check_parts, split_set
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -55,8 +55,11 @@ class Plan:
         The two sets, on the scale of the labels; isolated atoms are in neither.
     checks
         Parts of the training set to fit to once more, each with the rest, on which that
-        fit is tested: one where nothing is held out, or one for each member of a
-        committee.
+        fit is tested: where nothing is held out, or for the members of a committee.
+        Each structure is in one of the rests.
+    related
+        Whether most of the structures are of one group, so that those that test a fit
+        are much like some that it has seen.
     isolated
         Number of isolated atoms that were found.
     notes
@@ -73,6 +76,7 @@ class Plan:
     training: LabelledSet
     held_out: LabelledSet
     checks: list[tuple[LabelledSet, LabelledSet]]
+    related: bool
     isolated: int
     notes: tuple[str, ...]
     energies_only: bool
@@ -177,7 +181,8 @@ def make_plan(  # noqa: PLR0913  what decides it
         )
     bulk = labelled.part(indices)
     resolved = _resolved(recipe, bulk, kind=config.kind, tested=tested)
-    fitted, kept = split_set(bulk, resolved.held_out_share, resolved.seed)
+    fitted, kept = _held_out(bulk, resolved)
+    training = bulk.part(fitted)
     found = find_isolated(
         labelled.counts(config.elements), labelled.energies_eV, config.elements, alone
     )
@@ -190,20 +195,29 @@ def make_plan(  # noqa: PLR0913  what decides it
         keys=keys,
         reference=_reference(
             config,
-            bulk.part(fitted),
+            training,
             [examined.predicted[indices[index]] for index in fitted],
             known,
         ),
-        training=bulk.part(fitted),
+        training=training,
         held_out=bulk.part(kept),
         checks=[
-            (bulk.part([fitted[i] for i in one]), bulk.part([fitted[i] for i in other]))
-            for one, other in check_parts(bulk.part(fitted), resolved)
+            (training.part(one), training.part(other))
+            for one, other in check_parts(training.structures, resolved)
         ],
+        related=are_related(bulk.structures),
         isolated=int(alone.sum()),
         notes=_notes(examined, [str(origin) for origin in frames.origins]),
         energies_only=keys.forces is None,
     )
+
+
+def _held_out(
+    bulk: LabelledSet, resolved: FinetuneRecipe
+) -> tuple[list[int], list[int]]:
+    if not resolved.held_out_share:
+        return list(range(len(bulk))), []
+    return split_set(bulk.structures, resolved.held_out_share, resolved.seed)
 
 
 def _resolved(

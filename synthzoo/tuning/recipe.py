@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from synthzoo.fitting.recipe import LearningRate, StepsRecipe
-from synthzoo.schema import (  # noqa: TC001  from_values resolves them
+from synthzoo.schema import (
+    LATER,
     Count,
     CountFrom0,
     NotNegative,
@@ -36,8 +37,12 @@ class FinetuneRecipe(StepsRecipe):
     held_out_share
         Share of the structures that is kept from the fit to measure its error.
     check_share
-        Where none are held out: share of the structures on which a second fit, to the
-        others, is tested to say whether fine-tuning helps.
+        Where none are held out: share of the structures that each further fit leaves
+        out and is tested on, to say whether fine-tuning helps. There are as many as it
+        takes to leave out each structure once; 0 is none.
+    direct_visits
+        Structures that a comparison from scratch sees in all, instead of a number that
+        grows with that of the structures.
     seeds
         Number of fits that differ by their seed; the one with the smallest loss on the
         held-out structures is kept.
@@ -67,10 +72,12 @@ class FinetuneRecipe(StepsRecipe):
     committee: CountFrom0 = 0
     replay_share: Share = 0.1
     replay_labels: ReplayLabels = "start"
+    direct_visits: Count | None = field(default=None, metadata=LATER)
 
 
 CHECKED = {"held_out_share": 0.0, "check_share": 0.2}
-"""All structures are fitted; a second fit tells what that is worth."""
+"""All structures are fitted; what that is worth is told by fits that leave out a fifth
+each."""
 
 HELD_OUT = {"held_out_share": 0.1, "check_share": 0.0}
 CHOSEN = {"held_out_share": 0.2, "check_share": 0.0}
@@ -88,6 +95,7 @@ DEFAULTS: dict[float, dict[str, Any]] = {
     14: {"visits": 250, **SCARCE, **CHECKED},
     24: {"visits": 400, **FEW, **CHECKED},
     49: {"visits": 600, **FEW, **CHECKED},
+    99: {"visits": 3000, **SOME, **CHECKED},
     299: {"visits": 3000, **SOME, **HELD_OUT},
     math.inf: {"visits": 3000, **MANY, **HELD_OUT},
 }

@@ -18,6 +18,7 @@ from synthzoo.document import (
 from synthzoo.tuning import figures
 from synthzoo.tuning.report_text import (
     data_text,
+    direct_text,
     drift_text,
     fit_text,
     forgetting_text,
@@ -113,9 +114,8 @@ def _errors(results: Results) -> list[Block]:
             _row(comparison.name, "after", comparison.after.errors[0]),
         ]
     if results.direct:
-        rows.append(
-            _row(results.direct.name, "from scratch", results.direct.before.errors[0])
-        )
+        scratch = results.direct.comparison
+        rows.append(_row(scratch.name, "from scratch", scratch.before.errors[0]))
     header = (
         "Structures",
         "Model",
@@ -123,14 +123,14 @@ def _errors(results: Results) -> list[Block]:
         "Energy RMSE (meV/atom)",
         "Force RMSE (eV/Å)",
     )
-    return [
-        Table(header=header, rows=tuple(rows)),
-        Paragraph(
-            text="Before: the model that the fit started from, its energies shifted to "
-            "yours. Training structures were seen by the fit: their errors say nothing "
-            "about others."
-        ),
-    ]
+    text = (
+        "Before: the model that the fit started from, its energies shifted to yours. "
+        "Training structures were seen by the fit: their errors say nothing about "
+        "others."
+    )
+    if results.direct:
+        text += f" {direct_text(results.direct, results.plan.recipe.visits)}"
+    return [Table(header=header, rows=tuple(rows)), Paragraph(text=text)]
 
 
 def _row(name: str, model: str, errors: GroupErrors) -> tuple[str, ...]:

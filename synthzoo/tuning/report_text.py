@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from synthzoo.tuning.plan import Plan
     from synthzoo.tuning.recipe import ReplayLabels
     from synthzoo.tuning.replay import Synthetic
-    from synthzoo.tuning.results import Results
+    from synthzoo.tuning.results import DirectTraining, Results
 
 
 def data_text(plan: Plan) -> str:
@@ -149,11 +149,40 @@ def _checks_text(plan: Plan) -> str:
         )
     if not plan.checks:
         return ""
-    fitted, left = plan.checks[0]
     return (
         f" All {len(plan.training)} structures were fitted. To say what that is worth, "
-        f"the same fit was made to {len(fitted)} of them and tested on the other "
-        f"{len(left)}."
+        f"{len(plan.checks)} further fits of the same length each left out a part of "
+        "them and were tested on it, so that each structure was tested once by a fit "
+        "that had not seen it" + _related_text(plan) + "."
+    )
+
+
+def _related_text(plan: Plan) -> str:
+    if not plan.related:
+        return ""
+    return (
+        ", though it had seen others like it: most structures are nearly the same or "
+        "of one group. So this check is weak; `--test` with other structures is better"
+    )
+
+
+def direct_text(direct: DirectTraining, tuned_visits: int | None) -> str:
+    """Return how far training from scratch went, in words.
+
+    Parameters
+    ----------
+    direct
+        What it gave.
+    tuned_visits
+        Structures that the fine-tuned model saw in all.
+    """
+    return (
+        f"From scratch: a new network of the same shape saw {direct.visits} structures "
+        f"in all, {direct.epochs} times each (the tuned model: {tuned_visits} in all). "
+        "In the last of these passes, its errors on the structures that it was fitted "
+        f"to were {direct.energy_rmse_meV_per_atom:.1f} meV/atom and "
+        f"{direct.force_rmse_eV_A:.3f} eV/Å. The key `direct_visits` of a recipe makes "
+        "its training longer."
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.recipes import recipe_values
-from synthzoo.tuning.comparison import verdict
+from synthzoo.tuning.verdict import verdict
 
 if TYPE_CHECKING:
     from synthzoo.curves import TrainingLoss
@@ -20,10 +20,26 @@ if TYPE_CHECKING:
     from synthzoo.tuning.replay import Synthetic
     from synthzoo.tuning.selection import Candidate
 
-UNJUDGED = (
-    "No structure was kept from the fit, so that nothing here says whether fine-tuning "
-    "helps. Give labelled structures of your own with `--test`, or `--held-out-share`."
-)
+
+@dataclass(frozen=True, kw_only=True)
+class DirectTraining:
+    """What training from scratch on the same structures gave.
+
+    Attributes
+    ----------
+    comparison
+        From scratch (before) and fine-tuned (after).
+    visits, epochs
+        Structures that a fit saw in all, and how often it saw each.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        In the last epoch, on the structures that were fitted: mean over the fits.
+    """
+
+    comparison: Comparison
+    visits: int
+    epochs: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +70,7 @@ class Results:
     synthetic
         The same on the synthetic structures to measure with, if there are any.
     direct
-        From scratch (before) and fine-tuned (after), if asked for.
+        Training from scratch, if asked for.
     curves
         Simple systems, before and after.
     physics
@@ -75,7 +91,7 @@ class Results:
     training: Comparison
     unseen: Sequence[Comparison]
     synthetic: Comparison | None
-    direct: Comparison | None
+    direct: DirectTraining | None
     curves: Sequence[Curve]
     physics: Physics
     provenance: dict[str, Any]
@@ -84,9 +100,10 @@ class Results:
     @property
     def verdict(self) -> str:
         """Whether it helped and kept known physics, in words."""
-        replayed = len(self.replay.mixed) > 0
-        errors = verdict(self.unseen[0], replayed=replayed) if self.unseen else UNJUDGED
-        return f"{errors} {self.physics.summary}"
+        shown = self.unseen[0] if self.unseen else None
+        return verdict(
+            shown, also=[self.physics.summary], replayed=len(self.replay.mixed) > 0
+        )
 
 
 def metrics(results: Results) -> dict[str, Any]:
@@ -105,7 +122,7 @@ def metrics(results: Results) -> dict[str, Any]:
         "training": _values(results.training),
         "unseen": [_values(found) for found in results.unseen],
         "synthetic": _values(results.synthetic) if results.synthetic else None,
-        "direct": _values(results.direct) if results.direct else None,
+        "direct": _direct_values(results.direct) if results.direct else None,
         "physics": dataclasses.asdict(results.physics),
         "probes": [dataclasses.asdict(curve) for curve in results.curves],
         "seeds": [dataclasses.asdict(found) for found in results.seeds],
@@ -117,11 +134,22 @@ def metrics(results: Results) -> dict[str, Any]:
     }
 
 
+def _direct_values(direct: DirectTraining) -> dict[str, Any]:
+    values = {
+        field.name: getattr(direct, field.name)
+        for field in dataclasses.fields(direct)
+        if field.name != "comparison"
+    }
+    return _values(direct.comparison) | values
+
+
 def _values(comparison: Comparison) -> dict[str, Any]:
     return {
         "name": comparison.name,
         "energy": comparison.energy,
         "forces": comparison.forces,
+        "groups": comparison.groups,
+        "seen": comparison.seen,
         "before": [dataclasses.asdict(group) for group in comparison.before.errors],
         "after": [dataclasses.asdict(group) for group in comparison.after.errors],
     }

@@ -52,9 +52,10 @@ from synthzoo.stability.shown import shown_of
 from synthzoo.stability.survival import compare_survival, describe_survival
 from synthzoo.stability.verdict import IN_WORDS
 from synthzoo.structures import density_g_cm3, kind_of, read_structures
+from synthzoo.tuning.direct import direct_reference
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.fits import FitJob, run_fits
-from synthzoo.tuning.jobs import DIRECT, direct_reference
+from synthzoo.tuning.jobs import DIRECT
 from synthzoo.tuning.plan import Plan, make_plan, on_scale
 from synthzoo.tuning.recipe import FinetuneRecipe
 from synthzoo.tuning.tuned_model import with_reference
@@ -216,7 +217,7 @@ def _train_directly(
     frames = read_frames([data])
     keys = find_label_keys(frames.structures)
     plan = make_plan(folder, frames, keys, recipe, given_eV={}, tested=True)
-    reference = direct_reference(plan)
+    reference = direct_reference(plan.config.elements, plan.training)
     parts = model.with_name(f"{model.name}.parts")
     parts.mkdir(exist_ok=True)
     weights = run_fits([_direct_job(plan, options)], parts)[DIRECT]
@@ -239,11 +240,13 @@ def _direct_job(plan: Plan, options: argparse.Namespace) -> FitJob:
     tuned = plan.recipe.visits
     assert tuned is not None, "a plan leaves nothing open"
     visits = options.direct_visits or DIRECT_VISITS_FACTOR * tuned
+    elements = plan.config.elements
+    reference = direct_reference(elements, plan.training)
     return FitJob(
         name=DIRECT,
         start=plan.start,
         recipe=dataclasses.replace(plan.recipe, visits=visits),
-        training=on_scale(plan.training, plan.config.elements, direct_reference(plan)),
+        training=on_scale(plan.training, elements, reference),
         fresh=True,
     )
 

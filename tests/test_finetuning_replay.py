@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,13 @@ import pytest
 from ase.build import bulk, graphene
 
 from synthzoo.calculator import load_calculator
+from synthzoo.checkpoint import read_config
+from synthzoo.errors import InputError
 from synthzoo.structures import label, write_structures
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.plan import starting_calculator
 from synthzoo.tuning.recipe import FinetuneRecipe
-from synthzoo.tuning.replay import read_synthetic
+from synthzoo.tuning.replay import find_replay, read_synthetic
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -68,6 +71,31 @@ def test_what_is_replayed_is_held_to_what_was_asked_for(
     assert own.mixed.energies_eV[0] == pytest.approx(atoms.get_potential_energy())
     np.testing.assert_allclose(own.kept.forces_eV_A, taught.kept.forces_eV_A)
     assert np.isfinite(taught.kept.energies_eV).all()
+
+
+def test_the_zoos_structures_are_taken_where_they_fit(tiny_checkpoint: Path):
+    """By default for a potential of carbon; a mere start has nothing to keep."""
+    config = read_config(tiny_checkpoint)
+    assert [path.name for path in find_replay(None, config)] == ["carbon-ace.xyz"]
+    assert find_replay(None, config) == find_replay("zoo", config)
+    start = dataclasses.replace(config, kind="starting-point")
+    assert find_replay(None, start) == []
+    silicon = dataclasses.replace(config, elements=("Si",))
+    assert find_replay(None, silicon) == []
+    with pytest.raises(InputError, match="No synthetic structures of Si"):
+        find_replay("zoo", silicon)
+
+
+def test_a_share_of_zero_replays_nothing(tiny_checkpoint: Path, tmp_path: Path):
+    """It is the way to switch off what is done unless said."""
+    crystals = [bulk("C", cubic=True) for _ in range(3)]
+    for seed, atoms in enumerate(crystals):
+        atoms.rattle(0.1, seed=seed)
+    write_structures(tmp_path / "dft.xyz", labelled(crystals, tiny_checkpoint))
+    output = tmp_path / "tuned"
+    recipe = FinetuneRecipe(visits=3, replay_share=0.0, threads=1)
+    finetune(tiny_checkpoint, tmp_path / "dft.xyz", output, recipe=recipe)
+    assert "were mixed into" not in (output / "report.md").read_text("utf-8")
 
 
 def test_less_is_forgotten(tiny_checkpoint: Path, tmp_path: Path):

@@ -157,12 +157,12 @@ def test_replay_must_be_on_the_scale_of_the_start(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_zoos_structures_can_be_replayed(
+def test_the_zoos_structures_are_replayed(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """Where the start has another teacher, its own predictions are the labels."""
     recipe = FinetuneRecipe(visits=24, check_share=0.0, threads=1)
-    finetune(tiny_checkpoint, dft, tmp_path / "mine", recipe=recipe, replay="zoo")
+    finetune(tiny_checkpoint, dft, tmp_path / "mine", recipe=recipe)
     metrics = json.loads((tmp_path / "mine" / "metrics.json").read_text())
     before = metrics["synthetic"]["before"][0]
     assert before["structures"] > 20

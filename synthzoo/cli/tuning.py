@@ -66,12 +66,12 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     "--replay",
     type=READ,
     multiple=True,
-    help="Mix in synthetic structures: a file, or `zoo`.",
+    help="Synthetic structures to mix in, if not the zoo's: a file, or `zoo`.",
 )
 @click.option(
     "--replay-share",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    help="Their share of the atoms in a batch.",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    help="Their share of the atoms in a batch; 0 mixes in none.",
 )
 @click.option(
     "--isolated-energy",

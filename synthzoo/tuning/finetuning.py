@@ -88,7 +88,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     energy_key: str | None = None,
     forces_key: str | None = None,
     test: str | Path | Sequence[str | Path] = (),
-    replay: str | Path | Sequence[str | Path] = (),
+    replay: str | Path | Sequence[str | Path] | None = None,
     energies_only: bool = False,
     drop_bad: bool = False,
     compare_direct: bool = False,
@@ -127,7 +127,9 @@ def finetune(  # noqa: PLR0913  what a user may say
         Synthetic structures that are fitted, too, so that less is forgotten, and held
         to what the recipe says; a part of them measures how much is. Their labels are
         of the start's teacher, or there are none. ``"zoo"`` are those that come with
-        synthzoo, for carbon.
+        synthzoo, for carbon; they are taken where nothing else is given and the start
+        is a potential of their elements. A `replay_share` of zero in the recipe
+        replays nothing.
     energies_only
         Fit to energies: the forces of the start stand in for those of the data.
     drop_bad
@@ -152,6 +154,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         If the loss stops being a number.
     """
     started = time.monotonic()
+    recipe = recipe or FinetuneRecipe()
     output = Path(output)
     refuse_existing(output)
     start = find_folder(model)
@@ -161,8 +164,8 @@ def finetune(  # noqa: PLR0913  what a user may say
         start=start,
         files=find_files(data),
         test=find_files(test) if test else [],
-        replay=find_replay(replay, read_config(start)),
-        recipe=recipe or FinetuneRecipe(),
+        replay=find_replay(replay, read_config(start)) if recipe.replay_share else [],
+        recipe=recipe,
         isolated_energies_eV=dict(isolated_energies_eV or {}),
         energy_key=energy_key,
         forces_key=forces_key,

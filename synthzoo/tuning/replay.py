@@ -88,14 +88,15 @@ NOTHING = Synthetic(
 
 
 def find_replay(
-    sources: str | Path | Sequence[str | Path], config: CheckpointConfig
+    sources: str | Path | Sequence[str | Path] | None, config: CheckpointConfig
 ) -> list[Path]:
     """Return the files that are meant.
 
     Parameters
     ----------
     sources
-        Files or patterns, or ``zoo`` for what comes with synthzoo.
+        Files or patterns, or ``zoo`` for what comes with synthzoo. If not given, that
+        is taken where the start is a potential of its elements.
     config
         Description of the start.
 
@@ -104,6 +105,9 @@ def find_replay(
     InputError
         If a file is missing, or nothing for the start's elements comes with synthzoo.
     """
+    if sources is None:
+        known = _zoo_set(config) if config.kind == "potential" else None
+        return [known] if known else []
     named = [sources] if isinstance(sources, (str, Path)) else list(sources)
     return [path for source in named for path in _files(source, config)]
 
@@ -111,14 +115,21 @@ def find_replay(
 def _files(source: str | Path, config: CheckpointConfig) -> list[Path]:
     if str(source) != ZOO:
         return find_files(source)
-    for known in ZOO_SETS:
-        if known.elements <= set(config.elements):
-            return [_folder() / known.file]
+    known = _zoo_set(config)
+    if known is not None:
+        return [known]
     raise InputError(
         f"No synthetic structures of {', '.join(config.elements)} come with synthzoo. "
         "Give a file instead: `synthzoo generate` makes structures, and without labels "
         "those of the model that is fine-tuned are taken."
     )
+
+
+def _zoo_set(config: CheckpointConfig) -> Path | None:
+    """Return the zoo's set of a start's elements, if there is one."""
+    elements = set(config.elements)
+    files = (known.file for known in ZOO_SETS if known.elements <= elements)
+    return next((_folder() / file for file in files), None)
 
 
 def taught_set(config: CheckpointConfig) -> Path | None:

@@ -75,6 +75,7 @@ def calibrate(
     *,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    format: str | None = None,
 ) -> Calibration:
     """Return the number of neighbours at which a network agrees best with labels.
 
@@ -88,13 +89,15 @@ def calibrate(
         Structures that the network's teacher has labelled, in any format.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
+    format
+        Of the source, as ASE calls it; guessed if not given.
 
     Raises
     ------
     InputError
         If the labels cannot be used, or the errors have no minimum in `RANGE`.
     """
-    structures = read_structures(source)
+    structures = read_structures(source, format=format)
     keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
     measure = _errors(model, config, structures, keys)
     low, high = map(math.log, RANGE)

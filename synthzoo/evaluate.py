@@ -155,6 +155,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     skip: Sequence[str] = (),
     energy_key: str | None = None,
     forces_key: str | None = None,
+    format: str | None = None,
 ) -> list[Evaluation]:
     """Compare models with the same labels.
 
@@ -176,6 +177,8 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         Groups that are left out.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
 
     Raises
     ------
@@ -183,7 +186,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         If a file cannot be read, nothing is left of it, or its labels are missing or
         ambiguous.
     """
-    frames = read_frames(source)
+    frames = read_frames(source, format=format)
     keys = find_label_keys(
         frames.structures, energy_key=energy_key, forces_key=forces_key
     )

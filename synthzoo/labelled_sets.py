@@ -124,6 +124,7 @@ def read_labelled(
     energy_key: str | None = None,
     forces_key: str | None = None,
     energies_only: bool = False,
+    format: str | None = None,
 ) -> tuple[FrameSet, LabelKeys]:
     """Return all structures of some files, and where their labels are.
 
@@ -135,6 +136,8 @@ def read_labelled(
         Where the labels are; found among the usual names if not given.
     energies_only
         Whether forces are not needed, and not looked for.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def read_labelled(
         If a file is missing or cannot be read, or there are no labels, or several that
         could be meant.
     """
-    frames = read_frames(files)
+    frames = read_frames(files, format=format)
     keys = find_label_keys(
         frames.structures,
         energy_key=energy_key,

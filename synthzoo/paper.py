@@ -70,6 +70,7 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
     calibrate_with: str | Path | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    format: str | None = None,
     elements: Sequence[str] = ELEMENTS,
     cutoff_A: float = CUTOFF_A,
 ) -> ImportSummary:
@@ -92,6 +93,8 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
         `synthzoo.calibration.calibrate`.
     energy_key, forces_key
         Where their labels are; found among the usual names if not given.
+    format
+        Of their file, as ASE calls it; guessed if not given.
     elements
         Chemical symbols, in the order of the model's types.
     cutoff_A
@@ -122,7 +125,12 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
         from synthzoo.calibration import calibrate
 
         calibration = calibrate(
-            model, config, calibrate_with, energy_key=energy_key, forces_key=forces_key
+            model,
+            config,
+            calibrate_with,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            format=format,
         )
         config = _with_neighbours(config, calibration.avg_num_neighbors)
     config = _described(config, {"source": source.name, "source_sha256": sha256}, card)

@@ -87,11 +87,12 @@ def predict_structures(
         yield from _predict_batch(batch, calculator)
 
 
-def predict_file(
+def predict_file(  # noqa: PLR0913  what a user may say
     model: str | Path,
     source: str | Path,
     output: str | Path,
     *,
+    format: str | None = None,
     device: str = "auto",
     dtype: str = "float32",
     batch_atoms: int = BATCH_ATOMS,
@@ -106,6 +107,8 @@ def predict_file(
         File in any format that ASE reads.
     output
         Extended XYZ file to make.
+    format
+        Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     device, dtype
         As for `load_calculator`.
     batch_atoms
@@ -130,7 +133,7 @@ def predict_file(
     calculator = load_calculator(model, device=device, dtype=dtype)
     maker = _describe(model, calculator)
     predicted = predict_structures(
-        iter_structures(source), calculator, batch_atoms=batch_atoms
+        iter_structures(source, format=format), calculator, batch_atoms=batch_atoms
     )
     # The number of structures is not known before the file has been read.
     progress = tqdm(predicted, unit=" structures", disable=None, leave=False)

@@ -89,6 +89,7 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     *,
     start: str | Path | None = None,
     place: TrainingPlace | None = None,
+    format: str | None = None,
     teacher_sha256: str | None = None,
     tensorboard: bool = False,
 ) -> PretrainSummary:
@@ -114,6 +115,8 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         network of the recipe's shape.
     place
         Where to train; a GPU if there is one, else this process, if not given.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
     teacher_sha256
         SHA-256 of the teacher's file that must have labelled the structures.
     tensorboard
@@ -143,7 +146,7 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     folder = open_run(output, {"recipe": hashed_values(recipe)} | made)
     with new_file(folder / "recipe.yaml") as partial:
         partial.write_text(yaml.safe_dump(recipe_values(recipe)))
-    structures, names = read_files(files)
+    structures, names = read_files(files, format=format)
     made |= find_provenance(structures, teacher_sha256=teacher_sha256)
     with nequip_session():
         sets = make_sets(structures, names, recipe, _cutoff_A(recipe, start))

@@ -108,6 +108,7 @@ def relabel_file(
     output: Path,
     *,
     recipe: RelabelRecipe,
+    format: str | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
 ) -> RelabelSummary:
@@ -127,6 +128,8 @@ def relabel_file(
         summary with histograms to ``.summary.json`` and ``.summary.png``.
     recipe
         Teacher and filters.
+    format
+        Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     workers
         How many work at a time; one for each core if not given.
     executor
@@ -146,18 +149,19 @@ def relabel_file(
     """
     source, output = Path(source), Path(output)
     recipe = replace(recipe, teacher=resolve_reference(recipe.teacher))
-    total = count_raw_frames(source)
+    total = count_raw_frames(source, format=format)
+    next(iter_structures(source, format=format))  # says what is read otherwise
     with worker_threads(1 if executor else workers) as threads:
         test = threads.submit(
             provenance_when_tested, recipe.teacher, recipe.teacher_sha256
         )
         provenance = test.result()
-        manifest = _manifest(source, recipe, provenance)
+        manifest = _manifest(source, recipe, provenance) | _said(format)
         summary = completed_run(output, manifest)
         if summary is None:
             beside = [failed_path(output), *summary_paths(output)]
             folder = open_run(output, manifest, beside=beside)
-            jobs = _jobs(source, recipe, provenance)
+            jobs = _jobs(iter_raw_frames(source, format=format), recipe, provenance)
             chunks = None if total is None else -(-total // recipe.chunk_structures)
             with exclusive(folder):
                 count = _run(jobs, folder, chunks, executor or threads)
@@ -196,10 +200,13 @@ def _manifest(
     }
 
 
+def _said(format: str | None) -> dict[str, str]:
+    return {} if format is None else {"format": format}
+
+
 def _jobs(
-    source: Path, recipe: RelabelRecipe, provenance: dict[str, str]
+    frames: Iterator[RawFrame], recipe: RelabelRecipe, provenance: dict[str, str]
 ) -> Iterator[RelabelJob]:
-    frames = iter_raw_frames(source)
     while chunk := list(islice(frames, recipe.chunk_structures)):
         yield RelabelJob(frames=chunk, recipe=recipe, provenance=provenance)
 

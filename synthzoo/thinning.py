@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,9 @@ class ThinSummary:
     mean: float
 
 
-def thin_file(source: Path, output: Path, *, recipe: ThinRecipe) -> ThinSummary:
+def thin_file(
+    source: Path, output: Path, *, recipe: ThinRecipe, format: str | None = None
+) -> ThinSummary:
     """Write those structures of a file that are least like each other, in their order.
 
     Each structure is represented by its environments (normalised SOAP power spectra)
@@ -70,6 +73,8 @@ def thin_file(source: Path, output: Path, *, recipe: ThinRecipe) -> ThinSummary:
         File to write.
     recipe
         How many to keep, and how to compare.
+    format
+        Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
 
     Raises
     ------
@@ -81,9 +86,10 @@ def thin_file(source: Path, output: Path, *, recipe: ThinRecipe) -> ThinSummary:
     """
     source, output = Path(source), Path(output)
     refuse_existing_path(output)
-    elements, labels = _survey(source, recipe)
+    read = partial(iter_structures, source, format=format)
+    elements, labels = _survey(read(), source, recipe)
     environments = describe_structures(
-        iter_structures(source), total=len(labels), elements=elements, recipe=recipe
+        read(), total=len(labels), elements=elements, recipe=recipe
     )
     chosen, distances = select_farthest(
         environments, keep=recipe.keep, first=_one_of_each(labels, recipe)
@@ -91,7 +97,7 @@ def thin_file(source: Path, output: Path, *, recipe: ThinRecipe) -> ThinSummary:
     wanted = set(chosen)
     write_structures(
         output,
-        (atoms for i, atoms in enumerate(iter_structures(source)) if i in wanted),
+        (atoms for i, atoms in enumerate(read()) if i in wanted),
     )
     return ThinSummary(
         output=output,
@@ -102,11 +108,13 @@ def thin_file(source: Path, output: Path, *, recipe: ThinRecipe) -> ThinSummary:
     )
 
 
-def _survey(source: Path, recipe: ThinRecipe) -> tuple[list[str], list[str]]:
+def _survey(
+    structures: Iterable[Atoms], source: Path, recipe: ThinRecipe
+) -> tuple[list[str], list[str]]:
     """Return the elements of a file and the label of each structure."""
     elements: set[str] = set()
     labels = []
-    for index, atoms in enumerate(iter_structures(source)):
+    for index, atoms in enumerate(structures):
         elements.update(atoms.symbols)
         if recipe.one_of_each is not None and recipe.one_of_each not in atoms.info:
             raise InputError(

@@ -79,7 +79,7 @@ class TransmuteSummary:
 
 
 def transmute_file(
-    source: Path, output: Path, *, change: Transmutation
+    source: Path, output: Path, *, change: Transmutation, format: str | None = None
 ) -> TransmuteSummary:
     """Write the structures of a file as those of another element, labels included.
 
@@ -91,6 +91,8 @@ def transmute_file(
         File to write.
     change
         What is done to them.
+    format
+        Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def transmute_file(
 
     def changed() -> Iterator[Atoms]:
         nonlocal labelled
-        for index, atoms in enumerate(iter_structures(source)):
+        for index, atoms in enumerate(iter_structures(source, format=format)):
             name = f"{source}: structure {index + 1}"
             result = transmute_structure(atoms, change=change, name=name)
             labelled += result.calc is not None and "energy" in result.calc.results

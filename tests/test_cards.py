@@ -159,9 +159,23 @@ def test_the_table_of_models_has_a_row_for_each(tmp_path: Path):
     assert len(lines) == 2 + 2
     assert lines[2] == (
         "| `tiny-carbon`, `tiny` | C | c_ace.yace | 1,234 | 12.3 | 0.457 "
-        "| held-out \\| synthetic |"
+        "| held-out \\| synthetic | – |"
     )
-    assert lines[3].endswith("| – | – | not measured |")
+    assert lines[3].endswith("| – | – | not measured | – |")
+
+
+def test_known_failures_stand_in_the_page_and_in_the_table_of_models(tmp_path: Path):
+    """Their titles stand beside the errors, their numbers beside the teacher's."""
+    value = {"quantity": "layer distance (Å)", "model": 2.69, "teacher": 3.4}
+    failure = {"title": "false graphite", "summary": "No.", "values": [value]}
+    head = example_head(known_failures=[failure])
+    card = read_card(
+        write_card(tmp_path, head, body="<!-- table: known failures -->\n")
+    )
+    assert "| Failure | Quantity | This model | ace |" in render_card(card)
+    row = "| false graphite | layer distance (Å) | 2.69 | 3.4 |"
+    assert row in render_card(card)
+    assert model_table([card]).endswith("| false graphite |")
 
 
 def test_an_energy_that_cannot_be_compared_is_a_dash(tmp_path: Path):

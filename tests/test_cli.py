@@ -93,7 +93,8 @@ def test_misspelt_command_is_offered_the_right_one() -> None:
 def test_list_shows_each_model_on_a_line(zoo: Path) -> None:
     """Name, alias, elements, place and summary stand in one row under the header."""
     header, row = run("list").stdout.splitlines()
-    assert header.split() == ["NAME", "ALIASES", "ELEMENTS", "FROM", "SUMMARY"]
+    names = ["NAME", "ALIASES", "ELEMENTS", "FROM", "KNOWN FAILURES", "SUMMARY"]
+    assert header.split() == " ".join(names).split()
     assert " ".join(row.split()) == "tiny-carbon tiny C bundled Carbon for tests"
 
 

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from synthzoo import inspect_files, load_calculator, paper
-from synthzoo.benchmarking.jobs import read_part
+from synthzoo.benchmarking.jobs import DataSource, read_part
 from synthzoo.errors import InputError
 from synthzoo.evaluate import evaluate_models
 from synthzoo.fitting.sets import make_sets
@@ -317,7 +317,7 @@ def test_every_command_reads_the_same_labels(tmp_path: Path):
         "finetune": f"energies under {checked.energy_key}, forces under "
         f"{checked.forces_key}",
         "inspect": str(inspect_files(data).keys),
-        "benchmark": str(read_part((data,), 1, None, None)[1]),
+        "benchmark": str(read_part(DataSource(training=(data,), test=()), (data,))[1]),
         "pretrain": str(make_sets(frames, names, recipe, 4.0).keys),
     }
     assert found == dict.fromkeys(found, labels)

@@ -11,6 +11,7 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from click.testing import CliRunner
 
+from benchmarks.carbon_physics import layer_energies, measure
 from synthzoo import load_calculator
 from synthzoo.cards import ModelCard
 from synthzoo.checkpoint import WEIGHTS_FILE, load_model, verify_checkpoint
@@ -120,6 +121,41 @@ def test_lattice_constants_of_carbon_are_those_of_its_teacher():
         found, _ = relaxed[name]
         assert found.converged
         assert found.a_A == pytest.approx(known.a_A, rel=0.01)
+
+
+def test_show_and_page_state_the_failures_of_carbon_before_its_errors():
+    """The false graphite is among them, with its layer distance and energy."""
+    summaries = [failure.summary for failure in CARBON.known_failures]
+    assert "2.69 Å apart, 313 meV/atom above separate layers" in summaries[0]
+    shown = CliRunner().invoke(main, ["show", "carbon"]).stdout
+    facts, _, page = shown.partition("\n# carbon")
+    assert all(f"known failure    {summary}" in facts for summary in summaries)
+    assert "| 2.69 | 3.816 |" in page.partition("## Known failures")[2]
+    assert page.index("## Known failures") < page.index("## Errors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "card",
+    [card for card in BUNDLED if card.known_failures],
+    ids=lambda card: card.name,
+)
+def test_a_card_states_the_failures_that_its_model_has(card: ModelCard):
+    """Each number is measured anew; one that has changed by a percent is outdated."""
+    found = measure(load_calculator(card.name, device="cpu"))
+    for failure in card.known_failures:
+        for value in failure.values:
+            stated = pytest.approx(value.model, rel=0.01, abs=0.01)
+            assert found[value.quantity] == stated, value.quantity
+
+
+def test_the_false_graphite_of_carbon_is_as_high_as_its_card_says():
+    """The quick part of the slow test above: four distances of the layers."""
+    stated = {v.quantity: v.model for v in CARBON.known_failures[0].values}
+    found = layer_energies(2.468, load_calculator("carbon", device="cpu"))
+    for name in stated.keys() & found.keys():
+        assert found[name] == pytest.approx(stated[name], rel=0.01, abs=0.1), name
+    assert len(stated.keys() & found.keys()) == 4
 
 
 def test_a_lone_atom_of_carbon_has_no_energy():

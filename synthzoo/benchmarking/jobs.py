@@ -120,6 +120,8 @@ class DataSource:
         Smaller structures are left out of both.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
     """
 
     training: tuple[Path, ...]
@@ -127,6 +129,7 @@ class DataSource:
     least_atoms: int = 1
     energy_key: str | None = None
     forces_key: str | None = None
+    format: str | None = None
 
     def description(self) -> dict[str, Any]:
         """Return what decides the structures and their labels."""
@@ -135,46 +138,44 @@ class DataSource:
             "test_sha256": hash_files(self.test),
             "least_atoms": self.least_atoms,
             "keys": [self.energy_key, self.forces_key],
+            **({} if self.format is None else {"format": self.format}),
         }
 
 
 @lru_cache(maxsize=4)
 def read_part(
-    files: tuple[Path, ...],
-    least_atoms: int,
-    energy_key: str | None,
-    forces_key: str | None,
+    source: DataSource, files: tuple[Path, ...]
 ) -> tuple[FrameSet, LabelKeys]:
     """Return the structures of some files that are large enough, and their keys.
 
     Parameters
     ----------
+    source
+        How to read them.
     files
         To read; they are read once.
-    least_atoms
-        Smaller structures are left out.
-    energy_key, forces_key
-        Where the labels are; found if not given.
 
     Raises
     ------
     InputError
         If nothing is left, or labels are missing or ambiguous.
     """
-    frames = read_frames(files)
+    frames = read_frames(files, format=source.format)
     kept = [
         index
         for index, atoms in enumerate(frames.structures)
-        if len(atoms) >= least_atoms
+        if len(atoms) >= source.least_atoms
     ]
     if not kept:
         raise InputError(
             f"{', '.join(file.name for file in files)} holds no structure of at least "
-            f"{least_atoms} atoms."
+            f"{source.least_atoms} atoms."
         )
     chosen = take(frames, kept)
     keys = find_label_keys(
-        chosen.structures, energy_key=energy_key, forces_key=forces_key
+        chosen.structures,
+        energy_key=source.energy_key,
+        forces_key=source.forces_key,
     )
     return chosen, keys
 
@@ -228,12 +229,7 @@ class Job:
         """Return the structures to measure on."""
         from synthzoo.labelled_sets import as_labelled
 
-        source = self.source
-        return as_labelled(
-            *read_part(
-                source.test, source.least_atoms, source.energy_key, source.forces_key
-            )
-        )
+        return as_labelled(*read_part(self.source, self.source.test))
 
     def key(self, source: dict[str, Any]) -> dict[str, Any]:
         """Return what decides the result.
@@ -341,18 +337,14 @@ def _resolved(
 
 def _drawn(source: DataSource, size: int, draw: int) -> tuple[FrameSet, LabelKeys]:
     """Return a draw of so many structures, or all for 0, and where the labels are."""
-    pool, keys = read_part(
-        source.training, source.least_atoms, source.energy_key, source.forces_key
-    )
+    pool, keys = read_part(source, source.training)
     order = np.random.default_rng(draw).permutation(len(pool.structures))
     chosen = order[:size] if size else np.sort(order)
     return take(pool, chosen.tolist()), keys
 
 
 def _check_sizes(sizes: Sequence[int], source: DataSource) -> None:
-    pool, _ = read_part(
-        source.training, source.least_atoms, source.energy_key, source.forces_key
-    )
+    pool, _ = read_part(source, source.training)
     count = len(pool.structures)
     wrong = [size for size in sizes if size < 0 or size > count]
     if wrong or not sizes:

@@ -67,6 +67,7 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     direct_visits: int | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    format: str | None = None,
     published: str | None = None,
     workers: int | None = None,
     on_result: Callable[[Result], object] | None = None,
@@ -102,6 +103,8 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         with the size.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
     published
         Name of published curves to compare with.
     workers
@@ -125,6 +128,7 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         least_atoms=least_atoms,
         energy_key=energy_key,
         forces_key=forces_key,
+        format=format,
     )
     shown = read_published(published) if published else None
     jobs = make_jobs(

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from synthzoo.cards.records import (
     FileRecord,
     HubPlace,
+    KnownFailure,
+    OneLine,
     Published,
     ReferenceValues,
     Result,
@@ -24,7 +26,6 @@ from synthzoo.schema import (
     NOT_EMPTY,
     Count,
     Positive,
-    Rule,
     matching,
 )
 
@@ -37,7 +38,6 @@ _BIBTEX = re.compile(r"\s*@\w+\s*\{.*\}\s*", re.DOTALL)
 
 Name = Annotated[str, matching(_NAME, "small letters, digits and single dashes")]
 Symbol = Annotated[str, matching(_ELEMENT, "a chemical symbol")]
-OneLine = Annotated[str, Rule(lambda text: "\n" not in text.strip(), "one line")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,8 @@ class ModelRecord:
         BibTeX.
     aliases
         Shorter names.
+    known_failures
+        What it gets so wrong that a user must know.
     reference_values
         What the teacher says about a few crystals.
     published
@@ -92,6 +94,7 @@ class ModelRecord:
     results: tuple[Result, ...]
     citation: Annotated[str, matching(_BIBTEX, "a BibTeX entry")]
     aliases: tuple[Name, ...] = ()
+    known_failures: tuple[KnownFailure, ...] = ()
     reference_values: ReferenceValues | None = None
     published: Published | None = None
 

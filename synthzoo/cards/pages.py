@@ -22,8 +22,8 @@ def render_card(card: ModelCard) -> str:
     Parameters
     ----------
     card
-        A line ``<!-- table: results -->`` or ``<!-- table: files -->`` of its body is
-        replaced by that table, made from the head.
+        A line ``<!-- table: results -->`` of its body is replaced by that table, made
+        from the head; so are ``known failures`` and ``files``.
 
     Raises
     ------
@@ -58,6 +58,7 @@ def model_table(cards: Iterable[ModelCard]) -> str:
         "Energy RMSE (meV/atom)",
         "Force RMSE (eV/Å)",
         "Measured on",
+        "Known failures",
     )
     rows = [_model_row(card) for card in cards if card.published is None]
     return markdown_table(header, rows)
@@ -71,10 +72,11 @@ def _model_row(card: ModelCard) -> tuple[str, ...]:
         card.teacher.potential,
         f"{card.parameters:,}",
     )
+    failures = "; ".join(failure.title for failure in card.known_failures) or "–"
     if not card.results:
-        return (*facts, "–", "–", "not measured")
+        return (*facts, "–", "–", "not measured", failures)
     result = card.results[0]
-    return (*facts, *_errors(result), result.data)
+    return (*facts, *_errors(result), result.data, failures)
 
 
 def _errors(result: Result) -> tuple[str, str]:
@@ -107,6 +109,16 @@ def _results_table(card: ModelCard) -> str:
     return markdown_table(header, rows)
 
 
+def _failures_table(card: ModelCard) -> str:
+    rows = [
+        (failure.title, value.quantity, f"{value.model:g}", f"{value.teacher:g}")
+        for failure in card.known_failures
+        for value in failure.values
+    ]
+    header = ("Failure", "Quantity", "This model", card.teacher.name)
+    return markdown_table(header, rows)
+
+
 def _files_table(card: ModelCard) -> str:
     rows = [
         (f"`{name}`", f"{record.size:,}", f"`{record.sha256}`")
@@ -117,5 +129,6 @@ def _files_table(card: ModelCard) -> str:
 
 _TABLES: dict[str, Callable[[ModelCard], str]] = {
     "results": _results_table,
+    "known failures": _failures_table,
     "files": _files_table,
 }

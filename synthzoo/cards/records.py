@@ -12,6 +12,7 @@ from synthzoo.schema import (
     CountFrom0,
     NotNegative,
     Positive,
+    Rule,
     matching,
 )
 
@@ -23,6 +24,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _ADDRESS = re.compile(r"https://[\w.-]+/[\w./%-]+", re.ASCII)
 
+OneLine = Annotated[str, Rule(lambda text: "\n" not in text.strip(), "one line")]
 Sha256 = Annotated[str, matching(SHA256, "64 hexadecimal digits")]
 Repository = Annotated[str, matching(REPOSITORY, "organisation/name")]
 Commit = Annotated[str, matching(COMMIT, "a full commit hash")]
@@ -158,6 +160,42 @@ class Result:
     force_rmse_eV_A: NotNegative | None
     note: str
     command: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedValue:
+    """A number that a model gives, beside its teacher's.
+
+    Attributes
+    ----------
+    quantity
+        What it is, with its unit.
+    model, teacher
+        The two numbers.
+    """
+
+    quantity: str
+    model: float
+    teacher: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownFailure:
+    """Something that a model gets so wrong that a user must know before using it.
+
+    Attributes
+    ----------
+    title
+        A few words, for tables.
+    summary
+        One sentence.
+    values
+        Numbers that show it.
+    """
+
+    title: OneLine
+    summary: OneLine
+    values: tuple[ComparedValue, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from synthzoo.cli.group import (
     echo_json,
     energy_key_option,
     forces_key_option,
+    format_option,
     given,
     json_option,
     main,
@@ -67,6 +68,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 )
 @energy_key_option
 @forces_key_option
+@format_option
 @click.option("--published", help="Curves to compare with, such as carbon-gap17.")
 @workers_option
 @json_option

@@ -18,6 +18,7 @@ from synthzoo.cli.group import (
     echo_table,
     energy_key_option,
     forces_key_option,
+    format_option,
     given,
     json_option,
     main,
@@ -74,6 +75,7 @@ def generate(
 @click.argument("output", type=NEW)
 @click.option("--teacher", help="Label source, such as ace:c_ace.yace.")
 @click.option("--recipe", help="File or name of a recipe: the filters, the teacher.")
+@format_option
 @trust_option
 @place_options
 @json_option
@@ -94,7 +96,7 @@ def relabel(
     from synthzoo.recipes import RelabelRecipe, load_recipe
     from synthzoo.relabel import relabel_file
 
-    trust = options.pop("trust")
+    trust, read_as = options.pop("trust"), options.pop("format")
     if recipe is not None:
         loaded = load_recipe(RelabelRecipe, recipe, teacher=teacher, trust=trust)
     elif teacher is not None:
@@ -102,7 +104,9 @@ def relabel(
     else:
         raise click.UsageError("Give --teacher, or a --recipe that names one.")
     with where_to_work(**options) as where:
-        summary = relabel_file(structures, output, recipe=loaded, **where)
+        summary = relabel_file(
+            structures, output, recipe=loaded, format=read_as, **where
+        )
     if summary.failed:
         kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failures.items())
         note(f"{summary.failed} failed ({kinds}): see {summary.failed_file}")
@@ -123,6 +127,7 @@ def relabel(
 @click.option(
     "--structures", type=click.IntRange(min=1), help="Train on so many of them."
 )
+@format_option
 @training_options
 @json_option
 def pretrain(
@@ -151,6 +156,7 @@ def pretrain(
         data,
         output,
         start=start,
+        format=place.pop("format"),
         teacher_sha256=named_teacher_sha256(recipe),
         **where_to_train(**place),
     )
@@ -200,6 +206,7 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
 @click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
 @energy_key_option
 @forces_key_option
+@format_option
 @json_option
 def evaluate(
     model: str,

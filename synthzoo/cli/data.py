@@ -14,6 +14,7 @@ from synthzoo.cli.group import (
     echo_result,
     energy_key_option,
     forces_key_option,
+    format_option,
     given,
     json_option,
     main,
@@ -29,6 +30,7 @@ from synthzoo.cli.group import (
 @energy_key_option
 @forces_key_option
 @click.option("--stress-key", help="Where the stress is, such as dft_virial.")
+@format_option
 @json_option
 def inspect_data(
     data: tuple[Path, ...],
@@ -104,6 +106,7 @@ def estimate(
 @click.option(
     "--one-of-each", help="Keep at least one for each value of this key, such as kind."
 )
+@format_option
 @json_option
 def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
     """Keep those of STRUCTURES that are least like each other.
@@ -113,8 +116,10 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
     from synthzoo.recipes import ThinRecipe
     from synthzoo.thinning import thin_file
 
+    format = options.pop("format")
     recipe = ThinRecipe(**given(**options))
-    echo_result(thin_file(structures, output, recipe=recipe), as_json=as_json)
+    summary = thin_file(structures, output, recipe=recipe, format=format)
+    echo_result(summary, as_json=as_json)
 
 
 @main.command()
@@ -131,6 +136,7 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
 )
 @energy_key_option
 @forces_key_option
+@format_option
 @json_option
 def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
     """Turn STRUCTURES and labels into those of another element.
@@ -140,5 +146,7 @@ def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) 
     """
     from synthzoo.transmute import Transmutation, transmute_file
 
+    format = options.pop("format")
     change = Transmutation(**given(**options))
-    echo_result(transmute_file(structures, output, change=change), as_json=as_json)
+    summary = transmute_file(structures, output, change=change, format=format)
+    echo_result(summary, as_json=as_json)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,32 @@ class OneLineErrors(ListedByJob):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with _warnings_in_one_line():
+                return super().invoke(ctx)
         except SynthzooError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except OSError as error:
             if error.errno in DISK_FAULTS:
                 raise click.ClickException(str(error)) from error
             raise
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print synthzoo's own warnings as notes: their place in the code helps nobody."""
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], *place: Any, **more: Any
+        ) -> None:
+            if category.__module__.startswith("synthzoo."):
+                note(f"Warning: {message}")
+            else:
+                show_others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 class ModelType(click.ParamType[str]):
@@ -72,6 +93,10 @@ energy_key_option = click.option(
 )
 forces_key_option = click.option(
     "--forces-key", help="Where the forces are, such as dft_forces."
+)
+format_option = click.option(
+    "--format",
+    help="Of the files, as ASE calls it, such as vasp-xml; guessed if not given.",
 )
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), help="Processes; all cores if not given."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from synthzoo.cli.group import (
     NEW,
     device_option,
     echo_json,
+    format_option,
     given,
     json_option,
     main,
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.stability.protocols import MdRecipe
+
+_FRAMES = re.compile(r"(?P<path>.+)@(?P<index>[-:\d]+)")
+"""A file and the frames to take of it; another "@" is a part of the file's name."""
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -63,6 +68,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     help="torch-sim moves all replicas as one batch, on a GPU if there is one; "
     "ase if not given.",
 )
+@format_option
 @device_option
 @workers_option
 @json_option
@@ -91,7 +97,7 @@ def md(
     recipe = find_protocol(protocol)
     verdicts = compare_stability(
         models,
-        _read(start),
+        _read(start, options.pop("format")),
         output,
         protocol=_changed(recipe, options),
         **given(**options),
@@ -116,23 +122,24 @@ def _changed(recipe: MdRecipe, options: dict[str, Any]) -> MdRecipe:
     return rescaled(recipe, duration=duration, hottest_K=hottest_K)
 
 
-def _read(start: str) -> list[Atoms]:
+def _read(start: str, format: str | None) -> list[Atoms]:
     """Return the last frame of a file, or those that an index asks for."""
     from synthzoo.errors import InputError
     from synthzoo.structures import read_structures
 
-    path, separator, index = start.rpartition("@")
-    if not separator or Path(start).exists():
-        return read_structures(start)[-1:]
-    frames = read_structures(path)
+    chosen = _FRAMES.fullmatch(start)
+    if chosen is None or Path(start).exists():
+        return read_structures(start, format=format)[-1:]
+    frames = read_structures(chosen["path"], format=format)
+    index = chosen["index"]
     try:
         wanted = [int(part) if part else None for part in index.split(":")]
-        chosen = frames[slice(*wanted)] if ":" in index else [frames[int(index)]]
+        taken = frames[slice(*wanted)] if ":" in index else [frames[int(index)]]
     except (ValueError, IndexError, TypeError) as error:
         raise InputError(
-            f"{index!r} chooses none of the {len(frames)} frames of {path}; write an "
-            "index or a slice as in Python, such as @0 or @::10."
+            f"{index!r} chooses none of the {len(frames)} frames of {chosen['path']}; "
+            "write an index or a slice as in Python, such as @0 or @::10."
         ) from error
-    if not chosen:
+    if not taken:
         raise InputError(f"{index!r} chooses none of the {len(frames)} frames.")
-    return chosen
+    return taken

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from synthzoo.cli.group import NEW, READ, echo_result, given, json_option, main
+from synthzoo.cli.group import (
+    NEW,
+    READ,
+    echo_result,
+    format_option,
+    given,
+    json_option,
+    main,
+)
 
 
 @main.command("import-paper")
@@ -26,6 +34,7 @@ from synthzoo.cli.group import NEW, READ, echo_result, given, json_option, main
 )
 @click.option("--energy-key", help="Where their energies are, such as ace_energy.")
 @click.option("--forces-key", help="Where their forces are, such as ace_forces.")
+@format_option
 @click.option(
     "--element",
     "elements",

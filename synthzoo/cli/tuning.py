@@ -15,6 +15,7 @@ from synthzoo.cli.group import (
     echo_result,
     energy_key_option,
     forces_key_option,
+    format_option,
     given,
     json_option,
     main,
@@ -81,6 +82,7 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
 )
 @energy_key_option
 @forces_key_option
+@format_option
 @click.option(
     "--energies-only",
     is_flag=True,
@@ -144,7 +146,13 @@ def _check(
 ) -> None:
     from synthzoo.tuning.data_check import check_data
 
-    wanted = ("isolated_energies_eV", "energy_key", "forces_key", "energies_only")
+    wanted = (
+        "isolated_energies_eV",
+        "energy_key",
+        "forces_key",
+        "format",
+        "energies_only",
+    )
     found = check_data(model, data, **{name: options[name] for name in wanted})
     if as_json:
         echo_json(dataclasses.asdict(found))

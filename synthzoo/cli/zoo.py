@@ -16,6 +16,7 @@ from synthzoo.cli.group import (
     echo_json,
     echo_result,
     echo_table,
+    format_option,
     given,
     json_option,
     main,
@@ -38,18 +39,20 @@ def list_models(*, as_json: bool) -> None:
         echo_json([_card_values(card) for card in cards])
         return
     echo_table(
-        ("NAME", "ALIASES", "ELEMENTS", "FROM", "SUMMARY"),
+        ("NAME", "ALIASES", "ELEMENTS", "FROM", "KNOWN FAILURES", "SUMMARY"),
         [
             (
                 card.name,
                 ", ".join(card.aliases),
                 ", ".join(card.elements),
                 location(card),
+                str(len(card.known_failures) or ""),
                 card.summary,
             )
             for card in cards
         ],
     )
+    note("`synthzoo show NAME` says in what a model is known to fail.")
 
 
 def _card_values(card: ModelCard) -> dict[str, Any]:
@@ -78,6 +81,8 @@ def show(name: str, *, bibtex: bool, as_json: bool) -> None:
     else:
         for fact, value in _facts(card).items():
             click.echo(f"{fact:<16} {value}")
+        for failure in card.known_failures:
+            click.echo(f"{'known failure':<16} {failure.summary}")
         click.echo(render_card(card).removeprefix(f"---\n{card.head}---\n").rstrip())
         click.echo(f"\n{card.citation.strip()}")
 
@@ -153,6 +158,7 @@ def verify(
 @click.argument("model", type=MODEL)
 @click.argument("structures", type=READ)
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
+@format_option
 @device_option
 @click.option("--dtype", type=click.Choice(["float32", "float64"]))
 @click.option(

@@ -77,17 +77,21 @@ class PretrainSets:
         }
 
 
-def read_files(files: Sequence[Path]) -> tuple[list[Atoms], list[str]]:
+def read_files(
+    files: Sequence[Path], *, format: str | None = None
+) -> tuple[list[Atoms], list[str]]:
     """Return all structures of some files, and what to call each.
 
     Parameters
     ----------
     files
         To read.
+    format
+        Of all of them, as ASE calls it; guessed for each if not given.
     """
     structures, names = [], []
     for file in files:
-        for atoms in read_structures(file):
+        for atoms in read_structures(file, format=format):
             structures.append(atoms)
             names.append(f"structure number {len(structures)}")
     return structures, names

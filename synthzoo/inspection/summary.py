@@ -149,7 +149,10 @@ def _plain(value: Any) -> Any:
 
 
 def inspect_files(
-    sources: Path | str | Sequence[Path | str], **keys: str | None
+    sources: Path | str | Sequence[Path | str],
+    *,
+    format: str | None = None,
+    **keys: str | None,
 ) -> Inspection:
     """Look at all structures of files; see `inspect_structures`.
 
@@ -157,6 +160,8 @@ def inspect_files(
     ----------
     sources
         Files in any format that ASE reads, or patterns.
+    format
+        Of all of them, as ASE calls it; guessed for each if not given.
     **keys
         ``energy_key``, ``forces_key``, ``stress_key``: where the labels are.
 
@@ -165,7 +170,7 @@ def inspect_files(
     InputError
         If a file cannot be read, or no structure has a label under a key.
     """
-    return _inspect(read_frames(sources), keys)
+    return _inspect(read_frames(sources, format=format), keys)
 
 
 def inspect_structures(structures: Sequence[Atoms], **keys: str | None) -> Inspection:

@@ -41,20 +41,21 @@ class DataCheck:
     reference: str | None
 
 
-def check_data(
+def check_data(  # noqa: PLR0913  what a user may say
     model: str | Path,
     data: str | Path | Sequence[str | Path],
     *,
     isolated_energies_eV: Mapping[str, float] | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    format: str | None = None,
     energies_only: bool = False,
 ) -> DataCheck:
     """Look at labelled structures as `finetune` would, and stop there.
 
     Parameters
     ----------
-    model, data, isolated_energies_eV, energy_key, forces_key, energies_only
+    model, data, isolated_energies_eV, energy_key, forces_key, format, energies_only
         As for `finetune`.
 
     Raises
@@ -69,6 +70,7 @@ def check_data(
         energy_key=energy_key,
         forces_key=forces_key,
         energies_only=energies_only,
+        format=format,
     )
     found = find_faults(frames, keys, starting_calculator(start))
     origins = [str(origin) for origin in frames.origins]

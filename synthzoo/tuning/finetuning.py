@@ -87,6 +87,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     isolated_energies_eV: Mapping[str, float] | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    format: str | None = None,
     test: str | Path | Sequence[str | Path] = (),
     replay: str | Path | Sequence[str | Path] | None = None,
     energies_only: bool = False,
@@ -120,6 +121,9 @@ def finetune(  # noqa: PLR0913  what a user may say
         given, it is found among the structures or fitted.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
+    format
+        Of the files of data and test, as ASE calls it, such as ``vasp-xml``; guessed
+        for each if not given.
     test
         Labelled structures on which the result is measured; with them, none of the
         data are kept from the fit.
@@ -169,6 +173,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         isolated_energies_eV=dict(isolated_energies_eV or {}),
         energy_key=energy_key,
         forces_key=forces_key,
+        format=format,
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,

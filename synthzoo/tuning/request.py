@@ -32,6 +32,8 @@ class Request:
         Energies of free atoms that are known.
     energy_key, forces_key
         Where the labels are, if said.
+    format
+        Of the files to fit and to measure with, if said.
     energies_only, drop_bad, compare_direct
         As for `synthzoo.finetune`.
     device
@@ -50,6 +52,7 @@ class Request:
     isolated_energies_eV: dict[str, float]
     energy_key: str | None
     forces_key: str | None
+    format: str | None
     energies_only: bool
     drop_bad: bool
     compare_direct: bool
@@ -69,4 +72,5 @@ class Request:
             "energies_only": self.energies_only,
             "drop_bad": self.drop_bad,
             "compare_direct": self.compare_direct,
+            **({} if self.format is None else {"format": self.format}),
         }

@@ -67,6 +67,7 @@ def _plan(request: Request) -> Plan:
         energy_key=request.energy_key,
         forces_key=request.forces_key,
         energies_only=request.energies_only,
+        format=request.format,
     )
     return make_plan(
         request.start,
@@ -84,7 +85,10 @@ def _labelled(files: Sequence[Path], request: Request, plan: Plan) -> LabelledSe
     if not files:
         return plan.training.part([])
     frames, keys = read_labelled(
-        files, energy_key=request.energy_key, forces_key=request.forces_key
+        files,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        format=request.format,
     )
     labelled = as_labelled(frames, keys)
     alone = labelled.alone(plan.config.cutoff_A)

@@ -149,7 +149,8 @@ def convert_declared(atoms: Atoms) -> tuple[str, ...]:
     InputError
         If a unit is unknown, or only one of energy and forces has one.
     """
-    notes = [*_rename_units(atoms.info), *_rename_units(atoms.arrays)]
+    notes = [*_not_understood(atoms), *_rename_units(atoms.info)]
+    notes += _rename_units(atoms.arrays)
     declared = _declared(atoms)
     strange = {kind: unit for kind, unit in declared.items() if unit.factor != 1.0}
     if not strange:
@@ -166,6 +167,8 @@ def convert_declared(atoms: Atoms) -> tuple[str, ...]:
     if "length" in strange:
         atoms.arrays["positions"] *= strange["length"].factor
         atoms.cell *= strange["length"].factor
+        if atoms.calc is not None:
+            atoms.calc.atoms = atoms.copy()  # else ASE takes its results for outdated
     told = ", ".join(
         f"{kind} from {unit.text} to {OURS[kind]}" for kind, unit in strange.items()
     )
@@ -173,6 +176,20 @@ def convert_declared(atoms: Atoms) -> tuple[str, ...]:
     if "stress" in found and "stress" not in declared:
         notes.append("it declares no unit of stress: eV/Å³ was assumed.")
     return tuple(notes)
+
+
+def _not_understood(atoms: Atoms) -> Iterator[str]:
+    """Yield what is said of units and cell in a way that leads nowhere."""
+    for key, value in atoms.info.items():
+        word = str(key).lower()
+        if word in ("unit", "units") and str(value).lower() not in _OURS_AT_LARGE:
+            yield f"{key}={value} is not understood: eV and Å were assumed."
+        if word in _CELLS and not atoms.cell.any() and np.size(value) in (3, 6, 9):
+            yield f"{key} is not read as a cell, which is called Lattice: it has none."
+
+
+_OURS_AT_LARGE = ("metal", "ase", "ev", "ev/å", "ev, å", "ev/angstrom", "ev, angstrom")
+_CELLS = ("cell", "box", "unitcell", "unit_cell", "cell_parameters")
 
 
 def _declared(atoms: Atoms) -> dict[Kind, _Unit]:

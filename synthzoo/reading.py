@@ -6,10 +6,9 @@ import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import ase.db
-import ase.io
 import numpy as np
 from ase.io.formats import (
     UnknownFileTypeError,
@@ -19,21 +18,19 @@ from ase.io.formats import (
     open_with_compression,
 )
 
+from synthzoo.code_outputs import frames_of_code, known_cause, peek
 from synthzoo.declared_units import convert_declared
 from synthzoo.errors import InputError
 from synthzoo.extended_xyz import CP2K_COMMENT, Frame, cut_frames, parse_frame
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from ase.db.row import AtomsRow
 
 T = TypeVar("T")
 
 EXTENDED_XYZ = "extxyz"
 DATABASES = ("db", "json")
-LAMMPS_DUMPS = ("lammps-dump-text", "lammps-dump-binary")
-
-PEEKED_BYTES = 50_000
-"""Of a file, to find out what it is."""
 LONGEST_REASON = 200
 """Characters of ASE's own words in a message."""
 
@@ -47,8 +44,6 @@ _BY_CONTENT = {
 _PYMATGEN = re.compile(rb'"@module":\s*"pymatgen')
 _CP2K_OUTPUT = re.compile(rb"^ *CP2K\| ", re.MULTILINE)
 _CP2K_VECTORS = re.compile(r"-(frc|vel)-\d+\.xyz$", re.IGNORECASE)
-_LAMMPS_COLUMNS = re.compile(rb"^ITEM: ATOMS (.*)$", re.MULTILINE)
-_LAMMPS_UNITS = re.compile(rb"^ITEM: UNITS\s+(\w+)", re.MULTILINE)
 
 
 def find_format(path: Path, wanted: str | None = None) -> str:
@@ -103,11 +98,9 @@ def _known(name: str) -> str:
 
 def _peek(path: Path) -> bytes:
     try:
-        with open_with_compression(str(path), "rb") as stream:
-            head: bytes = stream.read(PEEKED_BYTES)
+        return peek(path)
     except Exception as error:  # each kind of compression has its own
         raise InputError(f"{path} cannot be read: {reason_of(error)}.") from error
-    return head
 
 
 def refuse_empty(path: Path) -> None:
@@ -237,7 +230,9 @@ def _in_our_words(
             raise InputError(f"{which} cannot be read: {error}") from error
         except Exception as error:  # ASE raises whatever it likes
             told = f"{which} cannot be read as {name}{'' if count else hint}"
-            raise InputError(f"{told}: {reason_of(error)}.") from error
+            raise InputError(
+                f"{told}: {reason_of(error)}.{known_cause(path, name)}"
+            ) from error
         count += 1
         yield frame
     if count == 0:
@@ -279,20 +274,8 @@ def _frames(path: Path, name: str) -> Iterator[Frame]:
         yield from _extended_xyz_frames(path)
     elif name in DATABASES:
         yield from _rows(path, name)
-    elif name in LAMMPS_DUMPS:
-        yield from _lammps_frames(path, name)
     else:
-        for atoms in _by_ase(path, name):
-            if name == "castep-castep":
-                _take_dispersion(atoms.calc.results)
-            yield Frame(atoms, ())
-
-
-def _by_ase(path: Path, name: str, **options: Any) -> Iterator[Any]:
-    """Yield what ASE reads; an "@" in the file's name is a part of it."""
-    yield from ase.io.iread(
-        path, index=":", format=name, do_not_split_by_at_sign=True, **options
-    )
+        yield from frames_of_code(path, name)
 
 
 def _extended_xyz_frames(path: Path) -> Iterator[Frame]:
@@ -324,45 +307,11 @@ def _rows(path: Path, name: str) -> Iterator[Frame]:
             yield Frame(_row_atoms(row), ())
 
 
-def _row_atoms(row: AtomsRow) -> Any:
-    atoms = row.toatoms()
+def _row_atoms(row: AtomsRow) -> Atoms:
+    atoms: Atoms = row.toatoms()
     atoms.info.update(row.key_value_pairs)
     for key, value in row.data.items():
         per_atom = isinstance(value, np.ndarray) and value.shape[:1] == (len(atoms),)
         place = atoms.arrays if per_atom else atoms.info
         place.setdefault(key, value)
     return atoms
-
-
-def _lammps_frames(path: Path, name: str) -> Iterator[Frame]:
-    """Yield what a dump holds: elements and units if it says so, never an energy."""
-    head = _peek(path)
-    columns = (_LAMMPS_COLUMNS.search(head) or [b"", b""])[1].split()
-    if b"element" not in columns and b"mass" not in columns:
-        raise InputError(
-            "it has LAMMPS's atom types, but no elements. Dump the column `element` "
-            "(dump custom … element x y z) and name them: dump_modify ID element C Si."
-        )
-    declared = _LAMMPS_UNITS.search(head)
-    units = "metal" if declared is None else declared[1].decode()
-    note = "it declares no units: LAMMPS's metal units (Å, eV) were assumed."
-    if declared is not None:
-        note = f"converted from LAMMPS's units {units!r}." if units != "metal" else ""
-    for atoms in _by_ase(path, name, units=units):
-        if atoms.calc is not None:
-            del atoms.calc.results["energy"]  # ASE's stand-in: 0
-        yield Frame(atoms, (note,) if note else ())
-
-
-def _take_dispersion(results: dict[str, Any]) -> None:
-    """Take the energies to which CASTEP's forces belong.
-
-    ASE 3.29 stores the dispersion-corrected ones as ``…_correlation``, but looks for
-    ``…_correction``: it gives those without dispersion.
-    """
-    for key, name in (("energy", "energy_zero"), ("free_energy", "free_energy")):
-        for stem in (name, "energy"):
-            corrected = results.get(f"{stem}_with_dispersion_correlation")
-            if corrected is not None:
-                results[key] = corrected
-                break

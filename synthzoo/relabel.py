@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.extended_xyz import write_frame
 from synthzoo.guarded import Lost, compute_guarded
 from synthzoo.labeller import (
     FAILED,
@@ -40,7 +42,7 @@ from synthzoo.resumable import (
     working_folder,
 )
 from synthzoo.set_summary import summarise_file, summary_paths
-from synthzoo.structures import iter_structures
+from synthzoo.structures import iter_structures, say_left_out
 from synthzoo.teachers.catalogue import resolve_reference
 from synthzoo.teachers.tested import provenance_when_tested
 
@@ -150,7 +152,7 @@ def relabel_file(
     source, output = Path(source), Path(output)
     recipe = replace(recipe, teacher=resolve_reference(recipe.teacher))
     total = count_raw_frames(source, format=format)
-    next(iter_structures(source, format=format))  # says what is read otherwise
+    _say_what_changes(source, output, format)
     with worker_threads(1 if executor else workers) as threads:
         test = threads.submit(
             provenance_when_tested, recipe.teacher, recipe.teacher_sha256
@@ -198,6 +200,15 @@ def _manifest(
         "input": file_record(source).sha256,
         "teacher": provenance,
     }
+
+
+def _say_what_changes(source: Path, output: Path, format: str | None) -> None:
+    """Warn of what is read otherwise than it stands there, or not written.
+
+    The first structure stands for all: the others are parsed by the workers.
+    """
+    first = next(iter_structures(source, format=format))
+    say_left_out(output, write_frame(io.StringIO(), first))
 
 
 def _said(format: str | None) -> dict[str, str]:

@@ -261,14 +261,27 @@ def write_structures(path: Path | str, structures: Iterable[Atoms]) -> int:
         for atoms in structures:
             left_out |= write_frame(stream, atoms)
             count += 1
+    say_left_out(path, left_out)
+    return count
+
+
+def say_left_out(path: Path | str, left_out: Collection[str]) -> None:
+    """Warn of what a file of extended XYZ is without, if there is anything.
+
+    Parameters
+    ----------
+    path
+        File.
+    left_out
+        Names from `synthzoo.extended_xyz.write_frame`.
+    """
     if left_out:
         warnings.warn(
             f"{path} is without {', '.join(sorted(left_out))}: extended XYZ cannot "
             "hold what is there.",
             FileWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return count
 
 
 def label(

@@ -115,6 +115,7 @@ def test_lengths_are_converted_with_the_cell():
     convert_declared(atoms)
     assert atoms.positions[1, 2] == pytest.approx(Bohr)
     assert atoms.cell.lengths() == pytest.approx([5 * Bohr] * 3)
+    assert atoms.get_potential_energy() == -1.0
 
 
 def test_a_unit_in_the_name_of_a_label_counts():
@@ -152,6 +153,21 @@ def test_our_own_units_may_be_declared():
     atoms = _labelled(**{"energy-unit": "eV", "force-unit": "eV/Angstrom"})
     assert convert_declared(atoms) == ()
     assert atoms.get_potential_energy() == -1.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("units", "real", "units=real is not understood: eV and Å were assumed"),
+        ("cell", np.eye(3), "cell is not read as a cell, which is called Lattice"),
+    ],
+)
+def test_what_is_not_understood_is_said(key: str, value: object, message: str):
+    """Units without a quantity, and cells that extended XYZ does not know."""
+    atoms = Atoms("C", info={key: value})
+    (note,) = convert_declared(atoms)
+    assert note.startswith(message)
+    assert convert_declared(Atoms("C", info={"units": "eV"})) == ()
 
 
 def test_databases_declare_units_too(tmp_path: Path):

@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import write
 from ase.test.fio.test_abinit import sample_outfile as abinit_output
-from ase.units import Hartree, kcal, mol
+from ase.units import Bohr, Hartree, kcal, mol
 from click.testing import CliRunner
 
 from synthzoo.cli import main
@@ -146,12 +146,16 @@ def test_every_command_that_reads_takes_a_format(
     assert f"{path} cannot be read as vasp-xml: ParseError" in text
 
 
+ACELL = "            acell      2.0  1.0  1.0 Bohr\n            natom "
+SHORT_ABINIT = abinit_output[:300].replace("            natom ", ACELL)
+
+
 def test_the_raw_words_of_ase_are_not_all_there_is(tmp_path: Path):
     """An exception without a text still names file, format and the way out."""
     for name, content, message in (
         ("a.castep", "CASTEP version 23.1\n", "as castep-castep (guessed; --format"),
         ("OUTCAR", " vasp.6.4.1\n nothing\n", "as vasp-out (guessed; --format names"),
-        ("a.out", abinit_output[:300], "as abinit-out (guessed; --format names"),
+        ("a.out", SHORT_ABINIT, "as abinit-out (guessed; --format names"),
         ("b.out", "* O   R   C   A *\nFINAL\n", "as orca-output (guessed; --format"),
         ("c.json", '{"energy": 1}', "structure number 1 cannot be read as json"),
         ("d.traj", "- of UlmASE-Trajectory broken", "as traj (guessed; --format"),
@@ -166,12 +170,28 @@ def test_the_raw_words_of_ase_are_not_all_there_is(tmp_path: Path):
         assert "\n" not in str(raised.value)
 
 
-def test_an_output_of_abinit_is_no_input(tmp_path: Path):
-    """ASE takes it for an input, for its echo of the variables."""
-    (tmp_path / "run.abo").write_text(abinit_output)
-    (atoms,) = read_structures(tmp_path / "run.abo")
+def test_an_output_of_abinit_is_no_input_and_has_its_own_cell(tmp_path: Path):
+    """ASE takes it for an input, for its echo of the variables, and passes over acell.
+
+    The cell vectors are those of rprim times the lengths in bohr.
+    """
+    path = tmp_path / "run.abo"
+    path.write_text(abinit_output.replace("            natom ", ACELL))
+    (atoms,) = read_structures(path)
     assert atoms.get_potential_energy() == pytest.approx(-42.5 * Hartree)
     assert atoms.get_forces()[0].tolist() == [-0.1, -0.3, 0.4]
+    np.testing.assert_allclose(
+        atoms.cell.array, np.array([[10, 0, 0.2], [0, 6, 0], [0, 0, 7]]) * Bohr
+    )
+
+
+@pytest.mark.parametrize("variables", ["", f"            optcell 2\n{ACELL}"])
+def test_a_cell_that_abinit_does_not_tell_is_refused(variables: str, tmp_path: Path):
+    """One cell for several datasets, or the first of a relaxation, would be wrong."""
+    path = tmp_path / "run.abo"
+    path.write_text(abinit_output.replace("            natom ", variables or "natom "))
+    with pytest.raises(InputError, match=r"ASE reads the cell .* only from `rprim`"):
+        read_structures(path)
 
 
 DISPERSION = """\
@@ -245,6 +265,42 @@ def test_a_dump_of_lammps_may_declare_its_units(tmp_path: Path):
     path.write_text(_dump("Si", "C", "element", "ITEM: UNITS\nmetal\n"))
     (atoms,) = read_structures(path)
     assert atoms.get_forces()[0, 2] == 1.0
+
+
+LAMMPS_DATA = """made by hand
+
+2 atoms
+2 atom types
+0 4 xlo xhi
+0 4 ylo yhi
+0 4 zlo zhi
+MASSES
+Atoms # atomic
+
+1 1 0 0 0
+2 2 1 1 1
+"""
+
+
+def test_a_data_file_of_lammps_needs_masses(tmp_path: Path):
+    """Without them ASE numbers the elements by types."""
+    path = tmp_path / "cell.lmp"
+    path.write_text(LAMMPS_DATA.replace("MASSES", ""))
+    with pytest.raises(InputError, match="neither masses nor labels"):
+        read_structures(path, format="lammps-data")
+    path.write_text(LAMMPS_DATA.replace("MASSES", "Masses\n\n1 28.0855\n2 12.011\n"))
+    with pytest.warns(FileWarning, match="metal units"):
+        (atoms,) = read_structures(path, format="lammps-data")
+    assert str(atoms.symbols) == "SiC"
+
+
+def test_vasp_s_force_field_is_named_as_the_cause(tmp_path: Path):
+    """Its steps stop ASE's reader with words that say nothing."""
+    text = (OUTPUTS / "vasp" / "OUTCAR_example_1").read_text()
+    path = tmp_path / "OUTCAR"
+    path.write_text(text.replace("  free  energy   TOTEN", "  free  energy ML TOTEN"))
+    with pytest.raises(InputError, match=r"vasp-out .*machine-learned force field"):
+        read_structures(path)
 
 
 def _deepmd(folder: Path) -> Path:

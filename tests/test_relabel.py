@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.constraints import FixAtoms
 
-from synthzoo.errors import InputError, TeacherError
+from synthzoo.errors import FileWarning, InputError, TeacherError
 from synthzoo.labeller import Labeller
 from synthzoo.recipes import RelabelRecipe
 from synthzoo.relabel import relabel_file
@@ -34,6 +34,19 @@ def numbered_crystals(count: int) -> list[Atoms]:
         atoms.info["number"] = number
         structures.append(atoms)
     return structures
+
+
+def test_what_the_output_cannot_hold_is_said_at_the_start(tmp_path: Path):
+    """Workers write the structures; the first one tells what will be missing."""
+    source = tmp_path / "in.traj"
+    atoms = bulk("Cu", cubic=True)
+    atoms.info |= {"bonds": {1: [2, 3]}, "settings": {"kspacing": 0.2}}
+    ase.io.write(source, atoms)
+    with pytest.warns(FileWarning, match=r"out\.xyz is without info\['bonds'\]"):
+        relabel_file(source, tmp_path / "out.xyz", recipe=RelabelRecipe(teacher=FAULTY))
+    (found,) = read_structures(tmp_path / "out.xyz")
+    assert found.info["settings"] == {"kspacing": 0.2}
+    assert "bonds" not in found.info
 
 
 def test_labels_equal_those_of_the_authors(

@@ -136,7 +136,7 @@ def parse_frame(content: bytes) -> Frame:
     if I_PI_COMMENT.search(comment):
         raise InputError(
             "this is i-PI's own format, whose cell and units extended XYZ does not "
-            "have. Let i-PI write its trajectory with format='ase'."
+            "have. ipi.read_trajectory gives its structures for ase.io.write."
         )
     notes: list[str] = []
     parser = partial(_parse_comment, columns=len(first_atom.split()), notes=notes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, graphene, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
@@ -333,6 +333,62 @@ def test_copies_are_found(shared: Callable[[str], Path]):
     found = {found.kind: found for found in check_set([*structures, turned])}
     assert {3, 20} <= set(found["near_duplicates"].frames)
     assert "contradicting_labels" not in found
+
+
+def pair(distance_A: float, cell_A: float | None) -> Atoms:
+    """Return a dimer, in a periodic cell or in none."""
+    atoms = Atoms("C2", positions=[[0, 0, 0], [0, distance_A, 0]])
+    if cell_A is not None:
+        atoms.set_cell([cell_A] * 3)
+        atoms.pbc = True
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.1 + distance_A / 20)
+    return atoms
+
+
+def graphite(distance_A: float) -> Atoms:
+    """Return AB graphite with this distance between its layers."""
+    layers = graphene(a=2.46, vacuum=1.0).repeat((1, 1, 2))
+    layers.positions[2:] += (2 * layers.cell[0] + layers.cell[1]) / 3
+    layers.positions[:, 2] = [0, 0, distance_A, distance_A]
+    layers.cell[2] = [0, 0, 2 * distance_A]
+    layers.pbc = True
+    layers.calc = SinglePointCalculator(layers, energy=-36.0 + distance_A / 20)
+    return layers
+
+
+@pytest.mark.parametrize(
+    "structures",
+    [
+        [pair(distance_A, 10.0) for distance_A in (4.4, 4.5, 4.7)],
+        [pair(distance_A, None) for distance_A in (4.4, 4.5, 4.7)],
+        [graphite(distance_A) for distance_A in (4.3, 4.5, 4.7, 4.9)],
+        [*[pair(d, 20.0) for d in (8.0, 9.5)], Atoms("C", cell=[20] * 3, pbc=True)],
+        [*[pair(d, None) for d in (8.0, 30.0)], Atoms("C")],
+    ],
+    ids=["dimers in cells", "dimers", "graphite", "far in cells", "far"],
+)
+def test_structures_that_differ_far_away_are_not_the_same(structures: list[Atoms]):
+    """Nearest neighbours agree, or there are none within the reach of a search."""
+    kinds = {found.kind for found in check_set(structures)}
+    assert not kinds & {"near_duplicates", "contradicting_labels"}
+
+
+def test_layers_are_known_again_when_turned_and_repeated():
+    """Graphite whose layers are far apart, beside itself and another distance."""
+    turned = graphite(4.5).repeat((2, 1, 1))
+    turned.rotate(50, (1, 2, 3), rotate_cell=True)
+    structures = [graphite(4.5), graphite(4.6), turned]
+    found = {found.kind: found for found in check_set(structures)}
+    assert found["near_duplicates"].frames == (0, 2)
+
+
+def test_real_dimers_beyond_their_bond_are_not_contradictions(
+    shared: Callable[[str], Path],
+):
+    """Three distances, three energies: no labels of two sources."""
+    structures = read_structures(shared("cases/dimers.xyz"))
+    found = {found.kind for found in check_set(structures)}
+    assert not found & {"near_duplicates", "contradicting_labels"}
 
 
 def test_contradicting_labels_are_found(shared: Callable[[str], Path]):

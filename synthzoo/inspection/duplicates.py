@@ -8,27 +8,56 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.inspection.findings import CheckedSet, Finding
+from synthzoo.pairs import find_pairs
 from synthzoo.structures import content_hash
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from numpy.typing import NDArray
 
     from synthzoo.pairs import Pairs
 
-NEIGHBOURS = 24
-"""Nearest distances of an atom that make the fingerprint of a structure."""
+FIRST_NEIGHBOURS = 24
+"""Of an atom: structures whose distances to these differ are not looked at further."""
+NEIGHBOURS = 100
+"""Of an atom, however far away: what makes the fingerprint of a structure."""
+FARTHEST_A = 100.0
+"""Neighbours beyond are as good as none."""
+REACH_FACTOR = 1.4
 NEAR_A = 0.002
 """Two structures are one if their fingerprints differ by less."""
 SAME_ENERGY_EV_PER_ATOM = 0.001
 NEAR_ENERGY_EV_PER_ATOM = 0.02
 
 
-def fingerprint_A(size: int, pairs: Pairs, reach_A: float) -> NDArray[np.float64]:
+def fingerprint_A(atoms: Atoms) -> NDArray[np.float64]:
     """Return the mean distance to the first, second ... nearest neighbour of an atom.
 
     It does not change when a structure is moved, turned, mirrored, repeated, or its
     atoms are put in another order, and by at most twice the largest displacement when
-    atoms move ("average minimum distances", doi 10.46793/match.87-3.529W).
+    atoms move ("average minimum distances", doi 10.46793/match.87-3.529W). Neighbours
+    are looked for as far away as needed: of two structures that differ only beyond the
+    reach of a search, nothing could be said.
+
+    Parameters
+    ----------
+    atoms
+        Any structure.
+    """
+    wanted = NEIGHBOURS if atoms.pbc.any() else min(NEIGHBOURS, len(atoms) - 1)
+    reach_A = FARTHEST_A / REACH_FACTOR**9
+    while True:
+        reach_A = min(REACH_FACTOR * reach_A, FARTHEST_A)
+        pairs = find_pairs(atoms, reach_A)
+        found = int(np.bincount(pairs.first, minlength=len(atoms)).min())
+        if found >= wanted or reach_A == FARTHEST_A:
+            return mean_distances_A(len(atoms), pairs, FARTHEST_A, NEIGHBOURS)
+
+
+def mean_distances_A(
+    size: int, pairs: Pairs, reach_A: float, neighbours: int
+) -> NDArray[np.float64]:
+    """Return the mean distances to the nearest neighbours among some pairs.
 
     Parameters
     ----------
@@ -38,13 +67,15 @@ def fingerprint_A(size: int, pairs: Pairs, reach_A: float) -> NDArray[np.float64
         Pairs of the structure.
     reach_A
         What counts as the distance of neighbours that were not found.
+    neighbours
+        How many of an atom count.
     """
     order = np.lexsort((pairs.distances_A, pairs.first))
     first, distances = pairs.first[order], pairs.distances_A[order]
     starts = np.searchsorted(first, np.arange(size))
     ranks = np.arange(len(first)) - starts[first]
-    table = np.full((size, NEIGHBOURS), reach_A)
-    near = ranks < NEIGHBOURS
+    table = np.full((size, neighbours), reach_A)
+    near = ranks < neighbours
     table[first[near], ranks[near]] = np.minimum(distances[near], reach_A)
     means: NDArray[np.float64] = table.mean(axis=0)
     return means
@@ -66,7 +97,7 @@ def exact_duplicates(data: CheckedSet) -> list[tuple[int, ...]]:
 
 
 def near_duplicates(data: CheckedSet) -> list[tuple[int, ...]]:
-    """Return groups of structures with the same composition and fingerprint.
+    """Return groups of structures with the same composition and `fingerprint_A`.
 
     Parameters
     ----------
@@ -78,18 +109,28 @@ def near_duplicates(data: CheckedSet) -> list[tuple[int, ...]]:
         if index not in data.faults:
             name = atoms.get_chemical_formula("hill", empirical=True)
             compositions[name].append(index)
+    alike = (
+        group
+        for members in compositions.values()
+        for group in _close_groups(members, _first_distances_A(data, members))
+    )
     return [
         tuple(group)
-        for members in compositions.values()
-        for group in _close_groups(members, _fingerprints(data, members))
+        for members in alike
+        for group in _close_groups(
+            members, np.array([fingerprint_A(data.structures[i]) for i in members])
+        )
     ]
 
 
-def _fingerprints(data: CheckedSet, members: list[int]) -> NDArray[np.float64]:
+def _first_distances_A(data: CheckedSet, members: list[int]) -> NDArray[np.float64]:
+    """Return distances that are equal where fingerprints are; they cost little."""
     reach_A = min(data.reaches_A[index] for index in members)
     return np.array(
         [
-            fingerprint_A(int(data.sizes[index]), data.pairs[index], reach_A)
+            mean_distances_A(
+                int(data.sizes[index]), data.pairs[index], reach_A, FIRST_NEIGHBOURS
+            )
             for index in members
         ]
     )

@@ -525,6 +525,47 @@ def test_forces_of_zero_everywhere_are_placeholders(shared: Callable[[str], Path
     assert found["placeholder_forces"].severity == "error"
 
 
+@pytest.mark.parametrize("noise_eV_A", [0.0, 1e-9])
+def test_forces_that_symmetry_forbids_are_no_placeholders(noise_eV_A: float):
+    """Perfect crystals are sound labels that say nothing about forces: a note."""
+    crystals = [
+        bulk("Cu", a=3.5 + 0.02 * number, cubic=True) for number in range(6)
+    ] + [bulk("SiC", "zincblende", a=4.36), bulk("Mg"), bulk("NaCl", "rocksalt", a=5.6)]
+    for number, atoms in enumerate(crystals):
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=-3.0 * len(atoms) - 0.1 * number,
+            forces=np.full((len(atoms), 3), noise_eV_A),
+        )
+    found = {found.kind: found for found in check_set(crystals)}
+    assert "placeholder_forces" not in found
+    assert ("forces_by_symmetry" in found) == (noise_eV_A == 0)
+    assert all(finding.severity != "error" for finding in found.values())
+
+
+def test_zeros_among_real_forces_are_placeholders_where_atoms_are_displaced(
+    shared: Callable[[str], Path],
+):
+    """Of 141 copper frames 35 have no force by symmetry; one gets zeros instead."""
+    structures = changed(read_structures(shared("data/cu-dft-train.extxyz")))
+    forces = [atoms.calc.results["forces"] for atoms in structures]
+    assert sum(not force.any() for force in forces) == 35
+    assert "placeholder_forces" not in serious(check_set(structures))
+    number = int(np.argmax([np.abs(force).max() for force in forces]))
+    forces[number][:] = 0
+    found = serious(check_set(structures))["placeholder_forces"]
+    assert (found.severity, found.frames) == ("warning", (number,))
+
+
+def test_atoms_without_bonds_may_have_no_energy():
+    """Beyond the reach of a potential, relative to isolated atoms, it is zero."""
+    structures = strained_copper()
+    far = pair(6.0, None)
+    far.symbols[:] = "Cu"
+    far.calc = SinglePointCalculator(far, energy=0.0, forces=np.zeros((2, 3)))
+    assert "placeholder_energy" not in serious(check_set([*structures, far]))
+
+
 def test_energies_per_atom_are_noticed(shared: Callable[[str], Path]):
     """Energies that do not grow with the structure are not those of cells."""
     structures = changed(read_structures(shared(CARBON)))

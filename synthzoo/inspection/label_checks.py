@@ -9,6 +9,7 @@ import numpy as np
 
 from synthzoo.inspection.findings import CheckedSet, Finding
 from synthzoo.labels import FREE_ENERGY, own_energies_eV
+from synthzoo.pairs import bonded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 ABSURD_FORCE_EV_A = 1000.0
 ABSURD_ENERGY_EV_PER_ATOM = 2e7
 """Beyond the total energy of any atom, even in kcal/mol."""
+
+CLEAR_PULL = 0.01
+"""Of bonds out of balance: in real crystals without forces it is below 0.00001."""
 
 NET_FORCE_EV_A = 0.02
 """Per atom: above what careful codes leave (a few meV/Å)."""
@@ -136,27 +140,69 @@ def placeholders(data: CheckedSet) -> list[Finding]:
     Parameters
     ----------
     data
-        Set to look at.
+        Set to look at. Forces of zero are sound where symmetry demands them, and
+        energies of zero where no atom has a bond.
     """
-    found = []
     zero = np.flatnonzero((data.energies_eV == 0) & (data.sizes > 1))
-    if len(zero):
+    frames = tuple(index for index in zero.tolist() if _pull(data, index) is not None)
+    found = []
+    if frames:
+        message = f"{len(frames)} structure(s) have an energy of exactly zero: a"
         found.append(
             Finding(
                 kind="placeholder_energy",
                 severity="error",
-                message=f"{len(zero)} structure(s) have an energy of exactly zero: a "
-                "placeholder?",
-                frames=tuple(zero.tolist()),
+                message=f"{message} placeholder?",
+                frames=frames,
             )
         )
-    sizable = [forces for forces in data.forces_eV_A.values() if len(forces) > 1]
-    if sizable and not any(forces.any() for forces in sizable):
-        message = "All forces are exactly zero: placeholders?"
-        found.append(
-            Finding(kind="placeholder_forces", severity="error", message=message)
+    return [*found, *_zero_forces(data)]
+
+
+def _zero_forces(data: CheckedSet) -> list[Finding]:
+    sizable = {index: f for index, f in data.forces_eV_A.items() if len(f) > 1}
+    zero = [index for index, forces in sizable.items() if not forces.any()]
+    pulled = tuple(index for index in zero if (_pull(data, index) or 0.0) > CLEAR_PULL)
+    if not zero or (not pulled and len(zero) < len(sizable)):
+        return []
+    everywhere = len(zero) == len(sizable)
+    if not pulled:
+        message = (
+            "All forces are zero, as the symmetry of the structures demands: they say "
+            "nothing about forces. Add structures with displaced atoms."
         )
-    return found
+        return [Finding(kind="forces_by_symmetry", severity="note", message=message)]
+    message = (
+        f"{'All forces are' if everywhere else 'The forces of some structures are'} "
+        f"exactly zero, but in {len(pulled)} of them the bonds of an atom do not "
+        "balance: placeholders?"
+    )
+    return [
+        Finding(
+            kind="placeholder_forces",
+            severity="error" if everywhere else "warning",
+            message=message,
+            frames=() if everywhere else pulled,
+        )
+    ]
+
+
+def _pull(data: CheckedSet, index: int) -> float | None:
+    """Return how far the bonds of an atom are from balance; None without any bond.
+
+    It is the sum of the unit vectors of its bonds, short ones counting more, over what
+    the sum would be if all had one direction: zero where symmetry forbids a force.
+    """
+    atoms, pairs = data.structures[index], data.pairs[index]
+    close = np.flatnonzero(bonded(atoms, pairs)) if len(pairs) else np.zeros(0, int)
+    if not len(close):
+        return None
+    first, lengths = pairs.first[close], pairs.distances_A[close]
+    weights = (1 - lengths / data.reaches_A[index]) ** 2
+    along = pairs.vectors_A[close] * (weights / lengths)[:, None]
+    sums = np.stack([np.bincount(first, axis, len(atoms)) for axis in along.T], axis=1)
+    total = np.bincount(first, weights, len(atoms))
+    return float((np.linalg.norm(sums, axis=1)[total > 0] / total[total > 0]).max())
 
 
 def energies_without_forces(data: CheckedSet) -> list[Finding]:

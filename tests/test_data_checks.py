@@ -19,6 +19,7 @@ from synthzoo import load_calculator, predict_structures
 from synthzoo.inspection.all_checks import check_set
 from synthzoo.inspection.domain import outside_domain
 from synthzoo.inspection.findings import SEVERITIES, CheckedSet, Finding, Reference
+from synthzoo.inspection.force_order import force_order
 from synthzoo.inspection.unit_checks import energies_against_forces
 from synthzoo.labels import (
     CALCULATOR,
@@ -347,7 +348,7 @@ def pair(distance_A: float, cell_A: float | None) -> Atoms:
 
 def graphite(distance_A: float) -> Atoms:
     """Return AB graphite with this distance between its layers."""
-    layers = graphene(a=2.46, vacuum=1.0).repeat((1, 1, 2))
+    layers: Atoms = graphene(a=2.46, vacuum=1.0).repeat((1, 1, 2))
     layers.positions[2:] += (2 * layers.cell[0] + layers.cell[1]) / 3
     layers.positions[:, 2] = [0, 0, distance_A, distance_A]
     layers.cell[2] = [0, 0, 2 * distance_A]
@@ -630,6 +631,73 @@ def test_forces_that_symmetry_fixes_are_no_evidence_of_units(
     )
     wrong = serious(check_set(changed(structures, forces=KCAL), reference=reference))
     assert "force_units" in wrong
+
+
+def reordered(structures: Sequence[Atoms], how: str) -> list[Atoms]:
+    """Return structures whose forces have another order than their atoms."""
+    rng = np.random.default_rng(0)
+    orders: dict[str, Callable[[Atoms], NDArray[np.int64]]] = {
+        "shuffled": lambda atoms: rng.permutation(len(atoms)),
+        "reversed": lambda atoms: np.arange(len(atoms))[::-1],
+        "by height": lambda atoms: np.argsort(atoms.positions[:, 2], kind="stable"),
+        "by element": lambda atoms: np.argsort(-atoms.numbers, kind="stable"),
+        "by molecule": lambda atoms: np.array(
+            [k for i in range(len(atoms) // 3) for k in (i, 64 + 2 * i, 65 + 2 * i)]
+        ),
+    }
+    wrong = changed(structures)
+    for atoms in wrong:
+        atoms.calc.results["forces"] = atoms.calc.results["forces"][orders[how](atoms)]
+    return wrong
+
+
+@pytest.mark.parametrize("how", ["shuffled", "reversed", "by height"])
+def test_forces_in_another_order_are_told_from_structures_not_learnt(
+    predicted: tuple[list[Atoms], Reference], how: str
+):
+    """With a model, in 25 structures: the order is wrong, and the model is not."""
+    structures, reference = predicted
+    found = serious(check_set(reordered(structures, how), reference=reference))
+    assert found["force_order"].severity == "error"
+    assert "once their rows change places" in found["force_order"].message
+    assert "outside_domain" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        (SILICON, "shuffled"),
+        (SILICON, "by height"),
+        (CARBON, "shuffled"),
+        ("data/water-dft-train.extxyz", "by molecule"),
+        ("data/pbte-dft-train.extxyz", "by element"),
+        ("data/cu-dft-train.extxyz", "reversed"),
+        ("data/mosi2n4-dft-train.extxyz", "shuffled"),
+        ("data/sio2-dft-train.extxyz", "shuffled"),
+    ],
+)
+def test_bonds_tell_the_order_of_forces(
+    name: str, how: str, shared: Callable[[str], Path]
+):
+    """Without any model: long bonds pull and short ones push, if rows are right."""
+    structures = read_structures(shared(name))
+    keys = LabelKeys(energy=CALCULATOR, forces=CALCULATOR)
+    right = CheckedSet(structures=changed(structures), keys=keys)
+    assert force_order(right) == []
+    wrong = CheckedSet(structures=reordered(structures, how), keys=keys)
+    (finding,) = force_order(wrong)
+    assert finding.severity == "error"
+
+
+def test_the_file_whose_forces_are_in_another_order_is_found(
+    shared: Callable[[str], Path],
+):
+    """One of two files is at fault: its frames are named, and no others."""
+    structures = read_structures(shared(SILICON))
+    mixed = [*changed(structures[:80]), *reordered(structures[80:110], "shuffled")]
+    sources = ["good.xyz"] * 80 + ["bad.xyz"] * 30
+    found = serious(check_set(mixed, sources=sources))["force_order"]
+    assert found.frames == tuple(range(80, 110))
 
 
 @pytest.mark.parametrize(("strange", "severity"), [(1, "note"), (5, "warning")])

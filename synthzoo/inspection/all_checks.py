@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from synthzoo.inspection import (
     domain,
     duplicates,
+    force_order,
     label_checks,
     theory_checks,
     unit_checks,
@@ -63,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     label_checks.net_forces,
     label_checks.unconverged,
     close_atoms,
+    force_order.force_order,
     domain.outside_domain,
     duplicates.duplicates,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from synthzoo.inspection.findings import CheckedSet, Finding
+from synthzoo.inspection.force_order import force_order
 from synthzoo.inspection.model_ratios import model_force_ratio
 
 LEAST_FORCE_EV_A = 0.3
@@ -26,8 +27,11 @@ def outside_domain(data: CheckedSet) -> list[Finding]:
     if data.reference is None or (ratio is not None and not ratio.normal):
         return []
     predicted = data.reference.forces_eV_A
+    reordered = {index for found in force_order(data) for index in found.frames}
     judged, far = [], []
     for index, forces in data.forces_eV_A.items():
+        if index in reordered:
+            continue
         size = float(np.sqrt(np.mean(forces**2))) if len(forces) else 0.0
         if len(forces) < 3 or size < LEAST_FORCE_EV_A:
             continue

@@ -13,7 +13,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -74,7 +74,8 @@ def _pressed_graphite(
 ) -> Iterator[tuple[str, float]]:
     """Yield where graphite ends that starts with layers too close, and its pressure."""
     relaxed = _graphite(a_A, RELAXED_FROM_A, calculator)
-    BFGS(FrechetCellFilter(relaxed), logfile=None).run(MAX_FORCE_EV_A, MAX_STEPS)
+    everything: Any = FrechetCellFilter(relaxed)
+    BFGS(everything, logfile=None).run(MAX_FORCE_EV_A, MAX_STEPS)
     begun = f"graphite relaxed from {RELAXED_FROM_A} Å"
     yield f"{begun}: layer distance (Å)", float(relaxed.cell.lengths()[2] / 2)
     yield f"{begun}: {ABOVE_SEPARATE}", _above_separate_meV(relaxed, a_A)

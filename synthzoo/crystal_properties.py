@@ -85,7 +85,6 @@ class KnownCrystal:
 
 
 EXPERIMENTS = {
-    # J. Appl. Phys. 43, 2944 (1972), doi 10.1063/1.1661636
     "diamond": CrystalProperties(
         source="experiment",
         a_A=3.567,
@@ -94,7 +93,7 @@ EXPERIMENTS = {
         c12_GPa=124,
         c44_GPa=578,
     ),
-    # J. Appl. Phys. 35, 2161 (1964), doi 10.1063/1.1702809
+    "graphene": CrystalProperties(source="experiment", a_A=2.461),
     "diamond Si": CrystalProperties(
         source="experiment",
         a_A=5.431,
@@ -104,7 +103,14 @@ EXPERIMENTS = {
         c44_GPa=80,
     ),
 }
-"""Measured at room temperature."""
+"""Measured at room temperature; graphene as it is in graphite."""
+
+EXPERIMENT_DOIS = {
+    "diamond": "10.1063/1.1661636",
+    "graphene": "10.1038/258136a0",
+    "diamond Si": "10.1063/1.1702809",
+}
+"""Where they are reported."""
 
 
 def known_crystals(element: str) -> Iterator[KnownCrystal]:

@@ -28,6 +28,7 @@ ATOMS_PER_CELL = 8
 MAX_FORCE_EV_A = 0.002
 MAX_RELAX_STEPS = 100
 FIT_POINTS = 4
+DRAWN_POINTS = 200
 CURVE_POINTS = 13
 CURVE_STRETCH = (0.95, 1.06)
 """Of the lattice constant, where no volumes are given."""
@@ -203,6 +204,36 @@ def fit_curve(
         minimum_A3_per_atom=minimum,
         bulk_modulus_GPa=modulus,
     )
+
+
+def smooth_curve(
+    volumes_A3_per_atom: Sequence[float], energies_eV_per_atom: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return many points of the fit of `fit_curve`, with or without a minimum.
+
+    Parameters
+    ----------
+    volumes_A3_per_atom, energies_eV_per_atom
+        Points on the curve; too few are returned as they are.
+
+    Returns
+    -------
+    volumes, energies
+        For drawing, from the smallest volume to the largest.
+
+    Examples
+    --------
+    >>> volumes, energies = smooth_curve([4, 5, 6, 7], [3, 1, 0, 1])
+    >>> float(volumes[0]), float(volumes[-1]), round(float(energies[0]), 6)
+    (4.0, 7.0, 3.0)
+    """
+    volumes = np.asarray(volumes_A3_per_atom, float)
+    energies = np.asarray(energies_eV_per_atom, float)
+    if len(volumes) < FIT_POINTS:
+        return volumes, energies
+    fit = np.polynomial.Polynomial.fit(volumes ** (-1 / 3), energies, 3)
+    many = np.linspace(volumes.min(), volumes.max(), DRAWN_POINTS)
+    return many, fit(many ** (-1 / 3))
 
 
 def _fit_minimum(

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
-from ase.md.velocitydistribution import Stationary, thermalize_momenta
+from ase.md.velocitydistribution import (
+    Stationary,
+    force_temperature,
+    thermalize_momenta,
+)
 from ase.md.verlet import VelocityVerlet
 from tqdm import tqdm
 
@@ -35,7 +39,7 @@ from synthzoo.provenance import installed_versions
 from synthzoo.structures import label, write_structures
 
 if TYPE_CHECKING:
-    from synthzoo.cards import ReferenceValues
+    from synthzoo.cards import ModelCard, ReferenceValues
     from synthzoo.config import CheckpointConfig
 
 RELAXED_FILE = "relaxed.xyz"
@@ -47,7 +51,10 @@ FIGURE_FILE = "demo.png"
 
 TEMPERATURE_K = 300.0
 START_K = 2 * TEMPERATURE_K
-"""Half of the kinetic energy goes into the springs of a crystal that starts at rest."""
+"""Half of the kinetic energy goes into the bonds of a crystal whose atoms start on
+their sites. The start has exactly this temperature: a random draw for 64 atoms misses
+it by 10 %.
+"""
 
 TIMESTEP_FS = 1.0
 STEPS_PER_FRAME = 10
@@ -113,6 +120,8 @@ class DemoSummary:
         Molecular dynamics of diamond.
     reference
         The teacher's values, from the model's card; None without a card.
+    failures
+        What the model is known to get wrong, from its card.
     tuned
         What fine-tuning gave; None if it was left out.
     check
@@ -131,6 +140,7 @@ class DemoSummary:
     curve: EnergyVolume
     dynamics: Dynamics
     reference: ReferenceValues | None
+    failures: tuple[str, ...]
     tuned: TunedSample | None
     check: DemoCheck
     seconds: float
@@ -191,7 +201,8 @@ def run_demo(
     checkpoint = find_folder(model)
     _check_model(model, read_config(checkpoint))
     calculator = load_calculator(checkpoint, device="cpu")
-    reference = _reference(model)
+    card = _card(model)
+    reference = card.reference_values if card else None
     with (
         _one_thread(),
         new_folder(output) as folder,
@@ -227,6 +238,9 @@ def run_demo(
             curve=curve,
             dynamics=dynamics,
             reference=reference,
+            failures=tuple(known.summary for known in card.known_failures)
+            if card
+            else (),
             tuned=tuned,
             check=check_model(last, start, folder, duration_ps=check_ps, seed=seed),
             seconds=time.monotonic() - started,
@@ -266,11 +280,11 @@ def _check_model(model: str, config: CheckpointConfig) -> None:
         )
 
 
-def _reference(model: str) -> ReferenceValues | None:
+def _card(model: str) -> ModelCard | None:
     from synthzoo.registry import find_card
 
     try:
-        return find_card(str(model)).reference_values
+        return find_card(str(model))
     except UnknownModelError:
         return None  # a folder or a hub reference has no card here
 
@@ -292,6 +306,7 @@ def _dynamics(
     steps = max(1, round(1000 * duration_ps / TIMESTEP_FS))
     bar.reset(total=steps)
     Stationary(atoms)
+    force_temperature(atoms, START_K)
     integrator = VelocityVerlet(atoms, TIMESTEP_FS * units.fs)
     temperatures, energies, frames = [], [], []
     try:

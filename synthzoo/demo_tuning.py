@@ -5,43 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthzoo.evaluate import GroupErrors
 from synthzoo.samples import load_sample
 from synthzoo.structures import group_of, kind_of, write_structures
-from synthzoo.tuning.recipe import FinetuneRecipe
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from synthzoo.tuning.recipe import FinetuneRecipe
 
 SAMPLE = "carbon-pbe"
 KINDS = ("crystals", "surfaces")
 """Strained, rattled and compressed crystals, and surfaces: no two of them related.
 
-On 39 others, 25 of them with half a batch of replay took `carbon-ace-18k` from 53 to 49
-meV/atom and from 0.57 to 0.46 eV/Å, from 55 to 51 and 0.57 to 0.54, and from 47 to 48
-and 0.63 to 0.55 (three draws); `carbon-ace-8k` from 79 to 54 and 0.57 to 0.49, and from
-84 to 76 and 0.58 to 0.53 (the first two).
-
-The other kinds of the sample are no example of what 25 structures teach. Of the squared
-error of the energies of disordered carbon, four fifths are that of 16 quenched frames
-out of 94, from eight trajectories: cells of 8 atoms that crystallised into dense nets
-unlike each other, on which `carbon` is wrong by 0.2 to 0.6 eV/atom with either sign. By
-which of them are drawn, the energies of the others went from 163 to 202 meV/atom
-without replay, or from 181 to 157.
+The disordered structures of the sample are few, of a few trajectories, and unlike each
+other: 25 of them teach little about the rest.
 """
-
-REPLAY = "zoo"
-"""25 cells of 8 atoms hold so few forces that a fit to nothing else learns them by
-heart: on two draws of crystals, 288 steps ended at 56 and 67 meV/atom without replay,
-and at 49 and 51 with half a batch of it."""
-
-REPLAY_SHARE = 0.3
-"""`carbon-ace-44k` goes from 63 to 63 meV/atom and from 0.58 to 0.47 eV/Å, and from 59
-to 56 and 0.60 to 0.52 (two draws); with a share of 0.1 the first goes to 70 and 0.46,
-with 0.5 to 63 and 0.47, the second to 54 and 0.53."""
 
 TUNED_FOLDER = "tuned"
 TRAINING_FILE = "tuning.xyz"
@@ -58,11 +41,9 @@ class TunedSample:
         Name of the sample.
     training_structures, test_structures
         Sizes of the two parts; no group of related frames is in both.
-    energy_rmse_meV_per_atom
-        On the test structures, before and after; before with the best constant per
-        atom on the training structures.
-    force_rmse_eV_A
-        The same of the forces.
+    before, after
+        Errors on the test structures: all, then by kind. Those before are taken with
+        the best constant per atom on the training structures.
     verdict
         In words.
     seconds
@@ -72,8 +53,8 @@ class TunedSample:
     sample: str
     training_structures: int
     test_structures: int
-    energy_rmse_meV_per_atom: tuple[float, float]
-    force_rmse_eV_A: tuple[float, float]
+    before: tuple[GroupErrors, ...]
+    after: tuple[GroupErrors, ...]
     verdict: str
     seconds: float
 
@@ -99,7 +80,7 @@ def tune_sample(
     seed
         Of their choice.
     recipe
-        How; if not given, by the command's own defaults but for the share of replay.
+        How; if not given, by the command's own defaults.
 
     Raises
     ------
@@ -116,18 +97,21 @@ def tune_sample(
         checkpoint,
         folder / TRAINING_FILE,
         folder / TUNED_FOLDER,
-        recipe=recipe or FinetuneRecipe(replay_share=REPLAY_SHARE),
+        recipe=recipe,
         test=folder / TEST_FILE,
-        replay=REPLAY,
     )
     metrics = json.loads((summary.output / "metrics.json").read_text(encoding="utf-8"))
     (judged,) = metrics["unseen"]
+    before, after = (
+        tuple(GroupErrors(**errors) for errors in judged[side])
+        for side in ("before", "after")
+    )
     return TunedSample(
         sample=SAMPLE,
         training_structures=summary.training_structures,
-        test_structures=judged["after"][0]["structures"],
-        energy_rmse_meV_per_atom=_before_after(judged, "energy_rmse_meV_per_atom"),
-        force_rmse_eV_A=_before_after(judged, "force_rmse_eV_A"),
+        test_structures=after[0].structures,
+        before=before,
+        after=after,
         verdict=summary.verdict,
         seconds=summary.seconds,
     )
@@ -155,7 +139,3 @@ def split_sample(
     rng.shuffle(names)
     drawn = [groups[name][rng.integers(len(groups[name]))] for name in names[:count]]
     return drawn, [atoms for name in names[count:] for atoms in groups[name]]
-
-
-def _before_after(judged: dict[str, Any], field: str) -> tuple[float, float]:
-    return judged["before"][0][field], judged["after"][0][field]

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from synthzoo import demo, demo_check, demo_tuning
-from synthzoo.crystals import fit_curve
+from synthzoo.crystal_properties import EXPERIMENT_DOIS, EXPERIMENTS
+from synthzoo.crystals import ATOMS_PER_CELL, fit_curve, smooth_curve
 from synthzoo.document import markdown_table
 from synthzoo.figure_style import (
     BLUE,
@@ -22,6 +23,7 @@ from synthzoo.figure_style import (
     save_figure,
     tidy,
 )
+from synthzoo.tuning.figures import colour_keys, draw_errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,10 +32,15 @@ if TYPE_CHECKING:
     from synthzoo.cards import Crystal
     from synthzoo.crystals import EnergyVolume, Relaxation
     from synthzoo.demo import DemoSummary
+    from synthzoo.demo_tuning import TunedSample
 
 MODEL_COLOUR = BLUE
 TEACHER_COLOUR = ORANGE
 BOND_COLOUR = DARK_GREY
+
+CRYSTALS = ("diamond", "graphene")
+ROWS = ("abcc", "ffgg", "ttee")
+"""Of the figure: crystals and curve, fine-tuning, dynamics."""
 
 
 def write_demo_figure(folder: Path, summary: DemoSummary) -> None:
@@ -47,15 +54,18 @@ def write_demo_figure(folder: Path, summary: DemoSummary) -> None:
         What the demo found.
     """
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    figure = Figure(figsize=(11, 7.5), dpi=150, layout=layout)
+    rows = ROWS if summary.tuned else (ROWS[0], ROWS[-1])
+    figure = Figure(figsize=(11, 3.8 * len(rows)), dpi=150, layout=layout)
     figure.suptitle(
         f"synthzoo demo: {_title(summary)} "
         f"(weights {summary.weights_sha256[:8]}, seed {summary.seed})",
         fontsize=13,
     )
-    panels = figure.subplot_mosaic("abcc;ttee")
+    panels = figure.subplot_mosaic(";".join(rows))
     _draw_crystals((panels["a"], panels["b"]), summary)
     _draw_curve(panels["c"], summary)
+    if summary.tuned:
+        _draw_tuning((panels["f"], panels["g"]), summary.tuned)
     _draw_dynamics(panels["t"], panels["e"], summary)
     save_figure(figure, folder / demo.FIGURE_FILE)
 
@@ -105,16 +115,16 @@ def _draw_bonds(axes: Axes, positions: NDArray[np.float64]) -> None:
     shown = positions[bonded.any(axis=0) | bonded.any(axis=1)]
     x, y, _ = shown[np.argsort(shown[:, 2])].T
     axes.scatter(x, y, s=70, color=MODEL_COLOUR, edgecolors="white", zorder=2)
-    axes.set_aspect("equal")
+    axes.set_aspect("equal", adjustable="datalim")
     axes.set_axis_off()
 
 
 def _crystal_title(found: Relaxation, summary: DemoSummary) -> str:
-    title = f"{found.name}: $a$ = {found.a_A:.3f} Å"
-    known = _known(found.name, summary)
-    if known is None or summary.reference is None:
-        return title
-    return f"{title}\n{summary.reference.teacher}: {known.a_A:.3f} Å"
+    known, measured = _known(found.name, summary), EXPERIMENTS[found.name].a_A
+    others = [f"experiment: {measured:.3f} Å"]
+    if known is not None and summary.reference is not None:
+        others.insert(0, f"{summary.reference.teacher}: {known.a_A:.3f} Å")
+    return "\n".join((f"{found.name}: $a$ = {found.a_A:.3f} Å", *others))
 
 
 def _known(name: str, summary: DemoSummary) -> Crystal | None:
@@ -123,20 +133,17 @@ def _known(name: str, summary: DemoSummary) -> Crystal | None:
 
 def _draw_curve(axes: Axes, summary: DemoSummary) -> None:
     curve, known = summary.curve, _known("diamond", summary)
-    axes.plot(
-        curve.volumes_A3_per_atom,
-        curve.energies_eV_per_atom,
-        color=MODEL_COLOUR,
-        linewidth=2,
-        label=_title(summary),
-    )
-    if known and summary.reference:
+    points = curve.volumes_A3_per_atom, curve.energies_eV_per_atom
+    axes.plot(*smooth_curve(*points), color=MODEL_COLOUR, linewidth=2)
+    axes.plot(*points, "o", color=MODEL_COLOUR, label=_title(summary))
+    if known and known.volumes_A3_per_atom and summary.reference:
+        points = known.volumes_A3_per_atom, known.energies_eV_per_atom
+        axes.plot(*smooth_curve(*points), color=TEACHER_COLOUR, linewidth=1, zorder=1)
         axes.plot(
-            known.volumes_A3_per_atom,
-            known.energies_eV_per_atom,
+            *points,
             "o",
-            markersize=5,
             color=TEACHER_COLOUR,
+            fillstyle="none",
             label=f"{summary.reference.teacher} (its teacher)",
         )
     axes.set_title("Diamond, energy over volume", fontsize=11)
@@ -146,12 +153,29 @@ def _draw_curve(axes: Axes, summary: DemoSummary) -> None:
     tidy(axes)
 
 
+def _draw_tuning(panels: tuple[Axes, Axes], tuned: TunedSample) -> None:
+    draw_errors(panels, tuned.before, tuned.after)
+    panels[0].set_title(
+        f"Fine-tuned on {tuned.training_structures} DFT structures: "
+        f"errors on {tuned.test_structures} others",
+        fontsize=11,
+    )
+    panels[1].legend(
+        handles=colour_keys(tuned.before),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=3,
+        frameon=False,
+    )
+    panels[1].tick_params(labelleft=False)
+
+
 def _draw_dynamics(temperature: Axes, energy: Axes, summary: DemoSummary) -> None:
     dynamics = summary.dynamics
     size = f"{dynamics.atoms} atoms of diamond, constant energy"
     temperature.plot(dynamics.times_ps, dynamics.temperatures_K, color=MODEL_COLOUR)
     temperature.axhline(demo.TEMPERATURE_K, color=QUIET_COLOUR, linestyle="--")
-    temperature.set_title(f"Temperature, {size}", fontsize=11)
+    temperature.set_title(f"{size}: {dynamics.mean_temperature_K:.0f} K", fontsize=11)
     temperature.set_ylabel("temperature (K)")
     temperature.set_ylim(bottom=0)
     energy.plot(dynamics.times_ps, dynamics.energies_meV_per_atom, color=MODEL_COLOUR)
@@ -182,6 +206,8 @@ def write_demo_report(folder: Path, summary: DemoSummary) -> None:
         title=_title(summary),
         model=summary.model,
         table=demo_table(summary),
+        sources=_sources(summary),
+        failures=_failures_text(summary),
         figure=demo.FIGURE_FILE,
         relaxed=demo.RELAXED_FILE,
         curve=demo.CURVE_FILE,
@@ -208,17 +234,19 @@ _REPORT = """\
 
 {table}
 
-![crystals, energy–volume curve, dynamics]({figure})
+{sources}
 
+![crystals, energy–volume curve, fine-tuning, dynamics]({figure})
+{failures}
 ## What was done
 
 1. Diamond and graphene were built with a wrong lattice constant and displaced atoms,
    then cell and positions were relaxed: `{relaxed}`.
 2. The energy of diamond was computed at {points} volumes: `{curve}`.
 3. {atoms} atoms of diamond moved for {duration_ps:g} ps at constant energy
-   (velocity Verlet, {timestep_fs:g} fs), from velocities drawn at {start_K:.0f} K,
-   half of which goes into the bonds, so about {temperature_K:.0f} K remain:
-   `{trajectory}`.
+   (velocity Verlet, {timestep_fs:g} fs). They started on their sites with velocities of
+   {start_K:.0f} K; half of that kinetic energy went into the bonds, so that about
+   {temperature_K:.0f} K were left: `{trajectory}`.
 {tuning}{check}
 All numbers are in `{results}`. Energies are relative to isolated atoms.
 Weights {sha256}; seed {seed}; {versions}.
@@ -240,19 +268,32 @@ def _tuning_text(summary: DemoSummary) -> str:
     found = summary.tuned
     if found is None:
         return ""
+    before, after = found.before[0], found.after[0]
+    command = (
+        f"synthzoo finetune {summary.model} {demo_tuning.TRAINING_FILE} "
+        f"-o {demo_tuning.TUNED_FOLDER} --test {demo_tuning.TEST_FILE}"
+    )
     table = markdown_table(
         ("On structures that it has not seen", "before", "after"),
         [
-            _pair("energy RMSE (meV/atom)", found.energy_rmse_meV_per_atom, 1),
-            _pair("force RMSE (eV/Å)", found.force_rmse_eV_A, 3),
+            (
+                "energy RMSE (meV/atom)",
+                f"{before.energy_rmse_meV_per_atom:.1f}",
+                f"{after.energy_rmse_meV_per_atom:.1f}",
+            ),
+            (
+                "force RMSE (eV/Å)",
+                f"{before.force_rmse_eV_A:.3f}",
+                f"{after.force_rmse_eV_A:.3f}",
+            ),
         ],
     )
     return f"""\
 4. The model was fine-tuned on {found.training_structures} structures of the sample
-   `{found.sample}` (DFT, strained crystals and surfaces, with
-   `--replay {demo_tuning.REPLAY} --replay-share {demo_tuning.REPLAY_SHARE}`), and
-   tested on {found.test_structures} others:
-   `{demo_tuning.TUNED_FOLDER}/report.html`, {found.seconds:.0f} s.
+   `{found.sample}` (DFT, strained crystals and surfaces) and tested on
+   {found.test_structures} others: `{demo_tuning.TUNED_FOLDER}/report.html`.
+   The command, which took {found.seconds:.0f} s:
+   `{command}`
 
 {table}
 
@@ -274,8 +315,31 @@ def _check_text(summary: DemoSummary) -> str:
 """
 
 
-def _pair(name: str, values: tuple[float, float], digits: int) -> tuple[str, ...]:
-    return (name, *(f"{value:.{digits}f}" for value in values))
+def _failures_text(summary: DemoSummary) -> str:
+    """Return what the figure does not show: where the model is known to fail."""
+    if not summary.failures:
+        return ""
+    lines = "\n".join(f"- {failure}" for failure in summary.failures)
+    return f"""
+## What this model is known to get wrong
+
+{lines}
+"""
+
+
+def _sources(summary: DemoSummary) -> str:
+    """Return where the measured values are from, and what energies count from."""
+    dois = ", ".join(
+        f"{name} [doi:{EXPERIMENT_DOIS[name]}](https://doi.org/{EXPERIMENT_DOIS[name]})"
+        for name in CRYSTALS
+    )
+    text = f"Experiments at room temperature: {dois}, the latter as it is in graphite."
+    if summary.reference is None:
+        return text
+    return (
+        f"{text} Energies count from the isolated atom of {summary.reference.teacher}, "
+        "with which no experiment can be compared."
+    )
 
 
 def demo_table(summary: DemoSummary) -> str:
@@ -287,26 +351,21 @@ def demo_table(summary: DemoSummary) -> str:
         What the demo found.
     """
     teacher = summary.reference.teacher if summary.reference else "teacher"
-    header = ("Quantity", _title(summary), teacher, "Difference")
-    crystals = [row for name in ("diamond", "graphene") for row in _rows(name, summary)]
+    header = ("Quantity", _title(summary), teacher, "Difference", "Experiment")
     dynamics = summary.dynamics
+    rows = [row for name in CRYSTALS for row in _crystal_rows(name, summary)]
     return markdown_table(
         header,
         [
-            *crystals,
+            *rows,
             *_curve_rows(summary),
-            ("MD: mean temperature (K)", f"{dynamics.mean_temperature_K:.0f}", "", ""),
-            (
-                "MD: energy drift (meV/atom)",
-                f"{dynamics.drift_meV_per_atom:+.3f}",
-                "",
-                "",
-            ),
+            _row("MD: mean temperature (K)", dynamics.mean_temperature_K, digits=0),
+            _row("MD: energy drift (meV/atom)", dynamics.drift_meV_per_atom),
         ],
     )
 
 
-def _rows(name: str, summary: DemoSummary) -> list[tuple[str, ...]]:
+def _crystal_rows(name: str, summary: DemoSummary) -> list[tuple[str, ...]]:
     found: Relaxation = getattr(summary, name)
     known = _known(name, summary)
     remark = "" if found.converged else ", not converged"
@@ -315,17 +374,19 @@ def _rows(name: str, summary: DemoSummary) -> list[tuple[str, ...]]:
             f"{name}: lattice constant (Å){remark}",
             found.a_A,
             known.a_A if known else None,
+            experiment=EXPERIMENTS[name].a_A,
         ),
         _row(
             f"{name}: energy (eV/atom){remark}",
             found.energy_eV_per_atom,
             known.energy_eV_per_atom if known else None,
+            unit="eV/atom",
         ),
     ]
 
 
 def _curve_rows(summary: DemoSummary) -> list[tuple[str, ...]]:
-    known = _known("diamond", summary)
+    known, measured = _known("diamond", summary), EXPERIMENTS["diamond"]
     teacher: EnergyVolume | None = None
     if known and known.volumes_A3_per_atom:
         teacher = fit_curve(known.volumes_A3_per_atom, known.energies_eV_per_atom)
@@ -334,22 +395,43 @@ def _curve_rows(summary: DemoSummary) -> list[tuple[str, ...]]:
             "diamond: volume at the minimum (Å³/atom)",
             summary.curve.minimum_A3_per_atom,
             teacher.minimum_A3_per_atom if teacher else None,
+            experiment=measured.a_A**3 / ATOMS_PER_CELL if measured.a_A else None,
         ),
         _row(
             "diamond: bulk modulus (GPa)",
             summary.curve.bulk_modulus_GPa,
             teacher.bulk_modulus_GPa if teacher else None,
+            experiment=measured.bulk_modulus_GPa,
             digits=0,
         ),
     ]
 
 
 def _row(
-    name: str, found: float | None, known: float | None, *, digits: int = 3
+    name: str,
+    found: float | None,
+    known: float | None = None,
+    *,
+    experiment: float | None = None,
+    digits: int = 3,
+    unit: str = "",
 ) -> tuple[str, ...]:
-    if found is None:
-        return (name, "no minimum", "" if known is None else f"{known:.{digits}f}", "")
-    if known is None:
-        return (name, f"{found:.{digits}f}", "", "")
-    share = 100 * (found - known) / abs(known)
-    return (name, f"{found:.{digits}f}", f"{known:.{digits}f}", f"{share:+.2f} %")
+    """Return a row; the difference is in a unit, or in per cent if none is given."""
+    difference = ""
+    if found is not None and known is not None and unit:
+        difference = f"{_signed(found - known, digits)} {unit}"
+    elif found is not None and known is not None:
+        difference = f"{_signed(100 * (found - known) / abs(known), 1)} %"
+    return (
+        name,
+        "no minimum" if found is None else f"{found:.{digits}f}",
+        "" if known is None else f"{known:.{digits}f}",
+        difference,
+        "" if experiment is None else f"{experiment:.{digits}f}",
+    )
+
+
+def _signed(value: float, digits: int) -> str:
+    """Return a number with its sign, and zero without one."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.image
 import numpy as np
 import pytest
 from ase.build import bulk
+from matplotlib.figure import Figure
 
 from synthzoo import demo, demo_tuning
 from synthzoo.cards import Crystal, ReferenceValues
 from synthzoo.checkpoint import build_model, read_config, write_checkpoint
-from synthzoo.crystals import fit_curve
+from synthzoo.crystals import fit_curve, smooth_curve
 from synthzoo.demo import DemoSummary, run_demo
 from synthzoo.demo_check import CHECK_FOLDER
 from synthzoo.demo_tuning import tune_sample
@@ -107,8 +109,7 @@ def test_free_atoms_keep_their_energy_and_start_temperature(
     """Without forces nothing drifts, and the atoms keep the temperature drawn."""
     dynamics = summary.dynamics
     assert abs(dynamics.drift_meV_per_atom) < 1e-3
-    # 64 atoms: the drawn temperature scatters by sqrt(2 / (3 * 64)), about 10 %
-    assert dynamics.mean_temperature_K == pytest.approx(demo.START_K, rel=0.3)
+    assert dynamics.mean_temperature_K == pytest.approx(demo.START_K, rel=1e-3)
 
 
 def test_same_seed_same_demo(
@@ -127,12 +128,43 @@ def test_curve_uses_the_volumes_of_the_card(
 ) -> None:
     """With reference values the curve is computed where the teacher's points lie."""
     reference = _reference()
-    monkeypatch.setattr(demo, "_reference", lambda _model: reference)
+    card = SimpleNamespace(reference_values=reference, known_failures=())
+    monkeypatch.setattr(demo, "_card", lambda _model: card)
     found = run_demo(tmp_path / "demo", model=str(calm_checkpoint), **SHORT)
     known = reference.crystals["diamond"]
     assert found.curve.volumes_A3_per_atom == known.volumes_A3_per_atom
     (line,) = [row for row in demo_table(found).splitlines() if "bulk modulus" in row]
     assert float(line.split("|")[3]) == pytest.approx(400, rel=0.01)
+    assert line.split("|")[5].strip() == "442"  # measured
+
+
+def test_table_compares_energies_in_eV_and_shows_no_negative_zero(
+    summary: DemoSummary,
+) -> None:
+    """Differences of energies have a unit; what rounds to nothing has no sign."""
+    diamond = dataclasses.replace(
+        summary.diamond, a_A=3.5499, energy_eV_per_atom=-7.0104
+    )
+    found = dataclasses.replace(summary, diamond=diamond, reference=_reference())
+    rows = {
+        cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
+        for cells in (line.split("|") for line in demo_table(found).splitlines())
+    }
+    constant = rows["diamond: lattice constant (Å)"]
+    assert constant == ["3.550", "3.550", "0.0 %", "3.567"]
+    energy = rows["diamond: energy (eV/atom)"]
+    assert energy == ["-7.010", "-7.000", "-0.010 eV/atom", ""]
+
+
+def test_what_the_model_gets_wrong_stands_in_the_report(
+    summary: DemoSummary, tmp_path: Path
+) -> None:
+    """A card's known failures are told where its successes are shown."""
+    found = dataclasses.replace(summary, failures=("Graphite is wrong.",))
+    write_demo_report(tmp_path, found)
+    report = (tmp_path / demo.REPORT_FILE).read_text(encoding="utf-8")
+    assert "known to get wrong\n\n- Graphite is wrong.\n" in report
+    assert "known to get wrong" not in summary.report.read_text(encoding="utf-8")
 
 
 def _reference() -> ReferenceValues:
@@ -159,6 +191,16 @@ def test_fit_finds_minimum_and_bulk_modulus() -> None:
     assert curve.minimum_A3_per_atom == pytest.approx(5.6, abs=1e-3)
     # the equation of state is no parabola: 1 % over this range
     assert curve.bulk_modulus_GPa == pytest.approx(400, rel=0.01)
+
+
+def test_curve_is_drawn_without_corners() -> None:
+    """Many points through the computed ones: their kinks are too small to be seen."""
+    known = _reference().crystals["diamond"]
+    points = known.volumes_A3_per_atom, known.energies_eV_per_atom
+    volumes, energies = smooth_curve(*points)
+    assert np.interp(points[0], volumes, energies) == pytest.approx(points[1], abs=1e-4)
+    turns = np.diff(np.gradient(energies, volumes))
+    assert np.abs(turns).max() < 0.05 * np.ptp(np.gradient(energies, volumes))
 
 
 @pytest.mark.parametrize("slope", [1.0, -1.0])
@@ -203,7 +245,7 @@ def test_demo_ends_with_a_verdict(summary: DemoSummary) -> None:
 
 
 def test_tuning_is_tested_on_structures_of_other_origin(
-    summary: DemoSummary, tmp_path: Path
+    summary: DemoSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One frame each of a few groups is fitted; their relatives are not looked at."""
     recipe = FinetuneRecipe(visits=6, threads=1)
@@ -224,7 +266,18 @@ def test_tuning_is_tested_on_structures_of_other_origin(
     text = report.read_text(encoding="utf-8")
     assert found.verdict in text
     assert "4. The model was fine-tuned on 6 structures" in text
+    assert f"| force RMSE (eV/Å) | {found.before[0].force_rmse_eV_A:.3f} |" in text
     assert "fine-tuned on" not in summary.report.read_text(encoding="utf-8")
+    figures: list[Figure] = []
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *_args, **_options: figures.append(figure)
+    )
+    write_demo_figure(tmp_path, dataclasses.replace(summary, tuned=found))
+    write_demo_figure(tmp_path, summary)
+    titles = [[axes.get_title() for axes in figure.axes] for figure in figures]
+    panel = f"Fine-tuned on 6 DFT structures: errors on {found.test_structures} others"
+    assert panel in titles[0]
+    assert panel not in titles[1]
 
 
 @pytest.mark.slow
@@ -237,7 +290,8 @@ def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
         known = found.reference.crystals[crystal.name]
         assert crystal.a_A == pytest.approx(known.a_A, rel=0.01)
     assert abs(found.dynamics.drift_meV_per_atom) < 1
-    assert found.dynamics.mean_temperature_K == pytest.approx(300, rel=0.3)
+    # the mean over 0.25 ps of 64 atoms scatters by about 2 %
+    assert found.dynamics.mean_temperature_K == pytest.approx(300, rel=0.06)
     assert found.tuned is not None
     assert found.tuned.training_structures == 25
     assert found.tuned.seconds < 60

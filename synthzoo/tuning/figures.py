@@ -95,15 +95,10 @@ def write_groups(folder: Path, comparison: Comparison) -> Path:
     """
     before = comparison.before.errors[: MAX_GROUPS + 1]
     after = comparison.after.errors[: MAX_GROUPS + 1]
-    names = [f"{group.name} ({group.structures})" for group in before]
-    height = 1.7 + 0.36 * len(names)
+    height = 1.7 + 0.36 * len(before)
     figure = Figure(figsize=(9, height), dpi=120, layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    _draw_bars(left, names, before, after, "energy_rmse_meV_per_atom")
-    _draw_bars(right, names, before, after, "force_rmse_eV_A")
-    left.set_xlabel("energy RMSE (meV/atom)")
-    right.set_xlabel("force RMSE (eV/Å)")
-    figure.legend(handles=_keys(before), **BELOW)
+    draw_errors(figure.subplots(1, 2, sharey=True), before, after)
+    figure.legend(handles=colour_keys(before), **BELOW)
     figure.suptitle(f"{comparison.name} structures, by group", fontsize=11)
     return save_figure(figure, folder / GROUPS_FILE)
 
@@ -132,8 +127,14 @@ def write_probes(folder: Path, curves: Sequence[Curve]) -> Path:
     return save_figure(figure, folder / PROBES_FILE)
 
 
-def _keys(groups: Sequence[GroupErrors]) -> list[Patch]:
-    """Return what the colours mean, and hollow bars where there are some."""
+def colour_keys(groups: Sequence[GroupErrors]) -> list[Patch]:
+    """Return what the colours mean, and hollow bars where there are some.
+
+    Parameters
+    ----------
+    groups
+        That are drawn.
+    """
     keys = [
         Patch(color=BEFORE_COLOUR, label="before"),
         Patch(color=AFTER_COLOUR, label="after"),
@@ -142,6 +143,29 @@ def _keys(groups: Sequence[GroupErrors]) -> list[Patch]:
         label = f"hollow: fewer than {FEW_STRUCTURES} structures"
         keys.append(Patch(facecolor=HOLLOW, edgecolor=AFTER_COLOUR, label=label))
     return keys
+
+
+def draw_errors(
+    panels: Sequence[Axes], before: Sequence[GroupErrors], after: Sequence[GroupErrors]
+) -> None:
+    """Draw the errors of groups, energies in one panel and forces in another.
+
+    Parameters
+    ----------
+    panels
+        Of a row; the first names the groups.
+    before, after
+        By two models, the groups in the same order.
+    """
+    names = [f"{group.name} ({group.structures})" for group in before]
+    for axes, quantity, field in zip(
+        panels,
+        ("energy RMSE (meV/atom)", "force RMSE (eV/Å)"),
+        ("energy_rmse_meV_per_atom", "force_rmse_eV_A"),
+        strict=True,
+    ):
+        _draw_bars(axes, names, before, after, field)
+        axes.set_xlabel(quantity)
 
 
 def _draw_bars(

@@ -6,14 +6,14 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthzoo.checkpoint import read_config, verify_checkpoint
 from synthzoo.curves import read_errors
 from synthzoo.errors import CheckpointError, InputError
-from synthzoo.files import new_file
+from synthzoo.files import new_file, sole_writer
 from synthzoo.fitting.place import TrainingPlace
 from synthzoo.generate import generate_structures
 from synthzoo.pretraining import pretrain
@@ -27,13 +27,19 @@ from synthzoo.recipes import (
     teacher_name,
 )
 from synthzoo.relabel import relabel_file
-from synthzoo.resumable import exclusive, working_folder
+from synthzoo.resumable import working_folder
 from synthzoo.structures import iter_structures
 
 STRUCTURES_FILE = "structures.xyz"
 LABELLED_FILE = "labelled.xyz"
 CHECKPOINT_FOLDER = "checkpoint"
 RECORD_FILE = "build.json"
+STAGES = {
+    "generate": STRUCTURES_FILE,
+    "relabel": LABELLED_FILE,
+    "pretrain": CHECKPOINT_FOLDER,
+}
+"""What each section of a recipe makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +132,8 @@ def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
     """
     output = Path(output)
     recipes = _load(recipe, driver, teacher, trust=trust)
-    output.mkdir(parents=True, exist_ok=True)
-    with exclusive(output):
-        record = _Record(output / RECORD_FILE, recipes.manifest())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with sole_writer(output), _Record(output, recipes.manifest()) as record:
         made, labelled = output / STRUCTURES_FILE, output / LABELLED_FILE
         checkpoint = output / CHECKPOINT_FOLDER
         if _is_missing(made):
@@ -194,16 +199,31 @@ def _has_one_teacher(recipe: str | Path) -> bool:
 
 
 class _Record:
-    """What decides the result, and how long each stage took, kept in a file."""
+    """What decides the result, and how long each stage took, kept in a file.
 
-    def __init__(self, path: Path, manifest: dict[str, str]) -> None:
-        self._path, self._manifest = path, manifest
+    A stage of which nothing is there yet may be changed; if no stage leaves anything,
+    folder and file go, too.
+    """
+
+    def __init__(self, output: Path, manifest: dict[str, str]) -> None:
+        self._folder, self._manifest = output, manifest
         self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> _Record:
+        path = self._folder / RECORD_FILE
         if path.is_file():
             found = json.loads(path.read_text())
             self._compare(found["recipe"])
             self.seconds = found["seconds"]
+        self._folder.mkdir(exist_ok=True)
         self._write()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not any(map(self._is_begun, STAGES)):
+            (self._folder / RECORD_FILE).unlink()
+            with suppress(OSError):
+                self._folder.rmdir()
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -213,13 +233,19 @@ class _Record:
         self.seconds[name] = round(time.monotonic() - started, 1)
         self._write()
 
+    def _is_begun(self, stage: str) -> bool:
+        output = self._folder / STAGES[stage]
+        return output.exists() or working_folder(output).exists()
+
     def _compare(self, found: dict[str, str]) -> None:
         changed = [
-            name for name in self._manifest if found[name] != self._manifest[name]
+            name
+            for name in STAGES
+            if found[name] != self._manifest[name] and self._is_begun(name)
         ]
         if changed:
             raise InputError(
-                f"{self._path.parent} was begun with another section "
+                f"{self._folder} was begun with another section "
                 f"{', '.join(changed)}. Choose another folder, or remove it to start "
                 "anew."
             )
@@ -230,5 +256,5 @@ class _Record:
             "seconds": self.seconds,
             "versions": installed_versions(),
         }
-        with new_file(self._path) as partial:
+        with new_file(self._folder / RECORD_FILE) as partial:
             partial.write_text(json.dumps(values, indent=1))

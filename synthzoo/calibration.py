@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from synthzoo.errors import InputError
 from synthzoo.evaluate import rms
 from synthzoo.labels import find_label_keys, labels_of
+from synthzoo.progress import progress_bar
 from synthzoo.structures import read_structures
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def calibrate(
     measure = _errors(model, config, structures, keys)
     low, high = map(math.log, RANGE)
     steps = math.ceil(math.log(PRECISION / (high - low), _GOLDEN_RATIO))
-    with tqdm(total=steps, desc="calibrate", disable=None, leave=False) as progress:
+    with progress_bar(desc="calibrate", unit="step", total=steps) as progress:
 
         def loss(logarithm: float) -> float:
             progress.update()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from synthzoo.architecture import check_arguments
 from synthzoo.config import CheckpointConfig, parse_config
 from synthzoo.errors import CheckpointError, InputError, IntegrityError, one_line
-from synthzoo.files import new_folder, refuse_existing
+from synthzoo.files import new_output_folder, refuse_existing
 from synthzoo.golden import (
     Verification,
     compare_golden,
@@ -204,7 +204,7 @@ def write_checkpoint(
     contents = _contents(replace(config, provenance=provenance), model, golden)
     if card is not None:
         contents[CARD_FILE] = card.encode()
-    with new_folder(folder) as partial:
+    with new_output_folder(folder) as partial:
         for name, content in contents.items():
             (partial / name).write_bytes(content)
 

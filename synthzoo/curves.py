@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from matplotlib.ticker import LogLocator
 
 from synthzoo.figure_style import save_figure
 
-CURVES_FILE = "curves.png"
+CURVES_FILE, ERRORS_FILE = "curves.png", "errors.csv"
 EPOCH = "epoch"
 COLUMNS = {
     "force_rmse_eV_A": "val0_epoch/forces_rmse",
@@ -58,17 +57,10 @@ def read_errors(folder: Path) -> list[EpochErrors]:
     Parameters
     ----------
     folder
-        Folder of the fit; its logs lie in ``logs/version_N/metrics.csv``, one version
-        for each time that it was started.
+        Folder of the fit.
     """
-    rows: dict[int, dict[str, float]] = {}
-    for row in _rows(folder):
-        found = {key: row.get(name) for key, name in COLUMNS.items()}
-        values = {key: float(text) for key, text in found.items() if text}
-        if values and row[EPOCH]:
-            rows.setdefault(int(row[EPOCH]), {}).update(values)
-    whole = {epoch: row for epoch, row in rows.items() if row.keys() == COLUMNS.keys()}
-    return [_errors(epoch + 1, whole[epoch]) for epoch in sorted(whole)]
+    names = COLUMNS.values()
+    return [_errors(row) for row in _rows(folder) if all(row[name] for name in names)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +89,17 @@ def read_losses(folder: Path) -> list[TrainingLoss]:
         Folder of the fit, as for `read_errors`.
     """
     names = COLUMNS["training_energy_mse"], COLUMNS["training_force_mse"]
-    found: dict[int, TrainingLoss] = {}
+    found = []
     for row in _rows(folder):
-        if all(row.get(name) for name in names):
-            energy, force = (float(row[name]) ** 0.5 for name in names)
-            epoch = int(row[EPOCH]) + 1
-            found[epoch] = TrainingLoss(
-                epoch=epoch,
+        energy, force = (float(row[name]) ** 0.5 for name in names)
+        found.append(
+            TrainingLoss(
+                epoch=int(row[EPOCH]) + 1,
                 energy_rmse_meV_per_atom=1000 * energy,
                 force_rmse_eV_A=force,
             )
-    return [found[epoch] for epoch in sorted(found)]
+        )
+    return found
 
 
 def draw_curves(folder: Path) -> Path:
@@ -134,23 +126,21 @@ def draw_curves(folder: Path) -> Path:
     return save_figure(figure, folder / CURVES_FILE, dpi=150)
 
 
-def _rows(folder: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of the logs of all starts, the oldest first."""
-    versions = sorted(
-        folder.glob("logs/version_*"), key=lambda path: int(path.name.split("_")[1])
-    )
-    for version in versions:
-        log = version / "metrics.csv"
-        if log.is_file():  # a run may be killed before its first epoch ends
-            with log.open(newline="") as stream:
-                yield from csv.DictReader(stream)
+def _rows(folder: Path) -> list[dict[str, str]]:
+    """Return the rows that `synthzoo.fitting.logs.History` has written."""
+    path = folder / ERRORS_FILE
+    if not path.is_file():  # a run may be killed before its first epoch ends
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
-def _errors(epoch: int, row: dict[str, float]) -> EpochErrors:
+def _errors(row: dict[str, str]) -> EpochErrors:
+    values = {key: float(row[name]) for key, name in COLUMNS.items()}
     return EpochErrors(
-        epoch=epoch,
-        force_rmse_eV_A=row["force_rmse_eV_A"],
-        energy_rmse_meV_per_atom=1000 * row["energy_rmse_eV_per_atom"],
-        training_force_rmse_eV_A=row["training_force_mse"] ** 0.5,
-        training_energy_rmse_meV_per_atom=1000 * row["training_energy_mse"] ** 0.5,
+        epoch=int(row[EPOCH]) + 1,
+        force_rmse_eV_A=values["force_rmse_eV_A"],
+        energy_rmse_meV_per_atom=1000 * values["energy_rmse_eV_per_atom"],
+        training_force_rmse_eV_A=values["training_force_mse"] ** 0.5,
+        training_energy_rmse_meV_per_atom=1000 * values["training_energy_mse"] ** 0.5,
     )

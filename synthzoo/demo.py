@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
@@ -20,7 +20,6 @@ from ase.md.velocitydistribution import (
     thermalize_momenta,
 )
 from ase.md.verlet import VelocityVerlet
-from tqdm import tqdm
 
 from synthzoo.checkpoint import WEIGHTS_FILE, read_config
 from synthzoo.crystals import (
@@ -34,11 +33,14 @@ from synthzoo.crystals import (
 from synthzoo.demo_check import DemoCheck, check_model
 from synthzoo.demo_tuning import TUNED_FOLDER, TunedSample, tune_sample
 from synthzoo.errors import InputError, UnknownModelError
-from synthzoo.files import new_folder, refuse_existing
+from synthzoo.files import new_output_folder, refuse_existing
+from synthzoo.progress import progress_bar
 from synthzoo.provenance import installed_versions
 from synthzoo.structures import label, write_structures
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from synthzoo.cards import ModelCard, ReferenceValues
     from synthzoo.config import CheckpointConfig
 
@@ -205,8 +207,8 @@ def run_demo(
     reference = card.reference_values if card else None
     with (
         _one_thread(),
-        new_folder(output) as folder,
-        tqdm(desc="demo", leave=False, disable=None) as bar,
+        new_output_folder(output) as folder,
+        progress_bar(desc="demo", unit="step") as bar,
     ):
         rng = np.random.default_rng(seed)
         relaxed = relax_crystals(calculator, rng)
@@ -300,7 +302,7 @@ def _volumes(
 
 
 def _dynamics(
-    atoms: Atoms, duration_ps: float, folder: Path, bar: tqdm[NoReturn]
+    atoms: Atoms, duration_ps: float, folder: Path, bar: tqdm[Any]
 ) -> Dynamics:
     """Run at constant energy from the momenta that the atoms have."""
     steps = max(1, round(1000 * duration_ps / TIMESTEP_FS))

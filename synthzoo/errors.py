@@ -61,6 +61,10 @@ class DivergedError(SynthzooError):
         return type(self), (str(self),)
 
 
+class InterruptedRunError(KeyboardInterrupt):
+    """Ctrl-C in a run that goes on when it is started again; the message says so."""
+
+
 LONGEST_REASON = 300
 
 

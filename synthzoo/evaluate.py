@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from synthzoo.errors import InputError
 from synthzoo.files import is_there
 from synthzoo.frames import read_frames
 from synthzoo.labels import Labels, find_label_keys
+from synthzoo.progress import progress_bar
 from synthzoo.structures import kind_of
 
 if TYPE_CHECKING:
@@ -193,12 +193,11 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     labelled, data = _labelled(frames, keys, skip)
     predictions = []
     for model in models:
-        predicted = tqdm(
+        predicted = progress_bar(
             predict_with(model, labelled.structures),
-            total=len(labelled),
             desc=f"evaluate {model}",
             unit="structure",
-            disable=None,
+            total=len(labelled),
         )
         predictions.append(judge_set(labelled, predicted))
     constants = [found.mean_eV_per_atom if shift else 0.0 for found in predictions]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from synthzoo.files import new_file
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -64,7 +66,9 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> Path:
             break
         for axes in crowded:
             _spread_labels(axes, count)
-    figure.savefig(path, **options)
+    options.setdefault("format", path.suffix[1:] or None)
+    with new_file(path) as partial:
+        figure.savefig(partial, **options)
     return path
 
 

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from synthzoo.errors import SynthzooError
 from synthzoo.jobs import (
     FAILURE_FILE,
@@ -19,18 +17,9 @@ from synthzoo.jobs import (
     generate_jobs,
     make_guarded,
 )
+from synthzoo.progress import progress_bar
 from synthzoo.recipes import GenerateRecipe, recipe_values
-from synthzoo.resumable import (
-    close_run,
-    completed_run,
-    exclusive,
-    join,
-    mark_complete,
-    open_run,
-    run_jobs,
-    worker_threads,
-    working_folder,
-)
+from synthzoo.resumable import Run, join, open_run, run_jobs, worker_threads
 from synthzoo.set_summary import summarise_file, summary_paths
 from synthzoo.structures import iter_structures
 from synthzoo.teachers.catalogue import resolve_reference
@@ -133,27 +122,26 @@ def generate_structures(
         provenance = threads.submit(provenance_when_tested, recipe.driver).result()
         manifest = {"recipe": recipe_values(recipe), "driver": provenance}
         del manifest["recipe"]["driver"]  # the file may lie elsewhere the next time
-        found = completed_run(output, manifest)
-        if found is None:
-            jobs = list(generate_jobs(recipe, provenance["teacher_sha256"]))
-            folder = open_run(output, manifest, beside=summary_paths(output))
-            with exclusive(folder):
-                _run(jobs, folder, executor or threads)
-                found = _finish(recipe, jobs, folder, output)
-    failed = tuple(FailedTrajectory(**values) for values in found["failed"])
-    summary = _summarise(output, found["thinned_from"], failed)
-    summarise_file(
-        output,
-        structures=summary.structures,
-        counts=found,
-        scratch=working_folder(output),
-    )
-    close_run(output)
+        with open_run(output, manifest, beside=summary_paths(output)) as run:
+            found = run.finished
+            if found is None:
+                jobs = list(generate_jobs(recipe, provenance["teacher_sha256"]))
+                _run(jobs, run.folder, executor or threads)
+                found = _finish(recipe, jobs, run)
+            failed = tuple(FailedTrajectory(**values) for values in found["failed"])
+            summary = _summarise(output, found["thinned_from"], failed)
+            summarise_file(
+                output,
+                structures=summary.structures,
+                counts=found,
+                scratch=run.folder,
+            )
+            run.close()
     return summary
 
 
 def _run(jobs: list[GenerateJob], folder: Path, executor: Executor) -> None:
-    with tqdm(total=len(jobs), desc="generate", unit="job", disable=None) as bar:
+    with progress_bar(desc="generate", unit="job", total=len(jobs)) as bar:
         run_jobs(make_guarded, jobs, folder, executor=executor, progress=bar)
 
 
@@ -179,9 +167,10 @@ def _failed(jobs: list[GenerateJob], folder: Path) -> tuple[FailedTrajectory, ..
 
 
 def _finish(
-    recipe: GenerateRecipe, jobs: list[GenerateJob], folder: Path, output: Path
+    recipe: GenerateRecipe, jobs: list[GenerateJob], run: Run
 ) -> dict[str, Any]:
     """Write the output and return what cannot be read from it, as plain values."""
+    folder = run.folder
     failed = [asdict(trajectory) for trajectory in _failed(jobs, folder)]
     made, thinned_from = folder / ALL_FILE, None
     join(folder, len(jobs), STRUCTURES_FILE, made)
@@ -189,9 +178,8 @@ def _finish(
         made = folder / THINNED_FILE
         made.unlink(missing_ok=True)  # of a run that was killed here
         thinned_from = thin_file(folder / ALL_FILE, made, recipe=recipe.thin).structures
-    found = {"failed": failed, "thinned_from": thinned_from}
-    mark_complete(folder, found)
-    made.replace(output)
+    found = run.complete({"failed": failed, "thinned_from": thinned_from})
+    made.replace(run.output)
     return found
 
 

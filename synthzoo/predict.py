@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
-from synthzoo.files import refuse_existing_path
+from synthzoo.files import new_output
 from synthzoo.provenance import installed_versions
 
 if TYPE_CHECKING:
@@ -122,22 +122,22 @@ def predict_file(  # noqa: PLR0913  what a user may say
     SynthzooError
         If the model cannot be loaded, as for `load_calculator`.
     """
-    from tqdm import tqdm
-
     from synthzoo.calculator import load_calculator
+    from synthzoo.progress import progress_bar
     from synthzoo.structures import iter_structures, write_structures
 
     start = time.perf_counter()
     source, output = Path(source), Path(output)
     _check_output(source, output)
-    calculator = load_calculator(model, device=device, dtype=dtype)
-    maker = _describe(model, calculator)
-    predicted = predict_structures(
-        iter_structures(source, format=format), calculator, batch_atoms=batch_atoms
-    )
-    # The number of structures is not known before the file has been read.
-    progress = tqdm(predicted, unit=" structures", disable=None, leave=False)
-    written = write_structures(output, _signed(progress, maker))
+    with new_output(output):
+        calculator = load_calculator(model, device=device, dtype=dtype)
+        maker = _describe(model, calculator)
+        predicted = predict_structures(
+            iter_structures(source, format=format), calculator, batch_atoms=batch_atoms
+        )
+        # The number of structures is not known before the file has been read.
+        progress = progress_bar(predicted, desc="predict", unit="structure")
+        written = write_structures(output, _signed(progress, maker))
     return PredictSummary(
         output=output,
         structures=written,
@@ -147,13 +147,10 @@ def predict_file(  # noqa: PLR0913  what a user may say
 
 
 def _check_output(source: Path, output: Path) -> None:
-    if not output.parent.is_dir():
-        raise InputError(f"There is no folder {output.parent} to write {output.name}.")
     if output.is_dir():
         raise InputError(f"{output} is a folder; name a file to write.")
     if output.exists() and source.exists() and output.samefile(source):
         raise InputError(f"{output} is the input; choose another file to write.")
-    refuse_existing_path(output)
 
 
 def _describe(model: str | Path, calculator: SynthzooCalculator) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from synthzoo.checkpoint import (
+    CONFIG_FILE,
     build_model,
     load_model,
     read_config,
@@ -21,12 +23,13 @@ from synthzoo.checkpoint import (
 from synthzoo.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.curves import draw_curves
 from synthzoo.errors import DivergedError, InputError
-from synthzoo.files import hash_files, new_file
+from synthzoo.files import hash_files, new_file, refuse_existing_path
 from synthzoo.fitting.place import (
     TrainingPlace,
     check_place,
     compile_mode,
     is_first_process,
+    opens_run,
     plain_copy,
     prepare,
 )
@@ -34,7 +37,7 @@ from synthzoo.fitting.sets import PretrainSets, find_provenance, make_sets, read
 from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
 from synthzoo.recipes import PretrainRecipe, recipe_hash, recipe_values
-from synthzoo.resumable import open_run
+from synthzoo.resumable import Run, join_run, open_run
 from synthzoo.schema import hashed_values
 
 if TYPE_CHECKING:
@@ -42,6 +45,11 @@ if TYPE_CHECKING:
 
     from synthzoo.training import FitResult
 
+RECIPE_FILE, CHECKPOINT_FOLDER = "recipe.yaml", "checkpoint"
+RESULTS = ("*.ckpt",)
+"""In the working folder: what is worth going on from."""
+
+CONFIG_SHA256 = "config_sha256"
 LAST_GOOD_FOLDER = "last-good"
 """In the working folder: the checkpoint that a fit had come to when it diverged."""
 
@@ -143,34 +151,61 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     files = [data] if isinstance(data, Path) else list(data)
     start = None if start is None else find_folder(start)
     made = {"data_sha256": hash_files(files)} | _begun(start)
-    folder = open_run(output, {"recipe": hashed_values(recipe)} | made)
-    with new_file(folder / "recipe.yaml") as partial:
-        partial.write_text(yaml.safe_dump(recipe_values(recipe)))
-    structures, names = read_files(files, format=format)
-    made |= find_provenance(structures, teacher_sha256=teacher_sha256)
-    with nequip_session():
-        sets = make_sets(structures, names, recipe, _cutoff_A(recipe, start))
-        with compile_mode(place):
-            network, config = _network(recipe, sets, start)
-        run = _Run(
-            recipe=recipe,
-            sets=sets,
-            folder=folder,
-            place=place,
-            config=config,
-            made=made,
-            tensorboard=tensorboard,
-        )
-        result = run.fit(prepare(network, place))
-        if is_first_process():
-            run.write(output, result)
-    if is_first_process():
-        draw_curves(folder)
-    return _summary(output, sets, result, seconds=time.monotonic() - started)
+    manifest = {"recipe": hashed_values(recipe)} | made
+    with _opened(output, manifest, place) as run:
+        if run.finished is not None:
+            return _read_summary(output, run.finished)
+        structures, names = read_files(files, format=format)
+        made |= find_provenance(structures, teacher_sha256=teacher_sha256)
+        with nequip_session():
+            sets = make_sets(structures, names, recipe, _cutoff_A(recipe, start))
+            with compile_mode(place):
+                network, config = _network(recipe, sets, start)
+            training = _Training(
+                recipe=recipe,
+                sets=sets,
+                folder=run.folder,
+                place=place,
+                config=config,
+                made=made,
+                tensorboard=tensorboard,
+            )
+            result = training.fit(prepare(network, place))
+            summary = _summary(output, sets, result, seconds=time.monotonic() - started)
+            if is_first_process():
+                checkpoint = training.write(CHECKPOINT_FOLDER, result)
+                draw_curves(run.folder)
+                run.complete(_recorded(summary, checkpoint))
+                checkpoint.replace(output)
+    return summary
+
+
+def _opened(
+    output: Path, manifest: dict[str, Any], place: TrainingPlace
+) -> AbstractContextManager[Run]:
+    if opens_run(place):
+        return open_run(output, manifest, results=RESULTS)
+    return nullcontext(join_run(output, manifest))
+
+
+def _recorded(summary: PretrainSummary, checkpoint: Path) -> dict[str, Any]:
+    """Return what the record of a run says when everything is computed."""
+    values = dataclasses.asdict(summary)
+    del values["output"]
+    return values | {CONFIG_SHA256: hash_files([checkpoint / CONFIG_FILE])}
+
+
+def _read_summary(output: Path, recorded: dict[str, Any]) -> PretrainSummary:
+    """Return the summary of a run that is complete, if the output is its checkpoint."""
+    values = dict(recorded)
+    sha256, config = values.pop(CONFIG_SHA256), output / CONFIG_FILE
+    if not config.is_file() or hash_files([config]) != sha256:
+        refuse_existing_path(output)
+    return PretrainSummary(output=output, **values)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
+class _Training:
     """One pre-training, its inputs checked."""
 
     recipe: PretrainRecipe
@@ -187,6 +222,9 @@ class _Run:
 
         from synthzoo.training import fit
 
+        if is_first_process():
+            with new_file(self.folder / RECIPE_FILE) as partial:
+                partial.write_text(yaml.safe_dump(recipe_values(self.recipe)))
         if self.recipe.fit.threads is not None:
             torch.set_num_threads(self.recipe.fit.threads)
         try:
@@ -207,23 +245,24 @@ class _Run:
                 raise
             raise self._kept(error, error.kept) from error
 
-    def write(self, output: Path, result: FitResult) -> None:
-        """Write what was found as a checkpoint."""
+    def write(self, name: str, result: FitResult) -> Path:
+        """Write what was found as a checkpoint in the working folder."""
+        place = self.folder / name
+        if place.exists():  # of an earlier attempt that came as far
+            shutil.rmtree(place)
         model, made = result.model, self.made | self.sets.sizes
         if self.place.compiled or self.place.kernels is not None:
             model = plain_copy(model, self.config)
         write_checkpoint(
-            output,
+            place,
             model=model,
             config=_with_result(self.config, self.recipe, result, made),
             golden=self.sets.golden,
         )
+        return place
 
     def _kept(self, error: DivergedError, result: FitResult) -> DivergedError:
-        place = self.folder / LAST_GOOD_FOLDER
-        if place.exists():  # of an earlier attempt that ended in the same way
-            shutil.rmtree(place)
-        self.write(place, result)
+        place = self.write(LAST_GOOD_FOLDER, result)
         return DivergedError(
             f"{error} The weights of epoch {result.kept_epoch} are kept: {place}."
         )

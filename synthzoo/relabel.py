@@ -13,8 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.extended_xyz import write_frame
 from synthzoo.guarded import Lost, compute_guarded
@@ -26,20 +24,17 @@ from synthzoo.labeller import (
     Record,
     failed_record,
 )
+from synthzoo.progress import progress_bar
 from synthzoo.raw_frames import RawFrame, count_raw_frames, iter_raw_frames
 from synthzoo.recipes import RelabelRecipe, recipe_values
 from synthzoo.registry import file_record
 from synthzoo.resumable import (
-    close_run,
-    completed_run,
-    exclusive,
+    Run,
     join,
-    mark_complete,
     open_run,
     read_results,
     run_jobs,
     worker_threads,
-    working_folder,
 )
 from synthzoo.set_summary import summarise_file, summary_paths
 from synthzoo.structures import iter_structures, say_left_out
@@ -159,23 +154,23 @@ def relabel_file(
         )
         provenance = test.result()
         manifest = _manifest(source, recipe, provenance) | _said(format)
-        summary = completed_run(output, manifest)
-        if summary is None:
-            beside = [failed_path(output), *summary_paths(output)]
-            folder = open_run(output, manifest, beside=beside)
-            jobs = _jobs(iter_raw_frames(source, format=format), recipe, provenance)
-            chunks = None if total is None else -(-total // recipe.chunk_structures)
-            with exclusive(folder):
-                count = _run(jobs, folder, chunks, executor or threads)
-                summary = _finish(folder, count, output)
-    if summary["labelled"]:
-        summarise_file(
-            output,
-            structures=summary["labelled"],
-            counts=summary,
-            scratch=working_folder(output),
-        )
-    close_run(output)
+        beside = [failed_path(output), *summary_paths(output)]
+        with open_run(output, manifest, beside=beside) as run:
+            summary = run.finished
+            if summary is None:
+                frames = iter_raw_frames(source, format=format)
+                jobs = _jobs(frames, recipe, provenance)
+                chunks = None if total is None else -(-total // recipe.chunk_structures)
+                count = _run(jobs, run.folder, chunks, executor or threads)
+                summary = _finish(run, count)
+            if summary["labelled"]:
+                summarise_file(
+                    output,
+                    structures=summary["labelled"],
+                    counts=summary,
+                    scratch=run.folder,
+                )
+            run.close()
     return _summary(output, summary)
 
 
@@ -226,7 +221,7 @@ def _run(
     jobs: Iterator[RelabelJob], folder: Path, chunks: int | None, executor: Executor
 ) -> int:
     watch = partial(_stop_if_hopeless, chunks=chunks)
-    with tqdm(total=chunks, desc="relabel", unit="chunk", disable=None) as bar:
+    with progress_bar(desc="relabel", unit="chunk", total=chunks) as bar:
         return run_jobs(
             _label_chunk, jobs, folder, executor=executor, progress=bar, on_done=watch
         )
@@ -280,25 +275,25 @@ def _stop_if_hopeless(job_folder: Path, *, chunks: int | None) -> None:
         )
 
 
-def _finish(folder: Path, count: int, output: Path) -> dict[str, Any]:
+def _finish(run: Run, count: int) -> dict[str, Any]:
     """Write the files of the run and return its summary as plain values."""
     counts: dict[str, Counter[str]] = {
         outcome: Counter() for outcome in (LABELLED, LEFT_OUT, FAILED)
     }
-    for found in read_results(folder, count, COUNTS_FILE):
-        for outcome, causes in found.items():
+    for chunk in read_results(run.folder, count, COUNTS_FILE):
+        for outcome, causes in chunk.items():
             counts[outcome].update(causes)
-    summary = {
+    found = {
         "labelled": counts[LABELLED].total(),
         "left_out": dict(counts[LEFT_OUT]),
         "failed": counts[FAILED].total(),
         "failures": dict(counts[FAILED]),
     }
-    mark_complete(folder, summary)
+    summary = run.complete(found)
     if summary["failed"]:
-        join(folder, count, FAILED_FILE, failed_path(output))
+        join(run.folder, count, FAILED_FILE, failed_path(run.output))
     if summary["labelled"]:
-        join(folder, count, LABELLED_FILE, output)
+        join(run.folder, count, LABELLED_FILE, run.output)
     return summary
 
 

@@ -8,7 +8,6 @@ the order of the jobs, whatever the order in which they ended.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -18,12 +17,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from synthzoo.errors import InputError, SynthzooError
-from synthzoo.files import DISK_FAULTS, new_file, new_folder, refuse_existing_path
+from synthzoo.errors import InputError, InterruptedRunError, SynthzooError
+from synthzoo.files import (
+    DISK_FULL,
+    NO_ACCESS,
+    named_faults,
+    new_file,
+    new_folder,
+    refuse_existing,
+    refuse_existing_path,
+    remove_partial,
+    sole_writer,
+)
 from synthzoo.guarded import GuardedThreads, abandon
 
 if TYPE_CHECKING:
@@ -39,6 +49,9 @@ MANIFEST_FILE = "manifest.json"
 COMPLETE = "complete"
 """Key in the manifest of a run of which nothing but the last steps may be missing."""
 
+JOB_FOLDERS = "[0-9]" * 7
+"""Pattern of the names of the folders in which `run_jobs` keeps finished jobs."""
+
 CLUSTER_SIZE_IS_ASKED_EVERY_S = 5.0
 
 
@@ -53,10 +66,91 @@ def working_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
+def refuse_finished(output: Path) -> None:
+    """Raise `InputError` if an output is there and nothing is left of its run.
+
+    Parameters
+    ----------
+    output
+        File or folder that a run makes.
+    """
+    if not working_folder(output).exists():
+        refuse_existing(output)
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run that the same call continues after a kill.
+
+    Attributes
+    ----------
+    output
+        File or folder that it makes.
+    folder
+        Where its results are kept until the output is complete.
+    summary
+        What `complete` has noted; None before.
+    """
+
+    output: Path
+    folder: Path
+    summary: dict[str, Any] | None = None
+
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """What was noted, if the output is in place: only the tidying up is missing."""
+        return self.summary if self.output.exists() else None
+
+    def complete(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """Note that everything is computed, and return the note as JSON keeps it.
+
+        Parameters
+        ----------
+        summary
+            What a call shall return that finds the run complete.
+        """
+        record = self.folder / MANIFEST_FILE
+        _write(record, _read(record) | {COMPLETE: summary})
+        self.summary = _read(record)[COMPLETE]
+        return self.summary
+
+    def close(self) -> None:
+        """Remove the working folder, the manifest last."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != MANIFEST_FILE:
+                path.unlink()
+        (self.folder / MANIFEST_FILE).unlink()
+        self.folder.rmdir()
+
+
+def join_run(output: Path, manifest: dict[str, Any]) -> Run:
+    """Return a run that another process has opened, of those that share the work.
+
+    Parameters
+    ----------
+    output, manifest
+        As for `open_run`.
+    """
+    run = Run(output=output, folder=working_folder(output))
+    record = run.folder / MANIFEST_FILE
+    if record.is_file() and not _differences(found := _read(record), manifest):
+        run.summary = found.get(COMPLETE)
+    return run
+
+
+@contextlib.contextmanager
 def open_run(
-    output: Path, manifest: dict[str, Any], *, beside: Sequence[Path] = ()
-) -> Path:
-    """Return the working folder of a run, new or left by the same run before.
+    output: Path,
+    manifest: dict[str, Any],
+    *,
+    results: Sequence[str] = (JOB_FOLDERS,),
+    beside: Sequence[Path] = (),
+) -> Iterator[Run]:
+    """Start a run, or continue the same run, and keep others from its output.
+
+    A run that ends with an error before it has any result leaves nothing behind.
 
     Parameters
     ----------
@@ -64,109 +158,103 @@ def open_run(
         File or folder that the run makes.
     manifest
         What decides the result; it must not change between a run and its resumption.
+    results
+        Patterns, inside the working folder, of results that are worth keeping.
     beside
         Other files that the run may make.
 
     Raises
     ------
     InputError
-        If the output exists, or if a working folder is there that belongs to other
-        inputs.
+        If the output exists, or the working folder holds results of other inputs.
+    SynthzooError
+        If another process is at work on the same output, or a file cannot be written.
+    InterruptedRunError
+        After Ctrl-C, if there are results.
     """
+    with sole_writer(output):
+        run = _opened(output, manifest, results, beside)
+        try:
+            with named_faults(run.folder):
+                yield run
+        except BaseException as error:
+            kept = _has_results(run.folder, results)
+            explained = _explained(error) if kept else None
+            if not kept:
+                shutil.rmtree(run.folder, ignore_errors=True)
+            if explained is None:
+                raise
+            raise explained from error
+
+
+def _opened(
+    output: Path,
+    manifest: dict[str, Any],
+    results: Sequence[str],
+    beside: Sequence[Path],
+) -> Run:
+    run = join_run(output, manifest)
+    if run.finished is not None:
+        return run
+    folder, record = run.folder, run.folder / MANIFEST_FILE
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # empty: a kill has hit the last moment of tidying up
     refuse_existing_path(output)
-    if not output.parent.is_dir():
-        raise InputError(f"There is no folder {output.parent} to write {output.name}.")
-    folder = working_folder(output)
-    record = folder / MANIFEST_FILE
-    if record.is_file():
-        _compare(_read(record), manifest, folder)
-        return folder
+    found = _read(record) if record.is_file() else None
+    if found is None or _differences(found, manifest):
+        _refuse_others(folder, found, manifest, results)
+        _refuse_earlier(beside)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        _write(record, manifest)
+    remove_partial(folder)
+    return run
+
+
+def _refuse_others(
+    folder: Path,
+    found: dict[str, Any] | None,
+    manifest: dict[str, Any],
+    results: Sequence[str],
+) -> None:
+    """Keep results of other inputs, and folders that are none of ours."""
+    if found is not None and _has_results(folder, results):
+        changed = ", ".join(_differences(found, manifest))
+        raise InputError(
+            f"{folder} holds an unfinished run with another {changed}. Remove that "
+            "folder to start anew."
+        )
+    if found is None and folder.exists():
+        remove_partial(folder)
+        if any(folder.iterdir()):
+            raise InputError(
+                f"{folder} is needed for unfinished results, but holds other files; "
+                "move it, or choose another name for the output."
+            )
+
+
+def _refuse_earlier(beside: Sequence[Path]) -> None:
     for path in beside:
         if path.exists():
             raise InputError(
                 f"{path} exists, from an earlier run; remove it or choose another name."
             )
-    folder.mkdir(exist_ok=True)
-    _write(record, manifest)
-    return folder
 
 
-def mark_complete(folder: Path, summary: dict[str, Any]) -> None:
-    """Note that all jobs of a run are done, before the output appears.
-
-    Parameters
-    ----------
-    folder
-        Working folder of the run.
-    summary
-        What `completed_run` shall return.
-    """
-    record = folder / MANIFEST_FILE
-    _write(record, _read(record) | {COMPLETE: summary})
+def _has_results(folder: Path, patterns: Sequence[str]) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in patterns)
 
 
-def completed_run(output: Path, manifest: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the summary of a run that was killed after its output had appeared.
-
-    Parameters
-    ----------
-    output
-        File that the run has made.
-    manifest
-        What decides the result.
-    """
-    record = working_folder(output) / MANIFEST_FILE
-    if not output.exists() or not record.is_file():
-        return None
-    found = _read(record)
-    if COMPLETE not in found or _differences(found, manifest):
-        return None
-    summary: dict[str, Any] = found[COMPLETE]
-    return summary
-
-
-def close_run(output: Path) -> None:
-    """Remove the working folder of a run, the manifest last.
-
-    Parameters
-    ----------
-    output
-        File that the run has made.
-    """
-    folder = working_folder(output)
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != MANIFEST_FILE:
-            path.unlink()
-    (folder / MANIFEST_FILE).unlink()
-    folder.rmdir()
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Keep a second run of the same command out of a working folder.
-
-    Parameters
-    ----------
-    folder
-        Working folder of the run.
-
-    Raises
-    ------
-    SynthzooError
-        If another process is at work there.
-    """
-    with folder.joinpath(".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SynthzooError(
-                f"Another run is writing to {folder}; wait until it has ended."
-            ) from error
-        except OSError:
-            pass  # a file system without locks
-        yield
+def _explained(error: BaseException) -> BaseException | None:
+    """Return an error that says what is kept, where the cause lies outside."""
+    kept = "What is finished is kept; run the same command again to go on"
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedRunError(f"{kept}.")
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return SynthzooError(f"{error}. {kept} when there is room to write.")
+    if isinstance(error, OSError) and error.errno in NO_ACCESS:
+        return SynthzooError(f"{error}. {kept} when that can be written.")
+    return None
 
 
 def run_jobs(
@@ -204,10 +292,14 @@ def run_jobs(
     try:
         return run.through(jobs)
     except Exception as error:
-        explained = _explained(error, executor)
-        if explained is None:
+        if not _is_loss(error, executor):
             raise
-        raise explained from error
+        name = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise SynthzooError(
+            "The workers are gone: one was killed (out of memory?), or the scheduler "
+            f"was lost ({name}). What is finished is kept; run the same command again "
+            "to go on."
+        ) from error
     finally:
         run.stop()
 
@@ -294,20 +386,6 @@ def _dask_client(executor: Executor) -> Any:
     return getattr(executor, "_client", None)
 
 
-def _explained(error: Exception, executor: Executor) -> SynthzooError | None:
-    """Return an error that says what is kept, where the cause lies outside."""
-    kept = "What is finished is kept; run the same command again to go on"
-    if isinstance(error, OSError) and error.errno in DISK_FAULTS:
-        return SynthzooError(f"{error}. {kept} when there is room to write.")
-    if _is_loss(error, executor):
-        name = f"{type(error).__name__}: {error}".rstrip(": ")
-        return SynthzooError(
-            "The workers are gone: one was killed (out of memory?), or the scheduler "
-            f"was lost ({name}). {kept}."
-        )
-    return None
-
-
 def _is_loss(error: Exception, executor: Executor) -> bool:
     if isinstance(error, SynthzooError):
         return False
@@ -385,14 +463,6 @@ def _run_one(function: JobFunction[Job], job: Job, target: Path) -> None:
             raise
 
 
-def _compare(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
-    if changed := _differences(found, wanted):
-        raise InputError(
-            f"{folder} holds an unfinished run with another {', '.join(changed)}. "
-            "Remove that folder to start anew."
-        )
-
-
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     wanted = json.loads(json.dumps(wanted))
     keys = (found.keys() | wanted.keys()) - {COMPLETE}
@@ -406,4 +476,4 @@ def _read(record: Path) -> dict[str, Any]:
 
 def _write(record: Path, manifest: dict[str, Any]) -> None:
     with new_file(record) as partial:
-        partial.write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        partial.write_text(json.dumps(manifest, indent=1))

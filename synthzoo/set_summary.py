@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from synthzoo.files import new_file
 from synthzoo.inspection.measures import (
@@ -21,6 +20,7 @@ from synthzoo.inspection.measures import (
     spread_of,
 )
 from synthzoo.labels import CALCULATOR, LabelKeys
+from synthzoo.progress import progress_bar
 from synthzoo.provenance import installed_versions
 from synthzoo.raw_frames import iter_raw_frames
 
@@ -79,12 +79,11 @@ def summarise_file(
     from synthzoo.set_figure import draw_measures
 
     every = -(-structures // MOST_MEASURED)
-    taken = tqdm(
+    taken = progress_bar(
         _every(output, every),
-        total=-(-structures // every),
         desc="summary",
         unit="structure",
-        disable=None,
+        total=-(-structures // every),
     )
     measures = measure(taken, ASE_LABELS)
     record, figure = summary_paths(output)

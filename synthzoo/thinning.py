@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from synthzoo.errors import InputError, MissingExtraError
-from synthzoo.files import refuse_existing_path
+from synthzoo.files import new_output
+from synthzoo.progress import progress_bar
 from synthzoo.structures import iter_structures, write_structures
 
 if TYPE_CHECKING:
@@ -85,20 +85,19 @@ def thin_file(
         If dscribe is not installed.
     """
     source, output = Path(source), Path(output)
-    refuse_existing_path(output)
     read = partial(iter_structures, source, format=format)
-    elements, labels = _survey(read(), source, recipe)
-    environments = describe_structures(
-        read(), total=len(labels), elements=elements, recipe=recipe
-    )
-    chosen, distances = select_farthest(
-        environments, keep=recipe.keep, first=_one_of_each(labels, recipe)
-    )
-    wanted = set(chosen)
-    write_structures(
-        output,
-        (atoms for i, atoms in enumerate(read()) if i in wanted),
-    )
+    with new_output(output):
+        elements, labels = _survey(read(), source, recipe)
+        environments = describe_structures(
+            read(), total=len(labels), elements=elements, recipe=recipe
+        )
+        chosen, distances = select_farthest(
+            environments, keep=recipe.keep, first=_one_of_each(labels, recipe)
+        )
+        wanted = set(chosen)
+        write_structures(
+            output, (atoms for i, atoms in enumerate(read()) if i in wanted)
+        )
     return ThinSummary(
         output=output,
         kept=len(chosen),
@@ -172,7 +171,7 @@ def describe_structures(
     soap = _soap(elements, recipe.cutoff_A)
     count = recipe.environments
     found = np.empty((total, count, soap.get_number_of_features()), dtype=np.float32)
-    bar = tqdm(structures, desc="describe", total=total, disable=None)
+    bar = progress_bar(structures, desc="describe", unit="structure", total=total)
     for index, atoms in enumerate(bar):
         found[index] = _spread(_environments(atoms, soap), count)
     return found
@@ -248,7 +247,7 @@ def select_farthest(
     rows = environments.reshape(-1, features)
     nearest = np.full(len(rows), np.inf, dtype=np.float32)
     chosen: list[int] = []
-    with tqdm(total=keep, desc="select", disable=None) as bar:
+    with progress_bar(desc="select", unit="structure", total=keep) as bar:
         while len(chosen) < keep:
             index = first[len(chosen)] if len(chosen) < len(first) else None
             if index is None:

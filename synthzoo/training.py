@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from nequip.data import AtomicDataDict
 
 from synthzoo.errors import DivergedError
-from synthzoo.fitting.logs import ENERGY_ERROR, FORCES_ERROR, Progress, make_loggers
+from synthzoo.fitting.logs import (
+    ENERGY_ERROR,
+    FORCES_ERROR,
+    History,
+    Progress,
+    tensorboard_logger,
+)
 from synthzoo.fitting.module import FitModule, Patience
 from synthzoo.fitting.place import (
     TrainingPlace,
@@ -26,15 +32,21 @@ from synthzoo.fitting.place import (
     trainer_arguments,
 )
 from synthzoo.fitting.sharing import SharedBatches
+from synthzoo.fitting.states import (
+    BEST,
+    LAST,
+    WholeStates,
+    find_state,
+    read_state,
+    state_file,
+)
 from synthzoo.graphs import AtomBatches, Graph, ReplayBatches, loader
 
 if TYPE_CHECKING:
+    import torch
     from torch.utils.data import DataLoader
 
     from synthzoo.recipes import FitRecipe
-
-LAST = "last"
-BEST = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,15 +148,15 @@ def fit(  # noqa: PLR0913  the sets, and how
             validated=held_out is not None,
         )
         module.world_size = trainer.world_size
-        last = folder / f"{LAST}.ckpt"
         try:
-            trainer.fit(
-                module,
-                _loader(graphs, batches, place.processes),
-                held_out,
-                ckpt_path=last if last.is_file() else None,
-            )
-            return _kept(module, recipe, folder, trainer, held_out)
+            with _interruptible():
+                trainer.fit(
+                    module,
+                    _loader(graphs, batches, place.processes),
+                    held_out,
+                    ckpt_path=find_state(folder),
+                )
+                return _kept(module, recipe, folder, trainer, held_out)
         except DivergedError as error:
             leave_processes(place)  # the first one measures what is kept alone
             error.kept = _last_good(module, recipe, folder, validation)
@@ -162,9 +174,7 @@ def _kept(
 ) -> FitResult:
     """Return the weights that are kept, measured once more."""
     epochs, steps = trainer.current_epoch, trainer.global_step
-    state = torch.load(
-        folder / f"{recipe.keep}.ckpt", map_location="cpu", weights_only=True
-    )
+    state = read_state(state_file(folder, recipe.keep))
     module.load_state_dict(state["state_dict"])
     errors: Mapping[str, float] = {ENERGY_ERROR: math.nan, FORCES_ERROR: math.nan}
     if held_out is not None:
@@ -188,7 +198,7 @@ def _last_good(
     validation: Sequence[Graph],
 ) -> FitResult | None:
     """Return what was kept before the fit diverged, if anything was."""
-    if not is_first_process() or not (folder / f"{recipe.keep}.ckpt").is_file():
+    if not is_first_process() or not state_file(folder, recipe.keep).is_file():
         return None
     measuring = lightning.Trainer(
         accelerator="cpu",
@@ -258,7 +268,9 @@ def _trainer(
     tensorboard: bool,
     validated: bool,
 ) -> lightning.Trainer:
-    callbacks: list[Callback] = [*first, LearningRateMonitor(logging_interval="epoch")]
+    callbacks: list[Callback] = [*first, History(folder)]
+    if tensorboard:
+        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if recipe.patience is not None:
         callbacks.append(Patience(FORCES_ERROR, patience=recipe.patience))
     if validated:  # before the last state, which records what is the best so far
@@ -269,7 +281,8 @@ def _trainer(
         max_epochs=recipe.max_epochs,
         gradient_clip_val=recipe.gradient_clip,
         callbacks=callbacks,
-        logger=make_loggers(folder, tensorboard=tensorboard),
+        logger=tensorboard_logger(folder) if tensorboard else False,
+        plugins=[WholeStates()],
         log_every_n_steps=1_000_000,  # whole epochs only
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -282,6 +295,19 @@ def _store(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
     return ModelCheckpoint(
         folder, filename=name, monitor=monitor, enable_version_counter=False
     )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C pass: Lightning ends the program, and takes no further signals."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 
 from synthzoo.errors import InputError
-from synthzoo.files import refuse_existing_path
+from synthzoo.files import new_output
 from synthzoo.labels import own_labels
 from synthzoo.structures import density_g_cm3, iter_structures, write_structures
 
@@ -101,7 +101,6 @@ def transmute_file(
         element is unknown, or a structure cannot be transmuted.
     """
     source, output = Path(source), Path(output)
-    refuse_existing_path(output)
     labelled = 0
 
     def changed() -> Iterator[Atoms]:
@@ -112,7 +111,8 @@ def transmute_file(
             labelled += result.calc is not None and "energy" in result.calc.results
             yield result
 
-    structures = write_structures(output, changed())
+    with new_output(output):
+        structures = write_structures(output, changed())
     return TransmuteSummary(output=output, structures=structures, labelled=labelled)
 
 

@@ -55,7 +55,7 @@ def test_one_command_makes_a_verified_checkpoint(recipe: Path, tmp_path: Path):
 
 
 def test_a_build_goes_on_where_a_stage_failed(recipe: Path, tmp_path: Path):
-    """What was complete before is used; the rest is made."""
+    """What was complete before is used; a refused stage may be corrected."""
     sections = yaml.safe_load(recipe.read_text())
     wrong = tmp_path / "wrong.yaml"
     sections["relabel"]["teacher_sha256"] = 16 * "beef"
@@ -64,12 +64,21 @@ def test_a_build_goes_on_where_a_stage_failed(recipe: Path, tmp_path: Path):
     with pytest.raises(TeacherError, match="beef"):
         build_checkpoint(wrong, output, workers=1)
     made = (output / "structures.xyz").read_bytes()
-    with pytest.raises(InputError, match="begun with another section relabel"):
-        build_checkpoint(recipe, output, workers=1)
-    (output / "build.json").unlink()
+    sections = yaml.safe_load(recipe.read_text())
+    sections["generate"]["seed"] += 1
+    wrong.write_text(yaml.safe_dump(sections))
+    with pytest.raises(InputError, match="begun with another section generate"):
+        build_checkpoint(wrong, output, workers=1)
     summary = build_checkpoint(recipe, output, workers=1)
     assert (output / "structures.xyz").read_bytes() == made
-    assert summary.seconds.keys() == {"relabel", "pretrain"}
+    assert summary.seconds.keys() == {"generate", "relabel", "pretrain"}
+
+
+def test_a_build_that_is_refused_leaves_nothing(recipe: Path, tmp_path: Path):
+    """A mistyped driver makes no folder, and the corrected command is not refused."""
+    with pytest.raises(InputError, match="no-such-style"):
+        build_checkpoint(recipe, tmp_path / "out", driver="lammps:no-such-style")
+    assert set(tmp_path.iterdir()) == {recipe}
 
 
 def test_a_recipe_without_all_sections_is_refused(tmp_path: Path):

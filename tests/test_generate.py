@@ -123,7 +123,9 @@ def test_another_recipe_does_not_continue_an_unfinished_run(
     values = recipe_values(recipe)
     del values["driver"]
     output = tmp_path / "set.xyz"
-    open_run(output, {"recipe": values, "driver": load_teacher(driver).provenance})
+    manifest = {"recipe": values, "driver": load_teacher(driver).provenance}
+    with open_run(output, manifest) as unfinished:
+        (unfinished.folder / "0000000").mkdir()
     with pytest.raises(InputError, match="with another recipe"):
         generate_structures(dataclasses.replace(recipe, seed=8), output)
 

@@ -16,11 +16,10 @@ from synthzoo.benchmarking.published import read_published
 from synthzoo.benchmarking.single_run import Result, read_result, run_in_child
 from synthzoo.benchmarking.table import Point, errors_table, summarise
 from synthzoo.errors import InputError
-from synthzoo.files import new_file
+from synthzoo.files import new_file, sole_writer
 from synthzoo.frames import find_files
 from synthzoo.guarded import GuardedThreads
 from synthzoo.provenance import installed_versions
-from synthzoo.resumable import exclusive
 from synthzoo.tuning.recipe import FinetuneRecipe
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     jobs[0].test()  # what is wrong with it shall not show after the first fit
     output = Path(output)
     (output / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
-    with exclusive(output):
+    with sole_writer(output):
         results = _run_all(jobs, output, count, on_result)
         return _write(output, results, source, shown)
 

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from synthzoo import __version__
 from synthzoo.cli.listing import SECTIONS, ListedByJob
-from synthzoo.errors import SynthzooError
+from synthzoo.errors import InterruptedRunError, SynthzooError
 from synthzoo.files import DISK_FAULTS
 
 
@@ -29,6 +29,9 @@ class OneLineErrors(ListedByJob):
                 return super().invoke(ctx)
         except SynthzooError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+        except InterruptedRunError as error:
+            note(f"Aborted! {error}")
+            ctx.exit(1)
         except OSError as error:
             if error.errno in DISK_FAULTS:
                 raise click.ClickException(str(error)) from error

@@ -1,47 +1,44 @@
-"""What a fit tells while it runs: a bar, and the files of its errors."""
+"""What a fit tells while it runs: a bar, and the file of its errors."""
 
 from __future__ import annotations
 
+import csv
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from tqdm import tqdm
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 
+from synthzoo.curves import COLUMNS, EPOCH, ERRORS_FILE
 from synthzoo.errors import MissingExtraError
+from synthzoo.files import new_file
+from synthzoo.fitting.place import is_first_process
+from synthzoo.progress import progress_bar
 
 if TYPE_CHECKING:
     import lightning
-    from lightning.pytorch.loggers import Logger
 
-FORCES_ERROR = "val0_epoch/forces_rmse"
-ENERGY_ERROR = "val0_epoch/per_atom_energy_rmse"
+FORCES_ERROR = COLUMNS["force_rmse_eV_A"]
+ENERGY_ERROR = COLUMNS["energy_rmse_eV_per_atom"]
 TENSORBOARD_FOLDER = "tensorboard"
 
 
-def make_loggers(folder: Path, *, tensorboard: bool) -> list[Logger]:
-    """Return what writes the errors of each epoch: as CSV, and for TensorBoard.
+def tensorboard_logger(folder: Path) -> TensorBoardLogger:
+    """Return what writes the errors of each epoch for TensorBoard.
 
     Parameters
     ----------
     folder
         Of the fit.
-    tensorboard
-        Whether to write for TensorBoard, too.
 
     Raises
     ------
     MissingExtraError
-        If TensorBoard is asked for and not installed.
+        If TensorBoard is not installed.
     """
-    # Each row at once: what a killed run has learnt stays on record.
-    loggers: list[Logger] = [CSVLogger(folder, name="logs", flush_logs_every_n_steps=1)]
-    if tensorboard:
-        check_tensorboard()
-        loggers.append(TensorBoardLogger(folder, name=TENSORBOARD_FOLDER))
-    return loggers
+    check_tensorboard()
+    return TensorBoardLogger(folder, name=TENSORBOARD_FOLDER)
 
 
 def check_tensorboard() -> None:
@@ -53,6 +50,53 @@ def check_tensorboard() -> None:
         )
 
 
+class History(Checkpoint):
+    """The errors of all epochs: in a file after each epoch, and in the fit's state.
+
+    A resumed fit has those of its state, so that its file ends like that of an
+    undisturbed one. It is a `Checkpoint` since Lightning calls those when all errors of
+    the epoch are known.
+
+    Parameters
+    ----------
+    folder
+        Of the fit.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ERRORS_FILE
+        self._rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Add the errors of the epoch, before its state is saved."""
+        del pl_module
+        found = trainer.callback_metrics
+        row: dict[str, float] = {EPOCH: trainer.current_epoch}
+        row |= {name: float(found[name]) for name in COLUMNS.values() if name in found}
+        self._rows.append(row)
+        if is_first_process():
+            with new_file(self._path) as partial, partial.open("w") as stream:
+                writer = csv.DictWriter(stream, [EPOCH, *COLUMNS.values()])
+                writer.writeheader()
+                writer.writerows(self._rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept with the state of the fit."""
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what was kept.
+
+        Parameters
+        ----------
+        state_dict
+            From `state_dict`.
+        """
+        self._rows = state_dict["rows"]
+
+
 class Progress(Callback):
     """A bar over all steps of all epochs, so that it tells the time that is left."""
 
@@ -60,13 +104,11 @@ class Progress(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Open the bar where the run stands."""
-        self.bar = tqdm(
+        self.bar = progress_bar(
             desc="train",
+            unit="step",
             total=int(pl_module.total_steps),  # type: ignore[arg-type]
             initial=trainer.global_step,
-            unit="step",
-            mininterval=1.0,
-            disable=None,  # in log files
         )
 
     def on_train_batch_end(self, *_args: Any, **_kwargs: Any) -> None:
@@ -83,7 +125,8 @@ class Progress(Callback):
             self.bar.set_postfix_str(
                 f"epoch {trainer.current_epoch + 1}: "
                 f"{1000 * float(found[ENERGY_ERROR]):.0f} meV/atom, "
-                f"{float(found[FORCES_ERROR]):.3f} eV/Å"
+                f"{float(found[FORCES_ERROR]):.3f} eV/Å",
+                refresh=False,
             )
 
     def on_train_end(self, *_args: Any, **_kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -154,6 +155,18 @@ def leave_processes(place: TrainingPlace) -> None:
 
     if place.processes > 1 and group.is_initialized():
         group.destroy_process_group()
+
+
+def opens_run(place: TrainingPlace) -> bool:
+    """Return whether this process opens the run, of those that fit together.
+
+    Parameters
+    ----------
+    place
+        Where they fit.
+    """
+    machine = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
+    return place.processes == 1 or (is_first_process() and machine == "0")
 
 
 def is_first_process() -> bool:

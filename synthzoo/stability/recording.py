@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import TrajectoryWriter
 
-from synthzoo.files import new_file
+from synthzoo.files import named_faults, new_file
 from synthzoo.stability.verdict import (
     FAILURE_FILE,
     SERIES_COLUMNS,
@@ -74,7 +74,8 @@ class Recorder:
             look.max_force_eV_A,
             volume_A3 / count,
         )
-        self._lines.write(",".join(f"{value:.10g}" for value in values) + "\n")
+        with named_faults(self._series):
+            self._lines.write(",".join(f"{value:.10g}" for value in values) + "\n")
 
     def frame(self, structure: Atoms) -> None:
         """Add a structure to the trajectory.
@@ -89,13 +90,13 @@ class Recorder:
         OSError
             If there is no room; numpy does not give the reason.
         """
-        try:
-            self._writer.write(structure)
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            message, path = os.strerror(errno.ENOSPC), str(self._trajectory)
-            raise OSError(errno.ENOSPC, message, path) from error
+        with named_faults(self._trajectory):
+            try:
+                self._writer.write(structure)
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
     def marks(self) -> Marks:
         """Return how long the files are."""

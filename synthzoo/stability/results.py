@@ -153,26 +153,6 @@ def verdict_values(verdict: Verdict, *, relative_to: Path | None = None) -> Any:
     return _plain(values)
 
 
-def moved(verdict: Verdict, old: Path, new: Path) -> Verdict:
-    """Return a verdict whose replicas lie in another folder.
-
-    Parameters
-    ----------
-    verdict
-        What was found.
-    old, new
-        Where the run was, and where it is.
-    """
-    replicas = tuple(
-        dataclasses.replace(
-            replica,
-            folder=new / replica.folder.relative_to(old),
-        )
-        for replica in verdict.replicas
-    )
-    return dataclasses.replace(verdict, replicas=replicas)
-
-
 def _plain(value: Any) -> Any:
     """Return what JSON can hold: NaN and infinity are null."""
     if isinstance(value, Mapping):

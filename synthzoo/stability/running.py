@@ -11,11 +11,9 @@ from concurrent.futures import as_completed
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tqdm import tqdm
-
-from synthzoo.errors import InputError, SynthzooError
-from synthzoo.files import DISK_FAULTS
+from synthzoo.errors import InputError
 from synthzoo.guarded import GuardedThreads, Lost, call_guarded, compute_guarded
+from synthzoo.progress import progress_bar
 from synthzoo.stability.batching import ReplicaBatch
 from synthzoo.stability.plan import plan_parts
 from synthzoo.stability.potentials import is_reference
@@ -145,24 +143,14 @@ def find_place(models: Sequence[Model], workers: int | None) -> Iterator[Place]:
     ------
     InputError
         If several workers are asked for, and a calculator cannot be sent to them.
-    SynthzooError
-        If the disk is full; what is finished is kept.
     """
     given = [model for model in models if not is_reference(model)]
-    try:
-        if given and workers in {None, 1}:
-            yield Place()
-            return
-        _check_portable(given)
-        with GuardedThreads(workers or os.cpu_count() or 1) as threads:
-            yield Children(threads)
-    except OSError as error:
-        if error.errno not in DISK_FAULTS:
-            raise
-        raise SynthzooError(
-            f"{error}. What is finished is kept; run the same command again to go on "
-            "when there is room to write."
-        ) from error
+    if given and workers in {None, 1}:
+        yield Place()
+        return
+    _check_portable(given)
+    with GuardedThreads(workers or os.cpu_count() or 1) as threads:
+        yield Children(threads)
 
 
 def _check_portable(calculators: Sequence[Any]) -> None:
@@ -191,12 +179,11 @@ class _Bar:
         self._lock = threading.Lock()
 
     def __enter__(self) -> _Bar:
-        self._bar = tqdm(
+        self._bar = progress_bar(
+            desc="md",
+            unit="step",
             total=sum(self._planned.values()),
             initial=sum(self._done.values()),
-            desc="md",
-            unit=" steps",
-            disable=None if self.unfinished else True,
         )
         return self
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
-from synthzoo.files import refuse_existing_path
 from synthzoo.guarded import Lost
 from synthzoo.provenance import installed_versions
 from synthzoo.recipes import recipe_hash, recipe_values
-from synthzoo.resumable import exclusive, open_run
+from synthzoo.resumable import open_run, refuse_finished
 from synthzoo.stability.crystal_checks import check_model
 from synthzoo.stability.engines import Engine, engine_version
 from synthzoo.stability.replica import ReplicaJob
 from synthzoo.stability.report import write_report
+from synthzoo.stability.rereading import read_verdicts
 from synthzoo.stability.results import (
-    moved,
+    SCANS_FILE,
     read_scans,
     replica_result,
     write_scans,
@@ -49,6 +48,8 @@ _LOG = logging.getLogger(__name__)
 
 RESULT_FOLDER = "made"
 REPLICA_FOLDER = "replica-{}"
+RESULTS = (f"{RESULT_FOLDER}/*/{SCANS_FILE}",)
+"""In the working folder of a run: what is worth going on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ class Session:
         return unique([_folder_name(name) for name in self.names])
 
     def run(self, place: Place, output: Path) -> tuple[Verdict, ...]:
-        """Run what is not done yet, and give the output its name when all is.
+        """Run or resume everything, then move the result to the output.
 
         Parameters
         ----------
@@ -105,32 +106,36 @@ class Session:
         output
             Folder to make.
         """
-        refuse_existing_path(output)  # before anything slow; `open_run` looks again
+        refuse_finished(output)  # before anything slow; `open_run` looks again
         starts = self._prepare(place)
         for told in dict.fromkeys(note for start in starts for note in start.notes):
             _LOG.warning(told)
-        run = open_run(output, self._manifest(starts))
-        with exclusive(run):
-            made = run / RESULT_FOLDER
-            scans = [
-                self._scans(place, made, number, start)
-                for number, start in enumerate(starts)
-            ]
-            jobs = [
-                self._jobs(made, number, start) for number, start in enumerate(starts)
-            ]
-            place.run([group for some in jobs for group in grouped(some)])
-            verdicts = [
-                self._verdict(number, starts[number], scans[number], jobs[number])
-                for number in range(len(self.models))
-            ]
-            write_verdicts(made, verdicts)
-            write_report(made, verdicts, self._crystals(place))
-            made.replace(output)
-        shutil.rmtree(run)
-        for state in output.rglob(STATE_FILE):
-            state.unlink()
-        return tuple(moved(verdict, made, output) for verdict in verdicts)
+        with open_run(output, self._manifest(starts), results=RESULTS) as run:
+            made = run.folder / RESULT_FOLDER
+            if run.summary is None or not (made.exists() or output.exists()):
+                self._make(place, made, starts)
+                run.complete({})
+            if made.exists():
+                for state in made.rglob(STATE_FILE):
+                    state.unlink()
+                made.replace(output)
+            run.close()
+        return read_verdicts(output)
+
+    def _make(self, place: Place, made: Path, starts: Sequence[Start]) -> None:
+        """Run what is not done yet; write verdicts and report."""
+        scans = [
+            self._scans(place, made, number, start)
+            for number, start in enumerate(starts)
+        ]
+        jobs = [self._jobs(made, number, start) for number, start in enumerate(starts)]
+        place.run([group for some in jobs for group in grouped(some)])
+        verdicts = [
+            self._verdict(number, starts[number], scans[number], jobs[number])
+            for number in range(len(self.models))
+        ]
+        write_verdicts(made, verdicts)
+        write_report(made, verdicts, self._crystals(place))
 
     def _prepare(self, place: Place) -> list[Start]:
         """Look at the starting structures with each model, the first alone."""

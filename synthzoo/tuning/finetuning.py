@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthzoo.calculator import find_device
 from synthzoo.checkpoint import read_config
 from synthzoo.curves import read_losses
 from synthzoo.document import MARKDOWN_FILE
-from synthzoo.files import refuse_existing
 from synthzoo.frames import find_files
 from synthzoo.hub import find_folder
 from synthzoo.provenance import installed_versions
-from synthzoo.resumable import exclusive, open_run
+from synthzoo.resumable import open_run, refuse_finished
 from synthzoo.tuning.fits import (
+    WEIGHTS_FILE,
     fit_recipe,
     read_batch_atoms,
     read_snapshots,
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from synthzoo.tuning.sets import Sets
 
 CHECKPOINT_FOLDER = "checkpoint"
+RESULTS = ("*/*.ckpt", f"*/{WEIGHTS_FILE}")
+"""In the working folder: what is worth going on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +161,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     started = time.monotonic()
     recipe = recipe or FinetuneRecipe()
     output = Path(output)
-    refuse_existing(output)
+    refuse_finished(output)  # before anything slow; `open_run` looks again
     start = find_folder(model)
     request = Request(
         name=output.name,
@@ -181,27 +182,20 @@ def finetune(  # noqa: PLR0913  what a user may say
         workers=workers or os.cpu_count() or 1,
     )
     manifest = request.manifest()
-    sets = read_sets(request)
-    plan = sets.plan
-    jobs = make_jobs(request, sets)
-    run = open_run(output, manifest)
-    if tell is not None:
-        tell(describe_jobs(jobs, request.workers))
-    with exclusive(run):
-        results = _make(request, sets, jobs, run, started)
-        (run / CHECKPOINT_FOLDER).replace(output)
-    shutil.rmtree(run)
-    return FinetuneSummary(
-        output=output,
-        report=output / MARKDOWN_FILE,
-        training_structures=len(plan.training),
-        held_out_structures=len(plan.held_out),
-        isolated_atoms=plan.isolated,
-        verdict=results.verdict,
-        reference=plan.reference.summary,
-        findings=plan.notes,
-        seconds=time.monotonic() - started,
-    )
+    with open_run(output, manifest, results=RESULTS) as run:
+        made = run.folder / CHECKPOINT_FOLDER
+        found = run.summary
+        if found is None or not (made.exists() or output.exists()):
+            sets = read_sets(request)
+            jobs = make_jobs(request, sets)
+            if tell is not None:
+                tell(describe_jobs(jobs, request.workers))
+            found = run.complete(_make(request, sets, jobs, run.folder, started))
+        if made.exists():
+            made.replace(output)
+        run.close()
+    found["findings"] = tuple(found["findings"])
+    return FinetuneSummary(output=output, report=output / MARKDOWN_FILE, **found)
 
 
 def _make(
@@ -210,8 +204,8 @@ def _make(
     jobs: Sequence[FitJob],
     run: Path,
     started: float,
-) -> Results:
-    """Fit, and write checkpoint and report inside the working folder."""
+) -> dict[str, Any]:
+    """Fit, write checkpoint and report in the working folder; return the summary."""
     plan = sets.plan
     judge = Judge(
         plan=plan,
@@ -244,7 +238,15 @@ def _make(
         seconds=time.monotonic() - started,
     )
     write_tuned(run / CHECKPOINT_FOLDER, judge, config, results, request.name)
-    return results
+    return {
+        "training_structures": len(plan.training),
+        "held_out_structures": len(plan.held_out),
+        "isolated_atoms": plan.isolated,
+        "verdict": results.verdict,
+        "reference": plan.reference.summary,
+        "findings": plan.notes,
+        "seconds": time.monotonic() - started,
+    }
 
 
 def _direct(judge: Judge, jobs: Sequence[FitJob], run: Path) -> DirectTraining | None:

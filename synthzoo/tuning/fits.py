@@ -84,7 +84,7 @@ def run_fits(
     Parameters
     ----------
     jobs
-        What to fit; the first one shows a progress bar.
+        What to fit; those in this process show a progress bar.
     folder
         Working folder of the whole run.
     workers
@@ -105,11 +105,11 @@ def run_fits(
     with GuardedThreads(max(1, workers - 1)) as threads:
         running = [threads.submit(_run_in_child, job, folder) for job in elsewhere]
         try:
-            for number, job in enumerate(here):
-                _run(job, folder, alone=not together, progress=number == 0)
+            for job in here:
+                _run(job, folder, alone=not together, progress=True)
             for job, future in reversed(list(zip(elsewhere, running, strict=True))):
                 if future.cancel():  # no child has begun it
-                    _run(job, folder, alone=False, progress=False)
+                    _run(job, folder, alone=False, progress=True)
             for future in running:
                 if not future.cancelled():
                     future.result()
@@ -212,7 +212,7 @@ def _run(job: FitJob, folder: Path, *, alone: bool, progress: bool) -> None:
     with nequip_session():
         weights = _fitted(job, place, alone=alone, progress=progress)
     with new_file(_weights(job, folder)) as partial_file:
-        safetensors.torch.save_file(weights, partial_file)
+        partial_file.write_bytes(safetensors.torch.save(weights))
 
 
 def _fitted(

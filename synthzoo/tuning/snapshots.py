@@ -43,7 +43,7 @@ class Snapshots(Callback):
         weights = copied_weights(model)
         module.ema.swap_parameters(module.model)
         with new_file(path) as partial:
-            safetensors.torch.save_file(weights, partial)
+            partial.write_bytes(safetensors.torch.save(weights))
 
 
 def copied_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from ase.build import bulk, graphene
+from click.testing import CliRunner
 
 from synthzoo.calculator import load_calculator
 from synthzoo.checkpoint import read_config
+from synthzoo.cli import main
 from synthzoo.errors import InputError
 from synthzoo.structures import label, write_structures
 from synthzoo.tuning.finetuning import finetune
@@ -84,6 +86,24 @@ def test_the_zoos_structures_are_taken_where_they_fit(tiny_checkpoint: Path):
     assert find_replay(None, silicon) == []
     with pytest.raises(InputError, match="No synthetic structures of Si"):
         find_replay("zoo", silicon)
+
+
+@pytest.mark.parametrize(("words", "sources"), [([], None), (["zoo"], ("zoo",))])
+def test_the_command_replays_by_default(
+    words: list[str], sources: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
+):
+    """Where `--replay` is not given, the function's own default holds."""
+    asked: dict[str, Any] = {}
+
+    def fine_tune(*_arguments: Any, **options: Any) -> None:
+        asked.update(options)
+        raise InputError("That is all.")
+
+    monkeypatch.setattr("synthzoo.tuning.finetuning.finetune", fine_tune)
+    options = [part for word in words for part in ("--replay", word)]
+    CliRunner().invoke(main, ["finetune", "carbon", "x.xyz", "-o", "y", *options])
+    found = asked.get("replay")
+    assert found is None if sources is None else tuple(map(str, found)) == sources
 
 
 def test_a_share_of_zero_replays_nothing(tiny_checkpoint: Path, tmp_path: Path):

@@ -107,8 +107,11 @@ workers_option = click.option(
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """Return the options that were given: defaults are the called function's."""
-    return {name: value for name, value in options.items() if value is not None}
+    """Return the options that were given: defaults are the called function's.
+
+    One that may be repeated is an empty tuple if it was not given.
+    """
+    return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def echo_json(value: Any) -> None:

@@ -575,6 +575,69 @@ def test_energies_per_atom_are_noticed(shared: Callable[[str], Path]):
     assert "energy_per_atom" in serious(check_set(structures))
 
 
+def copper_cells(sizes: Sequence[int]) -> list[Atoms]:
+    """Return rattled crystals with so many atoms, bound by about 3.5 eV each."""
+    structures = []
+    for seed, size in enumerate(sizes):
+        atoms = bulk("Cu", a=3.5 + 0.02 * (seed % 10)).repeat((size, 1, 1))
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = EMT()
+        structures.append(with_labels(atoms, atoms.get_potential_energy() - 3.5 * size))
+    return structures
+
+
+def test_energies_per_atom_are_noticed_in_two_cells_of_another_size():
+    """18 cells of 8 atoms, two of 13: no outliers, and nothing else is blamed."""
+    structures = copper_cells([8] * 18 + [13] * 2)
+    assert serious(check_set(structures)) == {}
+    for atoms in structures:
+        atoms.calc.results["energy"] /= len(atoms)
+    assert list(serious(check_set(structures))) == ["energy_per_atom"]
+
+
+def test_forces_tell_energies_per_atom_where_all_cells_have_one_size(
+    shared: Callable[[str], Path],
+):
+    """Between close frames, energies change by one atom's share of the work."""
+    structures = changed(read_structures(shared("data/sio2-dft-train.extxyz")))
+    for atoms in structures:
+        atoms.calc.results["energy"] /= len(atoms)
+    found = serious(check_set(structures))["energies_against_forces"]
+    assert "energies per atom" in found.message
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ([5, 3, 4], "VASP (xx yy zz xy yz zx)"),
+        ([5, 4, 3], "LAMMPS (xx yy zz xy xz yz)"),
+    ],
+)
+@pytest.mark.parametrize("evidence", ["bonds", "model"])
+def test_stress_in_another_order_is_noticed(
+    order: list[int], words: str, evidence: str, shared: Callable[[str], Path]
+):
+    """Shear is where other codes put it; ASE's order has yz first."""
+    structures = read_structures(shared("data/cu-dft-train.extxyz"))
+    keys = choose_label_keys(structures).keys
+    stresses = [partial_labels(atoms, keys).stress_eV_A3 for atoms in structures]
+    wrong = changed(structures)
+    for atoms, stress in zip(wrong, stresses, strict=True):
+        assert stress is not None
+        atoms.calc.results["stress"] = stress[[0, 1, 2, *order]]
+    reference = Reference(
+        energies_eV=np.array([atoms.get_potential_energy() for atoms in wrong]),
+        forces_eV_A=[atoms.get_forces() for atoms in wrong],
+        stresses_eV_A3=[stress for stress in stresses if stress is not None],
+    )
+    model = reference if evidence == "model" else None
+    found = serious(check_set(wrong, reference=model))
+    assert words in found["stress_order"].message
+    for atoms, stress in zip(wrong, stresses, strict=True):
+        atoms.calc.results["stress"] = stress
+    assert "stress_order" not in serious(check_set(wrong, reference=model))
+
+
 def isolated(energy_eV: float, symbol: str = "Si") -> Atoms:
     """Return one atom in a large cell."""
     atoms = Atoms(symbol, cell=[20, 20, 20], pbc=True)

@@ -57,6 +57,7 @@ CHECKS: tuple[Check, ...] = (
     unit_checks.force_units,
     unit_checks.energy_units,
     unit_checks.stress_units,
+    unit_checks.stress_order,
     theory_checks.mixed_theory,
     theory_checks.isolated_atoms,
     theory_checks.undetermined_elements,
@@ -69,6 +70,17 @@ CHECKS: tuple[Check, ...] = (
     duplicates.duplicates,
 )
 """Each is a function of a set that returns what it finds."""
+
+SYMPTOMS = {
+    "energy_per_atom": (
+        "energies_against_forces",
+        "energy_units",
+        "energy_outlier",
+        "isolated_atom_energy",
+        "mixed_theory",
+    )
+}
+"""What follows from a finding, and is not told beside it."""
 
 
 def check_set(
@@ -107,4 +119,6 @@ def all_findings(data: CheckedSet) -> list[Finding]:
     data
         Set to look at.
     """
-    return worst([finding for check in CHECKS for finding in check(data)])
+    found = [finding for check in CHECKS for finding in check(data)]
+    told = {kind for finding in found for kind in SYMPTOMS.get(finding.kind, ())}
+    return worst([finding for finding in found if finding.kind not in told])

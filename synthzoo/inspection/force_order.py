@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from synthzoo.inspection.bond_guess import forces_of_bonds
 from synthzoo.inspection.findings import CheckedSet, Finding
-from synthzoo.pairs import bonded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,8 +31,6 @@ CLEAR_GAIN = 0.4
 MOST_LEFT = 1 / 3
 """Of the best correlation, as the rows stand: more than that is no other order."""
 
-SOFTNESS = 6.0
-"""Of the bonds that forces are guessed from: how fast they lose strength."""
 SHARES = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
 DRAWS = 2
 
@@ -98,7 +96,7 @@ def _finding(data: CheckedSet, frames: Sequence[int]) -> Finding | None:
 def _expectations(
     data: CheckedSet,
 ) -> list[tuple[Callable[[CheckedSet, int], Forces], str]]:
-    bonds = (_forces_of_bonds, "what the lengths of bonds let expect")
+    bonds = (forces_of_bonds, "what the lengths of bonds let expect")
     if data.reference is None:
         return [bonds]
     return [(_forces_of_model, "the model's forces"), bonds]
@@ -108,27 +106,6 @@ def _forces_of_model(data: CheckedSet, index: int) -> Forces:
     if data.reference is None:
         return np.zeros((int(data.sizes[index]), 3))
     return np.asarray(data.reference.forces_eV_A[index])
-
-
-def _forces_of_bonds(data: CheckedSet, index: int) -> Forces:
-    """Return forces in a unit of their own: long bonds pull, short ones push.
-
-    A bond is long if it is longer than the median of its two elements in the structure.
-    In published sets of crystals, liquids and molecules, the correlation with the
-    forces of density-functional theory is 0.4 to 0.99.
-    """
-    atoms, pairs = data.structures[index], data.pairs[index]
-    close = np.flatnonzero(bonded(atoms, pairs))
-    if not len(close):
-        return np.zeros((len(atoms), 3))
-    first, lengths = pairs.first[close], pairs.distances_A[close]
-    elements = np.sort(atoms.numbers[[first, pairs.second[close]]], axis=0)
-    kinds = np.unique(elements[0] * 1000 + elements[1], return_inverse=True)[1]
-    usual = np.array([np.median(lengths[kinds == k]) for k in range(kinds.max() + 1)])
-    longer = lengths / usual[kinds] - 1
-    pulls = np.exp(-SOFTNESS * longer) * longer / lengths
-    along = pairs.vectors_A[close] * pulls[:, None]
-    return np.stack([np.bincount(first, axis, len(atoms)) for axis in along.T], axis=1)
 
 
 def _agreement(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthzoo.inspection.composition import beyond_composition
 from synthzoo.inspection.findings import CheckedSet, Finding
 from synthzoo.labels import FREE_ENERGY, own_energies_eV
 from synthzoo.pairs import bonded
@@ -31,6 +33,12 @@ NET_FORCE_SHARE = 0.02
 SMEARING_EV_PER_ATOM = 5e-4
 """Energies with and without smearing that differ by less are one."""
 MOST_SMEARING_EV_PER_ATOM = 1.0
+
+MIN_ENERGIES = 5
+SIZE_RATIO = 1.3
+"""Of the largest and the smallest structure."""
+CLEAR_SPREAD = 2.0
+"""Ratio of spreads: up to 0.4 in published sets; per atom, 19 of 20 are above 6."""
 
 CONVERGED_KEYS = frozenset(
     ("converged", "scf_converged", "is_converged", "electronic_converged")
@@ -334,14 +342,18 @@ def energies_per_atom(data: CheckedSet) -> list[Finding]:
     Parameters
     ----------
     data
-        Set to look at.
+        Set to look at; structures of two sizes are needed, of the larger a few are
+        enough. What the composition explains is left out.
     """
-    usable = np.isfinite(data.energies_eV) & (data.sizes > 1)
-    energies, sizes = data.energies_eV[usable], data.sizes[usable]
-    if len(sizes) < 5 or sizes.max() < 2 * sizes.min():
+    usable = np.isfinite(data.energies_eV) & (data.sizes > 1) & ~data.fragments
+    sizes, energies = data.sizes[usable], data.energies_eV[usable]
+    if len(sizes) < MIN_ENERGIES or sizes.max() < SIZE_RATIO * sizes.min():
         return []
-    total, share = (_relative_spread(values) for values in (energies, energies / sizes))
-    if total * 5 > share:
+    per_atom, as_given = (
+        _spread_by_size(values, data.shares[usable], sizes)
+        for values in (energies / sizes, energies)
+    )
+    if per_atom.between < CLEAR_SPREAD * max(as_given.between, per_atom.within):
         return []
     message = (
         "The energies do not grow with the number of atoms: they seem to be energies "
@@ -350,6 +362,22 @@ def energies_per_atom(data: CheckedSet) -> list[Finding]:
     return [Finding(kind="energy_per_atom", severity="error", message=message)]
 
 
-def _relative_spread(values: NDArray[np.float64]) -> float:
-    middle = float(np.median(values))
-    return float(np.median(np.abs(values - middle))) / max(abs(middle), 1e-12)
+@dataclass(frozen=True)
+class _Spread:
+    """Of values beyond composition, over their size: between sizes, and within one."""
+
+    between: float
+    within: float
+
+
+def _spread_by_size(
+    values: NDArray[np.float64], shares: NDArray[np.float64], sizes: NDArray[np.int64]
+) -> _Spread:
+    rest = beyond_composition(values, shares)
+    kinds = np.unique(sizes, return_inverse=True)[1]
+    middles = np.array([np.median(rest[kinds == k]) for k in range(kinds.max() + 1)])
+    scale = max(float(np.median(np.abs(values))), 1e-12)
+    return _Spread(
+        between=float(np.sqrt(np.mean((middles - np.median(middles)) ** 2))) / scale,
+        within=float(np.median(np.abs(rest - middles[kinds]))) / scale,
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.units import GPa, Hartree
 
+from synthzoo.inspection.bond_guess import stress_of_bonds
 from synthzoo.inspection.composition import beyond_composition
 from synthzoo.inspection.findings import CheckedSet, Finding
 from synthzoo.inspection.label_units import (
@@ -29,9 +31,11 @@ from synthzoo.inspection.physical_ratios import (
     energy_over_forces,
     stress_over_energy,
 )
-from synthzoo.inspection.related_frames import related_works
+from synthzoo.inspection.related_frames import Work, related_works
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from synthzoo.inspection.pair_fit import Mask
 
 ATOMIC_UNITS = {"energies in Hartree and forces in Hartree/bohr (or Rydberg)": 1.889726}
@@ -47,6 +51,16 @@ USUAL_SPREAD_EV_PER_ATOM = 12.0
 """The middle half of a set's energies is closer together, in any material."""
 MIN_ENERGIES = 8
 ALL_ELECTRON_MISFIT = 0.08
+
+SHEAR_ORDERS = {
+    "VASP (xx yy zz xy yz zx)": [1, 2, 0],
+    "LAMMPS (xx yy zz xy xz yz)": [2, 1, 0],
+}
+"""Where yz, xz and xy are among the last three numbers."""
+MIN_SHEARED = 8
+CLEAR_SHEAR = 0.6
+MOST_STANDING = 0.5
+"""Of the correlation in the other order: with more, either may be right."""
 
 
 def force_units(data: CheckedSet) -> list[Finding]:
@@ -160,11 +174,15 @@ def energies_against_forces(data: CheckedSet) -> list[Finding]:
     data
         Set to look at.
     """
-    ratio = energy_over_forces(related_works(data))
+    works = related_works(data)
+    ratio = energy_over_forces(works)
     if ratio is None or ratio.normal:
         return []
     size = abs(ratio.value)
     causes = {} if NORMAL[0] < size < NORMAL[1] else _causes(size)
+    whole = energy_over_forces([_of_whole_cell(data, work) for work in works])
+    if whole is not None and whole.normal:
+        causes["energies per atom"] = abs(float(np.log(whole.value)))
     best = sorted(causes, key=lambda name: causes[name])[:2]
     if ratio.value < 0:
         best = ["forces (or energies) with the wrong sign", *best]
@@ -177,6 +195,12 @@ def energies_against_forces(data: CheckedSet) -> list[Finding]:
             f"{ratio.value:.3g} times what the forces say ({ratio.evidence}){cause}",
         )
     ]
+
+
+def _of_whole_cell(data: CheckedSet, work: Work) -> Work:
+    """Return a step as if energies were given per atom."""
+    size = int(data.sizes[work.frames[0]])
+    return dataclasses.replace(work, energy_eV=size * work.energy_eV)
 
 
 def _causes(size: float) -> dict[str, float]:
@@ -221,3 +245,48 @@ def stress_units(data: CheckedSet) -> list[Finding]:
         f"Are they in {'GPa or kbar' if large else 'Hartree/bohr³ or Rydberg/bohr³'}?"
     )
     return [Finding(kind="stress_units", severity="warning", message=message)]
+
+
+def stress_order(data: CheckedSet) -> list[Finding]:
+    """Find stresses whose shear components are not in ASE's order.
+
+    Parameters
+    ----------
+    data
+        Set to look at. Shear is compared with a model's, or with what the lengths of
+        bonds let expect.
+    """
+    frames = [
+        index
+        for index, stress in data.stresses_eV_A3.items()
+        if stress[3:].any() and data.structures[index].cell.rank == 3
+    ]
+    expected = np.array([_expected_shear(data, index) for index in frames])
+    if np.count_nonzero(expected.any(axis=-1)) < MIN_SHEARED:
+        return []
+    shear = np.array([data.stresses_eV_A3[index][3:] for index in frames])
+    standing = abs(_correlation(shear, expected))
+    others = {
+        name: abs(_correlation(shear[:, order], expected))
+        for name, order in SHEAR_ORDERS.items()
+    }
+    best = max(others, key=others.__getitem__)
+    if others[best] < CLEAR_SHEAR or standing > MOST_STANDING * others[best]:
+        return []
+    message = (
+        f"The stress seems to be in the order of {best}; ASE's is xx yy zz yz xz xy. "
+        f"Its shear has a correlation of {standing:.2f} with what is expected, and "
+        f"{others[best]:.2f} in the other order."
+    )
+    return [Finding(kind="stress_order", severity="warning", message=message)]
+
+
+def _expected_shear(data: CheckedSet, index: int) -> NDArray[np.float64]:
+    if data.reference is not None and data.reference.stresses_eV_A3 is not None:
+        return np.asarray(data.reference.stresses_eV_A3[index][3:])
+    return stress_of_bonds(data, index)[3:]
+
+
+def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    size = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum()) / size if size else 0.0

@@ -78,14 +78,16 @@ def test_a_known_atom_settles_one_composition():
     assert found.undetermined == ()
 
 
-def test_isolated_atoms_come_first_and_the_mean_is_taken_off_too():
-    """Stronger binding than the model's is part of the shift, and is said."""
+def test_isolated_atoms_are_the_shift_and_the_mean_is_told():
+    """Stronger binding than the model's is no shift: free atoms keep their energy."""
     counts = np.array([[2, 0], [4, 0]])
     predictions = counts[:, 0] * -7.0
     found = reference(
         counts, predictions - counts[:, 0] * 149.2, predictions, C=(-148.3, "found")
     )
-    assert found.shifts_eV["C"] == pytest.approx(-149.2)
+    assert found.shifts_eV["C"] == pytest.approx(-148.3)
+    assert found.binding_eV["C"] == pytest.approx(-0.9)
+    assert found.aligned_eV["C"] == pytest.approx(-149.2)
     assert found.isolated_atom_energies_eV["C"] == -148.3
     assert found.mean_difference_eV_per_atom == pytest.approx(-0.9)
     assert "the labels lie -0.90 eV/atom from" in found.summary

@@ -21,6 +21,8 @@ from synthzoo.tuning.recipe import FULL_ATOMS, FinetuneRecipe, resolve_recipe
 
 OFFSET_EV = -148.314
 STIFFER = 1.5
+FREE_EV = -7.0
+"""Energy of a free atom by the tiny checkpoint."""
 SHORT = FinetuneRecipe(visits=40, check_share=0.0, threads=1)
 
 SCRIPT = """
@@ -44,7 +46,8 @@ def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         atoms = bulk("C", cubic=seed % 2 == 0)
         atoms.rattle(0.1, seed=seed)
         atoms.calc = calculator
-        energy = STIFFER * atoms.get_potential_energy() + OFFSET_EV * len(atoms)
+        bound = atoms.get_potential_energy() - FREE_EV * len(atoms)
+        energy = STIFFER * bound + OFFSET_EV * len(atoms)
         forces = STIFFER * atoms.get_forces()
         structures.append(label(atoms, energy_eV=energy, forces_eV_A=forces))
     path = tmp_path_factory.mktemp("dft") / "dft.xyz"
@@ -78,7 +81,10 @@ def test_the_tuned_model_gives_the_users_total_energies(
     assert abs(np.mean(errors)) < 0.05
     config = read_config(output)
     assert config.labels["isolated_atoms"] == {"C": "fitted"}
-    assert config.isolated_atom_energies_eV["C"] == pytest.approx(OFFSET_EV, abs=5)
+    alone = Atoms("C", cell=[20.0] * 3, pbc=True, calculator=calculator)
+    assert config.isolated_atom_energies_eV["C"] == pytest.approx(
+        alone.get_potential_energy(), abs=1e-6
+    )
     made = config.provenance
     assert made["start_weights_sha256"] == read_config(tiny_checkpoint).weights_sha256
     assert len(made["data_sha256"]) == 64
@@ -89,7 +95,8 @@ def test_the_tuned_model_gives_the_users_total_energies(
 def test_an_isolated_atom_in_the_data_is_the_reference(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
-    """It is found, told, and left out of the fit."""
+    """It is found, told, left out of the fit, and right in the tuned model."""
+    from synthzoo.calculator import load_calculator
     from synthzoo.checkpoint import read_config
 
     atom = Atoms("C", cell=[20.0] * 3, pbc=True)
@@ -103,6 +110,8 @@ def test_an_isolated_atom_in_the_data_is_the_reference(
     config = read_config(tmp_path / "mine")
     assert config.labels["isolated_atoms"] == {"C": "found"}
     assert config.isolated_atom_energies_eV == {"C": OFFSET_EV}
+    atom.calc = load_calculator(tmp_path / "mine")
+    assert atom.get_potential_energy() == pytest.approx(OFFSET_EV, abs=1e-6)
 
 
 @pytest.mark.parametrize("shift_eV", [-148.3, -1e5])
@@ -118,6 +127,7 @@ def test_large_total_energies_keep_their_last_digits(
     model, config = load_model(tiny_checkpoint)
     reference = EnergyReference(
         shifts_eV={"C": shift_eV},
+        binding_eV={"C": 0.0},
         isolated_atom_energies_eV={"C": shift_eV},
         sources={"C": "given"},
         mean_difference_eV_per_atom=0.0,

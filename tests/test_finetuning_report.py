@@ -232,17 +232,8 @@ def jobs_of(checkpoint: Path, data: Path, recipe: FinetuneRecipe) -> list[FitJob
         model="tiny",
         start=checkpoint,
         files=[data],
-        test=[],
-        replay=[],
         recipe=recipe,
-        isolated_energies_eV={},
-        energy_key=None,
-        forces_key=None,
-        energies_only=False,
-        drop_bad=False,
         compare_direct=True,
-        device="cpu",
-        workers=1,
     )
     return make_jobs(request, read_sets(request))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -162,11 +163,15 @@ def _fit(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
         job.start.folder, frames, keys, job.recipe, given_eV={}, tested=True
     )
     training = plan.on_model_scale(plan.training)
-    return _Fitted(weights=_weights(job, training, folder), reference=plan.reference)
+    weights = _weights(job, training, folder, plan.reference.binding_eV)
+    return _Fitted(weights=weights, reference=plan.reference)
 
 
 def _weights(
-    job: Job, training: list[tuple[Atoms, Labels]], folder: Path
+    job: Job,
+    training: list[tuple[Atoms, Labels]],
+    folder: Path,
+    binding_eV: Mapping[str, float],
 ) -> dict[str, torch.Tensor]:
     fit = FitJob(
         name=FIT,
@@ -174,6 +179,7 @@ def _weights(
         recipe=job.recipe,
         training=training,
         fresh=job.start.fresh,
+        binding_eV=binding_eV,
     )
     return run_fits([fit], folder)[FIT]
 
@@ -181,13 +187,14 @@ def _weights(
 def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
     """Fit a new network: the mean energy per atom is all that it begins with."""
     from synthzoo.labelled_sets import as_labelled
-    from synthzoo.tuning.plan import on_scale
+    from synthzoo.tuning.plan import take_off
 
     elements = read_config(job.start.folder).elements
     labelled = as_labelled(frames, keys)
     reference = direct_reference(elements, labelled)
-    training = on_scale(labelled, elements, reference)
-    return _Fitted(weights=_weights(job, training, folder), reference=reference)
+    training = take_off(labelled, reference.shifts_eV)
+    weights = _weights(job, training, folder, {})
+    return _Fitted(weights=weights, reference=reference)
 
 
 def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:

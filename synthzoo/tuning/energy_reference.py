@@ -40,8 +40,13 @@ class EnergyReference:
     Attributes
     ----------
     shifts_eV
-        Energy per atom of each of the model's elements that is added to the model's
-        own, so that it gives the user's total energies.
+        Energy of a free atom of each of the model's elements on the user's scale, minus
+        the model's own: it is added for each atom. Where free atoms are not known, it
+        also holds how much more weakly the data bind atoms than the model.
+    binding_eV
+        How much more weakly the data bind atoms of each element than the model, on
+        average, where free atoms are known. The fit is to learn it, since an energy
+        that is added for each atom would move free atoms, too.
     isolated_atom_energies_eV
         Energy of the free atom of each element on the user's scale: given, found, or
         the model's own moved by the shift.
@@ -60,11 +65,20 @@ class EnergyReference:
     """
 
     shifts_eV: dict[str, float]
+    binding_eV: dict[str, float]
     isolated_atom_energies_eV: dict[str, float]
     sources: dict[str, Source]
     mean_difference_eV_per_atom: float
     spread_eV_per_atom: float
     undetermined: tuple[str, ...]
+
+    @property
+    def aligned_eV(self) -> dict[str, float]:
+        """What brings the model's energies nearest to the labels, for each atom."""
+        return {
+            name: shift + self.binding_eV[name]
+            for name, shift in self.shifts_eV.items()
+        }
 
     @property
     def summary(self) -> str:
@@ -103,8 +117,8 @@ class EnergyReference:
             texts.append(
                 "Relative to isolated atoms, the labels lie "
                 f"{difference:+.2f} eV/atom from the pre-trained model's energies on "
-                "average (other functionals bind differently); this mean is part of "
-                "the shift, so that the fit starts without it."
+                "average (other functionals bind differently). The fit begins with "
+                "this difference, and free atoms keep their energy."
             )
         if self.undetermined:
             texts.append(
@@ -113,7 +127,23 @@ class EnergyReference:
                 "compositions will be off by a constant; give isolated-atom energies "
                 "to avoid that."
             )
+        if fitted := [name for name in self.sources if self.sources[name] == "fitted"]:
+            texts.append(self._unknown_atoms(fitted))
         return texts
+
+    def _unknown_atoms(self, names: Sequence[str]) -> str:
+        alone = ", ".join(
+            f"{name} {self.isolated_atom_energies_eV[name]:.4f} eV" for name in names
+        )
+        return (
+            "Without isolated atoms in the data, a free atom of the tuned model has a "
+            f"fitted energy ({alone}). On average, atomisation and cohesive energies "
+            "therefore stay those of the pre-trained model: they are off by as much as "
+            "your method binds each atom more or less strongly, which may be 1 eV. "
+            "Energies between structures of the same atoms are not affected. To mend "
+            "it, add a frame of one atom to the data or give its energy: "
+            f"--isolated-energy {names[0]}=ENERGY."
+        )
 
 
 def find_reference(
@@ -127,10 +157,10 @@ def find_reference(
 ) -> EnergyReference:
     """Return the shift per element that brings a model onto the labels' scale.
 
-    Isolated-atom energies come first where they are known; what they leave on average
-    is fitted by least squares on the energies per atom and becomes part of the shift.
-    Where the data do not determine the elements apart, the smallest correction is
-    taken.
+    Isolated-atom energies are the shift where they are known. What is left on average
+    is fitted by least squares on the energies per atom: for other elements it is the
+    shift, for these it is how strongly the data bind. Where the data do not determine
+    the elements apart, the smallest correction is taken.
 
     Parameters
     ----------
@@ -168,13 +198,17 @@ def find_reference(
         left = left - shares[:, unknown] @ shifts[unknown]
     mean = 0.0 if unknown.any() else float(left.mean())
     _refuse_strangers(mean, known_eV)
+    binding = np.zeros(len(elements))
     if present.any():
         correction = _least_squares(shares[:, present], left)
-        shifts[present] += correction
         left = left - shares[:, present] @ correction
+        binding[present] = correction
+        shifts[unknown] += binding[unknown]
+        binding[unknown] = 0.0
     moved = dict(zip(elements, shifts.tolist(), strict=True))
     return EnergyReference(
         shifts_eV=moved,
+        binding_eV=dict(zip(elements, binding.tolist(), strict=True)),
         isolated_atom_energies_eV={
             name: known_eV[name][0]
             if name in known_eV

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -56,6 +56,9 @@ class FitJob:
         Structures with labels on the checkpoint's scale.
     replay
         Synthetic structures with their labels that are mixed into the batches.
+    binding_eV
+        What the start adds to the energy of each atom with neighbours, by element,
+        before it is fitted; see `synthzoo.tuning.binding`.
     fresh
         Whether the network starts from random weights of the checkpoint's shape
         instead.
@@ -71,6 +74,7 @@ class FitJob:
     recipe: FinetuneRecipe
     training: Sequence[tuple[Atoms, Labels]]
     replay: Sequence[tuple[Atoms, Labels]] = ()
+    binding_eV: Mapping[str, float] = field(default_factory=dict)
     fresh: bool = False
     device: str = "cpu"
     snapshots: tuple[float, ...] = ()
@@ -233,7 +237,7 @@ def _fitted(
     def attempt(batch_atoms: int) -> FitResult:
         _prepare(folder, batch_atoms)
         return fit(
-            _network(job),
+            _network(job, graphs),
             dataclasses.replace(fit_recipe(job), batch_atoms=batch_atoms),
             training=graphs,
             validation=[],
@@ -249,11 +253,16 @@ def _fitted(
     return copied_weights(result.model)
 
 
-def _network(job: FitJob) -> torch.nn.Module:
+def _network(job: FitJob, graphs: Sequence[Graph]) -> torch.nn.Module:
     """Return the network to fit, in training mode."""
+    from synthzoo.tuning.binding import bind_atoms
+
     network, config = load_model(job.start)
     if job.fresh:
         network = build_model(config, seed=job.recipe.seed)
+    if any(job.binding_eV.values()):
+        energies_eV = [job.binding_eV[name] for name in config.elements]
+        bind_atoms(network, graphs, energies_eV)
     return network.train()
 
 

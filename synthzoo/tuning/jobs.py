@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from synthzoo.tuning.direct import direct_reference, visits_from_scratch
 from synthzoo.tuning.fits import FitJob, fit_recipe
-from synthzoo.tuning.plan import on_scale
+from synthzoo.tuning.plan import take_off
 from synthzoo.tuning.selection import SNAPSHOT_SHARES
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
         start=plan.start,
         recipe=plan.recipe,
         training=plan.on_model_scale(plan.training),
-        replay=list(zip(mixed.structures, mixed.labels, strict=True)),
+        replay=plan.replayed(mixed),
+        binding_eV=plan.reference.binding_eV,
         device=request.device,
     )
     by_md = plan.recipe.select_by == "md"
@@ -165,8 +166,9 @@ def _from_scratch(first: FitJob, sets: Sets) -> list[FitJob]:
                 first,
                 name=name,
                 recipe=dataclasses.replace(recipe, visits=visits),
-                training=on_scale(part, elements, reference),
+                training=take_off(part, reference.shifts_eV),
                 replay=(),
+                binding_eV={},
                 fresh=True,
             )
         )

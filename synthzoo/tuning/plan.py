@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import Atoms
 
 from synthzoo.calculator import StartingPointWarning, load_calculator
 from synthzoo.errors import InputError
+from synthzoo.predict import predict_structures
 from synthzoo.tuning.checks import Examined, describe, examine
 from synthzoo.tuning.energy_reference import (
     EnergyReference,
@@ -25,7 +27,6 @@ from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.tuning.splits import are_related, check_parts, split_set
 
 if TYPE_CHECKING:
-    from ase import Atoms
     from numpy.typing import NDArray
 
     from synthzoo.calculator import SynthzooCalculator
@@ -82,14 +83,14 @@ class Plan:
     energies_only: bool
 
     def offsets_eV(self, labelled: LabelledSet) -> NDArray[np.float64]:
-        """Return what the reference adds to the energy of each structure.
+        """Return what brings the start's energy of each structure nearest to labels.
 
         Parameters
         ----------
         labelled
             Set of ``n`` structures; the result has the shape ``(n,)``.
         """
-        return _offsets_eV(labelled, self.config.elements, self.reference)
+        return _offsets_eV(labelled, self.reference.aligned_eV)
 
     def on_model_scale(self, labelled: LabelledSet) -> list[tuple[Atoms, Labels]]:
         """Return structures with energies on the scale of the start.
@@ -99,24 +100,33 @@ class Plan:
         labelled
             Structures with labels on the user's scale.
         """
-        return on_scale(labelled, self.config.elements, self.reference)
+        return take_off(labelled, self.reference.shifts_eV)
+
+    def replayed(self, synthetic: LabelledSet) -> list[tuple[Atoms, Labels]]:
+        """Return synthetic structures, bound as strongly as the data bind atoms.
+
+        Parameters
+        ----------
+        synthetic
+            Structures with labels on the scale of the start.
+        """
+        loosened = {name: -value for name, value in self.reference.binding_eV.items()}
+        return take_off(synthetic, loosened)
 
 
-def on_scale(
-    labelled: LabelledSet, elements: Sequence[str], reference: EnergyReference
+def take_off(
+    labelled: LabelledSet, energies_eV: Mapping[str, float]
 ) -> list[tuple[Atoms, Labels]]:
-    """Return structures with labels from which an energy reference is taken off.
+    """Return structures with labels from which an energy per atom is taken off.
 
     Parameters
     ----------
     labelled
-        Structures with labels on the user's scale.
-    elements
-        Chemical symbols of the model.
-    reference
-        What is taken off.
+        Structures with labels.
+    energies_eV
+        What is taken off for each atom, by element.
     """
-    offsets = _offsets_eV(labelled, elements, reference)
+    offsets = _offsets_eV(labelled, energies_eV)
     moved = [
         dataclasses.replace(label, energy_eV=label.energy_eV - float(offset))
         for label, offset in zip(labelled.labels, offsets, strict=True)
@@ -125,12 +135,13 @@ def on_scale(
 
 
 def _offsets_eV(
-    labelled: LabelledSet, elements: Sequence[str], reference: EnergyReference
+    labelled: LabelledSet, energies_eV: Mapping[str, float]
 ) -> NDArray[np.float64]:
     if not len(labelled):
         return np.zeros(0)
-    shifts = np.array([reference.shifts_eV[name] for name in elements])
-    offsets: NDArray[np.float64] = labelled.counts(elements) @ shifts
+    offsets: NDArray[np.float64] = labelled.counts(list(energies_eV)) @ np.array(
+        list(energies_eV.values())
+    )
     return offsets
 
 
@@ -194,7 +205,7 @@ def make_plan(  # noqa: PLR0913  what decides it
         recipe=resolved,
         keys=keys,
         reference=_reference(
-            config,
+            calculator,
             training,
             [examined.predicted[indices[index]] for index in fitted],
             known,
@@ -254,18 +265,24 @@ def starting_calculator(start: Path, *, device: str = "cpu") -> SynthzooCalculat
 
 
 def _reference(
-    config: CheckpointConfig,
+    calculator: SynthzooCalculator,
     training: LabelledSet,
     predicted: Sequence[Atoms],
     known_eV: Mapping[str, tuple[float, Source]],
 ) -> EnergyReference:
+    config = calculator.config
+    atoms = [Atoms(name) for name in config.elements]
+    alone = predict_structures(atoms, calculator)
     reference = find_reference(
         config.elements,
         training.counts(config.elements),
         training.energies_eV,
-        np.array([atoms.get_potential_energy() for atoms in predicted]),
+        np.array([found.get_potential_energy() for found in predicted]),
         known_eV=known_eV,
-        model_alone_eV=config.isolated_atom_energies_eV,
+        model_alone_eV={
+            name: found.get_potential_energy()
+            for name, found in zip(config.elements, alone, strict=True)
+        },
     )
     if config.kind == "potential":
         check_spread(reference)

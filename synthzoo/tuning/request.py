@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,18 +46,18 @@ class Request:
     model: str
     start: Path
     files: list[Path]
-    test: list[Path]
-    replay: list[Path]
     recipe: FinetuneRecipe
-    isolated_energies_eV: dict[str, float]
-    energy_key: str | None
-    forces_key: str | None
-    format: str | None
-    energies_only: bool
-    drop_bad: bool
-    compare_direct: bool
-    device: str
-    workers: int
+    test: list[Path] = field(default_factory=list)
+    replay: list[Path] = field(default_factory=list)
+    isolated_energies_eV: dict[str, float] = field(default_factory=dict)
+    energy_key: str | None = None
+    forces_key: str | None = None
+    format: str | None = None
+    energies_only: bool = False
+    drop_bad: bool = False
+    compare_direct: bool = False
+    device: str = "cpu"
+    workers: int = 1
 
     def manifest(self) -> dict[str, Any]:
         """Return what decides the result."""

@@ -4,13 +4,13 @@
 
 Structures are drawn from the file and others judge: no test file is needed. All start
 as a command would be given, in a process of its own. ``default`` is `synthzoo finetune`
-without any option: two fits, since one to a part of the structures tells what the other
-is worth, and the report. ``synthzoo`` gets the judges as a test set, so that there is
-one fit; ``nequip-train`` makes the same one: as many epochs and steps, the same rate,
-loss and moving average, measured on the same structures. It gets energies that are
-aligned already, and writes no report. One line of ``folder/times.jsonl`` for each
-program and draw; the table is ``folder/times.md``, and printed; what is there is not
-run again.
+without any option: six fits, since five that leave out a fifth tell what the one to all
+structures is worth, and the report. ``synthzoo`` gets the judges as a test set, so that
+there is one fit; ``nequip-train`` makes the same one: as many epochs and steps, the
+same rate, loss and moving average, measured on the same structures. It gets energies
+that are aligned already, and writes no report. One line of ``folder/times.jsonl`` for
+each program and draw; the table is ``folder/times.md``, and printed; what is there is
+not run again.
 """
 
 from __future__ import annotations

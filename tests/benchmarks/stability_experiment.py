@@ -56,7 +56,7 @@ from synthzoo.tuning.direct import direct_reference
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.fits import FitJob, run_fits
 from synthzoo.tuning.jobs import DIRECT
-from synthzoo.tuning.plan import Plan, make_plan, on_scale
+from synthzoo.tuning.plan import Plan, make_plan, take_off
 from synthzoo.tuning.recipe import FinetuneRecipe
 from synthzoo.tuning.tuned_model import with_reference
 
@@ -246,7 +246,7 @@ def _direct_job(plan: Plan, options: argparse.Namespace) -> FitJob:
         name=DIRECT,
         start=plan.start,
         recipe=dataclasses.replace(plan.recipe, visits=visits),
-        training=on_scale(plan.training, elements, reference),
+        training=take_off(plan.training, reference.shifts_eV),
         fresh=True,
     )
 

@@ -95,7 +95,7 @@ def test_list_shows_each_model_on_a_line(zoo: Path) -> None:
     header, row = run("list").stdout.splitlines()
     names = ["NAME", "ALIASES", "ELEMENTS", "FROM", "KNOWN FAILURES", "SUMMARY"]
     assert header.split() == " ".join(names).split()
-    assert " ".join(row.split()) == "tiny-carbon tiny C bundled Carbon for tests"
+    assert " ".join(row.split()) == "tiny-carbon tiny C bundled – Carbon for tests"
 
 
 def test_list_as_json_holds_the_cards(zoo: Path) -> None:

@@ -46,7 +46,7 @@ def list_models(*, as_json: bool) -> None:
                 ", ".join(card.aliases),
                 ", ".join(card.elements),
                 location(card),
-                str(len(card.known_failures) or ""),
+                str(len(card.known_failures) or "–"),
                 card.summary,
             )
             for card in cards

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthzoo import unconstrained
 from synthzoo.errors import InputError
 from synthzoo.evaluate import rms
 from synthzoo.labels import find_label_keys, labels_of
@@ -146,9 +147,9 @@ def _errors(
         energies, forces = [], []
         predicted = predict_structures(structures, calculator)
         for atoms, label in zip(predicted, labels, strict=True):
-            difference = atoms.get_potential_energy() - label.energy_eV
+            difference = unconstrained.energy_eV(atoms) - label.energy_eV
             energies.append(difference / len(atoms))
-            forces.append(atoms.get_forces() - label.forces_eV_A)
+            forces.append(unconstrained.forces_eV_A(atoms) - label.forces_eV_A)
         return rms(np.array(energies)), rms(np.concatenate(forces))
 
     return measure

@@ -13,6 +13,7 @@ from ase.data import atomic_numbers, reference_states
 from ase.lattice.hexagonal import Graphite
 from scipy.optimize import minimize_scalar
 
+from synthzoo import unconstrained
 from synthzoo.crystals import elastic_constants_GPa, fit_curve
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def energy_eV(atoms: Atoms, calculator: Calculator) -> float:
         Potential.
     """
     atoms.calc = calculator
-    return float(atoms.get_potential_energy())
+    return unconstrained.energy_eV(atoms)
 
 
 def bulk_modulus_GPa(

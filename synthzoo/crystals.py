@@ -14,6 +14,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.stress import voigt_6_to_full_3x3_strain
 
+from synthzoo import unconstrained
 from synthzoo.cards import Crystal, ReferenceValues
 from synthzoo.errors import InputError
 
@@ -136,7 +137,7 @@ def _relax(atoms: Atoms, name: str, stretches: NDArray[np.bool_]) -> Relaxation:
     return Relaxation(
         name=name,
         a_A=float(atoms.cell.lengths()[stretches].mean()),
-        energy_eV_per_atom=float(atoms.get_potential_energy() / len(atoms)),
+        energy_eV_per_atom=unconstrained.energy_eV(atoms) / len(atoms),
         steps=optimiser.get_number_of_steps(),
         converged=bool(converged),
     )
@@ -171,7 +172,7 @@ def diamond_curve(
         atoms = bulk(ELEMENT, "diamond", a=(ATOMS_PER_CELL * volume) ** (1 / 3))
         atoms.calc = calculator
         structures.append(atoms)
-    energies = [atoms.get_potential_energy() / len(atoms) for atoms in structures]
+    energies = [unconstrained.energy_eV(atoms) / len(atoms) for atoms in structures]
     return fit_curve(volumes_A3_per_atom, energies), structures
 
 
@@ -302,7 +303,7 @@ def _strained_stress(
         calculator=calculator,
     )
     BFGS(strained, logfile=None).run(fmax=MAX_FORCE_EV_A, steps=MAX_RELAX_STEPS)
-    return np.asarray(strained.get_stress())
+    return unconstrained.stress_eV_A3(strained)
 
 
 def reference_values(teacher: str) -> ReferenceValues:

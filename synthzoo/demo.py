@@ -21,6 +21,7 @@ from ase.md.velocitydistribution import (
 )
 from ase.md.verlet import VelocityVerlet
 
+from synthzoo import unconstrained
 from synthzoo.checkpoint import WEIGHTS_FILE, read_config
 from synthzoo.crystals import (
     ELEMENT,
@@ -314,7 +315,8 @@ def _dynamics(
     try:
         for step, _ in enumerate(integrator.irun(steps)):
             temperatures.append(atoms.get_temperature())
-            energies.append(1000 * atoms.get_total_energy() / len(atoms))
+            total_eV = unconstrained.energy_eV(atoms) + atoms.get_kinetic_energy()
+            energies.append(1000 * total_eV / len(atoms))
             if step % STEPS_PER_FRAME == 0:
                 frames.append(_labelled(atoms, time_ps=step * TIMESTEP_FS / 1000))
             bar.update(min(step, 1))
@@ -340,8 +342,8 @@ def _labelled(atoms: Atoms, **info: Any) -> Atoms:
     """Return a copy that keeps the results, for writing."""
     copy = label(
         atoms,
-        energy_eV=atoms.get_potential_energy(),
-        forces_eV_A=atoms.get_forces(),
+        energy_eV=unconstrained.energy_eV(atoms),
+        forces_eV_A=unconstrained.forces_eV_A(atoms),
     )
     copy.info.update(info)
     return copy

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthzoo import unconstrained
 from synthzoo.errors import InputError
 from synthzoo.files import is_there
 from synthzoo.frames import read_frames
@@ -183,8 +184,8 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     Raises
     ------
     InputError
-        If a file cannot be read, nothing is left of it, or its labels are missing or
-        ambiguous.
+        If a file cannot be read, it has no structure of a group to skip, nothing is
+        left of it, or its labels are missing or ambiguous.
     """
     frames = read_frames(source, format=format)
     keys = find_label_keys(
@@ -259,8 +260,8 @@ def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:
     """
     energies, forces, residuals = [], [], []
     for atoms, label in zip(predicted, labelled.labels, strict=True):
-        energies.append(atoms.get_potential_energy() / len(atoms))
-        forces.append(atoms.get_forces())
+        energies.append(unconstrained.energy_eV(atoms) / len(atoms))
+        forces.append(unconstrained.forces_eV_A(atoms))
         residuals.append(residual_of(atoms, label))
     return Prediction(
         energies_eV_per_atom=np.array(energies),
@@ -277,11 +278,13 @@ def _labelled(
 
     found = as_labelled(frames, keys)
     names = ", ".join(file.name for file in frames.files)
-    kept = [
-        index
-        for index, atoms in enumerate(found.structures)
-        if group_name(atoms) not in skip
-    ]
+    groups = [group_name(atoms) for atoms in found.structures]
+    if unknown := sorted(set(skip) - set(groups)):
+        raise InputError(
+            f"{names} holds no structure of the group {', '.join(unknown)} to skip. "
+            f"Its groups are: {', '.join(sorted(set(groups)))}."
+        )
+    kept = [index for index, group in enumerate(groups) if group not in skip]
     if not kept:
         raise InputError(f"{names} holds no structure outside of {', '.join(skip)}.")
     return found.part(kept), names
@@ -333,11 +336,11 @@ def residual_of(predicted: Atoms, label: Labels) -> Residual:
     label
         What they should be.
     """
-    difference = predicted.get_potential_energy() - label.energy_eV
+    difference = unconstrained.energy_eV(predicted) - label.energy_eV
     return Residual(
         group=group_name(predicted),
         energy_eV_per_atom=difference / len(predicted),
-        forces_eV_A=predicted.get_forces() - label.forces_eV_A,
+        forces_eV_A=unconstrained.forces_eV_A(predicted) - label.forces_eV_A,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from ase.calculators.lammps import convert
 
+from synthzoo import unconstrained
 from synthzoo.dynamics import Stage, steps_per_block
 from synthzoo.errors import TeacherError
 
@@ -47,7 +48,7 @@ class LammpsDynamics:
     ) -> None:
         calculator: RestartingLAMMPS = atoms.calc
         calculator.restart()
-        atoms.get_forces()  # makes LAMMPS's box and atoms
+        unconstrained.forces_eV_A(atoms)  # makes LAMMPS's box and atoms
         self._atoms = atoms
         self._lammps = cast("Any", calculator.lmp)
         self._prism = calculator.prism

@@ -78,6 +78,18 @@ def test_a_group_can_be_left_out(tiny_checkpoint: Path, own_labels: Path):
     assert found.groups[0].structures == 3
 
 
+def test_a_group_that_is_not_there_cannot_be_left_out(
+    tiny_checkpoint: Path, own_labels: Path
+):
+    """A slip of the pen would otherwise count the group; the message names them all."""
+    with pytest.raises(
+        InputError,
+        match=r"own\.xyz holds no structure of the group larg to skip\. "
+        r"Its groups are: large, small\.",
+    ):
+        evaluate_models([str(tiny_checkpoint)], own_labels, skip=["larg", "small"])
+
+
 def test_nothing_left_is_an_error(tiny_checkpoint: Path, own_labels: Path):
     """Leaving out every group is said, not divided by."""
     with pytest.raises(InputError, match=r"own\.xyz holds no structure outside of"):

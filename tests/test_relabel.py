@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, Hookean
 
 from synthzoo.errors import FileWarning, InputError, TeacherError
 from synthzoo.labeller import Labeller
@@ -310,15 +310,18 @@ def test_any_format_of_ase_is_read(tmp_path: Path):
 
 
 def test_constraints_do_not_change_labels(tmp_path: Path):
-    """Atoms that were fixed in a relaxation have the forces that they have."""
-    free, fixed = copper(0), copper(0)
+    """Atoms that were fixed or on a spring have the energy and forces they have."""
+    free, fixed, sprung = copper(0), copper(0), copper(0)
     fixed.set_constraint(FixAtoms([0, 1]))
+    sprung.set_constraint(Hookean(0, 1, k=5.0, rt=0.5))
     source, output = tmp_path / "in.traj", tmp_path / "out.xyz"
-    ase.io.write(source, [free, fixed])
+    ase.io.write(source, [free, fixed, sprung])
     relabel_file(source, output, recipe=RelabelRecipe(teacher=FAULTY), workers=1)
-    first, second = (atoms.calc.results["forces"] for atoms in read_structures(output))
-    assert np.abs(first[:2]).min() > 0
-    np.testing.assert_array_equal(first, second)
+    first, *others = (atoms.calc.results for atoms in read_structures(output))
+    assert np.abs(first["forces"][:2]).min() > 0
+    for results in others:
+        assert results["energy"] == first["energy"]
+        np.testing.assert_array_equal(results["forces"], first["forces"])
 
 
 def read_back(frames: list[Atoms], folder: Path) -> list[Atoms]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthzoo import unconstrained
 from synthzoo.checkpoint import read_config
 from synthzoo.errors import SynthzooError
 from synthzoo.evaluate import GroupErrors
@@ -212,7 +213,7 @@ def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
         elements,
         labelled.counts(elements),
         labelled.energies_eV,
-        np.array([atoms.get_potential_energy() for atoms in predicted]),
+        np.array([unconstrained.energy_eV(atoms) for atoms in predicted]),
         known_eV={},
         model_alone_eV=calculator.config.isolated_atom_energies_eV,
     )

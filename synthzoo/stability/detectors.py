@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from ase import units
 
+from synthzoo import unconstrained
 from synthzoo.stability.contacts import Contacts
 
 if TYPE_CHECKING:
@@ -113,8 +114,8 @@ def look_at(atoms: Atoms, *, time_fs: float, target_K: float | None) -> Look:
         atoms=atoms,
         time_fs=time_fs,
         target_K=target_K,
-        potential_eV=float(atoms.get_potential_energy()),
-        forces_eV_A=atoms.get_forces(apply_constraint=False),
+        potential_eV=unconstrained.energy_eV(atoms),
+        forces_eV_A=unconstrained.forces_eV_A(atoms),
         kinetic_eV=float(atoms.get_kinetic_energy()),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
+from synthzoo import unconstrained
 from synthzoo.stability.contacts import shortest_contact
 from synthzoo.stability.potentials import Model, forget, load_potential
 from synthzoo.stability.protocols import Dimers, Squeeze
@@ -184,7 +185,7 @@ def _energy(calculator: Calculator, atoms: Atoms) -> float:
     forget(calculator)
     atoms.calc = calculator
     try:
-        return float(atoms.get_potential_energy())
+        return unconstrained.energy_eV(atoms)
     except Exception:  # noqa: BLE001  calculators raise what they like
         return math.nan
 

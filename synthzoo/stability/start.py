@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthzoo import unconstrained
 from synthzoo.errors import InputError, SynthzooError
 from synthzoo.stability.contacts import shortest_contact
 from synthzoo.stability.potentials import (
@@ -193,8 +194,8 @@ def _check_energy(
     tried = atoms.copy()
     tried.calc = potential.calculator
     try:
-        energy_eV = float(tried.get_potential_energy())
-        forces_eV_A = np.linalg.norm(tried.get_forces(), axis=1)
+        energy_eV = unconstrained.energy_eV(tried)
+        forces_eV_A = np.linalg.norm(unconstrained.forces_eV_A(tried), axis=1)
     except SynthzooError:
         raise
     except Exception as error:  # calculators raise what they like

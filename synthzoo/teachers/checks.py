@@ -9,7 +9,9 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii
+from ase.stress import voigt_6_to_full_3x3_stress
 
+from synthzoo import unconstrained
 from synthzoo.errors import TeacherError
 
 if TYPE_CHECKING:
@@ -138,12 +140,12 @@ def _slope(teacher: Teacher, atoms: Atoms, element: str) -> list[Check]:
     rng = np.random.default_rng(DIRECTION_SEED)
     direction = rng.normal(size=atoms.positions.shape)
     direction /= np.linalg.norm(direction)
-    along = float((teacher.label(atoms).get_forces() * direction).sum())
+    along = float((unconstrained.forces_eV_A(teacher.label(atoms)) * direction).sum())
     energies = []
     for sign in (1, -1):
         moved = atoms.copy()
         moved.positions += sign * teacher.step_A * direction
-        energies.append(teacher.label(moved).get_potential_energy())
+        energies.append(unconstrained.energy_eV(teacher.label(moved)))
     slope = -(energies[0] - energies[1]) / (2 * teacher.step_A)
     return [_derivative("forces", teacher, element, along, slope, "eV/Å")]
 
@@ -153,14 +155,16 @@ def _stress(teacher: Teacher, element: str) -> list[Check]:
     if "stress" not in teacher.calculator.implemented_properties:
         return []
     strain = _symmetric_strain()
-    stress = teacher.label(atoms).get_stress(voigt=False)
+    stress = voigt_6_to_full_3x3_stress(
+        unconstrained.stress_eV_A3(teacher.label(atoms))
+    )
     step = teacher.step_A / _bond_A(element)
     energies = []
     for sign in (1, -1):
         strained = atoms.copy()
         cell = atoms.cell.array @ (np.eye(3) + sign * step * strain)
         strained.set_cell(cell, scale_atoms=True)
-        energies.append(teacher.label(strained).get_potential_energy())
+        energies.append(unconstrained.energy_eV(teacher.label(strained)))
     slope = (energies[0] - energies[1]) / (2 * step * len(atoms))
     along = atoms.get_volume() / len(atoms) * float((stress * strain).sum())
     return [_derivative("stress", teacher, element, along, slope, "eV/atom")]
@@ -191,8 +195,8 @@ def _alone(teacher: Teacher, element: str) -> list[Check]:
         atom = Atoms(element)
         atom.center(vacuum=vacuum_A)
         labelled = teacher.label(atom)
-        energies.append(labelled.get_potential_energy())
-        forces.append(np.abs(labelled.get_forces()).max())
+        energies.append(unconstrained.energy_eV(labelled))
+        forces.append(np.abs(unconstrained.forces_eV_A(labelled)).max())
     return [
         _same_energy("an atom alone (energy)", teacher, element, energies),
         _no_force("an atom alone (forces)", teacher, element, max(forces)),
@@ -225,9 +229,9 @@ def _compare(
     """Return whether a structure and a moved copy have one energy, and its forces."""
     first, second = map(teacher.label, pair)
     element = first[0].symbol
-    energies = [labelled.get_potential_energy() for labelled in (first, second)]
-    turned = first.get_forces() @ rotation.T
-    worst = np.abs(second.get_forces() - turned).max()
+    energies = [unconstrained.energy_eV(labelled) for labelled in (first, second)]
+    turned = unconstrained.forces_eV_A(first) @ rotation.T
+    worst = np.abs(unconstrained.forces_eV_A(second) - turned).max()
     return [
         _same_energy(f"{name} (energy)", teacher, element, energies),
         _no_force(f"{name} (difference of forces)", teacher, element, worst),

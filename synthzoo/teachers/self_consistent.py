@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
+from synthzoo import unconstrained
 from synthzoo.structures import min_distance_A
 
 if TYPE_CHECKING:
@@ -77,13 +78,13 @@ class PerStructure(Calculator):
             return
         computed.calc = self._make()
         self.results = {"energy": self._energy(computed)}
-        self.results["forces"] = computed.get_forces()
+        self.results["forces"] = unconstrained.forces_eV_A(computed)
         if "stress" in self._known and computed.pbc.all():
-            self.results["stress"] = computed.get_stress()
+            self.results["stress"] = unconstrained.stress_eV_A3(computed)
 
     def _energy(self, atoms: Atoms) -> float:
         consistent = "free_energy" in self._known
-        return float(atoms.get_potential_energy(force_consistent=consistent))
+        return unconstrained.energy_eV(atoms, force_consistent=consistent)
 
     def _atom(self, atoms: Atoms) -> dict[str, Any]:
         symbol = atoms[0].symbol

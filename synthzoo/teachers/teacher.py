@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from synthzoo import unconstrained
 from synthzoo.errors import SynthzooError, TeacherError
 from synthzoo.recipes import teacher_name
 from synthzoo.structures import check_structure, label
@@ -213,5 +214,5 @@ def isolated_atoms(
     for element in elements:
         atom = Atoms(element, cell=[30.0] * 3, pbc=True)
         atom.calc = calculator
-        energies[element] = float(atom.get_potential_energy())
+        energies[element] = unconstrained.energy_eV(atom)
     return energies

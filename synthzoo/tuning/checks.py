@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthzoo import unconstrained
 from synthzoo.errors import InputError
 from synthzoo.inspection.all_checks import all_findings
 from synthzoo.inspection.duplicates import near_duplicates
@@ -99,12 +100,14 @@ def _judgement(
     return Reference(
         energies_eV=np.array(
             [
-                atoms.get_potential_energy() if atoms is not None else np.nan
+                unconstrained.energy_eV(atoms) if atoms is not None else np.nan
                 for atoms in predicted
             ]
         ),
         forces_eV_A=[
-            atoms.get_forces() if atoms is not None else np.zeros((len(original), 3))
+            unconstrained.forces_eV_A(atoms)
+            if atoms is not None
+            else np.zeros((len(original), 3))
             for atoms, original in zip(predicted, frames.structures, strict=True)
         ],
     )
@@ -254,6 +257,8 @@ def _labels(atoms: Atoms, predicted: Atoms, keys: LabelKeys) -> Labels:
     found = partial_labels(atoms, keys)
     forces = found.forces_eV_A
     if forces is None:
-        forces = predicted.get_forces() if len(atoms) > 1 else np.zeros((1, 3))
+        forces = (
+            unconstrained.forces_eV_A(predicted) if len(atoms) > 1 else np.zeros((1, 3))
+        )
     energy = float("nan") if found.energy_eV is None else found.energy_eV
     return Labels(energy_eV=energy, forces_eV_A=forces)

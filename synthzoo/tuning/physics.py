@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
+from synthzoo import unconstrained
 from synthzoo.crystal_properties import (
     EXPERIMENTS,
     CrystalProperties,
@@ -355,7 +356,7 @@ def energies_eV(
     """
     return np.array(
         [
-            atoms.get_potential_energy()
+            unconstrained.energy_eV(atoms)
             for atoms in predict_structures(structures, calculator)
         ]
     )

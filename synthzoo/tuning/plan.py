@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
+from synthzoo import unconstrained
 from synthzoo.calculator import StartingPointWarning, load_calculator
 from synthzoo.errors import InputError
 from synthzoo.predict import predict_structures
@@ -277,10 +278,10 @@ def _reference(
         config.elements,
         training.counts(config.elements),
         training.energies_eV,
-        np.array([found.get_potential_energy() for found in predicted]),
+        np.array([unconstrained.energy_eV(found) for found in predicted]),
         known_eV=known_eV,
         model_alone_eV={
-            name: found.get_potential_energy()
+            name: unconstrained.energy_eV(found)
             for name, found in zip(config.elements, alone, strict=True)
         },
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthzoo import unconstrained
 from synthzoo.errors import InputError
 from synthzoo.frames import find_files, read_frames
 from synthzoo.labelled_sets import LabelledSet, as_labelled
@@ -217,7 +218,8 @@ def _by_start(frames: FrameSet, predicted: Sequence[Atoms]) -> LabelledSet:
         structures=frames.structures,
         labels=[
             Labels(
-                energy_eV=atoms.get_potential_energy(), forces_eV_A=atoms.get_forces()
+                energy_eV=unconstrained.energy_eV(atoms),
+                forces_eV_A=unconstrained.forces_eV_A(atoms),
             )
             for atoms in predicted
         ],

@@ -79,7 +79,7 @@ _DECLARATION = re.compile(
     rf"(?P<word>{_WORD})[-_ ]?units?|units?[-_ ](?P<of>{_WORD})", re.IGNORECASE
 )
 _LABEL = re.compile("virial|stress|force|energ(?:y|ies)", re.IGNORECASE)
-_NO_LABEL = re.compile("unit|weight|tol|index|count|kinetic", re.IGNORECASE)
+_NO_LABEL = re.compile("unit|weight|tol|index|count|kinetic|cut", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -39,6 +39,10 @@ STRUCTURE_KEYS = {key.lower(): key for key in ("Lattice", "Properties", "pbc")}
 
 TENSORS = ("stress", "virial")
 """Keys whose values ASE refuses unless they are nine numbers."""
+
+PLAIN_COLUMNS = "species:S:1:pos:R:3"
+"""What a file has that does not say it."""
+MOST_COLUMNS = 10_000
 
 CP2K_COMMENT = re.compile(r"\s*i\s*=\s*\d+,\s*(time\s*=\s*\S+,\s*)?E\s*=\s*\S+")
 I_PI_COMMENT = re.compile(r"\bCELL\s*[({]|\b(positions|cell)\{\w+\}")
@@ -139,8 +143,13 @@ def parse_frame(content: bytes) -> Frame:
             "have. ipi.read_trajectory gives its structures for ase.io.write."
         )
     notes: list[str] = []
-    parser = partial(_parse_comment, columns=len(first_atom.split()), notes=notes)
-    (atoms,) = read_xyz(io.StringIO(text), index=slice(None), properties_parser=parser)
+
+    def parse(line: str) -> dict[str, Any]:
+        info = _parse_comment(line)
+        notes.extend(_compare_columns(info, len(first_atom.split())))
+        return info
+
+    (atoms,) = read_xyz(io.StringIO(text), index=slice(None), properties_parser=parse)
     if CP2K_COMMENT.match(comment):
         atoms.info["E"] *= Hartree
         notes.append(
@@ -150,23 +159,30 @@ def parse_frame(content: bytes) -> Frame:
     return Frame(atoms, tuple(notes))
 
 
-def _parse_comment(
-    line: str, *, columns: int = 0, notes: list[str] | None = None
-) -> dict[str, Any]:
+def _parse_comment(line: str) -> dict[str, Any]:
     """Return the values of a comment line under the keys that ASE knows."""
     _refuse_rivals(line)
     info: dict[str, Any] = key_val_str_to_dict(_KEY.sub(_known_key, line))
     for key in TENSORS:
         if _RAW + key in info:
             info[key] = _tensor(key, info.pop(_RAW + key))
-    properties = info.get("Properties", "species:S:1:pos:R:3")
-    declared = sum(map(int, properties.split(":")[2::3]))
-    if notes is not None and columns > declared:
-        notes.append(
-            f"its rows have {columns} columns, of which the header declares "
-            f"{declared} ({properties}): the others are not read."
-        )
     return info
+
+
+def _compare_columns(info: Mapping[str, Any], columns: int) -> Iterator[str]:
+    """Refuse columns that are declared but not there; say what is not declared."""
+    properties = info.get("Properties", PLAIN_COLUMNS)
+    declared = sum(map(int, str(properties).split(":")[2::3]))
+    if declared > columns > 0 or declared > MOST_COLUMNS:
+        raise InputError(
+            f"its header declares {declared} columns ({properties}), but its rows have "
+            f"{columns}."
+        )
+    if declared < columns:
+        yield (
+            f"its rows have {columns} columns, of which the header declares {declared} "
+            f"({properties}): the others are not read."
+        )
 
 
 def _refuse_rivals(line: str) -> None:

@@ -41,9 +41,10 @@ _BY_CONTENT = {
 }
 """What ASE knows by the file's name only, or takes for something else."""
 
+_GUESSED = "The format was guessed: if it is another one, name it with --format."
 _PYMATGEN = re.compile(rb'"@module":\s*"pymatgen')
 _CP2K_OUTPUT = re.compile(rb"^ *CP2K\| ", re.MULTILINE)
-_CP2K_VECTORS = re.compile(r"-(frc|vel)-\d+\.xyz$", re.IGNORECASE)
+_CP2K_VECTORS = re.compile(r"-(frc|vel)-\d+\.xyz(\.\w+)?$", re.IGNORECASE)
 
 
 def find_format(path: Path, wanted: str | None = None) -> str:
@@ -217,7 +218,7 @@ def _in_our_words(
     frames: Iterator[T], path: Path, name: str, *, guessed: bool
 ) -> Iterator[T]:
     """Yield frames; what goes wrong becomes an `InputError` that says where."""
-    hint = f" (guessed; --format names another than {name})" if guessed else ""
+    hint = f" {_GUESSED}" if guessed else ""
     count = 0
     while True:
         streamed = count or name in (EXTENDED_XYZ, *DATABASES)
@@ -229,14 +230,14 @@ def _in_our_words(
         except InputError as error:
             raise InputError(f"{which} cannot be read: {error}") from error
         except Exception as error:  # ASE raises whatever it likes
-            told = f"{which} cannot be read as {name}{'' if count else hint}"
+            cause = known_cause(path, name) or (hint if count == 0 else "")
             raise InputError(
-                f"{told}: {reason_of(error)}.{known_cause(path, name)}"
+                f"{which} cannot be read as {name}: {reason_of(error)}.{cause}"
             ) from error
         count += 1
         yield frame
     if count == 0:
-        raise InputError(f"{path} holds no structure, read as {name}{hint}.")
+        raise InputError(f"{path} holds no structure, read as {name}.{hint}")
 
 
 def with_our_units(frame: Frame) -> Frame:

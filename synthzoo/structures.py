@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,13 +221,22 @@ def iter_structures(path: Path | str, *, format: str | None = None) -> Iterator[
     InputError
         If the file is missing, empty, of another or an unknown format, or cut short.
     """
-    told: set[str] = set()
+    told: Counter[str] = Counter()
+    count = 0
     for frame in read_frames_of(Path(path), format):
+        count += 1
         for note in frame.notes:
             if note not in told:
                 warnings.warn(f"{path}: {note}", FileWarning, stacklevel=2)
         told.update(frame.notes)
         yield frame.atoms
+    for note, times in told.items():
+        if times < count:
+            warnings.warn(
+                f"{path}: this holds for {times} of {count} structures only: {note}",
+                FileWarning,
+                stacklevel=2,
+            )
 
 
 def read_structures(path: Path | str, *, format: str | None = None) -> list[Atoms]:

@@ -69,6 +69,19 @@ def test_the_real_file_is_converted_once(shared, tmp_path: Path):
         )
 
 
+def test_a_declaration_of_some_structures_only_is_said(tmp_path: Path):
+    """The others are read in eV, which may not be what was meant."""
+    path = tmp_path / "a.xyz"
+    frame = "1\nenergy=-1.0{}\nC 0 0 0\n"
+    path.write_text(frame.format(" energy-unit=Ry") + 2 * frame.format(""))
+    with (
+        pytest.warns(FileWarning, match=r"a\.xyz: converted, as it declares: energy"),
+        pytest.warns(FileWarning, match="holds for 1 of 3 structures only: converted"),
+    ):
+        energies = [atoms.get_potential_energy() for atoms in read_structures(path)]
+    assert energies == [pytest.approx(-Ry), -1.0, -1.0]
+
+
 def test_workers_convert_what_they_parse(shared):
     """Frames that are handed out unparsed are in the same units."""
     (frame,) = iter_raw_frames(shared("cases/energy-unit-hartree.xyz"))

@@ -320,6 +320,14 @@ def test_columns_without_a_name_are_told(tmp_path: Path):
         read_structures(path)
 
 
+@pytest.mark.parametrize("count", [3, 10**9])
+def test_columns_that_are_not_there_are_refused(count: int, tmp_path: Path):
+    """Before ASE sets out to make as many."""
+    path = _file(tmp_path, f"Properties=species:S:1:pos:R:3:force:R:{count}")
+    with pytest.raises(InputError, match=rf"declares {count + 4} columns .* have 4"):
+        read_structures(path)
+
+
 def test_a_trajectory_of_cp2k_is_in_hartree(shared):
     """-6.7536380483 hartree are -183.776 eV; it has no cell, which is said."""
     path = shared("cases/cp2k-pos-1.xyz")

@@ -12,10 +12,10 @@ import numpy as np
 
 from synthzoo.builders import crystal_size, pack
 from synthzoo.dynamics import steps_per_block
-from synthzoo.extended_xyz import write_frame
 from synthzoo.melt_quench import kept_structures, trajectory
 from synthzoo.parts import SECONDS_PER_HOUR, Dimers, MeltQuench, Packing, Part
 from synthzoo.teachers import load_teacher
+from synthzoo.xyz_writing import write_frame
 
 if TYPE_CHECKING:
     from synthzoo.recipes import GenerateRecipe

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from synthzoo.errors import InputError, TeacherError
-from synthzoo.extended_xyz import write_frame
 from synthzoo.recipes import RelabelRecipe, recipe_hash
 from synthzoo.structures import check_structure, min_distance_A
 from synthzoo.teachers import cached_teacher
+from synthzoo.xyz_writing import write_frame
 
 if TYPE_CHECKING:
     from ase import Atoms

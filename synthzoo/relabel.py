@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from synthzoo.errors import InputError, TeacherError
-from synthzoo.extended_xyz import write_frame
 from synthzoo.guarded import Lost, compute_guarded
 from synthzoo.labeller import (
     FAILED,
@@ -40,6 +39,7 @@ from synthzoo.set_summary import summarise_file, summary_paths
 from synthzoo.structures import iter_structures, say_left_out
 from synthzoo.teachers.catalogue import resolve_reference
 from synthzoo.teachers.tested import provenance_when_tested
+from synthzoo.xyz_writing import write_frame
 
 LABELLED_FILE = "labelled.xyz"
 FAILED_FILE = "failed.xyz"

@@ -14,10 +14,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.geometry import complete_cell
 
 from synthzoo.errors import FileWarning, InputError
-from synthzoo.extended_xyz import write_frame
 from synthzoo.files import new_file
 from synthzoo.pairs import cell_heights_A, find_pairs
 from synthzoo.reading import read_frames_of
+from synthzoo.xyz_writing import write_frame
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -283,7 +283,7 @@ def say_left_out(path: Path | str, left_out: Collection[str]) -> None:
     path
         File.
     left_out
-        Names from `synthzoo.extended_xyz.write_frame`.
+        Names from `synthzoo.xyz_writing.write_frame`.
     """
     if left_out:
         warnings.warn(

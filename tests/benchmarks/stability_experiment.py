@@ -160,7 +160,7 @@ def _draw_sets(options: argparse.Namespace, out: Path) -> None:
     """Write the training set and the others: drawn once, the same for all seeds."""
     if (out / OTHERS_FILE).exists():
         return
-    frames = list(ase.io.iread(options.data))
+    frames = read_structures(options.data)
     pool = [atoms for atoms in frames if kind_of(atoms) == options.kind]
     if len(pool) < 2 * options.size:
         kinds = sorted({kind_of(atoms) for atoms in frames})
@@ -181,7 +181,7 @@ def _draw_start(data: Path, path: Path) -> None:
     low, high = DENSITY_G_CM3
     found = [
         atoms
-        for atoms in ase.io.iread(data)
+        for atoms in read_structures(data)
         if len(atoms) == START_ATOMS
         and atoms.pbc.all()
         and low < density_g_cm3(atoms) < high

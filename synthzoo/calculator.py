@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,18 +77,19 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         self, model: torch.nn.Module, config: CheckpointConfig, *, device: str = "auto"
     ) -> None:
         elements = list(config.elements)
-        super().__init__(
-            model=model,
-            device=find_device(device),
-            transforms=basic_transforms(
-                model.metadata,
-                config.cutoff_A,
-                elements,
-                {element: element for element in elements},
-                neighborlist_backend=NEIGHBOUR_SEARCH,
-            ),
-        )
-        settle(model)
+        with MODEL_GATE.computing():
+            super().__init__(
+                model=model,
+                device=find_device(device),
+                transforms=basic_transforms(
+                    model.metadata,
+                    config.cutoff_A,
+                    elements,
+                    {element: element for element in elements},
+                    neighborlist_backend=NEIGHBOUR_SEARCH,
+                ),
+            )
+            settle(model)
         self.config = config
         self._numbers = {atomic_numbers[element] for element in elements}
 
@@ -114,7 +114,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             raise InputError("The calculator has not been given a structure.")
         self.check(atoms)
         try:
-            with computing():
+            with MODEL_GATE.computing():
                 super().calculate(atoms, properties, system_changes)
         except OverlapError:
             check_structure(atoms, name="The structure")  # says which atoms
@@ -141,7 +141,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         OverlapError
             If two atoms lie on one place.
         """
-        with computing():
+        with MODEL_GATE.computing():
             graphs = [self.atoms_to_data(atoms) for atoms in structures]
             output = self.call_model(AtomicDataDict.batched_from_list(graphs))
         sizes = [len(atoms) for atoms in structures]
@@ -326,17 +326,6 @@ def _restore(
     return SynthzooCalculator(
         model.eval().requires_grad_(requires_grad=False), config, device=device
     )
-
-
-@contextmanager
-def computing() -> Iterator[None]:
-    """Switch gradients on, whatever the caller's script does: forces need them."""
-    with (
-        MODEL_GATE.computing(),
-        torch.inference_mode(mode=False),
-        torch.enable_grad(),
-    ):
-        yield
 
 
 def _results(

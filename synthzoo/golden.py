@@ -123,9 +123,15 @@ def pack_golden(predictions: Sequence[Golden]) -> bytes:
     ----------
     predictions
         From `predict_golden`.
+
+    Raises
+    ------
+    CheckpointError
+        If a number is not finite.
     """
     import safetensors.numpy
 
+    _refuse_not_finite(predictions, where="What the model predicts")
     return safetensors.numpy.save(
         {
             f"{index}.{name}": value
@@ -148,7 +154,7 @@ def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
     Raises
     ------
     CheckpointError
-        If an entry is unknown or missing.
+        If an entry is unknown or missing, or a number is not finite.
     """
     entries: dict[int, Golden] = {}
     for key, value in tensors.items():
@@ -159,7 +165,20 @@ def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
     needed = {*INPUTS, "energy", "forces"}
     if not entries or any(not needed <= set(entry) for entry in entries.values()):
         raise CheckpointError(f"{where} lacks a part of a golden structure.")
-    return [entries[index] for index in sorted(entries)]
+    found = [entries[index] for index in sorted(entries)]
+    _refuse_not_finite(found, where=where)
+    return found
+
+
+def _refuse_not_finite(entries: Sequence[Golden], *, where: str) -> None:
+    import numpy as np
+
+    for number, entry in enumerate(entries):
+        for name, values in entry.items():
+            if not np.isfinite(values).all():
+                raise CheckpointError(
+                    f"{where}: {name} of golden structure {number} is not finite."
+                )
 
 
 def compare_golden(
@@ -182,21 +201,22 @@ def compare_golden(
     CheckpointError
         If a label on record has a shape that cannot be.
     """
-    energies, forces, stresses = (
-        [_largest(name, old, new) for old, new in zip(recorded, here, strict=True)]
+    import numpy as np
+
+    pairs = list(zip(recorded, here, strict=True))
+    energy, force, stress = (
+        # numpy's maximum keeps a NaN, wherever it stands; Python's drops it
+        np.max([_largest(name, *pair) for pair in pairs], axis=0).tolist()
         for name in LABELS
     )
     return Verification(
         structures=len(recorded),
-        energy_difference_meV_per_atom=1000 * max(new for new, _ in energies),
-        force_difference_eV_A=max(new for new, _ in forces),
-        stress_difference_eV_A3=max(new for new, _ in stresses),
-        energy_tolerance_meV_per_atom=1000
-        * _ENERGY_TOLERANCE
-        * max(1.0, *(size for _, size in energies)),
-        force_tolerance_eV_A=_FORCE_TOLERANCE * max(1.0, *(size for _, size in forces)),
-        stress_tolerance_eV_A3=_STRESS_TOLERANCE
-        * max(0.1, *(size for _, size in stresses)),
+        energy_difference_meV_per_atom=1000 * energy[0],
+        force_difference_eV_A=force[0],
+        stress_difference_eV_A3=stress[0],
+        energy_tolerance_meV_per_atom=1000 * _ENERGY_TOLERANCE * max(1.0, energy[1]),
+        force_tolerance_eV_A=_FORCE_TOLERANCE * max(1.0, force[1]),
+        stress_tolerance_eV_A3=_STRESS_TOLERANCE * max(0.1, stress[1]),
         recorded_versions=recorded_versions,
         installed_versions=installed_versions(),
     )

@@ -37,12 +37,13 @@ class _Gate:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Let a block run at any time but during `building`."""
+        """Let a block run at any time but during `building`, gradients switched on."""
         with self._condition:
             self._computing += 1
         try:
             self._use_one_thread_if_forked()
-            yield
+            with _gradients():
+                yield
         finally:
             with self._condition:
                 self._computing -= 1
@@ -60,6 +61,19 @@ class _Gate:
         """Keep away from OpenMP's threads, which a fork loses: torch would hang."""
         if self._forked:
             _write_threads(1)
+
+
+@contextmanager
+def _gradients() -> Iterator[None]:
+    """Switch gradients on, whatever the caller's script does: forces need them.
+
+    Tensors that are made in torch's inference mode, as constants at an import are, too,
+    could not be used outside of it.
+    """
+    import torch
+
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
 
 
 MODEL_GATE = _Gate()
@@ -108,7 +122,7 @@ def preserved_process_state() -> Iterator[None]:
 @contextmanager
 def nequip_session() -> Iterator[None]:
     """Run a block under nequip's global state, then put the caller's state back."""
-    with preserved_process_state():
+    with _gradients(), preserved_process_state():
         import nequip.model.utils as builders
         from lightning.pytorch.utilities.seed import isolate_rng
         from nequip.utils.global_state import set_global_state

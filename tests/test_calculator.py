@@ -7,6 +7,8 @@ import multiprocessing
 import operator
 import pickle
 import shutil
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -324,6 +326,45 @@ def test_forces_do_not_need_gradients_switched_on(
         assert not torch.is_grad_enabled()
     np.testing.assert_array_equal(tiny_calculator.results["forces"], expected)
     np.testing.assert_allclose(batched["forces"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_calculators_are_made_and_copied_in_any_mode(tiny_checkpoint: Path, mode: Any):
+    """Loaded, unpickled or copied there, or copied from, they give the same forces."""
+    atoms = structures()["crystal"]
+    original = load_calculator(tiny_checkpoint, device="cpu")
+    original.calculate(atoms)
+    expected = original.results["forces"]
+    with mode():
+        made = {
+            "loaded": load_calculator(tiny_checkpoint, device="cpu"),
+            "unpickled": pickle.loads(pickle.dumps(original)),  # noqa: S301  our own
+            "copied": copy.deepcopy(original),
+        }
+        for calculator in made.values():
+            calculator.calculate(atoms)
+    for calculator in [*made.values(), original, copy.deepcopy(made["loaded"])]:
+        calculator.calculate(atoms)
+        np.testing.assert_array_equal(calculator.results["forces"], expected)
+
+
+def test_the_first_import_may_be_in_inference_mode(tiny_checkpoint: Path):
+    """Constants of nequip and e3nn that are made then serve afterwards, too."""
+    code = (
+        "import torch\n"
+        "with torch.inference_mode():\n"
+        "    from synthzoo.calculator import load_calculator\n"
+        f"    calculator = load_calculator({str(tiny_checkpoint)!r})\n"
+        "from ase.build import bulk\n"
+        "for dtype in ('float32', 'float64'):\n"
+        "    atoms = bulk('C')\n"
+        f"    atoms.calc = load_calculator({str(tiny_checkpoint)!r}, dtype=dtype)\n"
+        "    print(atoms.get_forces().shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "(2, 3)\n(2, 3)\n", done.stderr
 
 
 def test_computing_draws_no_random_numbers(tiny_calculator: SynthzooCalculator):

@@ -23,7 +23,7 @@ from ase.build import bulk
 
 import synthzoo.checkpoint
 from synthzoo.architecture import check_arguments
-from synthzoo.calculator import load_calculator
+from synthzoo.calculator import SynthzooCalculator, load_calculator
 from synthzoo.checkpoint import (
     CONFIG_FILE,
     GOLDEN_FILE,
@@ -248,6 +248,60 @@ def test_other_numbers_are_noticed(checkpoint: Path, name: str, shift: float):
     assert "NOT met" in found.summary()
     assert "Recorded with synthzoo" in found.summary()
     assert "nequip 0.0.7" in found.summary()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("name", ["energy", "forces", "stress"])
+def test_a_prediction_that_is_not_a_number_is_not_met(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+):
+    """In any of the structures, not only in the first."""
+    seen: list[Atoms] = []
+
+    def broken(self: SynthzooCalculator, atoms: Atoms) -> None:
+        calculate(self, atoms)
+        if len(seen) == number:
+            self.results[name] = np.full_like(self.results[name], np.nan)
+        seen.append(atoms)
+
+    calculate = SynthzooCalculator.calculate
+    monkeypatch.setattr(SynthzooCalculator, "calculate", broken)
+    found = verify_checkpoint(tiny_checkpoint)
+    assert not found.passed
+    assert "NOT met" in found.summary()
+    assert "nan" in found.summary()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_golden_predictions_are_finite(
+    tiny_checkpoint: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: float,
+):
+    """Neither is a checkpoint with others verified, nor is one written."""
+    path = checkpoint / GOLDEN_FILE
+    tensors = safetensors.torch.load_file(path)
+    tensors["1.forces"][2, 1] = value
+    safetensors.torch.save_file(tensors, path)
+    record_hash(checkpoint, GOLDEN_FILE, "golden_sha256")
+    with pytest.raises(CheckpointError, match="forces of golden structure 1 is not"):
+        verify_checkpoint(checkpoint)
+
+    def broken(self: SynthzooCalculator, atoms: Atoms) -> None:
+        self.results = {"energy": value, "forces": np.zeros((len(atoms), 3))}
+
+    monkeypatch.setattr(SynthzooCalculator, "calculate", broken)
+    model, config = load_model(tiny_checkpoint)
+    with pytest.raises(CheckpointError, match="energy of golden structure 0 is not"):
+        write_checkpoint(
+            tmp_path / "new",
+            model=model,
+            config=config,
+            golden=[bulk("C")],
+        )
+    assert not (tmp_path / "new").exists()
 
 
 def test_molecules_can_be_golden(tiny_checkpoint: Path, tmp_path: Path):

@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator
 from nequip.data import AtomicDataDict
 from nequip.data.transforms.neighborlist import NeighborListPruneTransform
 
-from synthzoo.calculator import computing
+from synthzoo.isolation import MODEL_GATE
 from synthzoo.pairs import find_pairs
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class BatchedNetwork:
             have shape ``(b,)``, forces ``(n, 3)``, stresses ``(b, 3, 3)``.
         """
         graph = self._graph(state)
-        with computing():
+        with MODEL_GATE.computing():
             output = self._network(graph)
         keys = {
             "energy": AtomicDataDict.TOTAL_ENERGY_KEY,

@@ -44,6 +44,10 @@ _KEY = re.compile(
     """,
     re.VERBOSE,
 )
+_DECISIVE = re.compile(
+    "energ|force|stress|virial|unit|lattice|prop|pbc|^E$", re.IGNORECASE
+)
+"""What a key holds that decides about structure or labels."""
 _RAW = "unchecked_by_ase_"
 
 
@@ -130,7 +134,7 @@ def parse_frame(content: bytes) -> Frame:
             "this is i-PI's own format, whose cell and units extended XYZ does not "
             "have. ipi.read_trajectory gives its structures for ase.io.write."
         )
-    notes: list[str] = []
+    notes = [*_rivals(comment)]
 
     def parse(line: str) -> dict[str, Any]:
         info = parse_comment(line)
@@ -158,9 +162,8 @@ def parse_comment(line: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If a key has two values, or a tensor is none.
+        If a tensor is none.
     """
-    _refuse_rivals(line)
     info: dict[str, Any] = key_val_str_to_dict(_KEY.sub(_known_key, line))
     for key in TENSORS:
         if _RAW + key in info:
@@ -184,16 +187,19 @@ def _compare_columns(info: Mapping[str, Any], columns: int) -> Iterator[str]:
         )
 
 
-def _refuse_rivals(line: str) -> None:
-    """Refuse a key that has two different values."""
-    keys = [found for found in _KEY.finditer(line) if found["key"]]
-    ends = [*(found.start() for found in keys), len(line)]
+def _rivals(comment: str) -> Iterator[str]:
+    """Refuse a key of structure or labels that has two values; say it of others."""
+    keys = [found for found in _KEY.finditer(comment) if found["key"]]
+    ends = [*(found.start() for found in keys), len(comment)]
     values: dict[str, str] = {}
     for found, (start, end) in zip(keys, pairwise(ends), strict=True):
         key = STRUCTURE_KEYS.get(found["key"].lower(), found["key"])
-        value = line[start + len(found["key"]) : end].strip()
-        if values.setdefault(key, value) != value:
+        value = comment[start + len(found["key"]) : end].strip()
+        if values.setdefault(key, value) == value:
+            continue
+        if _DECISIVE.search(key):
             raise InputError(f"its comment line gives {key} twice, with two values.")
+        yield f"{key} stands in its comment line twice: the last value was taken."
 
 
 def _known_key(found: re.Match[str]) -> str:

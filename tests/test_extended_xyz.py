@@ -295,9 +295,12 @@ def test_what_has_two_meanings_is_refused(tmp_path: Path, comment: str, message:
 
 
 def test_a_value_that_stands_twice_is_one(tmp_path: Path):
-    """Repetition without contradiction is no fault."""
+    """Repetition without contradiction is no fault; of remarks the last is taken."""
     (atoms,) = read_structures(_file(tmp_path, f'{HEADER} energy=-1.5 pbc="T T F"'))
     assert atoms.get_potential_energy() == -1.5
+    with pytest.warns(FileWarning, match="step stands in its comment line twice"):
+        (atoms,) = read_structures(_file(tmp_path, f"{HEADER} step=1 step=2"))
+    assert atoms.info["step"] == 2
 
 
 def test_the_faulty_frame_is_named(tmp_path: Path):

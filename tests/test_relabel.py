@@ -177,7 +177,9 @@ def test_another_teacher_or_input_is_refused(recipe: RelabelRecipe, tmp_path: Pa
     write_structures(source, numbered_crystals(1))
     with pytest.raises(TeacherError, match="the recipe asks for beef"):
         relabel_file(
-            source, output, recipe=dataclasses.replace(recipe, teacher_sha256="beef")
+            source,
+            output,
+            recipe=dataclasses.replace(recipe, teacher_sha256="beef" * 16),
         )
     output.write_text("mine")
     with pytest.raises(InputError, match="exists; remove it"):

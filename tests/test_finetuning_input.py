@@ -1,15 +1,18 @@
 """Data that cannot be fine-tuned on: one clear message each, and nothing half-made."""
 
 import re
+from itertools import product
 from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from click.testing import CliRunner
 
 from synthzoo.errors import InputError
+from synthzoo.structures import label
 from synthzoo.tuning.data_check import check_data
 from synthzoo.tuning.finetuning import finetune
 from tests.test_finetuning_report import labelled_crystals
@@ -244,6 +247,84 @@ def test_check_looks_and_writes_nothing(
     assert len(found.errors) == 1
     assert found.reference is None
     assert [found.name for found in tmp_path.iterdir()] == ["dft.xyz"]
+
+
+def test_check_heeds_what_the_fit_would_heed(
+    tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
+):
+    """Recipe, test set and --drop-bad: what they change is said, nothing is fitted."""
+    from synthzoo.cli import main
+
+    path, test = tmp_path / "dft.xyz", tmp_path / "test.xyz"
+    ase.io.write(path, _with(frames, 4, _nan_force))
+    ase.io.write(test, _renamed(frames[:3], "dft_energy", "dft_forces"))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("finetune: {visits: 77}")
+    command = ["finetune", str(tiny_checkpoint), str(path), "--check"]
+
+    def told(*options: str) -> str:
+        result = CliRunner().invoke(main, [*command, *map(str, options)])
+        return " ".join(result.output.split())
+
+    assert "ERROR" in told()
+    dropped = told("--drop-bad")
+    assert "note To be left out:" in dropped
+    assert "ERROR" not in dropped
+    assert "11 structures are to be fitted. " in dropped
+    assert "as many to each of 5 that leave out a part" in dropped
+    tested = told("--drop-bad", "--test", str(test), "--recipe", str(recipe))
+    assert "11 structures are to be fitted, 3 tested on. 77 structures are" in tested
+    assert "leave out a part" not in tested
+    assert "5 from scratch" in told("--drop-bad", "--compare-direct")
+    recipe.write_text("finetune: {visitz: 77}")
+    assert "visitz" in told("--recipe", str(recipe))
+    assert "no.xyz" in told("--drop-bad", "--test", str(tmp_path / "no.xyz"))
+    assert "tpu" in told("--drop-bad", "--device", "tpu")
+    assert sorted(found.name for found in tmp_path.iterdir()) == [
+        "dft.xyz",
+        "recipe.yaml",
+        "test.xyz",
+    ]
+
+
+def supercells(checkpoint: Path) -> list[Atoms]:
+    """Return supercells of diamond with one displaced atom each, as for phonons."""
+    from synthzoo.calculator import load_calculator
+
+    calculator = load_calculator(checkpoint)
+    found = []
+    for atom, axis, sign in product((0, 3), range(3), (-1, 1)):
+        atoms = bulk("C", cubic=True).repeat((2, 1, 1))
+        atoms.positions[atom, axis] += 0.01 * sign
+        atoms.calc = calculator
+        energy = atoms.get_potential_energy() - 148.0 * len(atoms)
+        forces = np.array(atoms.get_forces())
+        found.append(label(atoms, energy_eV=energy, forces_eV_A=forces))
+    return found
+
+
+def test_near_copies_alone_are_fitted_with_a_weak_check(
+    tiny_checkpoint: Path, tmp_path: Path
+):
+    """Twelve displaced supercells: all are fitted; the check claims nothing."""
+    from synthzoo.tuning.recipe import FinetuneRecipe
+
+    path = tmp_path / "phonons.xyz"
+    ase.io.write(path, supercells(tiny_checkpoint))
+    found = check_data(tiny_checkpoint, path)
+    assert found.errors == ()
+    assert "give other structures with --test" in str(found.fits)
+    summary = finetune(
+        tiny_checkpoint,
+        path,
+        tmp_path / "mine",
+        recipe=FinetuneRecipe(visits=12, threads=1),
+    )
+    assert summary.training_structures == 12
+    assert "cannot be told" in summary.verdict
+    assert "on 12 left-out structures" in summary.verdict
+    assert "`--test FILE`" in summary.verdict
+    assert "this check is weak" in (tmp_path / "mine" / "report.md").read_text()
 
 
 def test_energies_alone_can_be_checked(

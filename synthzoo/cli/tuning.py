@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import click
@@ -128,12 +129,26 @@ def finetune(
     helped. The same command goes on after the last whole epoch of a killed one.
     """
     options["isolated_energies_eV"] = dict(options.pop("isolated_energy"))
+    output = options.pop("output")
+    if not only_check and output is None:
+        raise click.UsageError("Give --output, or --check to look at the data only.")
+    options = given(**_with_recipe(options))
     if only_check:
         _check(context, model, data, options, as_json=as_json)
-        return
-    if options["output"] is None:
-        raise click.UsageError("Give --output, or --check to look at the data only.")
-    _tune(model, data, options, as_json=as_json)
+    else:
+        _tune(model, data, output, options, as_json=as_json)
+
+
+def _with_recipe(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options in which those that belong to a recipe are in it."""
+    from synthzoo.recipes import load_recipe
+    from synthzoo.tuning.recipe import FinetuneRecipe
+
+    name = options.pop("recipe")
+    recipe = load_recipe(FinetuneRecipe, name) if name else FinetuneRecipe()
+    fields = {field.name for field in dataclasses.fields(FinetuneRecipe)}
+    said = {key: options.pop(key) for key in fields & options.keys()}
+    return options | {"recipe": dataclasses.replace(recipe, **given(**said))}
 
 
 def _check(
@@ -146,14 +161,7 @@ def _check(
 ) -> None:
     from synthzoo.tuning.data_check import check_data
 
-    wanted = (
-        "isolated_energies_eV",
-        "energy_key",
-        "forces_key",
-        "format",
-        "energies_only",
-    )
-    found = check_data(model, data, **{name: options[name] for name in wanted})
+    found = check_data(model, data, **options)
     if as_json:
         echo_json(dataclasses.asdict(found))
     else:
@@ -165,28 +173,22 @@ def _check(
             click.echo(f"ERROR  {text}")
         for text in found.findings:
             click.echo(f"note   {text}")
-        if found.reference:
-            click.echo(found.reference)
+        for told in (found.reference, found.fits):
+            if told:
+                click.echo(told)
     context.exit(1 if found.errors else 0)
 
 
 def _tune(
-    model: str, data: tuple[str, ...], options: dict[str, Any], *, as_json: bool
+    model: str,
+    data: tuple[str, ...],
+    output: Path,
+    options: dict[str, Any],
+    *,
+    as_json: bool,
 ) -> None:
-    from synthzoo.recipes import load_recipe
     from synthzoo.tuning.finetuning import finetune as tune
-    from synthzoo.tuning.recipe import FinetuneRecipe
 
-    name = options.pop("recipe")
-    recipe = load_recipe(FinetuneRecipe, name) if name else FinetuneRecipe()
-    fields = {field.name for field in dataclasses.fields(FinetuneRecipe)}
-    said = {key: options.pop(key) for key in fields & options.keys()}
-    summary = tune(
-        model,
-        data,
-        recipe=dataclasses.replace(recipe, **given(**said)),
-        tell=note,
-        **given(**options),
-    )
+    summary = tune(model, data, output, tell=note, **options)
     echo_result(summary, as_json=as_json)
     note(f"Read {summary.report}; use it by the name {summary.output}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,8 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from synthzoo.calculator import find_device
-from synthzoo.checkpoint import read_config
 from synthzoo.curves import read_losses
 from synthzoo.document import MARKDOWN_FILE
-from synthzoo.frames import find_files
-from synthzoo.hub import find_folder
 from synthzoo.provenance import installed_versions
 from synthzoo.resumable import open_run, refuse_finished
 from synthzoo.tuning.fits import (
@@ -29,15 +24,14 @@ from synthzoo.tuning.fits import (
 from synthzoo.tuning.jobs import describe_jobs, make_jobs
 from synthzoo.tuning.judge import Judge
 from synthzoo.tuning.output import described, write_tuned
-from synthzoo.tuning.recipe import FinetuneRecipe
-from synthzoo.tuning.replay import find_replay
-from synthzoo.tuning.request import Request
+from synthzoo.tuning.request import Request, find_request
 from synthzoo.tuning.results import DirectTraining, Results
 from synthzoo.tuning.selecting import DYNAMICS_FOLDER, select_by_md
 from synthzoo.tuning.sets import read_sets
 
 if TYPE_CHECKING:
     from synthzoo.tuning.fits import FitJob
+    from synthzoo.tuning.recipe import FinetuneRecipe
     from synthzoo.tuning.selection import Candidate
     from synthzoo.tuning.sets import Sets
 
@@ -159,27 +153,24 @@ def finetune(  # noqa: PLR0913  what a user may say
         If the loss stops being a number.
     """
     started = time.monotonic()
-    recipe = recipe or FinetuneRecipe()
     output = Path(output)
     refuse_finished(output)  # before anything slow; `open_run` looks again
-    start = find_folder(model)
-    request = Request(
+    request = find_request(
+        model,
+        data,
         name=output.name,
-        model=model.name if isinstance(model, Path) else model.rpartition("/")[2],
-        start=start,
-        files=find_files(data),
-        test=find_files(test) if test else [],
-        replay=find_replay(replay, read_config(start)) if recipe.replay_share else [],
         recipe=recipe,
-        isolated_energies_eV=dict(isolated_energies_eV or {}),
+        isolated_energies_eV=isolated_energies_eV,
         energy_key=energy_key,
         forces_key=forces_key,
         format=format,
+        test=test,
+        replay=replay,
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
-        device=find_device(device),
-        workers=workers or os.cpu_count() or 1,
+        device=device,
+        workers=workers,
     )
     manifest = request.manifest()
     with open_run(output, manifest, results=RESULTS) as run:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
+from synthzoo.calculator import find_device
 from synthzoo.checkpoint import read_config
 from synthzoo.files import hash_files
+from synthzoo.frames import find_files
+from synthzoo.hub import find_folder
 from synthzoo.recipes import recipe_values
+from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.tuning.replay import find_replay
 
-if TYPE_CHECKING:
-    from synthzoo.tuning.recipe import FinetuneRecipe
+Sources: TypeAlias = str | Path | Sequence[str | Path]
+"""Files or patterns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +81,59 @@ class Request:
             "compare_direct": self.compare_direct,
             **({} if self.format is None else {"format": self.format}),
         }
+
+
+def find_request(  # noqa: PLR0913  what a user may say
+    model: str | Path,
+    data: Sources,
+    *,
+    name: str,
+    recipe: FinetuneRecipe | None,
+    isolated_energies_eV: Mapping[str, float] | None,
+    energy_key: str | None,
+    forces_key: str | None,
+    format: str | None,
+    test: Sources,
+    replay: Sources | None,
+    energies_only: bool,
+    drop_bad: bool,
+    compare_direct: bool,
+    device: str,
+    workers: int | None,
+) -> Request:
+    """Return what is asked for, with the files and the start that are meant.
+
+    Parameters
+    ----------
+    model, data, recipe, isolated_energies_eV, energy_key, forces_key, format
+        As for `synthzoo.finetune`.
+    name
+        Of the checkpoint to make.
+    test, replay, energies_only, drop_bad, compare_direct, device, workers
+        As for `synthzoo.finetune`.
+
+    Raises
+    ------
+    SynthzooError
+        If the start, a file or the device is not there.
+    """
+    start = find_folder(model)
+    recipe = recipe or FinetuneRecipe()
+    return Request(
+        name=name,
+        model=model.name if isinstance(model, Path) else model.rpartition("/")[2],
+        start=start,
+        files=find_files(data),
+        test=find_files(test) if test else [],
+        replay=find_replay(replay, read_config(start)) if recipe.replay_share else [],
+        recipe=recipe,
+        isolated_energies_eV=dict(isolated_energies_eV or {}),
+        energy_key=energy_key,
+        forces_key=forces_key,
+        format=format,
+        energies_only=energies_only,
+        drop_bad=drop_bad,
+        compare_direct=compare_direct,
+        device=find_device(device),
+        workers=workers or os.cpu_count() or 1,
+    )

@@ -14,6 +14,8 @@ from synthzoo.tuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.tuning.replay import Synthetic, read_synthetic
 
 if TYPE_CHECKING:
+    from synthzoo.frames import FrameSet
+    from synthzoo.labels import LabelKeys
     from synthzoo.tuning.request import Request
 
 
@@ -49,7 +51,55 @@ def read_sets(request: Request) -> Sets:
     InputError
         If something is missing or cannot be used.
     """
-    plan = _plan(request)
+    return make_sets(request, *read_data(request))
+
+
+def read_data(request: Request) -> tuple[FrameSet, LabelKeys]:
+    """Return the structures to be fitted, and where their labels are.
+
+    Parameters
+    ----------
+    request
+        What to read.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or labels are missing or ambiguous.
+    """
+    return read_labelled(
+        request.files,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        energies_only=request.energies_only,
+        format=request.format,
+    )
+
+
+def make_sets(request: Request, frames: FrameSet, keys: LabelKeys) -> Sets:
+    """Return everything that was asked for.
+
+    Parameters
+    ----------
+    request
+        What to read beside the data.
+    frames, keys
+        From `read_data`.
+
+    Raises
+    ------
+    InputError
+        If something is missing or cannot be used.
+    """
+    plan = make_plan(
+        request.start,
+        frames,
+        keys,
+        request.recipe,
+        given_eV=request.isolated_energies_eV,
+        drop=request.drop_bad,
+        tested=bool(request.test),
+    )
     return Sets(
         plan=plan,
         test=_labelled(request.test, request, plan),
@@ -58,25 +108,6 @@ def read_sets(request: Request) -> Sets:
             starting_calculator(request.start),
             labels=request.recipe.replay_labels,
         ),
-    )
-
-
-def _plan(request: Request) -> Plan:
-    frames, keys = read_labelled(
-        request.files,
-        energy_key=request.energy_key,
-        forces_key=request.forces_key,
-        energies_only=request.energies_only,
-        format=request.format,
-    )
-    return make_plan(
-        request.start,
-        frames,
-        keys,
-        request.recipe,
-        given_eV=request.isolated_energies_eV,
-        drop=request.drop_bad,
-        tested=bool(request.test),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthzoo.errors import InputError
+from synthzoo.fitting.place import is_first_process
 from synthzoo.inspection.findings import CheckedSet
 from synthzoo.inspection.theory_checks import mixed_theory
 from synthzoo.labels import LabelKeys, choose_label_keys, find_label_keys, labels_of
@@ -26,9 +28,14 @@ if TYPE_CHECKING:
     from synthzoo.graphs import Graph
     from synthzoo.recipes import PretrainRecipe
 
+_LOG = logging.getLogger(__name__)
+
 GOLDEN_STRUCTURES = 5
 GOLDEN_ATOMS = 40
 """Golden predictions are kept for structures up to this size."""
+
+FEW_VALIDATION_GROUPS = 5
+"""Errors on fewer groups of related structures are uncertain by a third or more."""
 
 UNKNOWN = "unknown"
 
@@ -126,9 +133,9 @@ def find_provenance(
         found[key] = values[0]
     if teacher_sha256 not in (None, found["teacher_sha256"]):
         raise InputError(
-            f"The labels are of {found['teacher']} with the SHA-256 "
-            f"{found['teacher_sha256']}, but the recipe names {teacher_sha256}. Label "
-            "the structures again, or mend the recipe."
+            f"{_labelled_by(found)}, but the recipe names a teacher with the SHA-256 "
+            f"{teacher_sha256}. Label the structures with that teacher, or take "
+            "`teacher_sha256` out of the recipe."
         )
     if found["teacher"] == UNKNOWN:
         _refuse_mixture(structures)
@@ -136,6 +143,21 @@ def find_provenance(
         found[HISTORY_KEY] = " or ".join(_values(structures, HISTORY_KEY))
     recipes = ", ".join(_values(structures, "generate_recipe"))
     return found | {"generate_recipe": recipes}
+
+
+def _labelled_by(found: Mapping[str, str]) -> str:
+    """Return which teacher made the labels, as far as the structures say it."""
+    if found["teacher"] == UNKNOWN:
+        return "The structures do not say which teacher labelled them"
+    if found["teacher_sha256"] == UNKNOWN:
+        return (
+            f"The structures were labelled by {found['teacher']} and do not say with "
+            "which file of it"
+        )
+    return (
+        f"The structures were labelled by {found['teacher']} with the SHA-256 "
+        f"{found['teacher_sha256']}"
+    )
 
 
 def _values(structures: Sequence[Atoms], key: str) -> list[str]:
@@ -184,6 +206,7 @@ def make_sets(
         for atoms, name in zip(structures, names, strict=True)
     ]
     training, validation = _split(structures, recipe)
+    _warn_of_few([structures[index] for index in validation])
     small = [index for index in validation if len(structures[index]) <= GOLDEN_ATOMS]
     golden = small[:: max(1, len(small) // GOLDEN_STRUCTURES)][:GOLDEN_STRUCTURES]
     return PretrainSets(
@@ -194,6 +217,19 @@ def make_sets(
         golden=[structures[index] for index in golden],
         keys=keys,
     )
+
+
+def _warn_of_few(validation: Sequence[Atoms]) -> None:
+    """Say so if the errors will rest on a few structures."""
+    groups = len(set(map(group_of, validation)))
+    if groups < FEW_VALIDATION_GROUPS and is_first_process():
+        _LOG.warning(
+            "The validation set holds %d structure(s) in %d unrelated group(s): errors "
+            "on it say little of other structures. Set a larger `validation_share`, or "
+            "give more structures.",
+            len(validation),
+            groups,
+        )
 
 
 def _graph(

@@ -101,7 +101,6 @@ def test_each_start_size_and_draw_is_measured_once(curves: BenchmarkSummary):
     }
     folder = curves.table.parent
     assert {path.name for path in folder.iterdir()} == {
-        ".lock",
         "learning-curves.png",
         "runs",
         "table.json",

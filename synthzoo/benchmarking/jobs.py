@@ -23,6 +23,7 @@ from synthzoo.labels import LabelKeys, find_label_keys
 from synthzoo.recipes import recipe_values
 from synthzoo.tuning.direct import visits_from_scratch
 from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.tuning.replay import find_replay
 
 if TYPE_CHECKING:
     from synthzoo.labelled_sets import LabelledSet
@@ -231,6 +232,13 @@ class Job:
 
         return as_labelled(*read_part(self.source, self.source.test))
 
+    @cached_property
+    def replay(self) -> list[Path]:
+        """Synthetic structures that are mixed into the fit, as `finetune` does."""
+        if self.start.fresh or not (self.size and self.recipe.replay_share):
+            return []
+        return find_replay(None, read_config(self.start.folder))
+
     def key(self, source: dict[str, Any]) -> dict[str, Any]:
         """Return what decides the result.
 
@@ -240,6 +248,7 @@ class Job:
             Description of the files.
         """
         fitted = recipe_values(self.recipe) if self.size else {}
+        mixed = {"replay_sha256": hash_files(self.replay)} if self.replay else {}
         for name in ("threads", "direct_visits"):  # the first is how, the second visits
             fitted.pop(name, None)
         return {
@@ -247,6 +256,7 @@ class Job:
             "size": self.size,
             "draw": self.draw,
             "recipe": fitted,
+            **mixed,
             **source,
         }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from synthzoo.benchmarking.jobs import Job
     from synthzoo.calculator import SynthzooCalculator
     from synthzoo.frames import FrameSet
+    from synthzoo.labelled_sets import LabelledSet
     from synthzoo.labels import LabelKeys, Labels
+    from synthzoo.tuning.plan import Plan
 
 FIT = "fit"
 
@@ -164,7 +165,7 @@ def _fit(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
         job.start.folder, frames, keys, job.recipe, given_eV={}, tested=True
     )
     training = plan.on_model_scale(plan.training)
-    weights = _weights(job, training, folder, plan.reference.binding_eV)
+    weights = _weights(job, training, folder, plan)
     return _Fitted(weights=weights, reference=plan.reference)
 
 
@@ -172,17 +173,28 @@ def _weights(
     job: Job,
     training: list[tuple[Atoms, Labels]],
     folder: Path,
-    binding_eV: Mapping[str, float],
+    plan: Plan | None = None,
 ) -> dict[str, torch.Tensor]:
     fit = FitJob(
         name=FIT,
         start=job.start.folder,
         recipe=job.recipe,
         training=training,
+        replay=plan.replayed(_replay(job)) if plan else (),
         fresh=job.start.fresh,
-        binding_eV=binding_eV,
+        binding_eV=plan.reference.binding_eV if plan else {},
     )
     return run_fits([fit], folder)[FIT]
+
+
+def _replay(job: Job) -> LabelledSet:
+    from synthzoo.tuning.plan import starting_calculator
+    from synthzoo.tuning.replay import NOTHING, read_synthetic
+
+    if not job.replay:
+        return NOTHING.mixed
+    start = starting_calculator(job.start.folder)
+    return read_synthetic(job.replay, start, labels=job.recipe.replay_labels).mixed
 
 
 def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
@@ -194,7 +206,7 @@ def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> 
     labelled = as_labelled(frames, keys)
     reference = direct_reference(elements, labelled)
     training = take_off(labelled, reference.shifts_eV)
-    weights = _weights(job, training, folder, {})
+    weights = _weights(job, training, folder)
     return _Fitted(weights=weights, reference=reference)
 
 

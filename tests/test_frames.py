@@ -94,6 +94,19 @@ def _check_labels(structures: list[ase.Atoms]) -> None:
         assert labels.forces_eV_A.shape == (len(atoms), 3)
 
 
+def test_labels_among_the_data_of_a_database_are_found(tmp_path: Path):
+    """What is too large for key-value pairs: arrays, with a number beside them."""
+    (atoms,) = copper(1)
+    forces = atoms.get_forces()
+    atoms.calc = None
+    with connect(tmp_path / "a.db") as database:
+        database.write(atoms, data={"forces": forces, "dft_energy": -3.0})
+    (found,) = read_frames(tmp_path / "a.db").structures
+    keys = find_label_keys([found])
+    assert keys == LabelKeys(energy="dft_energy", forces="forces")
+    np.testing.assert_array_equal(labels_of(found, keys).forces_eV_A, forces)
+
+
 @pytest.mark.parametrize(
     ("name", "free_eV"),
     [

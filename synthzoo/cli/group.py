@@ -92,7 +92,9 @@ device_option = click.option(
     "--device", help="cpu, cuda, cuda:1, ...; the best there is if not given."
 )
 energy_key_option = click.option(
-    "--energy-key", help="Where the energies are, such as dft_energy."
+    "--energy-key",
+    help="Where the energies are, such as dft_energy; energy or free_energy for one of "
+    "ASE's own.",
 )
 forces_key_option = click.option(
     "--forces-key", help="Where the forces are, such as dft_forces."

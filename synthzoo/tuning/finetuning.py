@@ -50,6 +50,8 @@ class FinetuneSummary:
         Checkpoint folder.
     report
         What was found, done, gained and forgotten, for people.
+    labels
+        Where energies and forces were read.
     training_structures, held_out_structures, isolated_atoms
         Sizes of the two sets; isolated atoms are in neither.
     verdict
@@ -64,6 +66,7 @@ class FinetuneSummary:
 
     output: Path
     report: Path
+    labels: str
     training_structures: int
     held_out_structures: int
     isolated_atoms: int
@@ -230,6 +233,7 @@ def _make(
     )
     write_tuned(run / CHECKPOINT_FOLDER, judge, config, results, request.name)
     return {
+        "labels": str(plan.keys),
         "training_structures": len(plan.training),
         "held_out_structures": len(plan.held_out),
         "isolated_atoms": plan.isolated,

@@ -409,7 +409,10 @@ def labels_of(atoms: Atoms, keys: LabelKeys, *, name: str = "the structure") -> 
         ("forces", keys.forces, forces),
     ):
         if value is None:
-            raise InputError(f"{name} has no {what}: there is no label {key!r}.")
+            raise InputError(
+                f"{name} has no {what}: there is no label {key!r}. Leave it out, or "
+                "choose another key for all structures."
+            )
     found = Labels(energy_eV=_energy(energy), forces_eV_A=_numbers(forces))
     if found.forces_eV_A.shape != (len(atoms), 3):
         raise InputError(

@@ -27,7 +27,10 @@ def outside_domain(data: CheckedSet) -> list[Finding]:
     if data.reference is None or (ratio is not None and not ratio.normal):
         return []
     predicted = data.reference.forces_eV_A
-    reordered = {index for found in force_order(data) for index in found.frames}
+    disordered = force_order(data)
+    if any(not found.frames for found in disordered):
+        return []
+    reordered = {index for found in disordered for index in found.frames}
     judged, far = [], []
     for index, forces in data.forces_eV_A.items():
         if index in reordered:

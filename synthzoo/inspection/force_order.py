@@ -88,7 +88,7 @@ def _finding(data: CheckedSet, frames: Sequence[int]) -> Finding | None:
             f"correlation with {source} is {agreement.as_they_stand:.2f}, but about "
             f"{agreement.reordered:.2f} once their rows change places. Write positions "
             "and forces in the same order.",
-            frames=tuple(index for index in frames if data.sizes[index] > 1),
+            frames=() if len(frames) == len(data.forces_eV_A) else tuple(frames),
         )
     return None
 

@@ -5,6 +5,7 @@ Checked against ASE 3.29; the page on reading files says what is known of each c
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,8 +79,8 @@ def frames_of_code(path: Path, name: str) -> Iterator[Frame]:
         yield Frame(atoms, ())
 
 
-def known_cause(path: Path, name: str) -> str:
-    """Return why ASE could not read a file, if that is known.
+def way_out(path: Path, name: str) -> str:
+    """Return what can be done where ASE fails on a file, if that is known.
 
     Parameters
     ----------
@@ -88,12 +89,20 @@ def known_cause(path: Path, name: str) -> str:
     name
         Its format, as ASE calls it.
     """
-    if name in ("vasp-out", "vasp-xml") and _VASP_LEARNED.search(peek(path, -1)):
-        return (
-            " It holds steps of VASP's machine-learned force field (ML_LMLFF), which "
-            "are no labels of DFT: give calculations without it."
-        )
-    return ""
+    with contextlib.suppress(Exception):  # the file may be damaged
+        if name in ("vasp-out", "vasp-xml") and _VASP_LEARNED.search(peek(path, -1)):
+            return (
+                "It holds steps of VASP's machine-learned force field (ML_LMLFF), "
+                "which are no labels of DFT: give calculations without it."
+            )
+    return _WAYS_OUT.get(name, "")
+
+
+_WAYS_OUT = {
+    "vasp-out": "If the run was cut short, its vasprun.xml gives the complete steps.",
+    "castep-castep": "If ASE does not know this version of CASTEP, try its .geom or "
+    ".md file.",
+}
 
 
 def _by_ase(path: Path, name: str, **options: Any) -> Iterator[Atoms]:

@@ -18,7 +18,7 @@ from ase.io.formats import (
     open_with_compression,
 )
 
-from synthzoo.code_outputs import frames_of_code, known_cause, peek
+from synthzoo.code_outputs import frames_of_code, peek, way_out
 from synthzoo.declared_units import convert_declared
 from synthzoo.errors import InputError
 from synthzoo.extended_xyz import CP2K_COMMENT, Frame, cut_frames, parse_frame
@@ -218,7 +218,7 @@ def _in_our_words(
     frames: Iterator[T], path: Path, name: str, *, guessed: bool
 ) -> Iterator[T]:
     """Yield frames; what goes wrong becomes an `InputError` that says where."""
-    hint = f" {_GUESSED}" if guessed else ""
+    hint = _GUESSED if guessed else ""
     count = 0
     while True:
         streamed = count or name in (EXTENDED_XYZ, *DATABASES)
@@ -230,14 +230,16 @@ def _in_our_words(
         except InputError as error:
             raise InputError(f"{which} cannot be read: {error}") from error
         except Exception as error:  # ASE raises whatever it likes
-            cause = known_cause(path, name) or (hint if count == 0 else "")
-            raise InputError(
-                f"{which} cannot be read as {name}: {reason_of(error)}.{cause}"
-            ) from error
+            words = [
+                f"{which} cannot be read as {name}: {reason_of(error)}.",
+                way_out(path, name),
+                "" if count else hint,
+            ]
+            raise InputError(" ".join(filter(None, words))) from error
         count += 1
         yield frame
     if count == 0:
-        raise InputError(f"{path} holds no structure, read as {name}.{hint}")
+        raise InputError(f"{path} holds no structure, read as {name}. {hint}".strip())
 
 
 def with_our_units(frame: Frame) -> Frame:

@@ -1,5 +1,6 @@
 """Which format a file has, what is read of it, and faults in words of ours."""
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -167,6 +168,15 @@ def test_the_raw_words_of_ase_are_not_all_there_is(tmp_path: Path):
         assert str(path) in str(raised.value)
         assert message in str(raised.value)
         assert "\n" not in str(raised.value)
+
+
+def test_a_compressed_file_that_is_cut_short_is_an_error_like_others(tmp_path: Path):
+    """Also where the search for the cause meets the same end."""
+    whole = gzip.compress((OUTPUTS / "vasp" / "OUTCAR_example_1").read_bytes() * 9)
+    path = tmp_path / "OUTCAR.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"as vasp-out: EOFError.*its vasprun\.xml"):
+        read_structures(path)
 
 
 def test_an_output_of_abinit_is_no_input_and_has_its_own_cell(tmp_path: Path):

@@ -158,9 +158,9 @@ def convert_declared(atoms: Atoms) -> tuple[str, ...]:
     found = set()
     for kind, place, name in list(_labels(atoms)):
         found.add(kind)
-        unit = declared.get("energy" if kind == "virial" else kind)
-        if kind == "virial" and "virial" in declared:
-            unit = declared["virial"]
+        unit = declared.get(kind)
+        if kind == "virial":  # which is an energy
+            unit = unit or declared.get("energy")
         if unit is not None:
             place[name] = np.multiply(place[name], unit.factor)[()]
     _refuse_half_declared(declared, strange, found)
@@ -184,7 +184,8 @@ def _not_understood(atoms: Atoms) -> Iterator[str]:
         word = str(key).lower()
         if word in ("unit", "units") and str(value).lower() not in _OURS_AT_LARGE:
             yield f"{key}={value} is not understood: eV and Å were assumed."
-        if word in _CELLS and not atoms.cell.any() and np.size(value) in (3, 6, 9):
+        cell = word in _CELLS and _is_numeric(value) and np.size(value) in (3, 6, 9)
+        if cell and not atoms.cell.any():
             yield f"{key} is not read as a cell, which is called Lattice: it has none."
 
 
@@ -218,8 +219,15 @@ def _labels(atoms: Atoms) -> Iterator[tuple[Kind, MutableMapping[str, Any], str]
     for place in (results, atoms.info, atoms.arrays):
         for name, value in place.items():
             kind = _kind(name)
-            if kind is not None and np.asarray(value).dtype.kind in "iuf":
+            if kind is not None and _is_numeric(value):
                 yield kind, place, name
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "iuf"
+    except ValueError:  # lists of lists of different lengths
+        return False
 
 
 def _kind(name: Any) -> Kind | None:
@@ -248,7 +256,7 @@ def _rename_units(place: MutableMapping[Any, Any]) -> list[str]:
     """Convert labels whose names end in a unit, and name them by ours."""
     notes = []
     for name, value in list(place.items()):
-        if np.asarray(value).dtype.kind not in "iuf":
+        if not _is_numeric(value):
             continue
         parts = re.split("([-_])", str(name))
         for cut in range(1, len(parts), 2):

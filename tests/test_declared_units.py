@@ -183,6 +183,14 @@ def test_what_is_not_understood_is_said(key: str, value: object, message: str):
     assert convert_declared(Atoms("C", info={"units": "eV"})) == ()
 
 
+def test_values_of_any_shape_are_left_as_they_are(tmp_path: Path):
+    """What is neither number nor array is no label, whatever its name."""
+    info = {"energy_ha": [[1, 2], [3]], "forces": "none", "energy_unit": 3}
+    atoms = Atoms("C", info=dict(info))
+    assert convert_declared(atoms) == ()
+    assert atoms.info == info
+
+
 def test_databases_declare_units_too(tmp_path: Path):
     """Key-value pairs count like the comment line of a file."""
     with connect(tmp_path / "a.db") as rows:

@@ -40,8 +40,6 @@ from synthzoo.provenance import installed_versions
 from synthzoo.structures import label, write_structures
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from synthzoo.cards import ModelCard, ReferenceValues
     from synthzoo.config import CheckpointConfig
 
@@ -206,11 +204,7 @@ def run_demo(
     calculator = load_calculator(checkpoint, device="cpu")
     card = _card(model)
     reference = card.reference_values if card else None
-    with (
-        _one_thread(),
-        new_output_folder(output) as folder,
-        progress_bar(desc="demo", unit="step") as bar,
-    ):
+    with _one_thread(), new_output_folder(output) as folder:
         rng = np.random.default_rng(seed)
         relaxed = relax_crystals(calculator, rng)
         diamond, graphene = (relaxed[name][0] for name in ("diamond", "graphene"))
@@ -223,7 +217,7 @@ def run_demo(
         start = bulk(ELEMENT, "diamond", a=diamond.a_A, cubic=True).repeat(MD_CELLS)
         start.calc = calculator
         thermalize_momenta(start, START_K, rng=rng)
-        dynamics = _dynamics(start, duration_ps, folder, bar)
+        dynamics = _dynamics(start, duration_ps, folder)
         tuned = (
             tune_sample(checkpoint, folder, structures=tune_on, seed=seed)
             if tune_on
@@ -302,24 +296,23 @@ def _volumes(
     return volumes_around(diamond.a_A)
 
 
-def _dynamics(
-    atoms: Atoms, duration_ps: float, folder: Path, bar: tqdm[Any]
-) -> Dynamics:
-    """Run at constant energy from the momenta that the atoms have."""
+def _dynamics(atoms: Atoms, duration_ps: float, folder: Path) -> Dynamics:
+    """Run at constant energy from the directions of the momenta that the atoms have."""
     steps = max(1, round(1000 * duration_ps / TIMESTEP_FS))
-    bar.reset(total=steps)
     Stationary(atoms)
     force_temperature(atoms, START_K)
     integrator = VelocityVerlet(atoms, TIMESTEP_FS * units.fs)
+    states = progress_bar(
+        integrator.irun(steps), desc="demo", unit="step", total=steps + 1
+    )
     temperatures, energies, frames = [], [], []
     try:
-        for step, _ in enumerate(integrator.irun(steps)):
+        for step, _ in enumerate(states):
             temperatures.append(atoms.get_temperature())
             total_eV = unconstrained.energy_eV(atoms) + atoms.get_kinetic_energy()
             energies.append(1000 * total_eV / len(atoms))
             if step % STEPS_PER_FRAME == 0:
                 frames.append(_labelled(atoms, time_ps=step * TIMESTEP_FS / 1000))
-            bar.update(min(step, 1))
     except InputError as error:
         raise InputError(
             f"This model does not hold diamond together: it collapsed in the dynamics "

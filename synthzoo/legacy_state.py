@@ -307,9 +307,7 @@ def _complaints(
 ) -> list[str]:
     """Return what does not fit the network."""
     wanted = set(today) - _NEW
-    found = [
-        f"it has an unknown tensor {name}" for name in sorted(set(renamed) - wanted)
-    ]
+    found = [f"it has an unknown tensor {name}" for name in set(renamed) - wanted]
     found += [f"it lacks the tensor {name}" for name in wanted - set(renamed)]
     found += [
         f"{name} has the shape {tuple(renamed[name].shape)}, expected "

@@ -66,7 +66,7 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> Path:
             break
         for axes in crowded:
             _spread_labels(axes, count)
-    options.setdefault("format", path.suffix[1:] or None)
+    options["format"] = options.get("format") or path.suffix[1:] or None
     with new_file(path) as partial:
         figure.savefig(partial, **options)
     return path

@@ -12,14 +12,15 @@ from ase.md.verlet import VelocityVerlet
 from click.testing import CliRunner
 
 from benchmarks.carbon_physics import layer_energies, measure
-from synthzoo import load_calculator
-from synthzoo.cards import ModelCard
+from synthzoo import import_paper, load_calculator
+from synthzoo.cards import ModelCard, published_file
 from synthzoo.checkpoint import WEIGHTS_FILE, load_model, verify_checkpoint
 from synthzoo.cli import main
 from synthzoo.crystals import relax_crystals
 from synthzoo.hub import find_folder
 from synthzoo.isolation import nequip_session
 from synthzoo.registry import bundled_folder, find_card, model_cards
+from synthzoo.teachers import load_teacher
 
 BUNDLED = [card for card in model_cards() if bundled_folder(card) is not None]
 SCALED = [card for card in BUNDLED if "transmute-model" in card.training.commands[-1]]
@@ -142,7 +143,39 @@ def test_show_and_page_state_the_failures_of_carbon_before_its_errors():
 )
 def test_a_card_states_the_failures_that_its_model_has(card: ModelCard):
     """Each number is measured anew; one that has changed by a percent is outdated."""
-    found = measure(load_calculator(card.name, device="cpu"))
+    check_failures(card, find_folder(card.name))
+
+
+@pytest.mark.slow
+def test_the_card_of_the_papers_start_states_the_failures_that_it_has(
+    shared, tmp_path: Path
+):
+    """The same for the file that its authors have published."""
+    card = find_card("paper/ace-100k")
+    file, checkpoint = shared("paper-weights/ace-100_000.pth"), tmp_path / "ace-100k"
+    neighbours = published_file(card).avg_num_neighbors
+    import_paper(file, checkpoint, avg_num_neighbors=neighbours)
+    check_failures(card, checkpoint)
+
+
+@pytest.mark.slow
+def test_cards_set_their_failures_beside_what_their_teacher_gives(shared):
+    """C-ACE's numbers, which stand on several cards, are measured once."""
+    pytest.importorskip("pyace", reason="python-ace is not installed")
+    teacher = load_teacher(f"ace:{shared('potentials/c_ace.yace')}")
+    found = measure(teacher.calculator)
+    cards = [card for card in model_cards() if card.teacher.name == "C-ACE"]
+    failures = [failure for card in cards for failure in card.known_failures]
+    assert failures
+    for value in [value for failure in failures for value in failure.values]:
+        stated = pytest.approx(value.teacher, rel=0.01, abs=0.05)
+        assert found[value.quantity] == stated, value.quantity
+
+
+def check_failures(card: ModelCard, checkpoint: Path) -> None:
+    """Measure what a card says that its model gets wrong."""
+    assert card.known_failures
+    found = measure(load_calculator(checkpoint, device="cpu"))
     for failure in card.known_failures:
         for value in failure.values:
             stated = pytest.approx(value.model, rel=0.01, abs=0.01)

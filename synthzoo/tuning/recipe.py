@@ -81,9 +81,9 @@ CHECKED = {"held_out_share": 0.0, "check_share": 0.2}
 """All structures are fitted; what that is worth is told by fits that leave out a fifth
 each."""
 
-HELD_OUT = {"held_out_share": 0.1, "check_share": 0.0}
-CHOSEN = {"held_out_share": 0.2, "check_share": 0.0}
-"""The best of several seeds is chosen by a fifth."""
+TENTH_OUT = {"held_out_share": 0.1, "check_share": 0.0}
+FIFTH_OUT = {"held_out_share": 0.2, "check_share": 0.0}
+"""A part measures the fit, and chooses the best of several seeds, if asked for."""
 
 NOTHING_LEFT = {"held_out_share": 0.0, "check_share": 0.0}
 
@@ -98,8 +98,8 @@ DEFAULTS: dict[float, dict[str, Any]] = {
     24: {"visits": 400, **FEW, **CHECKED},
     49: {"visits": 900, **FEW, **CHECKED},
     99: {"visits": 3000, **SOME, **CHECKED},
-    299: {"visits": 3000, **SOME, **HELD_OUT},
-    math.inf: {"visits": 3000, **MANY, **HELD_OUT},
+    299: {"visits": 3000, **SOME, **FIFTH_OUT},
+    math.inf: {"visits": 3000, **MANY, **TENTH_OUT},
 }
 """What a recipe leaves open, by the largest number of structures that it is for.
 
@@ -153,7 +153,7 @@ def resolve_recipe(
     visits = max(values["visits"], LEAST_EPOCHS * structures)
     values["visits"] = math.ceil(visits * times_seen(sizes))
     if recipe.seeds > 1:
-        values |= CHOSEN
+        values |= FIFTH_OUT
     missing = {
         name: value for name, value in values.items() if getattr(recipe, name) is None
     }

@@ -105,11 +105,13 @@ def find_request(  # noqa: PLR0913  what a user may say
 
     Parameters
     ----------
-    model, data, recipe, isolated_energies_eV, energy_key, forces_key, format
+    model, data
         As for `synthzoo.finetune`.
     name
         Of the checkpoint to make.
-    test, replay, energies_only, drop_bad, compare_direct, device, workers
+    recipe, isolated_energies_eV, energy_key, forces_key, format, test, replay
+        As for `synthzoo.finetune`.
+    energies_only, drop_bad, compare_direct, device, workers
         As for `synthzoo.finetune`.
 
     Raises

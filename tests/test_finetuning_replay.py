@@ -103,7 +103,7 @@ def test_the_command_replays_by_default(
     options = [part for word in words for part in ("--replay", word)]
     CliRunner().invoke(main, ["finetune", "carbon", "x.xyz", "-o", "y", *options])
     found = asked.get("replay")
-    assert found is None if sources is None else tuple(map(str, found)) == sources
+    assert (found and tuple(map(str, found))) == sources
 
 
 def test_a_share_of_zero_replays_nothing(tiny_checkpoint: Path, tmp_path: Path):

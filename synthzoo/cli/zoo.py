@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 @main.command("list")
 @json_option
 def list_models(*, as_json: bool) -> None:
-    """List the models of the zoo and where each comes from."""
+    """List the models of the zoo and where each comes from.
+
+    `synthzoo show NAME` says what the known failures of a model are.
+    """
     from synthzoo.hub import location
     from synthzoo.registry import model_cards
 
@@ -52,7 +55,6 @@ def list_models(*, as_json: bool) -> None:
             for card in cards
         ],
     )
-    note("`synthzoo show NAME` says in what a model is known to fail.")
 
 
 def _card_values(card: ModelCard) -> dict[str, Any]:

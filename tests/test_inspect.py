@@ -174,6 +174,17 @@ def test_unlabelled_and_odd_structures_are_described(tmp_path: Path):
         inspect_structures([])
 
 
+@pytest.mark.parametrize("forces", [np.ones(2), np.ones((2, 2)), "none"])
+def test_forces_of_any_shape_are_described(forces: object):
+    """They count as an error of the structure, and not as forces."""
+    atoms = Atoms("C2", positions=[[0, 0, 0], [0, 0, 1.3]])
+    atoms.info |= {"energy": -3.0, "dft_forces": forces}
+    found = inspect_structures([atoms], forces_key="dft_forces")
+    (error,) = [one for one in found.findings if one.severity == "error"]
+    assert "forces of the wrong shape" in error.message
+    assert "largest force (eV/Å)" not in found.spreads
+
+
 def run(*arguments: str | Path) -> tuple[int, str, str]:
     """Run a command and return its exit code, output and messages."""
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])

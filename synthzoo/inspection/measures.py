@@ -164,6 +164,8 @@ def _row(atoms: Atoms, pairs: Pairs, labels: PartialLabels) -> dict[str, Any]:
         labels.forces_eV_A,
         labels.stress_eV_A3,
     )
+    if forces is not None and forces.shape != (len(atoms), 3):
+        forces = None
     bonds = np.minimum(coordination(atoms, pairs), MOST_BONDS)
     return {
         "atoms": len(atoms),

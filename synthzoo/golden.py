@@ -23,6 +23,20 @@ _STRESS_TOLERANCE = 1e-4  # of the largest stress, or of 0.1 eV/Å³
 INPUTS = ("numbers", "positions", "cell", "pbc")
 LABELS = ("energy", "forces", "stress")
 
+HEAVIEST = 118
+"""Largest atomic number."""
+
+_FORMS: dict[str, tuple[str, tuple[int | None, ...]]] = {
+    "numbers": ("iu", (None,)),
+    "positions": ("f", (None, 3)),
+    "cell": ("f", (3, 3)),
+    "pbc": ("b", (3,)),
+    "energy": ("f", ()),
+    "forces": ("f", (None, 3)),
+    "stress": ("f", (6,)),
+}
+"""Kind of number and shape of each entry; None is the number of atoms."""
+
 Golden = dict[str, "NDArray[Any]"]
 """One structure (numbers, positions, cell, pbc) and its labels, by name."""
 
@@ -154,7 +168,8 @@ def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
     Raises
     ------
     CheckpointError
-        If an entry is unknown or missing, or a number is not finite.
+        If an entry is unknown or missing, a number is not finite, or a shape cannot
+        be.
     """
     entries: dict[int, Golden] = {}
     for key, value in tensors.items():
@@ -166,19 +181,31 @@ def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
     if not entries or any(not needed <= set(entry) for entry in entries.values()):
         raise CheckpointError(f"{where} lacks a part of a golden structure.")
     found = [entries[index] for index in sorted(entries)]
-    _refuse_not_finite(found, where=where)
+    for number, entry in enumerate(found):
+        _check_entry(entry, where=where, name=f"golden structure {number}")
     return found
 
 
-def _refuse_not_finite(entries: Sequence[Golden], *, where: str) -> None:
+def _check_entry(entry: Golden, *, where: str, name: str) -> None:
+    """Refuse what cannot be a structure, or be the labels of this one."""
     import numpy as np
 
-    for number, entry in enumerate(entries):
-        for name, values in entry.items():
-            if not np.isfinite(values).all():
-                raise CheckpointError(
-                    f"{where}: {name} of golden structure {number} is not finite."
-                )
+    atoms = entry["numbers"].size
+    for key, value in entry.items():
+        kinds, shape = _FORMS[key]
+        expected = tuple(atoms if size is None else size for size in shape)
+        if value.dtype.kind not in kinds or value.shape != expected:
+            raise CheckpointError(
+                f"{where}: {key} of {name} has the shape {value.shape} and type "
+                f"{value.dtype}, expected {expected}."
+            )
+        if not np.isfinite(value).all():
+            raise CheckpointError(f"{where}: {key} of {name} is not finite.")
+    numbers = entry["numbers"]
+    if atoms == 0 or numbers.min() < 1 or numbers.max() > HEAVIEST:
+        raise CheckpointError(
+            f"{where}: numbers of {name} should be atomic numbers from 1 to {HEAVIEST}."
+        )
 
 
 def compare_golden(

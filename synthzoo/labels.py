@@ -505,6 +505,8 @@ def _stress(atoms: Atoms, key: str | None) -> NDArray[np.float64] | None:
     if stress.size != 6:
         return None
     if VIRIAL in key.lower():
+        if atoms.cell.rank < 3:  # there is no volume to divide it by
+            return None
         stress = -stress / atoms.get_volume()
     return stress.reshape(6)
 

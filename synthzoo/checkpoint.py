@@ -38,7 +38,12 @@ CARD_FILE = "README.md"
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
 
 DTYPES = ("float32", "float64")
-_MAX_BYTES = {CONFIG_FILE: 2**20, WEIGHTS_FILE: 2**31, GOLDEN_FILE: 2**26}
+MAX_BYTES = {
+    CONFIG_FILE: 2**20,
+    WEIGHTS_FILE: 2**31,
+    GOLDEN_FILE: 2**26,
+    CARD_FILE: 2**20,
+}
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -281,9 +286,9 @@ def _read_bytes(folder: Path, name: str) -> bytes:
     if not path.is_file():
         raise CheckpointError(f"{folder} is not a checkpoint: it has no {name}.")
     size = path.stat().st_size
-    if size > _MAX_BYTES[name]:
+    if size > MAX_BYTES[name]:
         raise CheckpointError(
-            f"{path} has {size} bytes; the limit is {_MAX_BYTES[name]}."
+            f"{path} has {size} bytes; the limit is {MAX_BYTES[name]}."
         )
     return path.read_bytes()
 

@@ -173,10 +173,10 @@ def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
     """
     entries: dict[int, Golden] = {}
     for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        if not index.isdecimal() or name not in INPUTS + LABELS:
+        number, _, name = key.partition(".")
+        if not number.isdecimal() or name not in INPUTS + LABELS:
             raise CheckpointError(f"{where}: unknown entry {key!r}.")
-        entries.setdefault(int(index), {})[name] = value.numpy()
+        entries.setdefault(int(number), {})[name] = value.numpy()
     needed = {*INPUTS, "energy", "forces"}
     if not entries or any(not needed <= set(entry) for entry in entries.values()):
         raise CheckpointError(f"{where} lacks a part of a golden structure.")

@@ -124,3 +124,12 @@ class Crashing(Faulty):
     def calculate(self, *_: Any, **__: Any) -> None:
         """Break down."""
         crash()
+
+
+class Pushed(Faulty):
+    """Forces are a tenth too long."""
+
+    def calculate(self, *arguments: Any, **named: Any) -> None:
+        """Compute with EMT, wrongly."""
+        super().calculate(*arguments, **named)
+        self.results["forces"] = self.results["forces"] * 1.1

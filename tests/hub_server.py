@@ -8,6 +8,7 @@ host), repository creation, pre-upload, Git LFS upload, commits and pull request
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -77,6 +78,10 @@ class Fault:
         Announce the whole body, send half of it, and hang up.
     stall_s
         Say nothing for this long.
+    headers
+        Send these headers instead of, or besides, the right ones.
+    endless, pause_s
+        Send these bytes, with a pause after each time, until the client hangs up.
     """
 
     pattern: str
@@ -88,6 +93,9 @@ class Fault:
     change: Callable[[bytes], bytes] | None = None
     break_off: bool = False
     stall_s: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
+    endless: bytes = b""
+    pause_s: float = 0.0
 
 
 @dataclass
@@ -205,16 +213,30 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         if self.fault and self.fault.change and self.command == "GET":
             body = self.fault.change(body)
+        if self.fault and self.fault.endless:
+            self.send_without_end(self.fault)
+            return
         self.send_response(status)
-        for name, value in (headers or {}).items():
+        own = self.fault.headers if self.fault else {}
+        for name, value in {**(headers or {}), **own}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if "Content-Length" not in own:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.fault and self.fault.break_off:
             body = body[: len(body) // 2]
             self.close_connection = True
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def send_without_end(self, fault: Fault) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(fault.endless)
+                threading.Event().wait(fault.pause_s)
 
     def answer_json(self, value: Any, status: int = 200) -> None:
         headers = {"Content-Type": "application/json"}

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -452,6 +453,73 @@ def test_a_hub_that_says_nothing_is_not_waited_for_forever(
     server.faults.append(Fault(request_that_stalls, stall_s=1.0))
     with pytest.raises(HubError, match=r"Cannot reach .*timed out"):
         hub.find_folder("tiny")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            Fault(r"HEAD .*/config", headers={"ETag": '"../../../../outside"'}),
+            "ETag '\"../../../../outside\"' is no file's name",
+        ),
+        (
+            Fault(r"HEAD .*/model", headers={"X-Linked-Etag": "../../../../outside"}),
+            "X-Linked-Etag '../../../../outside' is no file's name",
+        ),
+        (
+            Fault(r"HEAD .*/config", headers={"X-Repo-Commit": "../../../outside"}),
+            "X-Repo-Commit '../../../outside' is no file's name",
+        ),
+        (
+            Fault(r"HEAD .*/config", headers={"Content-Length": "200000000"}),
+            "config.json on {} was not downloaded: it has 200000000 bytes; the limit",
+        ),
+        (
+            Fault(r"GET .*/config", endless=bytes(2**16)),
+            "config.json on {} was not downloaded: it has more than 1048576 bytes",
+        ),
+        (Fault(r"GET /api", endless=b" " * 2**16), "it has more than 16777216 bytes"),
+        (
+            Fault(r"GET .*/config", endless=b"{", pause_s=0.05),
+            "bytes came in 0 s; try again later",
+        ),
+        (
+            Fault(r"GET /storage", headers={"Content-Encoding": "gzip"}),
+            "it is compressed, which was not asked for",
+        ),
+    ],
+    ids=["etag", "linked", "commit", "said", "long", "info", "drip", "compressed"],
+)
+def test_what_no_honest_hub_answers_is_refused_at_once(
+    on_hub: ModelCard,
+    server: FakeHub,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    message: str,
+):
+    """Nothing is written outside of the cache, and no wait is without end."""
+    monkeypatch.setattr("synthzoo.hub.limits.PATIENCE_S", 0.3)
+    server.faults.append(fault)
+    start = time.monotonic()
+    with pytest.raises(HubError) as caught:
+        hub.find_folder("tiny")
+    assert message.format(server.url) in str(caught.value)
+    assert time.monotonic() - start < 8.0
+    assert not list(cache.parents[1].rglob("*outside*"))
+    size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
+    assert size < 2**24
+
+
+def test_the_client_of_the_process_stays_as_it_was(on_hub: ModelCard, server: FakeHub):
+    """Whoever uses `huggingface_hub` besides finds the client it had."""
+    from huggingface_hub import get_session
+
+    before = get_session()
+    hooks = {name: list(found) for name, found in before.event_hooks.items()}
+    hub.find_folder("tiny")
+    assert get_session() is before
+    assert {name: list(found) for name, found in before.event_hooks.items()} == hooks
 
 
 @pytest.mark.parametrize(

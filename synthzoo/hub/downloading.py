@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthzoo.checkpoint import CARD_FILE, MODEL_FILES
+from synthzoo.checkpoint import CARD_FILE, MAX_BYTES, MODEL_FILES
 from synthzoo.errors import HubError
 from synthzoo.hub.client import hub_api, model_info, patiently
 from synthzoo.hub.faults import endpoint, one_clear_error
 from synthzoo.hub.integrity import check_files, check_own_hashes
+from synthzoo.hub.limits import limited_answers
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -109,7 +110,8 @@ def _names_to_download(info: ModelInfo, remote: Remote) -> list[str]:
 
 
 def _download_file(api: HfApi, remote: Remote, name: str, *, revision: str) -> Path:
-    path = patiently(
-        lambda: api.hf_hub_download(remote.repository, name, revision=revision)
-    )
+    with limited_answers(f"{remote.repository}/{name}", limit=MAX_BYTES[name]):
+        path = patiently(
+            lambda: api.hf_hub_download(remote.repository, name, revision=revision)
+        )
     return Path(path)

@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from synthzoo import registry
 from synthzoo.cards import FileRecord, ModelCard, Published, published_file
 from synthzoo.errors import HubError, IntegrityError, one_line
+from synthzoo.hub.limits import limited_answers
 
 CONVERSION = 1
 """Raised when the conversion changes, so that kept checkpoints are made anew."""
@@ -114,7 +115,7 @@ def _download(published: Published, partial: Path) -> None:
     while True:
         before = partial.stat().st_size if partial.is_file() else 0
         try:
-            with partial.open("ab") as file:
+            with partial.open("ab") as file, _limits(published):
                 _receive(published, file)
         except errors.HTTPError as error:  # type: ignore[attr-defined]
             if partial.stat().st_size == before:  # otherwise the next try brings more
@@ -126,6 +127,11 @@ def _download(published: Published, partial: Path) -> None:
                 ) from error
         else:
             return
+
+
+def _limits(published: Published) -> AbstractContextManager[None]:
+    name = published.address.rpartition("/")[2]
+    return limited_answers(name, limit=2 * published.file.size)
 
 
 def _receive(published: Published, file: BinaryIO) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ from synthzoo.schema import from_values
 from synthzoo.teachers.checks import Check, check_teacher
 from synthzoo.teachers.fingerprint import file_sha256
 from synthzoo.teachers.loading import KINDS, open_teacher
+from synthzoo.teachers.tested import called_apart
 
 if TYPE_CHECKING:
     from synthzoo.teachers.teacher import Teacher
@@ -164,8 +166,35 @@ def check_file(named: NamedTeacher, path: Path) -> str:
     return found
 
 
-def examine(what: str, *, file: Path | None = None) -> tuple[Teacher, list[Check]]:
-    """Return a teacher and what its checks found; see `check_teacher`.
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What a teacher says about itself, and what its checks found.
+
+    Attributes
+    ----------
+    reference
+        What loads it.
+    provenance
+        Kind, file name, hash and software, as in every label of it.
+    elements
+        Chemical symbols that it knows.
+    isolated_atom_energies_eV
+        Energy that it gives one atom of each alone.
+    checks
+        What was compared.
+    """
+
+    reference: str
+    provenance: dict[str, str]
+    elements: tuple[str, ...]
+    isolated_atom_energies_eV: dict[str, float]
+    checks: tuple[Check, ...]
+
+
+def examine(what: str, *, file: Path | None = None) -> Examination:
+    """Return what the checks of a teacher find; see `check_teacher`.
+
+    They run in a process of their own, which native code may end.
 
     Parameters
     ----------
@@ -179,19 +208,30 @@ def examine(what: str, *, file: Path | None = None) -> tuple[Teacher, list[Check
     InputError
         If there is no such teacher, or its file is not given.
     TeacherError
-        If it cannot be loaded, or the file is another one.
+        If it cannot be loaded, the file is another one, or the teacher ends its
+        process.
     """
     if ":" in what:
         if file is not None:
             raise InputError(f"{what} is a whole reference; it takes no other file.")
-        teacher = open_teacher(what)
-        return teacher, list(check_teacher(teacher))
+        return called_apart(partial(_examine, what, None), what)
     named = find_named(what)
-    teacher = open_teacher(_reference(named, file))
-    checks = list(check_teacher(teacher))
-    if named.known is not None:
-        checks.append(_known(teacher, named.known))
-    return teacher, checks
+    reference = _reference(named, file)
+    return called_apart(partial(_examine, reference, named.known), reference)
+
+
+def _examine(reference: str, known: KnownNumber | None) -> Examination:
+    teacher = open_teacher(reference)
+    checks = check_teacher(teacher)
+    if known is not None:
+        checks = (*checks, _known(teacher, known))
+    return Examination(
+        reference=teacher.reference,
+        provenance=teacher.provenance,
+        elements=teacher.elements,
+        isolated_atom_energies_eV=teacher.isolated_atom_energies_eV,
+        checks=checks,
+    )
 
 
 def resolve_reference(reference: str) -> str:

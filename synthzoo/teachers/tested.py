@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from synthzoo.errors import TeacherError
 from synthzoo.guarded import Lost, call_guarded
 from synthzoo.teachers.loading import cached_teacher, reference_sha256
+
+Result = TypeVar("Result")
 
 TEST_LIMIT_S = 3600.0
 """For the test of a teacher, which computes about twenty structures of each element."""
@@ -27,7 +31,25 @@ def provenance_when_tested(reference: str, sha256: str | None = None) -> dict[st
     TeacherError
         If the teacher cannot be loaded, has another hash, fails its test, or crashes.
     """
-    found = call_guarded(partial(_load, reference, sha256), limit_s=TEST_LIMIT_S)
+    return called_apart(partial(_load, reference, sha256), reference)
+
+
+def called_apart(function: Callable[[], Result], reference: str) -> Result:
+    """Return what a function finds with a teacher, in this thread's child.
+
+    Parameters
+    ----------
+    function
+        Picklable, as is what it returns.
+    reference
+        The teacher, for messages.
+
+    Raises
+    ------
+    TeacherError
+        If the teacher ends its process, or gives no answer.
+    """
+    found = call_guarded(function, limit_s=TEST_LIMIT_S)
     if isinstance(found, Lost):
         raise TeacherError(f"{reference} {found.reason} in its test.")
     return found

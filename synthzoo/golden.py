@@ -37,6 +37,8 @@ _FORMS: dict[str, tuple[str, tuple[int | None, ...]]] = {
 }
 """Kind of number and shape of each entry; None is the number of atoms."""
 
+_DTYPES = {f"torch.{name}" for name in ("bool", "int32", "int64", "float32", "float64")}
+
 Golden = dict[str, "NDArray[Any]"]
 """One structure (numbers, positions, cell, pbc) and its labels, by name."""
 
@@ -145,7 +147,7 @@ def pack_golden(predictions: Sequence[Golden]) -> bytes:
     """
     import safetensors.numpy
 
-    _refuse_not_finite(predictions, where="What the model predicts")
+    _check_entries(predictions, where="What the model predicts")
     return safetensors.numpy.save(
         {
             f"{index}.{name}": value
@@ -173,17 +175,23 @@ def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
     """
     entries: dict[int, Golden] = {}
     for key, value in tensors.items():
-        number, _, name = key.partition(".")
-        if not number.isdecimal() or name not in INPUTS + LABELS:
+        index, _, name = key.partition(".")
+        if not index.isdecimal() or name not in INPUTS + LABELS:
             raise CheckpointError(f"{where}: unknown entry {key!r}.")
-        entries.setdefault(int(number), {})[name] = value.numpy()
+        if str(value.dtype) not in _DTYPES:
+            raise CheckpointError(f"{where}: {key} has the type {value.dtype}.")
+        entries.setdefault(int(index), {})[name] = value.numpy()
     needed = {*INPUTS, "energy", "forces"}
     if not entries or any(not needed <= set(entry) for entry in entries.values()):
         raise CheckpointError(f"{where} lacks a part of a golden structure.")
     found = [entries[index] for index in sorted(entries)]
-    for number, entry in enumerate(found):
-        _check_entry(entry, where=where, name=f"golden structure {number}")
+    _check_entries(found, where=where)
     return found
+
+
+def _check_entries(entries: Sequence[Golden], *, where: str) -> None:
+    for number, entry in enumerate(entries):
+        _check_entry(entry, where=where, name=f"golden structure {number}")
 
 
 def _check_entry(entry: Golden, *, where: str, name: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import safetensors.torch
 import torch
 from ase import Atoms
@@ -692,3 +693,31 @@ def test_published_nequip_sizes_are_within_the_limits(preset: str):
 
     arguments = SHORT | _NEQUIP_GNN_STANDARD_PRESET | _NEQUIP_GNN_PRESETS[preset]
     check_arguments("NequIPGNNModel", arguments, ["C"] * 89)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("0.numbers", np.array([6, 500]), "should be atomic numbers from 1 to 118"),
+        ("0.numbers", np.array([6, 0]), "should be atomic numbers from 1 to 118"),
+        ("0.numbers", np.array([6.0, 6.0]), "numbers of golden structure 0 has the"),
+        ("0.positions", np.zeros((0, 3)), r"positions .* expected \(2, 3\)"),
+        ("0.cell", np.zeros(3), r"cell .* expected \(3, 3\)"),
+        ("0.forces", np.zeros((3, 3)), r"forces .* expected \(2, 3\)"),
+        ("0.energy", np.zeros(1), r"energy .* expected \(\)"),
+        ("0.pbc", np.zeros(3, np.float16), "has the type torch.float16"),
+    ],
+    ids=count(),
+)
+def test_golden_structures_that_cannot_be_are_refused(
+    checkpoint: Path, entry: str, value: Any, message: str
+):
+    """The hash is right: whoever made the file made it so."""
+    path = checkpoint / GOLDEN_FILE
+    tensors = safetensors.numpy.load_file(path)
+    assert len(tensors["0.numbers"]) == 2
+    safetensors.numpy.save_file(tensors | {entry: value}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit_config(checkpoint, lambda raw: raw.update(golden_sha256=sha256))
+    with pytest.raises(CheckpointError, match=message):
+        verify_checkpoint(checkpoint)

@@ -287,6 +287,9 @@ def test_no_stress_without_a_label():
     assert keys == LabelKeys(energy=None, forces="REF_forces")
     assert partial_labels(labelled(), keys).stress_eV_A3 is None
     assert count_label_keys([labelled(virial=np.eye(3))]).stress == {}
+    virial = LabelKeys(energy=None, forces=None, stress="virial")
+    molecule = labelled(virial=np.eye(3))  # in a set whose other frames have cells
+    assert partial_labels(molecule, virial).stress_eV_A3 is None
 
 
 def test_every_command_reads_the_same_labels(tmp_path: Path):

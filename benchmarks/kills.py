@@ -413,7 +413,7 @@ def contents(folder: Path) -> dict[str, bytes]:
             found[name] = b""
         elif path.suffix == ".ckpt":
             found[name] = b"a state"
-        elif path.suffix in {".json", ".md"}:
+        elif path.suffix in {".json", ".md", ".html"}:
             found[name] = _without_times(path).encode()
         else:
             found[name] = path.read_bytes()
@@ -422,7 +422,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def _without_times(path: Path) -> str:
     text = path.read_text()
-    if path.suffix == ".md":
+    if path.suffix != ".json":
         return TIMES.sub("TIME", text)
     return json.dumps(_timeless(json.loads(text)))
 

@@ -24,6 +24,7 @@ from click.testing import CliRunner
 from synthzoo import __version__, demo, registry
 from synthzoo.cli import main
 from synthzoo.cli.listing import SECTIONS
+from synthzoo.errors import InterruptedRunError
 from synthzoo.files import DISK_FAULTS
 from synthzoo.recipes import recipe_values
 from synthzoo.registry import file_records, model_cards
@@ -394,6 +395,22 @@ def test_interrupt_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("list")
     assert result.exit_code == 1
     assert result.stderr.strip() == "Aborted!"
+
+
+def test_interrupt_of_a_run_says_how_to_go_on(
+    crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in a run with results tells that the same command continues it."""
+    error = InterruptedRunError("What is finished is kept; run the same command again.")
+    monkeypatch.setattr("synthzoo.relabel.relabel_file", lambda *_, **__: _raise(error))
+    arguments = ["relabel", str(crystals), str(tmp_path / "out.xyz"), "--teacher", "x"]
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.strip() == f"Aborted! {error}"
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def test_chain_of_commands_makes_a_model(shared, tmp_path: Path) -> None:

@@ -247,3 +247,51 @@ def test_a_mere_start_is_fitted_at_least_as_long_as_a_potential(size: int):
     assert near is not None
     assert far is not None
     assert far >= near
+
+
+def test_a_kill_while_a_run_tidies_up_loses_nothing(
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The rerun tidies up and tells the same result."""
+    from synthzoo.resumable import Run
+
+    def killed(run: Run) -> None:
+        assert run.output.is_dir()
+        raise KeyboardInterrupt
+
+    output = tmp_path / "tuned"
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "close", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(tiny_checkpoint, dft, output, recipe=SHORT)
+    made = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    summary = finetune(tiny_checkpoint, dft, output, recipe=SHORT)
+    assert summary.training_structures + summary.held_out_structures == 16
+    assert summary.verdict in summary.report.read_text()
+    assert made == {
+        path: path.read_bytes() for path in output.rglob("*") if path.is_file()
+    }
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_weights_that_cannot_be_written_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A full disk is an `OSError`, which safetensors' own is not."""
+    import resource
+
+    import torch
+
+    from synthzoo.tuning import fits
+
+    job = fits.FitJob(name="fit", start=tmp_path, recipe=SHORT, training=[])
+    fitted = {"weight": torch.zeros(1000)}
+    monkeypatch.setattr(fits, "_fitted", lambda *_, **__: fitted)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"too large: '.*weights\.safetensors'"):
+            fits._run(job, tmp_path, alone=True, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "fit").iterdir()) == []

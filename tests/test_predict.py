@@ -14,7 +14,7 @@ from ase.build import bulk, graphene, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import synthzoo.predict
-from synthzoo.errors import CheckpointError, InputError
+from synthzoo.errors import CheckpointError, InputError, SynthzooError
 from synthzoo.predict import predict_file, predict_structures
 
 if TYPE_CHECKING:
@@ -278,3 +278,24 @@ def test_progress_does_not_touch_standard_output(
     """Results may be piped from standard output."""
     predict_file(tiny_checkpoint, source, source.with_name("out.xyz"), device="cpu")
     assert capsys.readouterr().out == ""
+
+
+def test_two_predictions_do_not_share_an_output(
+    tiny_checkpoint: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The one that comes second is refused, and nothing of the first is lost."""
+    output = source.with_name("out.xyz")
+    predict = predict_structures
+    refused = []
+
+    def meanwhile(*args: object, **named: object) -> Iterator[Atoms]:
+        with pytest.raises(SynthzooError, match="Another run is writing") as caught:
+            predict_file(tiny_checkpoint, source, output, device="cpu")
+        refused.append(caught.value)
+        yield from predict(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(synthzoo.predict, "predict_structures", meanwhile)
+    summary = predict_file(tiny_checkpoint, source, output, device="cpu")
+    assert len(refused) == 1
+    assert len(read_all(output)) == summary.structures
+    assert {path.name for path in source.parent.iterdir()} == {source.name, "out.xyz"}

@@ -11,7 +11,13 @@ from ase import Atoms
 from ase.build import bulk
 from ase.constraints import FixAtoms, Hookean
 
-from synthzoo.errors import FileWarning, InputError, TeacherError
+from synthzoo.errors import (
+    FileWarning,
+    InputError,
+    InterruptedRunError,
+    SynthzooError,
+    TeacherError,
+)
 from synthzoo.labeller import Labeller
 from synthzoo.recipes import RelabelRecipe
 from synthzoo.relabel import relabel_file
@@ -350,3 +356,31 @@ def test_a_named_teacher_is_found_with_its_file(
     Path("other.yace").write_text("else")
     with pytest.raises(TeacherError, match="another file or a damaged one"):
         relabel_file(source, output, recipe=RelabelRecipe(teacher="C-ACE:other.yace"))
+
+
+def test_a_kill_in_the_summary_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The rerun writes the same summary; until then nobody else may write there."""
+    source = write_copper(tmp_path / "in.xyz", {3: 5, 7: 6}, count=9)
+    recipe = RelabelRecipe(teacher=FAULTY, chunk_structures=2)
+    whole, output = (tmp_path / name / "out.xyz" for name in ("whole", "killed"))
+    for path in (whole, output):
+        path.parent.mkdir()
+    relabel_file(source, whole, recipe=recipe, workers=1)
+
+    def killed(*_: object, **__: object) -> None:
+        with pytest.raises(SynthzooError, match="Another run is writing"):
+            relabel_file(source, output, recipe=recipe, workers=1)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("synthzoo.relabel.summarise_file", killed)
+        with pytest.raises(InterruptedRunError, match="run the same command again"):
+            relabel_file(source, output, recipe=recipe, workers=1)
+    relabel_file(source, output, recipe=recipe, workers=1)
+    names = {path.name for path in output.parent.iterdir()}
+    assert names == {path.name for path in whole.parent.iterdir()}
+    for name in names:
+        made, wanted = output.with_name(name), whole.with_name(name)
+        assert made.read_bytes() == wanted.read_bytes(), name

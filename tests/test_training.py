@@ -214,6 +214,7 @@ def test_data_that_cannot_be_trained_on_is_refused(
         pretrain(
             pretrain_recipe(), _relabelled(lj_set, tmp_path, change), tmp_path / "out"
         )
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.xyz"]
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
@@ -406,3 +407,135 @@ def test_a_small_share_of_replay_leaves_batches_without_it():
         assert sorted(map(len, mixed)) == [0, 0, 0, 1]
         replayed += [index for batch in mixed for index in batch]
     assert sorted(replayed) == [18, 19, 20]
+
+
+def test_two_runs_do_not_train_in_one_folder(lj_set: Path, tmp_path: Path):
+    """The second is refused at once; it would move the states of the first."""
+    from synthzoo.files import sole_writer
+    from synthzoo.pretraining import pretrain
+
+    output = tmp_path / "lj"
+    with (
+        sole_writer(output),
+        pytest.raises(SynthzooError, match=r"Another run is writing to .*lj; wait"),
+    ):
+        pretrain(pretrain_recipe(), lj_set, output)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_part_of_a_recipe_can_be_corrected(lj_set: Path, tmp_path: Path):
+    """A run that was refused after its start leaves nothing, either."""
+    from synthzoo.pretraining import pretrain
+
+    output = tmp_path / "lj"
+    with pytest.raises(InputError, match="cannot be frozen"):
+        pretrain(pretrain_recipe(max_epochs=1, frozen=("layer7",)), lj_set, output)
+    assert list(tmp_path.iterdir()) == []
+    pretrain(pretrain_recipe(max_epochs=1, frozen=("layer0",)), lj_set, output)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "one byte", "missing"])
+def test_a_damaged_state_falls_back_to_the_one_before(
+    lj_set: Path, tmp_path: Path, damage: str
+):
+    """The fit goes on from there, and ends in the same weights and curves."""
+    from synthzoo.curves import CURVES_FILE, ERRORS_FILE
+    from synthzoo.pretraining import pretrain
+
+    output, run = tmp_path / "lj", tmp_path / "lj.parts"
+    recipe = pretrain_recipe(max_epochs=3)
+    pretrain(recipe, lj_set, output)
+    whole = weights(output)
+    names = (ERRORS_FILE, CURVES_FILE)
+    files = [(run / name).read_bytes() for name in names]
+    output.rename(tmp_path / "first")
+    state = run / "last.ckpt"
+    content = bytearray(state.read_bytes())
+    content[len(content) // 3] ^= 1
+    if damage == "missing":
+        state.unlink()
+    else:
+        state.write_bytes(content if damage == "one byte" else content[:5000])
+    pretrain(recipe, lj_set, output)
+    assert [(run / name).read_bytes() for name in names] == files
+    for name, value in weights(output).items():
+        np.testing.assert_array_equal(value, whole[name])
+
+
+def test_states_are_written_beside_their_target(
+    lj_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not where temporary files go: that may be another, small file system."""
+    import tempfile
+
+    from synthzoo.pretraining import pretrain
+
+    def refuse(*_args: object, **_named: object) -> None:
+        pytest.fail("a temporary file was opened")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    pretrain(pretrain_recipe(max_epochs=1), lj_set, tmp_path / "lj")
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The fault names the file; nothing unfinished stays."""
+    import errno
+
+    from synthzoo.fitting.states import WholeStates, find_state, read_state
+
+    states, path = WholeStates(), tmp_path / "last.ckpt"
+    states.save_checkpoint({"epoch": 1}, path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*last\.ckpt'"):
+            states.save_checkpoint({"epoch": 2}, path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert find_state(tmp_path) == path
+    assert read_state(path) == {"epoch": 1}
+
+
+def test_the_same_command_after_the_end_tells_the_result_again(
+    lj_set: Path, tmp_path: Path
+):
+    """A kill in the last moment looks like this; another checkpoint is refused."""
+    import shutil
+
+    from synthzoo.pretraining import pretrain
+
+    recipe, output = pretrain_recipe(max_epochs=1), tmp_path / "lj"
+    first = pretrain(recipe, lj_set, output)
+    assert pretrain(recipe, lj_set, output) == first
+    other = pretrain_recipe(max_epochs=1, seed=1)
+    pretrain(other, lj_set, tmp_path / "other")
+    shutil.rmtree(output)
+    (tmp_path / "other").rename(output)
+    with pytest.raises(InputError, match="exists; remove it"):
+        pretrain(recipe, lj_set, output)
+
+
+def test_ctrl_c_says_that_the_fit_goes_on(
+    lj_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Once an epoch is over; and the process takes signals as before."""
+    from synthzoo.errors import InterruptedRunError
+    from synthzoo.fitting.module import FitModule
+    from synthzoo.pretraining import pretrain
+
+    step = FitModule.training_step
+
+    def interrupted(module: FitModule, *args: object) -> object:
+        if module.current_epoch == 2:
+            raise KeyboardInterrupt
+        return step(module, *args)
+
+    monkeypatch.setattr(FitModule, "training_step", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(InterruptedRunError, match="run the same command again"):
+        pretrain(pretrain_recipe(max_epochs=4), lj_set, tmp_path / "lj")
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
-import pickle
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from synthzoo.errors import CheckpointError
+from synthzoo.errors import CheckpointError, one_line
 from synthzoo.files import new_file
 
 if TYPE_CHECKING:
@@ -91,14 +91,20 @@ def read_state(path: Path) -> dict[str, Any]:
     CheckpointError
         If it is damaged.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition(". ")[0] or type(error).__name__
-        raise CheckpointError(
-            f"The state of a fit in {path} is damaged ({reason})."
-        ) from error
+        with zipfile.ZipFile(content) as archive:
+            broken = archive.testzip()
+        state: dict[str, Any] = torch.load(content, "cpu", weights_only=True)
+    except Exception as error:  # readers of damaged bytes raise whatever they like
+        raise CheckpointError(_damaged(path, one_line(error))) from error
+    if broken is not None:  # torch does not look at the checksums
+        raise CheckpointError(_damaged(path, broken))
     return state
+
+
+def _damaged(path: Path, what: str) -> str:
+    return f"The state of a fit in {path} is damaged ({what})."
 
 
 def _is_sound(path: Path) -> bool:

@@ -42,7 +42,7 @@ from typing import Any
 import click
 import yaml
 
-from synthzoo.resumable import working_folder
+from synthzoo.resumable import MANIFEST_FILE, working_folder
 
 ELEMENT = "Br"  # no crystal of it is known, which finetune would measure
 TEACHER = (
@@ -116,9 +116,12 @@ RECIPES: dict[str, Any] = {
 POLL_S = 0.0005
 LONGEST_S = 300.0
 MIB = 2**20
-REFUSED = re.compile(r"Error: .*(Another run is writing to|exists; remove it).*\n")
+REFUSED = re.compile(r"Error: .*(Another run is writing to|exists).*\n")
 NO_ROOM = re.compile(r"Error: \[Errno 28\] No space left on device: '[^']+'.*\n")
-TIMES = re.compile(r"\d[\d.,]*( ×)? ?(ms|s|seconds?|min|minutes?)\b")
+TIMES = re.compile(
+    r"\d[\d.,]*( ×)? ?(ms|s|seconds?|min|minutes?)\b"
+    r"|\d+(?= \| `)|\d+(?=</td><td><code>)"  # the table of replicas
+)
 """Wall times in reports: all in which two undisturbed runs may differ."""
 
 
@@ -149,11 +152,6 @@ class Command:
         output = str(folder / self.output)
         words = [output] if self.name == "relabel" else ["-o", output]
         return [self.name, *self.arguments, *words]
-
-    @property
-    def keeps_its_parts(self) -> bool:
-        """Whether the working folder stays when all is done: with states and curves."""
-        return self.name == "pretrain"
 
 
 @dataclass
@@ -270,13 +268,11 @@ class Bench:
     ) -> list[str]:
         """Give a command again, and return what is wrong then."""
         output = folder / command.output
-        parts = working_folder(output)
-        if command.keeps_its_parts or parts.exists() or not output.exists():
-            process = self.start(command, folder)
-            if process.wait() != 0:
-                return [f"the rerun ended with {process.code}: {process.text[-500:]}"]
-        for path in folder.glob(".*.lock"):
-            path.unlink()  # a kill after the very end leaves the lock's empty file
+        record = working_folder(output) / MANIFEST_FILE
+        was_complete = output.exists() and not record.exists()
+        process = self.start(command, folder)
+        if process.wait() and not (was_complete and REFUSED.fullmatch(process.text)):
+            return [f"the rerun ended with {process.code}: {process.text[-500:]}"]
         wrong = differences(contents(folder), expected)
         left = [path.name for path in self.temporary.iterdir()]
         wrong += [f"{name} is left among temporary files" for name in left]
@@ -576,7 +572,10 @@ def make_commands(bench: Bench) -> dict[str, Command]:
             ),
             output="out",
             moments={
-                "scans": ("out.parts/made/*/.scans.json.part-*",),
+                "scans": (
+                    "out.parts/made/*/scans.json",
+                    "!out.parts/made/*/*/state.npz",
+                ),
                 "state": ("out.parts/made/*/*/.state.npz.part-*",),
                 "verdict": ("out.parts/made/verdict.json", "!out"),
                 "report": ("out.parts/made/report.md", "!out"),

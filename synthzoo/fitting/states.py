@@ -95,6 +95,7 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(content) as archive:
             broken = archive.testzip()
+        content.seek(0)
         state: dict[str, Any] = torch.load(content, "cpu", weights_only=True)
     except Exception as error:  # readers of damaged bytes raise whatever they like
         raise CheckpointError(_damaged(path, one_line(error))) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
+from synthzoo.files import remove_partial
 from synthzoo.guarded import Lost
 from synthzoo.provenance import installed_versions
 from synthzoo.recipes import recipe_hash, recipe_values
@@ -116,8 +117,9 @@ class Session:
                 self._make(place, made, starts)
                 run.complete({})
             if made.exists():
-                for state in made.rglob(STATE_FILE):
-                    state.unlink()
+                for folder in (made, *filter(Path.is_dir, made.rglob("*"))):
+                    remove_partial(folder)
+                    (folder / STATE_FILE).unlink(missing_ok=True)
                 made.replace(output)
             run.close()
         return read_verdicts(output)

@@ -166,3 +166,13 @@ def test_killed_children_are_replaced(
     assert process.wait() == 0
     assert len(killed) == 3
     check_and_remove(output, undisturbed[0])
+
+
+@pytest.mark.slow
+def test_no_moment_of_a_kill_is_a_bad_one():
+    """A short round of all commands; the script's own defaults take half an hour."""
+    script = [sys.executable, "benchmarks/kills.py", "--kills", "4", "--levels", "2"]
+    done = subprocess.run(
+        script, cwd=HERE, env={**os.environ, "PYTHONPATH": str(HERE)}, check=False
+    )
+    assert done.returncode == 0

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -529,7 +530,7 @@ def test_ctrl_c_says_that_the_fit_goes_on(
 
     step = FitModule.training_step
 
-    def interrupted(module: FitModule, *args: object) -> object:
+    def interrupted(module: FitModule, *args: Any) -> object:
         if module.current_epoch == 2:
             raise KeyboardInterrupt
         return step(module, *args)

@@ -220,6 +220,12 @@ class Repulsion:
         return f"repulsive down to {reach_A:.2f} Å"
 
 
+_ADVICE = (
+    "Labelled crystals at several volumes, and pairs of near atoms, among your "
+    "structures mend that best."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Physics:
     """What a fine-tuning did to known physics.
@@ -248,12 +254,12 @@ class Physics:
     def summary(self) -> str:
         """Whether known physics got worse, in words."""
         if self.worse:
-            return f"Known physics got worse: {'; '.join(self.worse)}."
-        names = " and ".join(
+            return f"Known physics got worse: {'; '.join(self.worse)}. {_ADVICE}"
+        names = [
             change.name for change in self.crystals if change.after.a_A is not None
-        )
-        kept = "the repulsion of near atoms is as before"
-        return f"Known physics held: {f'{names} and ' if names else ''}{kept}."
+        ]
+        looked_at = ", ".join([*names, "repulsion of near atoms"])
+        return f"Known physics is no worse than before ({looked_at})."
 
 
 def compare_physics(

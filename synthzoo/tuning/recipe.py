@@ -96,7 +96,7 @@ DEFAULTS: dict[float, dict[str, Any]] = {
     4: {"visits": 100, **SCARCE, **NOTHING_LEFT},
     14: {"visits": 250, **SCARCE, **CHECKED},
     24: {"visits": 400, **FEW, **CHECKED},
-    49: {"visits": 900, **FEW, **CHECKED},
+    49: {"visits": 600, **FEW, **CHECKED},
     99: {"visits": 3000, **SOME, **CHECKED},
     299: {"visits": 3000, **SOME, **FIFTH_OUT},
     math.inf: {"visits": 3000, **MANY, **TENTH_OUT},
@@ -105,6 +105,10 @@ DEFAULTS: dict[float, dict[str, Any]] = {
 
 `docs/fine-tuning.md` says how these values were chosen.
 """
+
+TIMES_WITH_REPLAY: dict[float, float] = {24: 1.0, 49: 1.5, math.inf: 1.0}
+"""So many times the visits where synthetic structures are replayed, by the largest
+number of structures."""
 
 LEAST_EPOCHS = 15
 """Each structure is seen so often at least, however many there are."""
@@ -142,11 +146,15 @@ def resolve_recipe(
     --------
     >>> resolve_recipe(FinetuneRecipe(), 25 * [64]).visits
     900
+    >>> resolve_recipe(FinetuneRecipe(replay_share=0), 25 * [64]).visits
+    600
     >>> resolve_recipe(FinetuneRecipe(), 25 * [8]).visits
     5400
     """
     structures = len(sizes)
     values = dict(_row(DEFAULTS, structures))
+    if kind == "potential" and recipe.replay_share:
+        values["visits"] *= _row(TIMES_WITH_REPLAY, structures)
     if kind == "starting-point":
         values["visits"] = _row(STARTING_POINT_VISITS, structures)
         values["learning_rate"] = STARTING_POINT_RATE

@@ -29,9 +29,9 @@ SCRIPT = """
 import sys
 from synthzoo.tuning.finetuning import finetune
 from synthzoo.tuning.recipe import FinetuneRecipe
-model, data, output = sys.argv[1:]
-recipe = FinetuneRecipe(visits=160, check_share=0.0, threads=1)
-finetune(model, data, output, recipe=recipe)
+model, data, output, check_share = sys.argv[1:]
+recipe = FinetuneRecipe(visits=160, check_share=float(check_share), threads=1)
+finetune(model, data, output, recipe=recipe, workers=1)
 """
 
 
@@ -148,25 +148,32 @@ def test_large_total_energies_keep_their_last_digits(
         np.testing.assert_array_equal(atoms.get_forces(), forces)
 
 
+@pytest.mark.parametrize(("fit", "check_share"), [("fit", 0.0), ("check-2", 0.34)])
 def test_a_killed_run_ends_in_the_same_checkpoint(
-    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path, fit: str, check_share: float
 ):
     """SIGKILL in mid-fit, then the same command: equal to the last bit."""
-    recipe = FinetuneRecipe(visits=160, check_share=0.0, threads=1)
-    finetune(tiny_checkpoint, dft, tmp_path / "whole", recipe=recipe)
+    recipe = FinetuneRecipe(visits=160, check_share=check_share, threads=1)
+    finetune(tiny_checkpoint, dft, tmp_path / "whole", recipe=recipe, workers=1)
     output = tmp_path / "killed"
-    command = [sys.executable, "-c", SCRIPT, *map(str, (tiny_checkpoint, dft, output))]
+    arguments = map(str, (tiny_checkpoint, dft, output, check_share))
+    command = [sys.executable, "-c", SCRIPT, *arguments]
     process = subprocess.Popen(
         command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL
     )
-    state = tmp_path / "killed.parts" / "fit" / "last.ckpt"
+    state = tmp_path / "killed.parts" / fit / "last.ckpt"
     while process.poll() is None and not state.is_file():
         time.sleep(0.005)
     assert process.poll() is None, "the fit ended before it could be killed"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not output.exists()
-    finetune(tiny_checkpoint, dft, output, recipe=recipe)
+    finetune(tiny_checkpoint, dft, output, recipe=recipe, workers=1)
+    judged = [
+        json.loads((folder / "metrics.json").read_text())["unseen"]
+        for folder in (tmp_path / "whole", output)
+    ]
+    assert judged[0] == judged[1]
     whole, resumed = weights(tmp_path / "whole"), weights(output)
     assert whole.keys() == resumed.keys()
     for name in whole:

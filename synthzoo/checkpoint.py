@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthzoo.architecture import check_arguments
-from synthzoo.config import CheckpointConfig, parse_config
+from synthzoo.config import CheckpointConfig, parse_config, seal_of
 from synthzoo.errors import CheckpointError, InputError, IntegrityError, one_line
 from synthzoo.files import new_output_folder, refuse_existing
 from synthzoo.golden import (
+    Golden,
     Verification,
     compare_golden,
     golden_atoms,
     pack_golden,
     predict_golden,
+    read_seal,
+    representative,
     unpack_golden,
 )
 from synthzoo.isolation import MODEL_GATE, nequip_session
@@ -36,6 +39,9 @@ WEIGHTS_FILE = "model.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 CARD_FILE = "README.md"
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
+
+OLD_TOLERANCE = 10.0
+"""Times that of `verify_checkpoint`: another model is refused, no other machine."""
 
 DTYPES = ("float32", "float64")
 MAX_BYTES = {
@@ -117,6 +123,10 @@ def load_model(
 ) -> tuple[Module, CheckpointConfig]:
     """Return a checkpoint's model, ready to evaluate on the CPU, and its description.
 
+    The files vouch for each other: the description has the hashes of weights and golden
+    predictions, and these carry the hash of the description. Where they do not yet, in
+    older checkpoints, the model has to predict one golden structure of each element.
+
     Parameters
     ----------
     folder
@@ -127,15 +137,21 @@ def load_model(
     Raises
     ------
     CheckpointError
-        If the folder is not a sound checkpoint; `IntegrityError` if the weights are
-        not those on record.
+        If the folder is not a sound checkpoint; `IntegrityError` if its files do not
+        belong together.
     """
     folder = Path(folder)
-    config = read_config(folder)
-    weights = _read_tensors(folder, WEIGHTS_FILE, sha256=config.weights_sha256)
-    model = build_model(config, dtype=dtype)
-    load_weights(model, weights, where=str(folder / WEIGHTS_FILE))
-    return model.eval(), config
+    model, config = _load(folder, dtype)
+    recorded = _read_golden(folder, config)
+    if not _is_sealed(folder, config):
+        found = _compare(model, config, representative(recorded))
+        if not found.within(OLD_TOLERANCE):
+            raise IntegrityError(
+                f"{folder} does not predict what it did when it was made. "
+                f"{found.summary()} {CONFIG_FILE} was changed, or these versions "
+                "compute otherwise; fetch or copy the checkpoint again."
+            )
+    return model, config
 
 
 def load_weights(model: Module, weights: Mapping[str, Tensor], *, where: str) -> None:
@@ -228,10 +244,7 @@ def golden_structures(folder: str | Path) -> list[Atoms]:
         If the folder is not a sound checkpoint.
     """
     folder = Path(folder)
-    sha256 = read_config(folder).golden_sha256
-    tensors = _read_tensors(folder, GOLDEN_FILE, sha256=sha256)
-    entries = unpack_golden(tensors, where=str(folder / GOLDEN_FILE))
-    return [golden_atoms(entry) for entry in entries]
+    return [golden_atoms(entry) for entry in _read_golden(folder, read_config(folder))]
 
 
 def verify_checkpoint(folder: str | Path, *, device: str = "cpu") -> Verification:
@@ -250,12 +263,52 @@ def verify_checkpoint(folder: str | Path, *, device: str = "cpu") -> Verificatio
         If the folder is not a sound checkpoint; `IntegrityError` if the weights or
         the golden predictions are not those on record.
     """
+    folder = Path(folder)
+    model, config = _load(folder, None)
+    recorded = _read_golden(folder, config)
+    _is_sealed(folder, config)
+    return _compare(model, config, recorded, device=device)
+
+
+def _load(folder: Path, dtype: str | None) -> tuple[Module, CheckpointConfig]:
+    """Return the described model with the weights on record."""
+    config = read_config(folder)
+    weights = _read_tensors(folder, WEIGHTS_FILE, sha256=config.weights_sha256)
+    model = build_model(config, dtype=dtype)
+    load_weights(model, weights, where=str(folder / WEIGHTS_FILE))
+    return model.eval(), config
+
+
+def _read_golden(folder: Path, config: CheckpointConfig) -> list[Golden]:
+    tensors = _read_tensors(folder, GOLDEN_FILE, sha256=config.golden_sha256)
+    return unpack_golden(tensors, where=str(folder / GOLDEN_FILE))
+
+
+def _is_sealed(folder: Path, config: CheckpointConfig) -> bool:
+    """Return whether the golden predictions vouch for the description.
+
+    Raises `IntegrityError` if they are those of another one.
+    """
+    seal = read_seal(_read_bytes(folder, GOLDEN_FILE))
+    if seal not in (None, seal_of(config)):
+        raise IntegrityError(
+            f"{folder / CONFIG_FILE} is not the description with which {GOLDEN_FILE} "
+            "was made: it was changed, or is of another checkpoint. Fetch or copy the "
+            "checkpoint again."
+        )
+    return seal is not None
+
+
+def _compare(
+    model: Module,
+    config: CheckpointConfig,
+    recorded: Sequence[Golden],
+    *,
+    device: str = "cpu",
+) -> Verification:
+    """Return how much a model's predictions differ from those on record."""
     from synthzoo.calculator import SynthzooCalculator
 
-    folder = Path(folder)
-    model, config = load_model(folder)
-    tensors = _read_tensors(folder, GOLDEN_FILE, sha256=config.golden_sha256)
-    recorded = unpack_golden(tensors, where=str(folder / GOLDEN_FILE))
     calculator = SynthzooCalculator(model, config, device=device)
     here = [predict_golden(golden_atoms(entry), calculator) for entry in recorded]
     return compare_golden(
@@ -335,12 +388,22 @@ def _contents(
     }
     predictions = [predict_golden(atoms, calculator) for atoms in golden]
     weights_bytes = safetensors.torch.save(tensors)
-    golden_bytes = pack_golden(predictions)
+    weights_sha256 = hashlib.sha256(weights_bytes).hexdigest()
     config = replace(
         config,
-        weights_sha256=hashlib.sha256(weights_bytes).hexdigest(),
-        golden_sha256=hashlib.sha256(golden_bytes).hexdigest(),
+        weights_sha256=weights_sha256,
+        golden_sha256="0" * 64,  # of no weight for the seal, which stands in that file
     )
-    text = json.dumps(asdict(config), indent=2, ensure_ascii=False).encode() + b"\n"
-    parse_config(text, where=CONFIG_FILE)
-    return {CONFIG_FILE: text, WEIGHTS_FILE: weights_bytes, GOLDEN_FILE: golden_bytes}
+    seal = seal_of(parse_config(_as_json(config), where=CONFIG_FILE))
+    golden_bytes = pack_golden(predictions, seal=seal)
+    golden_sha256 = hashlib.sha256(golden_bytes).hexdigest()
+    return {
+        CONFIG_FILE: _as_json(replace(config, golden_sha256=golden_sha256)),
+        WEIGHTS_FILE: weights_bytes,
+        GOLDEN_FILE: golden_bytes,
+    }
+
+
+def _as_json(config: CheckpointConfig) -> bytes:
+    text = json.dumps(asdict(config), indent=2, ensure_ascii=False)
+    return text.encode() + b"\n"

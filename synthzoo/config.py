@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 import synthzoo
@@ -87,6 +89,24 @@ class CheckpointConfig:
     needs_synthzoo: str = FORMAT_SINCE
     weights_sha256: Annotated[str, matching(SHA256, "a SHA-256")] = ""
     golden_sha256: Annotated[str, matching(SHA256, "a SHA-256")] = ""
+
+
+UNSEALED = ("provenance", "needs_synthzoo", "golden_sha256")
+"""What may change in a description without making it that of another model."""
+
+
+def seal_of(config: CheckpointConfig) -> str:
+    """Return a hash of all that decides what a model is and what its numbers mean.
+
+    Parameters
+    ----------
+    config
+        The description, the hash of the weights included.
+    """
+    content = {
+        name: value for name, value in asdict(config).items() if name not in UNSEALED
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def parse_config(content: bytes, *, where: str) -> CheckpointConfig:

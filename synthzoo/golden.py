@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _ENERGY_TOLERANCE = 1e-5  # of the largest energy per atom, or of 1 eV
 _FORCE_TOLERANCE = 1e-4  # of the largest force, or of 1 eV/Å
 _STRESS_TOLERANCE = 1e-4  # of the largest stress, or of 0.1 eV/Å³
+
+SEAL = "config_sha256"
+"""Name of the hash of the model's description among the metadata of the file."""
 
 INPUTS = ("numbers", "positions", "cell", "pbc")
 LABELS = ("energy", "forces", "stress")
@@ -72,10 +76,21 @@ class Verification:
     @property
     def passed(self) -> bool:
         """Whether every difference is within its tolerance."""
+        return self.within(1.0)
+
+    def within(self, factor: float) -> bool:
+        """Return whether every difference is within so many tolerances.
+
+        Parameters
+        ----------
+        factor
+            Times each tolerance.
+        """
         return (
-            self.energy_difference_meV_per_atom <= self.energy_tolerance_meV_per_atom
-            and self.force_difference_eV_A <= self.force_tolerance_eV_A
-            and self.stress_difference_eV_A3 <= self.stress_tolerance_eV_A3
+            self.energy_difference_meV_per_atom
+            <= factor * self.energy_tolerance_meV_per_atom
+            and self.force_difference_eV_A <= factor * self.force_tolerance_eV_A
+            and self.stress_difference_eV_A3 <= factor * self.stress_tolerance_eV_A3
         )
 
     def summary(self) -> str:
@@ -132,13 +147,15 @@ def golden_atoms(entry: Golden) -> Atoms:
     return Atoms(**{name: entry[name] for name in INPUTS})
 
 
-def pack_golden(predictions: Sequence[Golden]) -> bytes:
+def pack_golden(predictions: Sequence[Golden], *, seal: str) -> bytes:
     """Return predictions as the content of a safetensors file.
 
     Parameters
     ----------
     predictions
         From `predict_golden`.
+    seal
+        Hash of the description of the model that made them, kept beside them.
 
     Raises
     ------
@@ -153,8 +170,41 @@ def pack_golden(predictions: Sequence[Golden]) -> bytes:
             f"{index}.{name}": value
             for index, entry in enumerate(predictions)
             for name, value in entry.items()
-        }
+        },
+        metadata={SEAL: seal},
     )
+
+
+def read_seal(content: bytes) -> str | None:
+    """Return the hash of the description that golden predictions carry.
+
+    Parameters
+    ----------
+    content
+        Of the file; the first ones that were written carry none.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    seal: str | None = header.get("__metadata__", {}).get(SEAL)
+    return seal
+
+
+def representative(entries: Sequence[Golden]) -> list[Golden]:
+    """Return the smallest structures in which each element of the file occurs.
+
+    Parameters
+    ----------
+    entries
+        From `unpack_golden`.
+    """
+    by_size = sorted(entries, key=lambda entry: len(entry["numbers"]))
+    seen: set[int] = set()
+    chosen = []
+    for entry in by_size:
+        if not seen.issuperset(numbers := entry["numbers"].tolist()):
+            chosen.append(entry)
+            seen.update(numbers)
+    return chosen
 
 
 def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:

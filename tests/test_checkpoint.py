@@ -38,6 +38,8 @@ from synthzoo.checkpoint import (
 )
 from synthzoo.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.errors import CheckpointError, InputError, IntegrityError
+from synthzoo.golden import Golden, representative
+from synthzoo.hub import find_folder
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -251,6 +253,87 @@ def test_other_numbers_are_noticed(checkpoint: Path, name: str, shift: float):
     assert "nequip 0.0.7" in found.summary()
 
 
+def without_seal(folder: Path) -> None:
+    """Make the golden file one of those that were written before they had a seal."""
+    path = folder / GOLDEN_FILE
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path)
+    record_hash(folder, GOLDEN_FILE, "golden_sha256")
+
+
+SEEN_IN_PREDICTIONS: dict[str, Edit] = {
+    "neighbours": lambda raw: raw["arguments"].update(avg_num_neighbors=30.0),
+    "cutoff": lambda raw: raw.update(cutoff_A=5.0),
+}
+SEEN_BY_THE_SEAL: dict[str, Edit] = {
+    "shift": lambda raw: raw["arguments"].update(per_type_energy_shifts={"C": -7.1}),
+    "scale": lambda raw: raw["arguments"].update(per_type_energy_scales=1.1),
+    "a little": lambda raw: raw["arguments"].update(avg_num_neighbors=16.0001),
+    "atoms": lambda raw: raw.update(isolated_atom_energies_eV={"C": -1.0}),
+    "kind": lambda raw: raw.update(kind="starting-point"),
+    "labels": lambda raw: raw.update(labels={"teacher": "another"}),
+}
+
+
+@pytest.mark.parametrize("edit", SEEN_IN_PREDICTIONS | SEEN_BY_THE_SEAL)
+def test_an_edited_description_is_not_loaded(checkpoint: Path, edit: str):
+    """Whatever decides what a model is, or what its numbers mean."""
+    edit_config(checkpoint, (SEEN_IN_PREDICTIONS | SEEN_BY_THE_SEAL)[edit])
+    for load in (load_calculator, load_model, verify_checkpoint):
+        with pytest.raises(
+            IntegrityError, match=r"config\.json is not the description.*changed"
+        ):
+            load(checkpoint)
+
+
+@pytest.mark.parametrize("edit", SEEN_IN_PREDICTIONS)
+def test_an_edit_shows_in_the_predictions_of_older_checkpoints(
+    checkpoint: Path, edit: str
+):
+    """They have no seal: as they are they load, edited they are refused."""
+    without_seal(checkpoint)
+    assert load_calculator(checkpoint, dtype="float64").config.kind == "potential"
+    edit_config(checkpoint, SEEN_IN_PREDICTIONS[edit])
+    for load in (load_calculator, load_model):
+        with pytest.raises(IntegrityError, match=r"does not predict.*NOT met"):
+            load(checkpoint)
+    assert not verify_checkpoint(checkpoint).passed
+
+
+def test_every_element_is_asked_for():
+    """Of the golden structures, the smallest that hold them all."""
+    golden = [bulk("C", cubic=True), bulk("C"), bulk("SiC", "zincblende", a=4.4)]
+    golden.append(bulk("Ge", cubic=True))
+    entries: list[Golden] = [{"numbers": atoms.numbers} for atoms in golden]
+    chosen = [entry["numbers"].tolist() for entry in representative(entries)]
+    assert chosen == [[6, 6], [14, 6], [32] * 8]
+
+
+def test_notes_and_layout_of_a_description_may_change(checkpoint: Path):
+    """Provenance decides no number, and JSON can be written in many ways."""
+    edit_config(checkpoint, lambda raw: raw["provenance"].update(note="mine"))
+    path = checkpoint / CONFIG_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True, indent=7))
+    assert load_calculator(checkpoint).config.provenance["note"] == "mine"
+
+
+@pytest.mark.parametrize("name", ["carbon-ace-3k", "silicon-ace-3k-scaled"])
+def test_bundled_checkpoints_load_and_edited_copies_do_not(name: str, tmp_path: Path):
+    """Twice the neighbours, and a cutoff that is longer by a quarter."""
+    folder = tmp_path / name
+    shutil.copytree(find_folder(name), folder)
+    load_model(folder)
+    edits: list[Edit] = [
+        lambda raw: raw["arguments"].update(avg_num_neighbors=60.0),
+        lambda raw: raw.update(cutoff_A=5.0),
+    ]
+    sound = (folder / CONFIG_FILE).read_text()
+    for edit in edits:
+        (folder / CONFIG_FILE).write_text(sound)
+        edit_config(folder, edit)
+        with pytest.raises(IntegrityError, match="does not predict"):
+            load_model(folder)
+
+
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("name", ["energy", "forces", "stress"])
 def test_a_prediction_that_is_not_a_number_is_not_met(
@@ -391,12 +474,15 @@ def test_weights_of_another_checkpoint_are_caught(checkpoint: Path, tmp_path: Pa
 def test_swapped_weights_with_a_forged_hash_fail_verification(
     checkpoint: Path, tmp_path: Path
 ):
-    """If someone corrects the hash, the golden predictions still tell."""
+    """If someone corrects the hash, the seal tells, and without it the predictions."""
     config = read_config(checkpoint)
     other = build_model(config, seed=9)
     write_checkpoint(tmp_path / "other", model=other, config=config, golden=[bulk("C")])
     shutil.copy(tmp_path / "other" / WEIGHTS_FILE, checkpoint / WEIGHTS_FILE)
     record_hash(checkpoint, WEIGHTS_FILE, "weights_sha256")
+    with pytest.raises(IntegrityError, match="is of another checkpoint"):
+        verify_checkpoint(checkpoint)
+    without_seal(checkpoint)
     assert not verify_checkpoint(checkpoint).passed
 
 

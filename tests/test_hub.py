@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from synthzoo import hub, registry
 from synthzoo.cards import render_card
@@ -35,6 +36,7 @@ from synthzoo.errors import (
     IntegrityError,
     UnknownModelError,
 )
+from synthzoo.files import hash_files
 from synthzoo.hub.publication import publish
 from tests.example_card import example_head, write_card
 from tests.hub_server import (
@@ -955,6 +957,12 @@ def test_a_model_that_predicts_something_else_is_not_published(
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "changed")
     config = json.loads((folder / CONFIG_FILE).read_text())
     config["arguments"]["avg_num_neighbors"] = 2.0
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(IntegrityError, match="is not the description"):
+        publish(folder, REPOSITORY)
+    # an older checkpoint, whose predictions do not vouch for its description
+    save_file(load_file(folder / GOLDEN_FILE), folder / GOLDEN_FILE)
+    config["golden_sha256"] = hash_files([folder / GOLDEN_FILE])
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r"does not predict.*Nothing was upload"):
         publish(folder, REPOSITORY)

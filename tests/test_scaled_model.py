@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,8 @@ from synthzoo.benchmarking.jobs import DataSource, find_starts, make_jobs
 from synthzoo.calculator import StartingPointWarning, load_calculator
 from synthzoo.checkpoint import (
     build_model,
+    golden_structures,
+    load_model,
     read_config,
     verify_checkpoint,
     write_checkpoint,
@@ -256,10 +257,13 @@ def test_its_energies_have_no_say_in_whether_data_are_sound(
     judged = check_data(tmp_path / "si", tmp_path / "dft.xyz")
     assert not any("the model's" in text for text in judged.errors + judged.findings)
     potential = tmp_path / "potential"
-    shutil.copytree(tmp_path / "si", potential)
-    config = json.loads((potential / "config.json").read_text())
-    config["kind"] = "potential"
-    (potential / "config.json").write_text(json.dumps(config))
+    model, config = load_model(tmp_path / "si")
+    write_checkpoint(
+        potential,
+        model=model,
+        config=dataclasses.replace(config, kind="potential"),
+        golden=golden_structures(tmp_path / "si"),
+    )
     judged = check_data(potential, tmp_path / "dft.xyz")
     assert any("the model's" in text for text in judged.errors + judged.findings)
 
@@ -273,7 +277,7 @@ def test_its_energies_have_no_say_in_whether_data_are_sound(
         ({"element": "Xx", "scale": 1.5}, "'Xx' is no chemical symbol"),
         ({"element": "Si", "scale": 0.0}, "should be a positive number"),
         ({"element": "Si", "scale": 1.5, "energy_factor": -1.0}, "positive number"),
-        ({"element": "Si", "scale": 6.0}, "cutoff_A must be a number above 0 and up"),
+        ({"element": "Si", "scale": 6.0}, "cutoff_A: expected a number above 0 and up"),
     ],
 )
 def test_what_cannot_be_is_refused(

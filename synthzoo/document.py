@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthzoo.files import write_text
+
 STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
        padding: 0 1rem; color: #1c2430; }
@@ -74,8 +76,8 @@ def write_document(folder: Path, blocks: Sequence[Block]) -> Path:
         From top to bottom.
     """
     path = folder / MARKDOWN_FILE
-    path.write_text(to_markdown(blocks), encoding="utf-8")
-    (folder / HTML_FILE).write_text(to_html(blocks), encoding="utf-8")
+    write_text(path, to_markdown(blocks))
+    write_text(folder / HTML_FILE, to_html(blocks))
     return path
 
 

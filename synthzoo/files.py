@@ -55,6 +55,20 @@ def new_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, or none; see `new_file`.
+
+    Parameters
+    ----------
+    path
+        Name of the file; an existing one is replaced.
+    text
+        Its content.
+    """
+    with new_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside a path; rename it on success, else delete it.

@@ -17,6 +17,7 @@ from synthzoo.document import (
     write_document,
 )
 from synthzoo.errors import InputError
+from synthzoo.files import write_text
 from synthzoo.stability import figures
 from synthzoo.stability.protocol_text import stage_text
 from synthzoo.stability.shown import observed_means, short_names, shown_of
@@ -82,7 +83,7 @@ def write_report(
     }
     path = write_document(folder, _blocks(folder, models, checks))
     text = json.dumps(_metrics(models, checks), indent=1, ensure_ascii=False)
-    (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+    write_text(folder / METRICS_FILE, text + "\n")
     return path
 
 

@@ -15,6 +15,7 @@ from synthzoo.document import (
     to_markdown,
     write_document,
 )
+from synthzoo.files import write_text
 from synthzoo.tuning import figures
 from synthzoo.tuning.report_text import (
     data_text,
@@ -50,7 +51,7 @@ def write_report(folder: Path, results: Results) -> None:
     """
     write_document(folder, _blocks(folder, results))
     text = json.dumps(metrics(results), indent=1, ensure_ascii=False)
-    (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+    write_text(folder / METRICS_FILE, text + "\n")
 
 
 def card_text(results: Results, name: str) -> str:

@@ -289,6 +289,7 @@ def test_two_predictions_do_not_share_an_output(
     refused = []
 
     def meanwhile(*args: object, **named: object) -> Iterator[Atoms]:
+        monkeypatch.setattr(synthzoo.predict, "predict_structures", predict)
         with pytest.raises(SynthzooError, match="Another run is writing") as caught:
             predict_file(tiny_checkpoint, source, output, device="cpu")
         refused.append(caught.value)

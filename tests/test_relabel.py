@@ -370,14 +370,14 @@ def test_a_kill_in_the_summary_changes_no_byte(
     relabel_file(source, whole, recipe=recipe, workers=1)
 
     def killed(*_: object, **__: object) -> None:
+        monkeypatch.undo()
         with pytest.raises(SynthzooError, match="Another run is writing"):
             relabel_file(source, output, recipe=recipe, workers=1)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("synthzoo.relabel.summarise_file", killed)
-        with pytest.raises(InterruptedRunError, match="run the same command again"):
-            relabel_file(source, output, recipe=recipe, workers=1)
+    monkeypatch.setattr("synthzoo.relabel.summarise_file", killed)
+    with pytest.raises(InterruptedRunError, match="run the same command again"):
+        relabel_file(source, output, recipe=recipe, workers=1)
     relabel_file(source, output, recipe=recipe, workers=1)
     names = {path.name for path in output.parent.iterdir()}
     assert names == {path.name for path in whole.parent.iterdir()}

@@ -44,7 +44,7 @@ class Pairs:
 
     first: NDArray[np.int32]
     second: NDArray[np.int32]
-    shifts: NDArray[np.int32]
+    shifts: NDArray[np.int64]
     distances_A: NDArray[np.float64]
     vectors_A: NDArray[np.float64]
 
@@ -139,7 +139,7 @@ def _among_images(
     return Pairs(
         first=first.astype(np.int32),
         second=second.astype(np.int32),
-        shifts=(shifts[kept] - homes[second] + homes[first]).astype(np.int32),
+        shifts=(shifts[kept] - homes[second] + homes[first]).astype(np.int64),
         distances_A=distances[kept],
         vectors_A=vectors[kept],
     )

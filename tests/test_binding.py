@@ -123,8 +123,14 @@ def test_a_constant_is_added_to_atoms_with_neighbours_alone():
         )
         for index in order[:20]
     ]
+    free = to_graph(
+        Atoms("C"),
+        Labels(energy_eV=0.0, forces_eV_A=np.zeros((1, 3))),
+        elements=config.elements,
+        cutoff_A=config.cutoff_A,
+    )
     with nequip_session():
-        bind_atoms(network, graphs, [-0.94])
+        bind_atoms(network, graphs, [-0.94], free=[free])
     network.requires_grad_(requires_grad=False).eval()
     before = load_calculator("carbon", device="cpu")
     after = SynthzooCalculator(network, config, device="cpu")

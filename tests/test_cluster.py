@@ -58,7 +58,15 @@ def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
 def relabel(folder: Path, output: str, *options: str) -> subprocess.Popen[str]:
     """Start the command; paths are relative to the folder."""
     code = "from synthzoo.cli import main; main()"
-    arguments = ["relabel", "in.xyz", output, "--recipe", "recipe.yaml", *options]
+    arguments = [
+        "relabel",
+        "in.xyz",
+        output,
+        "--recipe",
+        "recipe.yaml",
+        "--trust",
+        *options,
+    ]
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,

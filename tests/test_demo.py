@@ -12,7 +12,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 from ase.build import bulk
-from matplotlib.figure import Figure
 
 from synthzoo import demo, demo_tuning
 from synthzoo.cards import Crystal, ReferenceValues
@@ -29,6 +28,7 @@ from synthzoo.tuning.recipe import FinetuneRecipe
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from matplotlib.figure import Figure
 
 SHORT_PS = 0.02
 SHORT: dict[str, Any] = {"duration_ps": SHORT_PS, "check_ps": SHORT_PS, "tune_on": 0}
@@ -270,7 +270,7 @@ def test_tuning_is_tested_on_structures_of_other_origin(
     assert "fine-tuned on" not in summary.report.read_text(encoding="utf-8")
     figures: list[Figure] = []
     monkeypatch.setattr(
-        Figure, "savefig", lambda figure, *_args, **_options: figures.append(figure)
+        "synthzoo.report.save_figure", lambda figure, _path: figures.append(figure)
     )
     write_demo_figure(tmp_path, dataclasses.replace(summary, tuned=found))
     write_demo_figure(tmp_path, summary)

@@ -148,7 +148,7 @@ def test_lammps_does_not_remember_the_structure_before():
     molecule = Atoms("CH4", [[0, 0, 0], *(0.63 * np.array(TETRAHEDRON))])
     structures = [*diamonds(2), bulk("C"), molecule, graphene(vacuum=6.0)]
     alone = [open_teacher("lammps:airebo").label(atoms) for atoms in structures]
-    crowd = bulk("C", a=0.9, cubic=True)
+    crowd = bulk("C", a=0.95, cubic=True)
     for atoms, expected in zip(structures, alone, strict=True):
         with pytest.raises(TeacherError, match="could not label this structure"):
             teacher.label(crowd)

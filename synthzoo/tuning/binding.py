@@ -2,9 +2,9 @@
 
 Two methods may agree on how structures differ and yet bind each atom more or less
 strongly: LDA binds carbon by almost 1 eV/atom more than PBE does. An energy that is
-added for each atom would move free atoms, too. But the features of a free atom are
-zero, as no layer has a bias, so its energy stays what it is when the last weights
-change, in which all others are linear.
+added for each atom would move free atoms, too. Instead the last weights of the network
+change, in which all energies are linear: only in those directions that leave the energy
+of a free atom as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from nequip.data import AtomicDataDict
+from scipy.linalg import null_space
 from torch.func import functional_call
 
 if TYPE_CHECKING:
@@ -34,12 +35,16 @@ DAMPING = 1e-4
 
 
 def bind_atoms(
-    network: torch.nn.Module, graphs: Sequence[Graph], energies_eV: Sequence[float]
+    network: torch.nn.Module,
+    graphs: Sequence[Graph],
+    energies_eV: Sequence[float],
+    *,
+    free: Sequence[Graph],
 ) -> None:
     """Add a constant to the energy of each atom with neighbours, as nearly as it goes.
 
     The last weights of the network change, by least squares over the atoms of some
-    structures.
+    structures. The energies of free atoms do not.
 
     Parameters
     ----------
@@ -49,26 +54,40 @@ def bind_atoms(
         Structures such as those that the network will be used for.
     energies_eV
         What to add to the energy of an atom of each type.
+    free
+        One free atom of each type.
     """
     readout = _last_layer(network)
     scales = _scales(network, len(energies_eV))
     added = torch.tensor(energies_eV, dtype=torch.float64)
+    some = graphs[:: math.ceil(len(graphs) / MOST_STRUCTURES)]
+    columns, types = _all_columns(network, readout, some)
+    fixed, _ = _all_columns(network, readout, free)
+    change = _least_squares(
+        (columns * scales[types]).numpy(), added[types].numpy(), fixed.numpy()
+    )
+    weight = readout.get_parameter("weight")
+    with torch.no_grad():
+        weight.add_(torch.from_numpy(change).to(weight.dtype).reshape(weight.shape))
+
+
+def _all_columns(
+    network: torch.nn.Module, readout: torch.nn.Module, graphs: Sequence[Graph]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return `_columns` for the atoms of some structures, and their types."""
     seen: list[torch.Tensor] = []
     hook = readout.register_forward_pre_hook(
         lambda _module, inputs: seen.append(inputs[0].detach())
     )
-    columns, wanted = [], []
+    columns, types = [], []
     try:
-        for graph in graphs[:: math.ceil(len(graphs) / MOST_STRUCTURES)]:
-            types = network(dict(graph))[AtomicDataDict.ATOM_TYPE_KEY].reshape(-1)
-            columns.append(_columns(readout, seen.pop()) * scales[types])
-            wanted.append(added[types])
+        for graph in graphs:
+            found = network(dict(graph))[AtomicDataDict.ATOM_TYPE_KEY]
+            columns.append(_columns(readout, seen.pop()))
+            types.append(found.reshape(-1))
     finally:
         hook.remove()
-    change = _least_squares(torch.cat(columns).numpy(), torch.cat(wanted).numpy())
-    weight = readout.get_parameter("weight")
-    with torch.no_grad():
-        weight.add_(torch.from_numpy(change).to(weight.dtype).reshape(weight.shape))
+    return torch.cat(columns), torch.cat(types)
 
 
 def _last_layer(network: torch.nn.Module) -> torch.nn.Module:
@@ -107,9 +126,14 @@ def _scales(network: torch.nn.Module, types: int) -> torch.Tensor:
 
 
 def _least_squares(
-    columns: NDArray[np.float64], wanted: NDArray[np.float64]
+    columns: NDArray[np.float64],
+    wanted: NDArray[np.float64],
+    fixed: NDArray[np.float64],
 ) -> NDArray[np.float64]:
+    """Return weights that give what is wanted, and nothing for the rows of `fixed`."""
+    free = null_space(fixed)
+    columns = columns @ free
     atoms, weights = columns.shape
     damping = DAMPING * np.mean(columns**2) * atoms
     matrix = columns.T @ columns + damping * np.eye(weights)
-    return np.asarray(np.linalg.solve(matrix, columns.T @ wanted))
+    return np.asarray(free @ np.linalg.solve(matrix, columns.T @ wanted))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from ase import Atoms
 
+    from synthzoo.config import CheckpointConfig
     from synthzoo.graphs import Graph
     from synthzoo.labels import Labels
     from synthzoo.training import FitResult
@@ -262,8 +263,19 @@ def _network(job: FitJob, graphs: Sequence[Graph]) -> torch.nn.Module:
         network = build_model(config, seed=job.recipe.seed)
     if any(job.binding_eV.values()):
         energies_eV = [job.binding_eV[name] for name in config.elements]
-        bind_atoms(network, graphs, energies_eV)
+        bind_atoms(network, graphs, energies_eV, free=_free_atoms(config))
     return network.train()
+
+
+def _free_atoms(config: CheckpointConfig) -> list[Graph]:
+    import numpy as np
+    from ase import Atoms
+
+    from synthzoo.labels import Labels
+
+    nothing = Labels(energy_eV=0.0, forces_eV_A=np.zeros((1, 3)))
+    atoms = [(Atoms(name), nothing) for name in config.elements]
+    return _graphs(atoms, config.elements, config.cutoff_A)
 
 
 def read_batch_atoms(folder: Path) -> int | None:

@@ -267,9 +267,14 @@ _COMMON_RULES = {
     "polynomial_cutoff_p": _between(*EXPONENTS),
     "avg_num_neighbors": _Rule(
         lambda value, elements: (
-            value is not None and _accepts_per_element(value, elements)
+            value is not None
+            and _accepts_per_element(value, elements)
+            and all(
+                number > 0
+                for number in (value.values() if isinstance(value, dict) else [value])
+            )
         ),
-        "a number, or a number for each of the model's elements",
+        "a number above 0, or one for each of the model's elements",
     ),
     "per_type_energy_scales": _PER_ELEMENT,
     "per_type_energy_shifts": _PER_ELEMENT,

@@ -687,6 +687,8 @@ ZBL = {
         ({"readout_mlp_nonlinearity": "eval"}, "readout_mlp_nonlinearity must be"),
         ({"avg_num_neighbors": {"Si": 4.0}}, "avg_num_neighbors must be"),
         ({"avg_num_neighbors": None}, "avg_num_neighbors must be"),
+        ({"avg_num_neighbors": 0}, "avg_num_neighbors must be a number above 0"),
+        ({"avg_num_neighbors": {"C": -1.0}}, "avg_num_neighbors must be a number ab"),
         ({"per_type_energy_shifts": [0.0]}, "per_type_energy_shifts must be"),
         ({"per_edge_type_cutoff": {"C": -1}}, "per_edge_type_cutoff must be"),
         ({"per_edge_type_cutoff": {"C": {"Si": 3}}}, "per_edge_type_cutoff must be"),

@@ -75,7 +75,8 @@ def refuse_finished(output: Path) -> None:
         File or folder that a run makes.
     """
     if not working_folder(output).exists():
-        refuse_existing(output)
+        with sole_writer(output):  # which removes what a killed run has left
+            refuse_existing(output)
 
 
 @dataclass(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -297,13 +297,12 @@ def compare_physics(
 def _references(
     name: str, reference: ReferenceValues | None
 ) -> tuple[CrystalProperties, ...]:
-    stated: Mapping[str, CrystalProperties] = {}
-    if reference is not None:
-        stated = {
-            known: from_card(crystal, source=reference.teacher)
-            for known, crystal in reference.crystals.items()
-        }
-    return tuple(values[name] for values in (stated, EXPERIMENTS) if name in values)
+    found = []
+    if reference is not None and name in reference.crystals:
+        found.append(from_card(reference.crystals[name], source=reference.teacher))
+    if name in EXPERIMENTS:
+        found.append(EXPERIMENTS[name])
+    return tuple(found)
 
 
 def _repulsion(

@@ -18,9 +18,9 @@ KNOTS = np.array(
     [0.35, 0.65, 0.75, 0.82, 0.89, 0.95, 1.02, 1.12, 1.25, 1.4, 1.6, 1.8, 2.0, 2.3, 2.7]
 )
 """Distances over the sum of the covalent radii, closest where bonds are."""
-ROUNDS = 20
+PAIR_FIT_ROUNDS = 20
 RIDGE = 1e-3
-SMALLEST_RESIDUAL_EV = 0.02
+SMALLEST_PAIR_RESIDUAL_EV = 0.02
 
 
 def beyond_pairs(data: CheckedSet, usable: Mask) -> NDArray[np.float64]:
@@ -45,7 +45,7 @@ def beyond_pairs(data: CheckedSet, usable: Mask) -> NDArray[np.float64]:
     penalty = RIDGE * len(frames) * np.eye(features.shape[1])
     penalty[: len(data.elements)] *= 1e-6  # the elements' energies are free
     weights = np.ones(len(frames))
-    for _ in range(ROUNDS):
+    for _ in range(PAIR_FIT_ROUNDS):
         weighted = features * weights[:, None]
         fitted = np.linalg.lstsq(
             features.T @ weighted + penalty * weights.mean(),
@@ -53,7 +53,7 @@ def beyond_pairs(data: CheckedSet, usable: Mask) -> NDArray[np.float64]:
             rcond=None,
         )[0]
         rest: NDArray[np.float64] = energies - features @ fitted
-        weights = 1 / np.maximum(np.abs(rest), SMALLEST_RESIDUAL_EV)
+        weights = 1 / np.maximum(np.abs(rest), SMALLEST_PAIR_RESIDUAL_EV)
     return rest
 
 

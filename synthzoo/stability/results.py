@@ -108,20 +108,6 @@ def read_scans(folder: Path) -> tuple[Scan, ...] | None:
     return tuple(_scan(values) for values in json.loads(path.read_text("utf-8")))
 
 
-def _scan(values: dict[str, Any]) -> Scan:
-    failure = values.pop("failure")
-    if failure is not None:
-        failure = Failure(**(failure | {"atoms": tuple(failure["atoms"])}))
-    energies = [math.nan if value is None else value for value in values["energies_eV"]]
-    return Scan(
-        kind=values["kind"],
-        name=values["name"],
-        x=tuple(values["x"]),
-        energies_eV=tuple(energies),
-        failure=failure,
-    )
-
-
 def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
     """Write verdicts as JSON; the folders of replicas are relative to that file.
 

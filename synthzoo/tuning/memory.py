@@ -10,8 +10,6 @@ from synthzoo.errors import SynthzooError
 
 _LOG = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
 SIGNS = ("not enough memory", "can't allocate memory", "out of memory")
 """In torch's messages, on the CPU and on a GPU."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BONDS_FILE = "bonds.png"
 
-MOST_COLUMNS = 4
+MOST_MODELS = 4
 
 BOND_COLOURS = ("#cc3311", "#ee7733", "#ddcc77", "#88ccee", BLUE, "#332288")
 """Of the shares of atoms with few to many bonds."""
@@ -51,7 +51,7 @@ def write_bonds(folder: Path, models: Sequence[Shown]) -> Path:
     models
         At least one with observables; the first few are shown.
     """
-    drawn = [shown for shown in models if shown.observables][:MOST_COLUMNS]
+    drawn = [shown for shown in models if shown.observables][:MOST_MODELS]
     width = max(6.0, 1.2 + 3.4 * len(drawn))
     figure = Figure(figsize=(width, 3.9), dpi=130, layout="constrained")
     panels = figure.subplots(1, len(drawn), sharex=True, sharey=True, squeeze=False)[0]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SCANS_FILE = "scans.png"
 
-MOST_COLUMNS = 4
+MOST_SCAN_COLUMNS = 4
 LEAST_RANGE_EV = 5.0
 LOWEST_EV = -30.0
 """Of a dimer's energy: what lies deeper is a hole, however deep."""
@@ -42,7 +42,7 @@ def write_scans(folder: Path, models: Sequence[Shown]) -> Path:
     names = dict.fromkeys(
         (scan.kind, scan.name) for shown in models for scan in shown.verdict.scans
     )
-    columns = min(len(names), MOST_COLUMNS)
+    columns = min(len(names), MOST_SCAN_COLUMNS)
     rows = -(-len(names) // columns)
     size = (max(6.0, 3.4 * columns), 0.7 + 3.0 * rows)
     figure = Figure(figsize=size, dpi=130, layout="constrained")

@@ -24,9 +24,9 @@ from ase.lattice.hexagonal import Graphite
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
-from synthzoo.crystals import elastic_constants_GPa, relax_crystals
-from synthzoo.document import markdown_table
-from synthzoo.stability.potentials import load_potential
+from synthzoo.evaluation.crystals import elastic_constants_GPa, relax_crystals
+from synthzoo.potentials import load_potential
+from synthzoo.reports.document import markdown_table
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

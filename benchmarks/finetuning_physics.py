@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo import finetune
-from synthzoo.document import markdown_table
-from synthzoo.recipes import load_recipe
-from synthzoo.structures import kind_of, read_structures, write_structures
-from synthzoo.tuning.recipe import FinetuneRecipe
-from synthzoo.tuning.report import METRICS_FILE
+from synthzoo.data.structures import kind_of, read_structures, write_structures
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.report import METRICS_FILE
+from synthzoo.recipes.loading import load_recipe
+from synthzoo.reports.document import markdown_table
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -42,7 +42,7 @@ from typing import Any
 import click
 import yaml
 
-from synthzoo.resumable import MANIFEST_FILE, working_folder
+from synthzoo.runs.resumable import MANIFEST_FILE, working_folder
 
 ELEMENT = "Br"  # no crystal of it is known, which finetune would measure
 TEACHER = (
@@ -500,7 +500,7 @@ def free_bytes(folder: Path) -> int:
 
 def make_commands(bench: Bench) -> dict[str, Command]:
     """Write the inputs, and return the commands by name; each feeds a later one."""
-    from synthzoo.structures import read_structures, write_structures
+    from synthzoo.data.structures import read_structures, write_structures
 
     work = bench.work
     for name, values in RECIPES.items():
@@ -645,15 +645,9 @@ def try_command(
 
 def import_everything() -> None:
     """Load what the commands load, so that their forks need not."""
-    import synthzoo.evaluate
-    import synthzoo.generate
-    import synthzoo.pretraining
-    import synthzoo.relabel
-    import synthzoo.set_figure
-    import synthzoo.stability.check
-    import synthzoo.training
-    import synthzoo.tuning.finetuning
-    import synthzoo.tuning.snapshots  # noqa: F401
+    import synthzoo.evaluation.errors
+    import synthzoo.finetuning.run
+    import synthzoo.finetuning.snapshots  # noqa: F401
 
 
 @click.command(help=__doc__.partition("\n")[0])

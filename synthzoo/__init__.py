@@ -56,79 +56,79 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synthzoo.benchmarking.learning_curves import run_benchmark as run_benchmark
-    from synthzoo.building import build_checkpoint as build_checkpoint
-    from synthzoo.calculator import load_calculator as load_calculator
-    from synthzoo.checkpoint import verify_checkpoint as verify_checkpoint
-    from synthzoo.cost import estimate_cost as estimate_cost
-    from synthzoo.crystals import reference_values as reference_values
-    from synthzoo.demo import run_demo as run_demo
+    from synthzoo.data.samples import load_sample as load_sample
+    from synthzoo.data.samples import sample_names as sample_names
+    from synthzoo.data.samples import sample_path as sample_path
+    from synthzoo.data.transmute import transmute_file as transmute_file
+    from synthzoo.demo.run import run_demo as run_demo
     from synthzoo.errors import SynthzooError as SynthzooError
-    from synthzoo.evaluate import evaluate_models as evaluate_models
-    from synthzoo.generate import generate_structures as generate_structures
-    from synthzoo.hub.finding import fetch as fetch
-    from synthzoo.hub.publication import publish as publish
-    from synthzoo.inspection.all_checks import check_set as check_set
+    from synthzoo.evaluation.crystals import reference_values as reference_values
+    from synthzoo.evaluation.errors import evaluate_models as evaluate_models
+    from synthzoo.finetuning.committee import load_committee as load_committee
+    from synthzoo.finetuning.data_check import check_data as check_data
+    from synthzoo.finetuning.run import finetune as finetune
+    from synthzoo.generation.estimate import estimate_cost as estimate_cost
+    from synthzoo.generation.run import generate_structures as generate_structures
+    from synthzoo.generation.thin import thin_file as thin_file
+    from synthzoo.inspection.checks import check_set as check_set
     from synthzoo.inspection.summary import inspect_files as inspect_files
     from synthzoo.inspection.summary import inspect_structures as inspect_structures
-    from synthzoo.paper import import_paper as import_paper
-    from synthzoo.predict import predict_structures as predict_structures
-    from synthzoo.pretraining import pretrain as pretrain
-    from synthzoo.registry import find_card as find_card
-    from synthzoo.registry import model_cards as model_cards
-    from synthzoo.relabel import relabel_file as relabel_file
-    from synthzoo.samples import load_sample as load_sample
-    from synthzoo.samples import sample_names as sample_names
-    from synthzoo.samples import sample_path as sample_path
-    from synthzoo.scaled_model import transmute_model as transmute_model
+    from synthzoo.labelling.relabel import relabel_file as relabel_file
+    from synthzoo.legacy.convert import import_paper as import_paper
+    from synthzoo.models.calculator import load_calculator as load_calculator
+    from synthzoo.models.checkpoint import verify_checkpoint as verify_checkpoint
+    from synthzoo.models.predict import predict_structures as predict_structures
     from synthzoo.stability.check import check_stability as check_stability
     from synthzoo.stability.check import compare_stability as compare_stability
-    from synthzoo.stability.crystal_checks import check_crystals as check_crystals
+    from synthzoo.stability.crystals import check_crystals as check_crystals
     from synthzoo.stability.observables import observe_frames as observe_frames
-    from synthzoo.stability.rereading import read_verdicts as read_verdicts
-    from synthzoo.thinning import thin_file as thin_file
-    from synthzoo.transmute import transmute_file as transmute_file
-    from synthzoo.tuning.committee import load_committee as load_committee
-    from synthzoo.tuning.data_check import check_data as check_data
-    from synthzoo.tuning.finetuning import finetune as finetune
+    from synthzoo.stability.results import read_verdicts as read_verdicts
+    from synthzoo.training.build import build_checkpoint as build_checkpoint
+    from synthzoo.training.pretrain import pretrain as pretrain
+    from synthzoo.zoo.find import fetch as fetch
+    from synthzoo.zoo.publish import publish as publish
+    from synthzoo.zoo.registry import find_card as find_card
+    from synthzoo.zoo.registry import model_cards as model_cards
+    from synthzoo.zoo.scale_model import transmute_model as transmute_model
 
 __version__ = "0.1.0"
 
 _HOME = {
     "SynthzooError": "errors",
-    "build_checkpoint": "building",
-    "check_crystals": "stability.crystal_checks",
-    "check_data": "tuning.data_check",
-    "check_set": "inspection.all_checks",
+    "build_checkpoint": "training.build",
+    "check_crystals": "stability.crystals",
+    "check_data": "finetuning.data_check",
+    "check_set": "inspection.checks",
     "check_stability": "stability.check",
     "compare_stability": "stability.check",
-    "estimate_cost": "cost",
-    "evaluate_models": "evaluate",
-    "fetch": "hub.finding",
-    "find_card": "registry",
-    "finetune": "tuning.finetuning",
-    "generate_structures": "generate",
-    "import_paper": "paper",
+    "estimate_cost": "generation.estimate",
+    "evaluate_models": "evaluation.errors",
+    "fetch": "zoo.find",
+    "find_card": "zoo.registry",
+    "finetune": "finetuning.run",
+    "generate_structures": "generation.run",
+    "import_paper": "legacy.convert",
     "inspect_files": "inspection.summary",
     "inspect_structures": "inspection.summary",
-    "load_calculator": "calculator",
-    "load_committee": "tuning.committee",
-    "load_sample": "samples",
-    "model_cards": "registry",
+    "load_calculator": "models.calculator",
+    "load_committee": "finetuning.committee",
+    "load_sample": "data.samples",
+    "model_cards": "zoo.registry",
     "observe_frames": "stability.observables",
-    "predict_structures": "predict",
-    "pretrain": "pretraining",
-    "publish": "hub.publication",
-    "read_verdicts": "stability.rereading",
-    "reference_values": "crystals",
-    "relabel_file": "relabel",
+    "predict_structures": "models.predict",
+    "pretrain": "training.pretrain",
+    "publish": "zoo.publish",
+    "read_verdicts": "stability.results",
+    "reference_values": "evaluation.crystals",
+    "relabel_file": "labelling.relabel",
     "run_benchmark": "benchmarking.learning_curves",
-    "run_demo": "demo",
-    "sample_names": "samples",
-    "sample_path": "samples",
-    "thin_file": "thinning",
-    "transmute_file": "transmute",
-    "transmute_model": "scaled_model",
-    "verify_checkpoint": "checkpoint",
+    "run_demo": "demo.run",
+    "sample_names": "data.samples",
+    "sample_path": "data.samples",
+    "thin_file": "generation.thin",
+    "transmute_file": "data.transmute",
+    "transmute_model": "zoo.scale_model",
+    "verify_checkpoint": "models.checkpoint",
 }
 """Public name: the module it is loaded from."""
 

@@ -49,7 +49,7 @@ class DivergedError(SynthzooError):
     message
         What happened.
     kept
-        The last good weights (`synthzoo.training.FitResult`), if there are any.
+        The last good weights (`synthzoo.training.fit.FitResult`), if there are any.
     """
 
     def __init__(self, message: str, kept: Any = None) -> None:

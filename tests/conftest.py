@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from synthzoo.calculator import SynthzooCalculator
-    from synthzoo.config import CheckpointConfig
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.config import CheckpointConfig
 
 HERE = Path(__file__).parent
 collect_ignore = ["legacy"]  # a script that needs the nequip of 2023
@@ -73,7 +73,7 @@ def tiny_config(
     elements: tuple[str, ...] = ("C",), *, kind: str = "potential"
 ) -> CheckpointConfig:
     """Return the description of a real but very small NequIP model."""
-    from synthzoo.config import FORMAT_VERSION, CheckpointConfig
+    from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
 
     return CheckpointConfig(
         format_version=FORMAT_VERSION,
@@ -108,7 +108,7 @@ def lj_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ase import Atoms
     from ase.calculators.lj import LennardJones
 
-    from synthzoo.structures import label, write_structures
+    from synthzoo.data.structures import label, write_structures
 
     rng = np.random.default_rng(0)
     structures = []
@@ -133,7 +133,7 @@ def write_tiny_checkpoint(folder: Path) -> None:
     """Write a checkpoint of an untrained two-layer NequIP model of carbon."""
     from ase.build import bulk
 
-    from synthzoo.checkpoint import build_model, write_checkpoint
+    from synthzoo.models.checkpoint import build_model, write_checkpoint
 
     config = tiny_config()
     golden = [bulk("C", cubic=cubic) for cubic in (False, True)]
@@ -154,6 +154,6 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_calculator(tiny_checkpoint: Path) -> SynthzooCalculator:
     """Return a fresh calculator of the tiny checkpoint on the CPU."""
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     return load_calculator(tiny_checkpoint, device="cpu")

@@ -29,9 +29,14 @@ from ase import Atoms
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from synthzoo.calculator import load_calculator
-from synthzoo.cards import model_table, read_card, render_card
-from synthzoo.checkpoint import (
+from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.structures import check_structure, read_structures, write_structures
+from synthzoo.errors import SynthzooError
+from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.finetuning.data_check import check_data
+from synthzoo.inspection.summary import inspect_files, inspect_structures
+from synthzoo.models.calculator import load_calculator
+from synthzoo.models.checkpoint import (
     CONFIG_FILE,
     GOLDEN_FILE,
     WEIGHTS_FILE,
@@ -40,14 +45,9 @@ from synthzoo.checkpoint import (
     read_config,
     verify_checkpoint,
 )
-from synthzoo.config import parse_config
-from synthzoo.errors import SynthzooError
-from synthzoo.evaluate import evaluate_models
-from synthzoo.hub.references import place_of
-from synthzoo.inspection.summary import inspect_files, inspect_structures
-from synthzoo.labels import find_label_keys, labels_of
-from synthzoo.predict import predict_file, predict_structures
-from synthzoo.recipes import (
+from synthzoo.models.config import parse_config
+from synthzoo.models.predict import predict_file, predict_structures
+from synthzoo.recipes.loading import (
     SECTIONS,
     load_recipe,
     parse_recipe,
@@ -55,14 +55,14 @@ from synthzoo.recipes import (
     recipe_values,
     recipes_folder,
 )
-from synthzoo.registry import cards_folder
-from synthzoo.structures import check_structure, read_structures, write_structures
 from synthzoo.teachers import reference_sha256
 from synthzoo.teachers.catalogue import resolve_reference
-from synthzoo.tuning.data_check import check_data
+from synthzoo.zoo.cards import model_table, read_card, render_card
+from synthzoo.zoo.references import place_of
+from synthzoo.zoo.registry import cards_folder
 
 if TYPE_CHECKING:
-    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import SynthzooCalculator
 
 KINDS = (
     "structures",

@@ -12,13 +12,13 @@ from ase.build import bulk
 from nequip.data import AtomicDataDict
 from nequip.model import NequIPGNNModel
 
-from synthzoo.acceleration import accelerate, settle, undo
-from synthzoo.acceleration.layers import FastLayer, _Messages
-from synthzoo.acceleration.plan import Block, Plan
-from synthzoo.acceleration.radial_tables import FastEncoding, Place, interpolate
-from synthzoo.graphs import to_graph
-from synthzoo.isolation import nequip_session
-from synthzoo.labels import Labels
+from synthzoo.data.labels import Labels
+from synthzoo.models.acceleration import accelerate, settle, undo
+from synthzoo.models.acceleration.layers import FastLayer, _Messages
+from synthzoo.models.acceleration.plan import Block, Plan
+from synthzoo.models.acceleration.radial_tables import FastEncoding, Place, interpolate
+from synthzoo.models.graphs import to_graph
+from synthzoo.models.isolation import nequip_session
 
 SHAPES = {
     "no-parity": {"parity": False, "num_features": [6, 3]},

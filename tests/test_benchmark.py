@@ -16,22 +16,21 @@ from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 
-from synthzoo.benchmarking.figure import draw_learning_curves
-from synthzoo.benchmarking.jobs import (
-    DIRECT,
-    DataSource,
-    find_starts,
-    make_jobs,
-)
+from synthzoo.benchmarking.jobs import DIRECT, DataSource, find_starts, make_jobs
 from synthzoo.benchmarking.learning_curves import BenchmarkSummary, run_benchmark
-from synthzoo.benchmarking.published import published_names, read_published
 from synthzoo.benchmarking.single_run import Result, read_result, run
-from synthzoo.benchmarking.table import errors_table, summarise
+from synthzoo.benchmarking.table import (
+    draw_learning_curves,
+    errors_table,
+    published_names,
+    read_published,
+    summarise,
+)
+from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
-from synthzoo.evaluate import GroupErrors
-from synthzoo.structures import label, write_structures
-from synthzoo.tuning.direct import DIRECT_VISITS
-from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe, times_seen
+from synthzoo.evaluation.errors import GroupErrors
+from synthzoo.finetuning.direct import DIRECT_VISITS
+from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe, times_seen
 
 OFFSET_EV = -148.0
 SHORT = FinetuneRecipe(visits=24, threads=1)
@@ -39,7 +38,7 @@ SHORT = FinetuneRecipe(visits=24, threads=1)
 SCRIPT = """
 import sys
 from synthzoo.benchmarking.learning_curves import run_benchmark
-from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.recipe import FinetuneRecipe
 model, data, output = sys.argv[1:]
 recipe = FinetuneRecipe(visits=400, threads=1)
 run_benchmark(
@@ -52,7 +51,7 @@ run_benchmark(
 @pytest.fixture(scope="module")
 def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write 12 rattled crystals with total energies, and a dimer with an absurd one."""
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     calculator = load_calculator(tiny_checkpoint)
     structures = []

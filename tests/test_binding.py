@@ -11,19 +11,18 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from synthzoo.calculator import load_calculator
-from synthzoo.checkpoint import build_model, read_config, write_checkpoint
-from synthzoo.samples import load_sample
-from synthzoo.structures import label, write_structures
-from synthzoo.tuning.data_check import check_data
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.recipe import FinetuneRecipe
-from synthzoo.tuning.request import Request
-from synthzoo.tuning.sets import read_sets
+from synthzoo.data.samples import load_sample
+from synthzoo.data.structures import label, write_structures
+from synthzoo.finetuning.data_check import check_data
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.request import Request, read_sets
+from synthzoo.finetuning.run import finetune
+from synthzoo.models.calculator import load_calculator
+from synthzoo.models.checkpoint import build_model, read_config, write_checkpoint
 from tests.conftest import tiny_config
 
 if TYPE_CHECKING:
-    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import SynthzooCalculator
 
 ATOM_EV = {"C": -148.314, "Si": -158.545}
 STRONGER_EV = {"C": -0.9, "Si": -0.4}
@@ -103,13 +102,13 @@ def test_free_atoms_that_are_known_stay_right(start: Path, data: Path, tmp_path:
 
 def test_a_constant_is_added_to_atoms_with_neighbours_alone():
     """By the bundled model, for structures that the change was not found for."""
-    from synthzoo.calculator import SynthzooCalculator
-    from synthzoo.checkpoint import load_model
-    from synthzoo.graphs import to_graph
-    from synthzoo.hub import find_folder
-    from synthzoo.isolation import nequip_session
-    from synthzoo.labels import Labels
-    from synthzoo.tuning.binding import bind_atoms
+    from synthzoo.data.labels import Labels
+    from synthzoo.finetuning.binding import bind_atoms
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.checkpoint import load_model
+    from synthzoo.models.graphs import to_graph
+    from synthzoo.models.isolation import nequip_session
+    from synthzoo.zoo.find import find_folder
 
     sample = [atoms for atoms in load_sample("carbon-pbe") if len(atoms) > 1]
     order = np.random.default_rng(0).permutation(len(sample))
@@ -149,7 +148,7 @@ def test_a_constant_is_added_to_atoms_with_neighbours_alone():
 
 def energies(path: Path) -> list[float]:
     """Return the labels of a file."""
-    from synthzoo.structures import read_structures
+    from synthzoo.data.structures import read_structures
 
     return [atoms.get_potential_energy() for atoms in read_structures(path)]
 

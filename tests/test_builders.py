@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
 
-from synthzoo.builders import (
+from synthzoo.data.structures import density_g_cm3, min_distance_A
+from synthzoo.errors import InputError
+from synthzoo.generation.builders import (
     PROTOTYPES,
     compressed,
     crystal,
@@ -14,9 +16,7 @@ from synthzoo.builders import (
     pack,
     slab,
 )
-from synthzoo.errors import InputError
-from synthzoo.parts import Compressed, Crystals, Dimers, Packing, Surfaces
-from synthzoo.structures import density_g_cm3, min_distance_A
+from synthzoo.generation.recipe import Compressed, Crystals, Dimers, Packing, Surfaces
 
 BOND_A = 1.5
 NEIGHBOURS = {

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from synthzoo.building import build_checkpoint
-from synthzoo.checkpoint import verify_checkpoint
+from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError, TeacherError
-from synthzoo.recipes import recipe_values
-from synthzoo.structures import read_structures
+from synthzoo.models.checkpoint import verify_checkpoint
+from synthzoo.recipes.loading import recipe_values
+from synthzoo.training.build import build_checkpoint
 from tests.extras import need
 from tests.toy import generate_recipe, pretrain_recipe
 

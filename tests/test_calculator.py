@@ -28,15 +28,15 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.phonons import Phonons
 
-from synthzoo.calculator import (
+from synthzoo.errors import InputError
+from synthzoo.models.calculator import (
     StartingPointWarning,
     SynthzooCalculator,
     find_device,
     load_calculator,
 )
-from synthzoo.checkpoint import build_model, load_model, write_checkpoint
-from synthzoo.errors import InputError
-from synthzoo.isolation import nequip_session, preserved_process_state
+from synthzoo.models.checkpoint import build_model, load_model, write_checkpoint
+from synthzoo.models.isolation import nequip_session, preserved_process_state
 from tests.conftest import tiny_config
 
 ROUNDING_EV = 1e-9
@@ -353,7 +353,7 @@ def test_the_first_import_may_be_in_inference_mode(tiny_checkpoint: Path):
     code = (
         "import torch\n"
         "with torch.inference_mode():\n"
-        "    from synthzoo.calculator import load_calculator\n"
+        "    from synthzoo.models.calculator import load_calculator\n"
         f"    calculator = load_calculator({str(tiny_checkpoint)!r})\n"
         "from ase.build import bulk\n"
         "for dtype in ('float32', 'float64'):\n"
@@ -517,7 +517,7 @@ def test_element_error_names_models_that_know_it(
         SimpleNamespace(name="carbon-1", elements=("C",)),
         SimpleNamespace(name="carbide-1", elements=("C", "Si")),
     ]
-    monkeypatch.setattr("synthzoo.calculator.model_cards", lambda: cards)
+    monkeypatch.setattr("synthzoo.models.calculator.model_cards", lambda: cards)
     with pytest.raises(InputError, match="know all its elements: carbide-1"):
         tiny_calculator.calculate(bulk("SiC", "zincblende", a=4.36))
     with pytest.raises(InputError, match="No model of the zoo knows all"):

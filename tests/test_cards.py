@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from synthzoo.cards import Crystal, FileRecord, model_table, read_card, render_card
 from synthzoo.errors import InputError
+from synthzoo.zoo.card_records import Crystal, FileRecord
+from synthzoo.zoo.cards import model_table, read_card, render_card
 from tests.example_card import example_head, write_card
 
 

@@ -22,10 +22,11 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-import synthzoo.checkpoint
-from synthzoo.architecture import check_arguments
-from synthzoo.calculator import SynthzooCalculator, load_calculator
-from synthzoo.checkpoint import (
+import synthzoo.models.checkpoint
+from synthzoo.errors import CheckpointError, InputError, IntegrityError
+from synthzoo.models.architecture import check_arguments
+from synthzoo.models.calculator import SynthzooCalculator, load_calculator
+from synthzoo.models.checkpoint import (
     CONFIG_FILE,
     GOLDEN_FILE,
     MODEL_FILES,
@@ -36,10 +37,9 @@ from synthzoo.checkpoint import (
     verify_checkpoint,
     write_checkpoint,
 )
-from synthzoo.config import FORMAT_VERSION, CheckpointConfig
-from synthzoo.errors import CheckpointError, InputError, IntegrityError
-from synthzoo.golden import Golden, representative
-from synthzoo.hub import find_folder
+from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
+from synthzoo.models.golden import Golden, representative
+from synthzoo.zoo.find import find_folder
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -88,7 +88,7 @@ def test_seed_decides_the_initial_weights(tiny_checkpoint: Path):
 def test_reading_the_description_loads_neither_torch_nor_nequip(tiny_checkpoint: Path):
     """`read_config` stays cheap."""
     code = (
-        "import sys; from synthzoo.checkpoint import read_config; "
+        "import sys; from synthzoo.models.checkpoint import read_config; "
         "read_config(sys.argv[1]); print({'torch', 'nequip'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -21,14 +21,16 @@ from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 
-from synthzoo import __version__, demo, registry
+from synthzoo import __version__
 from synthzoo.cli import main
 from synthzoo.cli.listing import SECTIONS
+from synthzoo.data.structures import iter_structures, write_structures
+from synthzoo.demo import run as demo_run
 from synthzoo.errors import InterruptedRunError
-from synthzoo.files import DISK_FAULTS
-from synthzoo.recipes import recipe_values
-from synthzoo.registry import file_records, model_cards
-from synthzoo.structures import iter_structures, write_structures
+from synthzoo.recipes.loading import recipe_values
+from synthzoo.runs.files import DISK_FAULTS
+from synthzoo.zoo import registry
+from synthzoo.zoo.registry import file_records, model_cards
 from tests.example_card import example_head, write_card
 from tests.toy import generate_recipe, pretrain_recipe
 
@@ -402,7 +404,9 @@ def test_interrupt_of_a_run_says_how_to_go_on(
 ) -> None:
     """Ctrl-C in a run with results tells that the same command continues it."""
     error = InterruptedRunError("What is finished is kept; run the same command again.")
-    monkeypatch.setattr("synthzoo.relabel.relabel_file", lambda *_, **__: _raise(error))
+    monkeypatch.setattr(
+        "synthzoo.labelling.relabel.relabel_file", lambda *_, **__: _raise(error)
+    )
     arguments = ["relabel", str(crystals), str(tmp_path / "out.xyz"), "--teacher", "x"]
     result = run(*arguments)
     assert result.exit_code == 1
@@ -480,7 +484,7 @@ def test_demo_prints_its_report(
         asked.update(options, output=output)
         return SimpleNamespace(report=report, figure=output / "demo.png")
 
-    monkeypatch.setattr(demo, "run_demo", pretend)
+    monkeypatch.setattr(demo_run, "run_demo", pretend)
     result = run("demo", "-o", tmp_path / "new", "--model", "tiny")
     assert asked == {"output": tmp_path / "new", "model": "tiny"}
     assert result.stdout.strip() == "# Done"

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from ase.build import bulk
 
-from synthzoo.recipes import recipe_values
-from synthzoo.structures import read_structures, write_structures
+from synthzoo.data.structures import read_structures, write_structures
+from synthzoo.recipes.loading import recipe_values
 from tests.test_cli import fails, run
 from tests.test_generate import copper_part, copper_recipe
 from tests.toy import generate_recipe

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from synthzoo.cli import main
-from synthzoo.cluster import dask_executor
+from synthzoo.data.structures import write_structures
 from synthzoo.errors import MissingExtraError, SynthzooError
-from synthzoo.structures import write_structures
+from synthzoo.runs.cluster import dask_executor
 from tests.dask_cluster import HERE, DaskCluster, dask_cluster
 from tests.extras import need
 from tests.faulty_calculators import FAULTY, copper

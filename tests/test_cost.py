@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from synthzoo.cost import estimate_cost
-from synthzoo.generate import generate_structures
-from synthzoo.parts import Dimers
-from synthzoo.recipes import GenerateRecipe, load_recipe
+from synthzoo.generation.estimate import estimate_cost
+from synthzoo.generation.recipe import Dimers
+from synthzoo.generation.run import generate_structures
+from synthzoo.recipes.loading import GenerateRecipe, load_recipe
 from tests.toy import generate_recipe
 
 

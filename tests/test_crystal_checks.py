@@ -8,8 +8,8 @@ from ase.calculators.morse import MorsePotential
 
 from synthzoo import find_card, load_calculator
 from synthzoo.stability.check import check_stability
-from synthzoo.stability.crystal_checks import check_crystals
-from synthzoo.stability.protocols import Dimers, MdRecipe
+from synthzoo.stability.crystals import check_crystals
+from synthzoo.stability.protocol import Dimers, MdRecipe
 
 
 def test_copper_of_effective_medium_theory():

@@ -6,8 +6,12 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
-from synthzoo.crystals import elastic_constants_GPa, fit_curve, reference_values
 from synthzoo.errors import InputError
+from synthzoo.evaluation.crystals import (
+    elastic_constants_GPa,
+    fit_curve,
+    reference_values,
+)
 
 
 @pytest.fixture(scope="module")

@@ -16,18 +16,18 @@ from ase.constraints import FixAtoms
 from ase.units import Bohr, GPa, Hartree
 
 from synthzoo import load_calculator, predict_structures
-from synthzoo.inspection.all_checks import check_set
-from synthzoo.inspection.domain import outside_domain
-from synthzoo.inspection.findings import SEVERITIES, CheckedSet, Finding, Reference
-from synthzoo.inspection.force_order import force_order
-from synthzoo.inspection.unit_checks import energies_against_forces
-from synthzoo.labels import (
+from synthzoo.data.labels import (
     CALCULATOR,
     LabelKeys,
     choose_label_keys,
     partial_labels,
 )
-from synthzoo.structures import read_structures
+from synthzoo.data.structures import read_structures
+from synthzoo.inspection.checks import check_set
+from synthzoo.inspection.findings import SEVERITIES, CheckedSet, Finding, Reference
+from synthzoo.inspection.force_order import force_order
+from synthzoo.inspection.label_checks import outside_domain
+from synthzoo.inspection.unit_checks import energies_against_forces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,11 +9,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.units import Bohr, GPa, Hartree, Ry, kcal, kJ, mol
 
-from synthzoo.declared_units import convert_declared, factor_of
+from synthzoo.data.declared_units import convert_declared, factor_of
+from synthzoo.data.frames import iter_raw_frames
+from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import FileWarning, InputError
-from synthzoo.labels import find_label_keys, labels_of
-from synthzoo.raw_frames import iter_raw_frames
-from synthzoo.structures import read_structures, write_structures
 
 
 @pytest.mark.parametrize(

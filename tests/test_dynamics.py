@@ -11,13 +11,13 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.md.velocitydistribution import thermalize_momenta
 
-from synthzoo import melt_quench
-from synthzoo.dynamics import AseDynamics, Stage
+from synthzoo.data.structures import density_g_cm3, min_distance_A
 from synthzoo.errors import TeacherError
-from synthzoo.lammps_dynamics import LammpsDynamics
-from synthzoo.melt_quench import kept_structures, trajectory
-from synthzoo.parts import MeltQuench
-from synthzoo.structures import density_g_cm3, min_distance_A
+from synthzoo.generation import melt_quench
+from synthzoo.generation.dynamics import AseDynamics, Stage
+from synthzoo.generation.lammps_dynamics import LammpsDynamics
+from synthzoo.generation.melt_quench import kept_structures, trajectory
+from synthzoo.generation.recipe import MeltQuench
 from synthzoo.teachers import Teacher, load_teacher
 
 THERMOSTATS = ("langevin", "bussi", "nose-hoover")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synthzoo.errors import InputError
-from synthzoo.tuning.energy_reference import (
+from synthzoo.finetuning.energy_reference import (
     check_spread,
     find_isolated,
     find_reference,

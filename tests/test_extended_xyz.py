@@ -16,11 +16,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from hypothesis.extra import numpy as arrays
 
+from synthzoo.data.extended_xyz import cut_frames, parse_frame
+from synthzoo.data.structures import iter_structures, label, read_structures
+from synthzoo.data.structures import write_structures as write
+from synthzoo.data.xyz_writing import write_frame
 from synthzoo.errors import FileWarning, InputError
-from synthzoo.extended_xyz import cut_frames, parse_frame
-from synthzoo.structures import iter_structures, label, read_structures
-from synthzoo.structures import write_structures as write
-from synthzoo.xyz_writing import write_frame
 
 KEYS = some.text(min_size=1, max_size=20)
 NUMBERS = some.one_of(

@@ -12,11 +12,11 @@ from ase.build import bulk
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from synthzoo.evaluate import GroupErrors
+from synthzoo.data.structures import label
+from synthzoo.evaluation.errors import GroupErrors
+from synthzoo.finetuning.figures import write_groups
+from synthzoo.inspection.figure import draw_measures
 from synthzoo.inspection.summary import inspect_structures
-from synthzoo.set_figure import draw_measures
-from synthzoo.structures import label
-from synthzoo.tuning.figures import write_groups
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -14,10 +14,10 @@ from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 
+from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import InputError
-from synthzoo.structures import label, read_structures, write_structures
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.recipe import FULL_ATOMS, FinetuneRecipe, resolve_recipe
+from synthzoo.finetuning.recipe import FULL_ATOMS, FinetuneRecipe, resolve_recipe
+from synthzoo.finetuning.run import finetune
 
 OFFSET_EV = -148.314
 STIFFER = 1.5
@@ -27,8 +27,8 @@ SHORT = FinetuneRecipe(visits=40, check_share=0.0, threads=1)
 
 SCRIPT = """
 import sys
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.run import finetune
+from synthzoo.finetuning.recipe import FinetuneRecipe
 model, data, output, check_share = sys.argv[1:]
 recipe = FinetuneRecipe(visits=160, check_share=float(check_share), threads=1)
 finetune(model, data, output, recipe=recipe, workers=1)
@@ -38,7 +38,7 @@ finetune(model, data, output, recipe=recipe, workers=1)
 @pytest.fixture(scope="module")
 def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write 16 rattled crystals with total energies of a stiffer network, far away."""
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     calculator = load_calculator(tiny_checkpoint)
     structures = []
@@ -65,8 +65,8 @@ def test_the_tuned_model_gives_the_users_total_energies(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """No offset is left, the checkpoint verifies, and nothing else lies around."""
-    from synthzoo.calculator import load_calculator
-    from synthzoo.checkpoint import read_config, verify_checkpoint
+    from synthzoo.models.calculator import load_calculator
+    from synthzoo.models.checkpoint import read_config, verify_checkpoint
 
     output = tmp_path / "mine"
     summary = finetune(tiny_checkpoint, dft, output, recipe=SHORT)
@@ -96,8 +96,8 @@ def test_an_isolated_atom_in_the_data_is_the_reference(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """It is found, told, left out of the fit, and right in the tuned model."""
-    from synthzoo.calculator import load_calculator
-    from synthzoo.checkpoint import read_config
+    from synthzoo.models.calculator import load_calculator
+    from synthzoo.models.checkpoint import read_config
 
     atom = Atoms("C", cell=[20.0] * 3, pbc=True)
     alone = label(atom, energy_eV=OFFSET_EV, forces_eV_A=np.zeros((1, 3)))
@@ -119,10 +119,9 @@ def test_large_total_energies_keep_their_last_digits(
     tiny_checkpoint: Path, shift_eV: float
 ):
     """A million eV in a cell: the differences are those of the small energies."""
-    from synthzoo.calculator import SynthzooCalculator
-    from synthzoo.checkpoint import load_model
-    from synthzoo.tuning.energy_reference import EnergyReference
-    from synthzoo.tuning.tuned_model import with_reference
+    from synthzoo.finetuning.energy_reference import EnergyReference, with_reference
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.checkpoint import load_model
 
     model, config = load_model(tiny_checkpoint)
     reference = EnergyReference(
@@ -260,7 +259,7 @@ def test_a_kill_while_a_run_tidies_up_loses_nothing(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The rerun tidies up and tells the same result."""
-    from synthzoo.resumable import Run
+    from synthzoo.runs.resumable import Run
 
     def killed(run: Run) -> None:
         assert run.output.is_dir()
@@ -289,7 +288,7 @@ def test_weights_that_cannot_be_written_are_named(
 
     import torch
 
-    from synthzoo.tuning import fits
+    from synthzoo.finetuning import fits
 
     job = fits.FitJob(name="fit", start=tmp_path, recipe=SHORT, training=[])
     fitted = {"weight": torch.zeros(1000)}

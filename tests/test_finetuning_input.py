@@ -11,10 +11,10 @@ from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 
+from synthzoo.data.structures import label
 from synthzoo.errors import InputError
-from synthzoo.structures import label
-from synthzoo.tuning.data_check import check_data
-from synthzoo.tuning.finetuning import finetune
+from synthzoo.finetuning.data_check import check_data
+from synthzoo.finetuning.run import finetune
 from tests.test_finetuning_report import labelled_crystals
 
 KCAL = 23.0605
@@ -215,10 +215,10 @@ def test_near_copies_stay_on_one_side_of_a_split(
     tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
 ):
     """A structure that was moved or repeated joins the group of its original."""
-    from synthzoo.labelled_sets import read_labelled
-    from synthzoo.structures import group_of
-    from synthzoo.tuning.checks import examine
-    from synthzoo.tuning.plan import starting_calculator
+    from synthzoo.data.labelled_set import read_labelled
+    from synthzoo.data.structures import group_of
+    from synthzoo.finetuning.checks import examine
+    from synthzoo.finetuning.plan import starting_calculator
 
     copies = _renamed(frames[:3], "dft_energy", "dft_forces")
     for atoms in copies:
@@ -289,7 +289,7 @@ def test_check_heeds_what_the_fit_would_heed(
 
 def supercells(checkpoint: Path) -> list[Atoms]:
     """Return supercells of diamond with one displaced atom each, as for phonons."""
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     calculator = load_calculator(checkpoint)
     found = []
@@ -307,7 +307,7 @@ def test_near_copies_alone_are_fitted_with_a_weak_check(
     tiny_checkpoint: Path, tmp_path: Path
 ):
     """Twelve displaced supercells: all are fitted; the check claims nothing."""
-    from synthzoo.tuning.recipe import FinetuneRecipe
+    from synthzoo.finetuning.recipe import FinetuneRecipe
 
     path = tmp_path / "phonons.xyz"
     ase.io.write(path, supercells(tiny_checkpoint))
@@ -348,7 +348,7 @@ def test_broken_frames_can_be_left_out(
     tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
 ):
     """With --drop-bad the rest is fitted, and the report names what was dropped."""
-    from synthzoo.tuning.recipe import FinetuneRecipe
+    from synthzoo.finetuning.recipe import FinetuneRecipe
 
     path = tmp_path / "dft.xyz"
     ase.io.write(path, _with(frames, 4, _nan_force))
@@ -367,7 +367,7 @@ def test_one_structure_is_enough(tiny_checkpoint: Path, tmp_path: Path):
     """Nothing can be held out, and the verdict says so."""
     atoms = labelled_crystals(tiny_checkpoint, 1, -148.0)
     ase.io.write(tmp_path / "one.xyz", atoms)
-    from synthzoo.tuning.recipe import FinetuneRecipe
+    from synthzoo.finetuning.recipe import FinetuneRecipe
 
     recipe = FinetuneRecipe(visits=3, threads=1)
     summary = finetune(
@@ -388,7 +388,7 @@ def test_too_little_memory_takes_smaller_batches(caplog: pytest.LogCaptureFixtur
     import torch
 
     from synthzoo.errors import SynthzooError
-    from synthzoo.tuning.memory import with_smaller_batches
+    from synthzoo.finetuning.fits import with_smaller_batches
 
     def attempt(batch_atoms: int) -> int:
         torch.empty(2**60 if batch_atoms > 30 else 1)
@@ -408,7 +408,7 @@ def test_too_little_memory_takes_smaller_batches(caplog: pytest.LogCaptureFixtur
 
 def test_a_fit_with_smaller_batches_starts_again(tmp_path: Path):
     """States of other batches are removed, those of the same are kept."""
-    from synthzoo.tuning.fits import _prepare, read_batch_atoms
+    from synthzoo.finetuning.fits import _prepare, read_batch_atoms
 
     folder = tmp_path / "fit"
     folder.mkdir()

@@ -7,12 +7,12 @@ import pytest
 from ase.calculators.emt import EMT
 
 from synthzoo import find_card, load_calculator
-from synthzoo.crystal_properties import (
+from synthzoo.evaluation.crystal_properties import (
     CrystalProperties,
     known_crystals,
     measure_crystal,
 )
-from synthzoo.tuning.physics import (
+from synthzoo.finetuning.physics import (
     CrystalChange,
     Physics,
     Repulsion,

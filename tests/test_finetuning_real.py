@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from synthzoo import load_calculator, load_sample
 from synthzoo.cli import main
-from synthzoo.scaled_model import transmute_model
-from synthzoo.structures import label
-from synthzoo.tuning.finetuning import finetune
+from synthzoo.data.structures import label
+from synthzoo.finetuning.run import finetune
+from synthzoo.zoo.scale_model import transmute_model
 
 FILES = {
     "carbon-gap17-dft-train.extxyz": "carbon",

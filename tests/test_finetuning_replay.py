@@ -11,15 +11,15 @@ import pytest
 from ase.build import bulk, graphene
 from click.testing import CliRunner
 
-from synthzoo.calculator import load_calculator
-from synthzoo.checkpoint import read_config
 from synthzoo.cli import main
+from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
-from synthzoo.structures import label, write_structures
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.plan import starting_calculator
-from synthzoo.tuning.recipe import FinetuneRecipe
-from synthzoo.tuning.replay import find_replay, read_synthetic
+from synthzoo.finetuning.plan import starting_calculator
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.replay import find_replay, read_synthetic
+from synthzoo.finetuning.run import finetune
+from synthzoo.models.calculator import load_calculator
+from synthzoo.models.checkpoint import read_config
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -99,7 +99,7 @@ def test_the_command_replays_by_default(
         asked.update(options)
         raise InputError("That is all.")
 
-    monkeypatch.setattr("synthzoo.tuning.finetuning.finetune", fine_tune)
+    monkeypatch.setattr("synthzoo.finetuning.run.finetune", fine_tune)
     options = [part for word in words for part in ("--replay", word)]
     CliRunner().invoke(main, ["finetune", "carbon", "x.xyz", "-o", "y", *options])
     found = asked.get("replay")

@@ -8,20 +8,19 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from synthzoo.data.labelled_set import LabelledSet
+from synthzoo.data.labels import Labels
+from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
-from synthzoo.evaluate import judge_set
-from synthzoo.labelled_sets import LabelledSet
-from synthzoo.labels import Labels
-from synthzoo.structures import label, write_structures
-from synthzoo.tuning.comparison import compare
-from synthzoo.tuning.direct import DIRECT_VISITS
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.fits import FitJob
-from synthzoo.tuning.jobs import make_jobs
-from synthzoo.tuning.recipe import FinetuneRecipe
-from synthzoo.tuning.request import Request
-from synthzoo.tuning.sets import read_sets
-from synthzoo.tuning.verdict import verdict
+from synthzoo.evaluation.errors import judge_set
+from synthzoo.finetuning.comparison import compare
+from synthzoo.finetuning.direct import DIRECT_VISITS
+from synthzoo.finetuning.fits import FitJob
+from synthzoo.finetuning.jobs import make_jobs
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.request import Request, read_sets
+from synthzoo.finetuning.results import verdict
+from synthzoo.finetuning.run import finetune
 
 NEAR_START_EV = 1.4
 """Brings labels of an untrained network, made stiffer, back to its own energies."""
@@ -39,7 +38,7 @@ FILES = {"config.json", "model.safetensors", "golden.safetensors", "recipe.yaml"
 
 def labelled_crystals(checkpoint: Path, count: int, offset_eV: float) -> list[Atoms]:
     """Return crystals with a checkpoint's labels, made stiffer and moved."""
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     calculator = load_calculator(checkpoint)
     structures = []
@@ -66,7 +65,7 @@ def test_a_report_compares_on_structures_that_were_left_out(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """Committee, scratch and test set in one run: every number and file is there."""
-    from synthzoo.tuning.committee import load_committee
+    from synthzoo.finetuning.committee import load_committee
 
     output = tmp_path / "mine"
     recipe = FinetuneRecipe(visits=24, committee=2, direct_visits=48, threads=1)
@@ -256,7 +255,7 @@ def test_training_from_scratch_is_as_long_as_in_a_benchmark(
 
 def test_a_committee_needs_a_committee(tiny_checkpoint: Path):
     """A checkpoint without members says how to make them."""
-    from synthzoo.tuning.committee import CommitteeCalculator, load_committee
+    from synthzoo.finetuning.committee import CommitteeCalculator, load_committee
 
     with pytest.raises(InputError, match="has no committee: fine-tune with"):
         load_committee(tiny_checkpoint)
@@ -363,8 +362,8 @@ def test_frames_of_one_run_are_no_independent_evidence(groups: int, energy: str)
 
 def test_probes_are_a_dimer_of_each_element_and_known_crystals(tiny_checkpoint: Path):
     """Curves of the same model twice agree."""
-    from synthzoo.calculator import load_calculator
-    from synthzoo.tuning.probes import probe
+    from synthzoo.finetuning.probes import probe
+    from synthzoo.models.calculator import load_calculator
 
     model = load_calculator(tiny_checkpoint)
     curves = probe(model, model, ["C"])

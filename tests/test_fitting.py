@@ -12,12 +12,12 @@ import pytest
 import yaml
 from ase import Atoms
 
+from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import DivergedError, InputError, MissingExtraError
-from synthzoo.fitting.place import TrainingPlace, check_place
-from synthzoo.fitting.sets import find_provenance, make_sets
-from synthzoo.fitting.sharing import share_out
-from synthzoo.recipes import PretrainRecipe, named_teacher_sha256, recipe_values
-from synthzoo.structures import label, read_structures, write_structures
+from synthzoo.recipes.loading import PretrainRecipe, named_teacher_sha256, recipe_values
+from synthzoo.training.module import share_out
+from synthzoo.training.place import TrainingPlace, check_place
+from synthzoo.training.sets import find_provenance, make_sets
 from tests.extras import need
 from tests.toy import pretrain_recipe
 
@@ -57,7 +57,7 @@ def in_two_processes(
 
 def test_two_processes_learn_what_one_does(lj_set: Path, tmp_path: Path):
     """Each batch is shared, so that the weights agree up to rounding."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     recipe = pretrain_recipe()
     one = pretrain(recipe, lj_set, tmp_path / "one", place=TrainingPlace(device="cpu"))
@@ -73,7 +73,7 @@ def test_two_processes_learn_what_one_does(lj_set: Path, tmp_path: Path):
 
 def test_two_processes_that_diverge_tell_it_once(lj_set: Path, tmp_path: Path):
     """Neither waits for the other, and the last good weights are kept."""
-    from synthzoo.checkpoint import verify_checkpoint
+    from synthzoo.models.checkpoint import verify_checkpoint
 
     done = in_two_processes(WILD, lj_set, tmp_path)
     assert done.returncode == 1
@@ -99,7 +99,7 @@ def test_a_batch_that_is_too_small_to_share_is_refused():
 
 def test_batches_for_several_processes_have_a_structure_for_each():
     """However small the batch that is asked for, and in every epoch."""
-    from synthzoo.graphs import AtomBatches
+    from synthzoo.models.graphs import AtomBatches
 
     sizes = np.random.default_rng(2).integers(1, 65, size=200).tolist()
     batches = AtomBatches(sizes, 16, seed=0, shares=4)
@@ -129,9 +129,9 @@ def test_a_place_that_is_not_there_is_refused(place: TrainingPlace, message: str
 
 def test_a_compiled_network_becomes_a_plain_one(tiny_checkpoint: Path):
     """Nequip's network for compiling has the weights' names; so has what is written."""
-    from synthzoo.checkpoint import build_model, read_config
-    from synthzoo.fitting.place import compile_mode, plain_copy
-    from synthzoo.isolation import nequip_session
+    from synthzoo.models.checkpoint import build_model, read_config
+    from synthzoo.models.isolation import nequip_session
+    from synthzoo.training.place import compile_mode, plain_copy
 
     config = read_config(tiny_checkpoint)
     place = TrainingPlace(device="cuda", compiled=True)
@@ -149,8 +149,8 @@ def test_logs_for_tensorboard_are_written_on_request(lj_set: Path, tmp_path: Pat
     need("tensorboard", "tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from synthzoo.curves import read_errors
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.curves import read_errors
+    from synthzoo.training.pretrain import pretrain
 
     pretrain(pretrain_recipe(), lj_set, tmp_path / "lj", tensorboard=True)
     run = tmp_path / "lj.parts"
@@ -165,8 +165,8 @@ def test_tensorboard_that_is_missing_is_said_first(
     lj_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The message names the extra, and nothing is begun."""
-    from synthzoo.fitting import logs
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training import logs
+    from synthzoo.training.pretrain import pretrain
 
     monkeypatch.setattr(logs, "find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"synthzoo\[tensorboard\]"):
@@ -178,9 +178,9 @@ def test_a_structure_that_spoils_the_loss_is_named(
     lj_set: Path, tiny_checkpoint: Path, tmp_path: Path
 ):
     """One label that overflows: the message says whose it is."""
-    from synthzoo.checkpoint import load_model
-    from synthzoo.isolation import nequip_session
-    from synthzoo.training import fit
+    from synthzoo.models.checkpoint import load_model
+    from synthzoo.models.isolation import nequip_session
+    from synthzoo.training.fit import fit
 
     structures = read_structures(lj_set)
     recipe = pretrain_recipe()
@@ -215,8 +215,8 @@ def _names(structures: list[Atoms]) -> list[str]:
 
 def test_a_fit_that_diverges_leaves_the_last_good_weights(lj_set: Path, tmp_path: Path):
     """As a checkpoint that verifies, beside the state, and once more on a retry."""
-    from synthzoo.checkpoint import read_config, verify_checkpoint
-    from synthzoo.pretraining import pretrain
+    from synthzoo.models.checkpoint import read_config, verify_checkpoint
+    from synthzoo.training.pretrain import pretrain
 
     for _ in range(2):
         with pytest.raises(DivergedError, match=r"epoch [1-9].* are kept: .*last-good"):
@@ -296,7 +296,7 @@ def test_total_energies_are_told_by_atoms_without_neighbours(lj_set: Path):
 
 def test_atoms_without_neighbours_can_be_fitted(lj_set: Path, tmp_path: Path):
     """A structure without a single edge does no harm to the loss."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     structures = [*read_structures(lj_set), *[_alone(-0.01) for _ in range(12)]]
     for number, atoms in enumerate(structures):

@@ -13,15 +13,15 @@ from ase.io import write
 from ase.test.fio.test_espresso import pw_output_text
 from ase.units import Ry
 
-from synthzoo.errors import InputError
-from synthzoo.frames import Origin, find_files, read_frames
-from synthzoo.labels import (
+from synthzoo.data.frames import Origin, find_files, read_frames
+from synthzoo.data.labels import (
     CALCULATOR,
     FREE_ENERGY,
     LabelKeys,
     find_label_keys,
     labels_of,
 )
+from synthzoo.errors import InputError
 
 OUTPUTS = Path(ase.__file__).parent / "test" / "testdata"
 """Outputs of real calculations, which ASE's own tests read."""

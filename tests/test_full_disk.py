@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from synthzoo.structures import write_structures
+from synthzoo.data.structures import write_structures
 from tests.faulty_calculators import FAULTY, copper
 
 HERE = Path(__file__).parents[1]

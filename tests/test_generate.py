@@ -13,21 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synthzoo.data.structures import check_structure, density_g_cm3, read_structures
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.generate import generate_structures
-from synthzoo.jobs import generate_jobs, grid_points
-from synthzoo.parts import Compressed, MeltQuench, Packing, Part
-from synthzoo.recipes import GenerateRecipe, ThinRecipe
-from synthzoo.resumable import working_folder
-from synthzoo.set_summary import summary_paths
-from synthzoo.structures import check_structure, density_g_cm3, read_structures
+from synthzoo.generation.recipe import Compressed, MeltQuench, Packing, Part
+from synthzoo.generation.run import generate_jobs, generate_structures, grid_points
+from synthzoo.inspection.card import summary_paths
+from synthzoo.recipes.loading import GenerateRecipe, ThinRecipe
+from synthzoo.runs.resumable import working_folder
 from tests.faulty_calculators import FAULTY
 from tests.toy import generate_recipe
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from synthzoo.generate import generate_structures
+from synthzoo.generation.run import generate_structures
 from tests.toy import generate_recipe
 if __name__ == "__main__":
     generate_structures(generate_recipe(sys.argv[1]), Path(sys.argv[2]), workers=1)
@@ -115,8 +114,8 @@ def test_another_recipe_does_not_continue_an_unfinished_run(
     driver: str, tmp_path: Path
 ):
     """Half of one set and half of another are never mixed."""
-    from synthzoo.recipes import recipe_values
-    from synthzoo.resumable import open_run
+    from synthzoo.recipes.loading import recipe_values
+    from synthzoo.runs.resumable import open_run
     from synthzoo.teachers import load_teacher
 
     recipe = generate_recipe(driver)

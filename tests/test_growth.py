@@ -11,20 +11,20 @@ import pytest
 import torch
 from ase.build import bulk
 
-from synthzoo.checkpoint import build_model, load_model
+from synthzoo.data.labels import Labels
 from synthzoo.errors import InputError
-from synthzoo.graphs import to_graph
-from synthzoo.growth import grow
-from synthzoo.isolation import nequip_session
-from synthzoo.labels import Labels
-from synthzoo.pretraining import pretrain
+from synthzoo.models.checkpoint import build_model, load_model
+from synthzoo.models.graphs import to_graph
+from synthzoo.models.growth import grow
+from synthzoo.models.isolation import nequip_session
+from synthzoo.training.pretrain import pretrain
 from tests.conftest import tiny_config
 from tests.toy import pretrain_recipe
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.config import CheckpointConfig
+    from synthzoo.models.config import CheckpointConfig
 
 GROWN = {
     "mirror": ("4x0e+4x1o", "4x0e+4x1o+3x1e"),

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthzoo import guarded
 from synthzoo.errors import SynthzooError, TeacherError
-from synthzoo.guarded import (
+from synthzoo.runs import workers
+from synthzoo.runs.workers import (
     CRASHED,
     SILENT,
     GuardedThreads,
@@ -177,7 +177,7 @@ def test_a_child_that_is_lost_while_loading_stops_the_work(
     fault: Any, monkeypatch: pytest.MonkeyPatch
 ):
     """No item is to blame then."""
-    monkeypatch.setattr(guarded, "START_LIMIT_S", 2.0)
+    monkeypatch.setattr(workers, "START_LIMIT_S", 2.0)
     with pytest.raises(TeacherError, match=r"(SIGSEGV|no answer).* while it was load"):
         list(compute_guarded(fault, ITEMS, limit_s=60))
 
@@ -212,7 +212,7 @@ def test_the_child_has_one_thread_and_its_own_random_state():
 SCRIPT = """
 import sys, time
 from functools import partial
-from synthzoo.guarded import call_guarded, this_child
+from synthzoo.runs.workers import call_guarded, this_child
 from tests.test_guarded import hang_in_c
 print(this_child().pid, flush=True)
 call_guarded(hang_in_c if sys.argv[1] == "hung" else partial(time.sleep, 1000),
@@ -300,8 +300,8 @@ def test_a_child_that_died_between_two_works_is_replaced():
 def test_an_idle_child_ends():
     """Workers of a cluster do other things, too; no memory is held for ever."""
     code = (
-        "import os, sys; from synthzoo import guarded; guarded.IDLE_LIMIT_S = 0.1; "
-        "guarded.serve(int(sys.argv[1]), os.getppid())"
+        "import os, sys; from synthzoo.runs import workers; workers.IDLE_LIMIT_S = 0.1; "
+        "workers.serve(int(sys.argv[1]), os.getppid())"
     )
     ours, theirs = Pipe()
     number = theirs.fileno()

@@ -19,16 +19,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from synthzoo import hub, registry
-from synthzoo.cards import render_card
-from synthzoo.checkpoint import (
-    CARD_FILE,
-    CONFIG_FILE,
-    GOLDEN_FILE,
-    MODEL_FILES,
-    WEIGHTS_FILE,
-    verify_checkpoint,
-)
 from synthzoo.errors import (
     CheckpointError,
     HubError,
@@ -36,8 +26,18 @@ from synthzoo.errors import (
     IntegrityError,
     UnknownModelError,
 )
-from synthzoo.files import hash_files
-from synthzoo.hub.publication import publish
+from synthzoo.models.checkpoint import (
+    CARD_FILE,
+    CONFIG_FILE,
+    GOLDEN_FILE,
+    MODEL_FILES,
+    WEIGHTS_FILE,
+    verify_checkpoint,
+)
+from synthzoo.runs.files import hash_files
+from synthzoo.zoo import find, registry
+from synthzoo.zoo.cards import render_card
+from synthzoo.zoo.publish import publish
 from tests.example_card import example_head, write_card
 from tests.hub_server import (
     READ_TOKEN,
@@ -50,7 +50,7 @@ from tests.hub_server import (
 )
 
 if TYPE_CHECKING:
-    from synthzoo.cards import ModelCard
+    from synthzoo.zoo.cards import ModelCard
 
 pytestmark = pytest.mark.filterwarnings(
     # huggingface_hub 2.4 uploads large files by a way that its HTTP library deprecates
@@ -170,7 +170,7 @@ def leftovers(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_folder_is_taken_as_it_is(tiny_checkpoint: Path, kind: type):
     """A path, as text or not, needs no register."""
-    assert hub.find_folder(kind(tiny_checkpoint)) == tiny_checkpoint
+    assert find.find_folder(kind(tiny_checkpoint)) == tiny_checkpoint
 
 
 def test_a_folder_comes_before_a_name(
@@ -180,7 +180,7 @@ def test_a_folder_comes_before_a_name(
     zoo.bundle(zoo.add(files), files)
     monkeypatch.chdir(zoo.package.parent)
     write_files(Path("tiny"), files)
-    assert hub.find_folder("tiny") == Path("tiny")
+    assert find.find_folder("tiny") == Path("tiny")
 
 
 def test_a_folder_that_is_no_checkpoint_does_not_hide_a_name(
@@ -190,7 +190,7 @@ def test_a_folder_that_is_no_checkpoint_does_not_hide_a_name(
     bundled = zoo.bundle(zoo.add(files), files)
     monkeypatch.chdir(zoo.package.parent)
     Path("tiny").mkdir()
-    assert hub.find_folder("tiny") == bundled
+    assert find.find_folder("tiny") == bundled
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_reference_to_nothing_is_one_clear_error(
     """Folder, name and repository each have their own message."""
     zoo.add(files)
     with pytest.raises(error, match=message):
-        hub.find_folder(reference)
+        find.find_folder(reference)
 
 
 # Bundled
@@ -228,9 +228,9 @@ def test_a_bundled_model_needs_no_hub(
     """Even a published model comes from the package if it is there."""
     card = zoo.add(files, revision=server.add(REPOSITORY, files))
     bundled = zoo.bundle(card, files)
-    assert hub.location(card) == "bundled"
-    assert hub.find_folder("tiny") == hub.fetch("tiny-carbon") == bundled
-    assert hub.find_folder(f"hf:{REPOSITORY}@{card.hub.revision}") == bundled
+    assert find.location(card) == "bundled"
+    assert find.find_folder("tiny") == find.fetch("tiny-carbon") == bundled
+    assert find.find_folder(f"hf:{REPOSITORY}@{card.hub.revision}") == bundled
     assert server.requests == []
 
 
@@ -240,7 +240,7 @@ def test_damaged_bundled_weights_are_refused(zoo: Zoo, files: dict[str, bytes]):
     wrong = flipped(files[WEIGHTS_FILE])
     (folder / WEIGHTS_FILE).write_bytes(wrong)
     with pytest.raises(IntegrityError) as caught:
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
     message = str(caught.value)
     assert str(folder / WEIGHTS_FILE) in message
     assert sha256(files[WEIGHTS_FILE]) in message
@@ -253,15 +253,15 @@ def test_a_missing_bundled_file_is_refused(zoo: Zoo, files: dict[str, bytes]):
     folder = zoo.bundle(zoo.add(files), files)
     (folder / GOLDEN_FILE).unlink()
     with pytest.raises(IntegrityError, match=r"golden.*cannot be read \(No such file"):
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
 
 
 def test_a_model_that_is_nowhere_says_so(zoo: Zoo, files: dict[str, bytes]):
     """A card without weights and without repository cannot be loaded."""
     card = zoo.add(files)
-    assert hub.location(card) == "missing"
+    assert find.location(card) == "missing"
     with pytest.raises(HubError, match=r"tiny-carbon is not published yet"):
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
 
 
 # Cache and network
@@ -269,13 +269,13 @@ def test_a_model_that_is_nowhere_says_so(zoo: Zoo, files: dict[str, bytes]):
 
 def test_a_model_is_downloaded_once(on_hub: ModelCard, server: FakeHub):
     """The second time, and every time after, nothing touches the network."""
-    assert hub.location(on_hub) == "hub"
-    folder = hub.find_folder("tiny")
-    assert hub.location(on_hub) == "cached"
+    assert find.location(on_hub) == "hub"
+    folder = find.find_folder("tiny")
+    assert find.location(on_hub) == "cached"
     count = len(server.requests)
     assert count > 0
-    assert hub.find_folder("tiny") == hub.fetch("tiny-carbon") == folder
-    assert hub.fetch_all() == (folder,)
+    assert find.find_folder("tiny") == find.fetch("tiny-carbon") == folder
+    assert find.fetch_all() == (folder,)
     assert len(server.requests) == count
 
 
@@ -283,7 +283,7 @@ def test_only_the_files_of_a_checkpoint_are_downloaded(
     on_hub: ModelCard, server: FakeHub
 ):
     """Code and other files of a repository are never asked for."""
-    folder = hub.find_folder("tiny")
+    folder = find.find_folder("tiny")
     assert {path.name for path in folder.iterdir()} == {*MODEL_FILES, CARD_FILE}
     assert not any("setup.py" in request for request in server.requests)
 
@@ -293,9 +293,9 @@ def test_a_repository_of_the_register_is_taken_at_its_pinned_commit(
 ):
     """What the branch points to now has not been checked by anyone."""
     server.repositories[REPOSITORY].commit({WEIGHTS_FILE: b"newer"})
-    folder = hub.find_folder(f"hf:{REPOSITORY}")
+    folder = find.find_folder(f"hf:{REPOSITORY}")
     assert folder.name == on_hub.hub.revision
-    assert hub.find_folder(f"hf:{REPOSITORY}@{folder.name}") == folder
+    assert find.find_folder(f"hf:{REPOSITORY}@{folder.name}") == folder
 
 
 def test_an_unregistered_repository_is_found_and_stays(
@@ -304,11 +304,11 @@ def test_an_unregistered_repository_is_found_and_stays(
     """A branch in the cache is used as it is; only `fetch` asks for news."""
     first = server.add(REPOSITORY, files)
     reference = f"hf:{REPOSITORY}@main"
-    assert hub.find_folder(reference).name == first
+    assert find.find_folder(reference).name == first
     second = server.repositories[REPOSITORY].commit({CARD_FILE: b"# New\n"})
-    assert hub.find_folder(reference).name == first
-    assert hub.fetch(reference).name == second
-    assert hub.find_folder(reference).name == second
+    assert find.find_folder(reference).name == first
+    assert find.fetch(reference).name == second
+    assert find.find_folder(reference).name == second
 
 
 def test_a_branch_that_moves_during_the_download_is_noticed(
@@ -324,7 +324,7 @@ def test_a_branch_that_moves_during_the_download_is_noticed(
 
     server.faults.append(Fault(r"GET /api/models", change=move))
     with pytest.raises(HubError, match="changed while it was being downloaded"):
-        hub.find_folder(f"hf:{REPOSITORY}")
+        find.find_folder(f"hf:{REPOSITORY}")
 
 
 def test_the_token_reaches_the_hub_but_not_the_storage(
@@ -333,7 +333,7 @@ def test_the_token_reaches_the_hub_but_not_the_storage(
     """A private repository is read with HF_TOKEN, which other hosts never see."""
     server.repositories[REPOSITORY].private = True
     monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
-    hub.find_folder("tiny")
+    find.find_folder("tiny")
     seen = server.tokens_seen
     assert seen[f"GET /api/models/{REPOSITORY}/revision/{on_hub.hub.revision}"]
     storage = [seen[request] for request in seen if "/storage/" in request]
@@ -345,14 +345,14 @@ def test_offline_a_cached_model_is_used_and_another_is_refused(
 ):
     """HF_HUB_OFFLINE and `offline` mean the same: no request is made."""
     with pytest.raises(HubError, match=r"not in the Hugging Face cache.*fetch tiny-"):
-        hub.find_folder("tiny", offline=True)
+        find.find_folder("tiny", offline=True)
     assert server.requests == []
-    folder = hub.find_folder("tiny")
+    folder = find.find_folder("tiny")
     count = len(server.requests)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert hub.find_folder("tiny") == hub.fetch("tiny") == folder
+    assert find.find_folder("tiny") == find.fetch("tiny") == folder
     with pytest.raises(HubError, match=r"HF_HUB_OFFLINE.*fetch hf:zoo/other@main"):
-        hub.fetch("hf:zoo/other")
+        find.fetch("hf:zoo/other")
     assert len(server.requests) == count
 
 
@@ -418,11 +418,11 @@ def test_a_fault_of_the_hub_is_one_clear_error(
     """The user reads what happened and what to do; nothing half-written stays."""
     server.faults.append(fault)
     with pytest.raises(HubError) as caught:
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert leftovers(cache) == []
-    assert hub.location(on_hub) == "hub"
+    assert find.location(on_hub) == "hub"
 
 
 def test_a_hub_that_cannot_be_reached_is_named(
@@ -434,7 +434,7 @@ def test_a_hub_that_cannot_be_reached_is_named(
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
     with pytest.raises(HubError) as caught:
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
     assert str(caught.value).startswith(f"Cannot reach {address} for {REPOSITORY} (")
     assert "HF_ENDPOINT" in str(caught.value)
     assert waits == []
@@ -448,13 +448,13 @@ def test_a_hub_that_says_nothing_is_not_waited_for_forever(
     request_that_stalls: str,
 ):
     """Every request of a download has a time limit."""
-    monkeypatch.setattr("synthzoo.hub.client.TIMEOUT_S", 0.1)
+    monkeypatch.setattr("synthzoo.zoo.download.TIMEOUT_S", 0.1)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", 0.1)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     monkeypatch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", 0.1)
     server.faults.append(Fault(request_that_stalls, stall_s=1.0))
     with pytest.raises(HubError, match=r"Cannot reach .*timed out"):
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
 
 
 @pytest.mark.parametrize(
@@ -501,11 +501,11 @@ def test_what_no_honest_hub_answers_is_refused_at_once(
     message: str,
 ):
     """Nothing is written outside of the cache, and no wait is without end."""
-    monkeypatch.setattr("synthzoo.hub.limits.PATIENCE_S", 0.3)
+    monkeypatch.setattr("synthzoo.zoo.limits.PATIENCE_S", 0.3)
     server.faults.append(fault)
     start = time.monotonic()
     with pytest.raises(HubError) as caught:
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
     assert message.format(server.url) in str(caught.value)
     assert time.monotonic() - start < 8.0
     assert not list(cache.parents[1].rglob("*outside*"))
@@ -519,7 +519,7 @@ def test_the_client_of_the_process_stays_as_it_was(on_hub: ModelCard, server: Fa
 
     before = get_session()
     hooks = {name: list(found) for name, found in before.event_hooks.items()}
-    hub.find_folder("tiny")
+    find.find_folder("tiny")
     assert get_session() is before
     assert {name: list(found) for name, found in before.event_hooks.items()} == hooks
 
@@ -543,7 +543,7 @@ def test_a_passing_fault_is_waited_out(
 ):
     """A hub that is busy for a moment costs seconds, not the download."""
     server.faults.append(fault)
-    assert verify_checkpoint(hub.find_folder("tiny")).passed
+    assert verify_checkpoint(find.find_folder("tiny")).passed
     assert fault.times == 0
     assert waits if pauses is None else waits == pauses
 
@@ -554,7 +554,7 @@ def test_a_repository_that_holds_something_else_is_refused(
     """Nothing is downloaded from a repository without the files of a checkpoint."""
     server.add(REPOSITORY, {CONFIG_FILE: b"{}", "pytorch_model.bin": b"pickle"})
     with pytest.raises(HubError, match=r"not a synthzoo checkpoint: \['model.safetens"):
-        hub.find_folder(f"hf:{REPOSITORY}")
+        find.find_folder(f"hf:{REPOSITORY}")
     assert len(server.requests) == 1
 
 
@@ -577,7 +577,7 @@ def test_an_unregistered_repository_is_checked_before_use(
     """Without a record the structure at least must be a checkpoint's."""
     server.add(REPOSITORY, files | {CONFIG_FILE: config})
     with pytest.raises(CheckpointError, match=message):
-        hub.find_folder(f"hf:{REPOSITORY}")
+        find.find_folder(f"hf:{REPOSITORY}")
 
 
 @pytest.mark.parametrize("reference", ["tiny", f"hf:{REPOSITORY}@v1"])
@@ -591,19 +591,19 @@ def test_wrong_content_of_the_right_size_is_refused(
         Fault(rf"storage/{sha256(files[WEIGHTS_FILE])}", change=flipped)
     )
     with pytest.raises(IntegrityError, match="is not the file on record"):
-        hub.find_folder(reference)
+        find.find_folder(reference)
 
 
 def test_a_wrong_file_in_the_cache_is_refused_until_it_is_removed(
     on_hub: ModelCard, server: FakeHub, cache: Path, files: dict[str, bytes]
 ):
     """The message names both hashes and the folder to remove, and that helps."""
-    folder = hub.find_folder("tiny")
+    folder = find.find_folder("tiny")
     wrong = flipped(files[WEIGHTS_FILE])
     (folder / WEIGHTS_FILE).resolve().write_bytes(wrong)
     count = len(server.requests)
     with pytest.raises(IntegrityError) as caught:
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
     message = str(caught.value)
     assert sha256(wrong) in message
     assert sha256(files[WEIGHTS_FILE]) in message
@@ -613,25 +613,25 @@ def test_a_wrong_file_in_the_cache_is_refused_until_it_is_removed(
     )
     assert len(server.requests) == count
     shutil.rmtree(repository)
-    assert verify_checkpoint(hub.fetch("tiny-carbon")).passed
+    assert verify_checkpoint(find.fetch("tiny-carbon")).passed
 
 
 def test_a_web_page_in_the_cache_is_called_by_its_name(on_hub: ModelCard):
     """A page of a log-in portal that an older client has kept is recognised."""
-    folder = hub.find_folder("tiny")
+    folder = find.find_folder("tiny")
     (folder / WEIGHTS_FILE).resolve().write_bytes(WEB_PAGE)
     with pytest.raises(
         IntegrityError, match=r"model\.safetensors \(a web page\) is no"
     ):
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
 
 
 def test_half_a_snapshot_in_the_cache_is_completed(on_hub: ModelCard):
     """What an interrupted download has left is used, the rest is fetched."""
-    folder = hub.find_folder("tiny")
+    folder = find.find_folder("tiny")
     (folder / GOLDEN_FILE).unlink()
-    assert hub.location(on_hub) == "hub"
-    assert hub.find_folder("tiny") == folder
+    assert find.location(on_hub) == "hub"
+    assert find.find_folder("tiny") == folder
     assert (folder / GOLDEN_FILE).is_file()
 
 
@@ -648,7 +648,7 @@ def test_a_full_disk_is_one_clear_error(
     config = on_hub_blob(on_hub)
     (blobs / f"{config}.00000000.incomplete").symlink_to("/dev/full")
     with pytest.raises(HubError) as caught:
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
     assert f"No space left for {REPOSITORY} in the cache {cache}" in str(caught.value)
     assert "HF_HOME" in str(caught.value)
     assert leftovers(cache) == []
@@ -675,7 +675,7 @@ def test_a_cache_that_cannot_be_written_is_one_clear_error(
 
     monkeypatch.setattr("os.makedirs", refuse)
     with pytest.raises(HubError) as caught:
-        hub.find_folder("tiny")
+        find.find_folder("tiny")
     assert f"Cannot write {REPOSITORY} into the cache {cache}" in str(caught.value)
     assert "Set HF_HOME" in str(caught.value)
 
@@ -684,13 +684,13 @@ def test_a_read_only_cache_serves_what_it_holds(
     on_hub: ModelCard, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A cluster's shared cache is used without a single write."""
-    folder = hub.find_folder("tiny")
+    folder = find.find_folder("tiny")
     before = {path: path.lstat().st_mtime_ns for path in cache.rglob("*")}
     for path in (*cache.rglob("*"), cache):
         if not path.is_symlink():
             path.chmod(0o500 if path.is_dir() else 0o400)
     try:
-        assert hub.find_folder("tiny") == folder
+        assert find.find_folder("tiny") == folder
         assert verify_checkpoint(folder).passed
         assert {path: path.lstat().st_mtime_ns for path in cache.rglob("*")} == before
     finally:
@@ -704,7 +704,7 @@ def test_a_read_only_cache_serves_what_it_holds(
 FETCH = """
 import sys
 from pathlib import Path
-from synthzoo.hub import fetch, find_folder
+from synthzoo.zoo.find import fetch, find_folder
 if len(sys.argv) == 2:
     print(find_folder(sys.argv[1]))
 else:
@@ -769,7 +769,7 @@ def test_a_model_is_copied_with_its_card(
     on_hub: ModelCard, tmp_path: Path, files: dict[str, bytes]
 ):
     """The copy is a whole checkpoint; its page comes from the register."""
-    folder = hub.fetch("tiny", destination=tmp_path / "new" / "mine")
+    folder = find.fetch("tiny", destination=tmp_path / "new" / "mine")
     assert {path.name for path in folder.iterdir()} == {*MODEL_FILES, CARD_FILE}
     assert not any(path.is_symlink() for path in folder.iterdir())
     assert (folder / WEIGHTS_FILE).read_bytes() == files[WEIGHTS_FILE]
@@ -779,8 +779,8 @@ def test_a_model_is_copied_with_its_card(
 
 def test_a_copy_may_be_asked_for_again(on_hub: ModelCard, tmp_path: Path):
     """The same command twice is no error."""
-    first = hub.fetch("tiny", destination=tmp_path / "mine")
-    assert hub.fetch("tiny", destination=tmp_path / "mine") == first
+    first = find.fetch("tiny", destination=tmp_path / "mine")
+    assert find.fetch("tiny", destination=tmp_path / "mine") == first
     assert leftovers(tmp_path / "mine") == []
 
 
@@ -791,7 +791,7 @@ def test_a_folder_with_something_else_is_not_overwritten(
     mine = tmp_path / "mine"
     write_files(mine, {"notes.txt": b"keep me"})
     with pytest.raises(InputError, match="mine exists and holds something else"):
-        hub.fetch(tiny_checkpoint, destination=mine)
+        find.fetch(tiny_checkpoint, destination=mine)
     assert [path.name for path in mine.iterdir()] == ["notes.txt"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
@@ -800,7 +800,7 @@ def test_a_file_in_the_way_is_not_overwritten(tiny_checkpoint: Path, tmp_path: P
     """A destination must be a folder."""
     (tmp_path / "mine").write_text("keep me")
     with pytest.raises(InputError, match="mine exists and is not a folder"):
-        hub.fetch(tiny_checkpoint, destination=tmp_path / "mine")
+        find.fetch(tiny_checkpoint, destination=tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "keep me"
 
 
@@ -809,7 +809,7 @@ def test_half_a_checkpoint_is_not_copied(files: dict[str, bytes], tmp_path: Path
     del files[GOLDEN_FILE]
     write_files(tmp_path / "half", files)
     with pytest.raises(InputError, match=r"not a whole checkpoint: \['golden.safeten"):
-        hub.fetch(tmp_path / "half", destination=tmp_path / "mine")
+        find.fetch(tmp_path / "half", destination=tmp_path / "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
@@ -819,7 +819,7 @@ def test_the_current_folder_is_not_replaced(
     """A shell would be left standing in a folder that is gone."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="Choose a new folder"):
-        hub.fetch(tiny_checkpoint, destination=Path())
+        find.fetch(tiny_checkpoint, destination=Path())
 
 
 def test_a_parent_that_is_a_file_is_one_clear_error(
@@ -828,7 +828,7 @@ def test_a_parent_that_is_a_file_is_one_clear_error(
     """The destination cannot be made below a file."""
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="mine cannot be written: Not a directory"):
-        hub.fetch(tiny_checkpoint, destination=tmp_path / "file" / "mine")
+        find.fetch(tiny_checkpoint, destination=tmp_path / "file" / "mine")
 
 
 def test_a_destination_that_cannot_be_written_leaves_nothing(
@@ -842,7 +842,7 @@ def test_a_destination_that_cannot_be_written_leaves_nothing(
 
     monkeypatch.setattr(shutil, "copyfile", refuse)
     with pytest.raises(InputError, match="mine cannot be written: No space left on"):
-        hub.fetch(tiny_checkpoint, destination=tmp_path / "mine")
+        find.fetch(tiny_checkpoint, destination=tmp_path / "mine")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -869,7 +869,7 @@ def test_a_published_model_predicts_the_same_everywhere(
     """Publish, fetch, verify, predict: the whole way round through the hub."""
     from ase.build import bulk
 
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     card = zoo.add(files)
     bundled = zoo.bundle(card, files)
@@ -879,7 +879,7 @@ def test_a_published_model_predicts_the_same_everywhere(
     on_server = server.repositories[REPOSITORY].commits[publication.commit]
     assert on_server[CARD_FILE].decode() == render_card(card)
 
-    folder = hub.fetch(f"hf:{REPOSITORY}@{publication.commit}")
+    folder = find.fetch(f"hf:{REPOSITORY}@{publication.commit}")
     assert folder != bundled
     assert verify_checkpoint(folder).passed
     energies = []
@@ -898,8 +898,8 @@ def test_the_hashes_of_a_publication_fit_into_the_card(
     publication = publish("tiny", REPOSITORY)
     shutil.rmtree(zoo.package / "weights")
     card = zoo.add(files, revision=publication.commit)
-    assert hub.find_folder("tiny").name == publication.commit
-    assert hub.location(card) == "cached"
+    assert find.find_folder("tiny").name == publication.commit
+    assert find.location(card) == "cached"
     for name, record in card.files.items():
         assert publication.files[name] == record
 
@@ -979,7 +979,7 @@ def test_a_private_model_is_seen_by_its_owners_only(
     commit = publish(own, REPOSITORY, private=True).commit
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(HubError, match=r"no repository zoo/tiny-carbon on .* private"):
-        hub.find_folder(f"hf:{REPOSITORY}@{commit}")
+        find.find_folder(f"hf:{REPOSITORY}@{commit}")
 
 
 @pytest.mark.parametrize("how", [{}, {"pull_request": True}])

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from synthzoo.errors import HubError
-from synthzoo.hub.faults import explain, may_pass, one_clear_error
+from synthzoo.zoo.hub_errors import explain, may_pass, one_clear_error
 
 
 class XetAuthenticationError(PermissionError):

@@ -16,15 +16,19 @@ from click.testing import CliRunner
 
 from synthzoo import inspect_files, inspect_structures
 from synthzoo.cli import main
+from synthzoo.data.labels import LabelKeys
+from synthzoo.data.pairs import coordination, find_pairs, longest_bond_A
+from synthzoo.data.structures import density_g_cm3, label, read_structures
 from synthzoo.errors import InputError
-from synthzoo.inspection.duplicates import NEAR_A, fingerprint_A
+from synthzoo.inspection.card import (
+    MOST_MEASURED,
+    summarise_file,
+    summary_paths,
+    write_set_card,
+)
 from synthzoo.inspection.measures import DISTANCE_STEP_A, measure
-from synthzoo.inspection.text import bond_text, inspection_lines
-from synthzoo.labels import LabelKeys
-from synthzoo.pairs import coordination, find_pairs, longest_bond_A
-from synthzoo.set_card import write_set_card
-from synthzoo.set_summary import MOST_MEASURED, summarise_file, summary_paths
-from synthzoo.structures import density_g_cm3, label, read_structures
+from synthzoo.inspection.related import NEAR_A, fingerprint_A
+from synthzoo.inspection.summary import bond_text, inspection_lines
 
 QUENCHED = "data/carbon-quenched-gap17.extxyz"
 CARBON = "data/carbon-gap17-dft-train.extxyz"

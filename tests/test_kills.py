@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from synthzoo.structures import write_structures
+from synthzoo.data.structures import write_structures
 from tests.faulty_calculators import FAULTY, copper
 
 HERE = Path(__file__).parents[1]
@@ -21,8 +21,8 @@ STRUCTURES = 300
 RUN = """
 import sys
 from pathlib import Path
-from synthzoo.recipes import RelabelRecipe
-from synthzoo.relabel import relabel_file
+from synthzoo.recipes.loading import RelabelRecipe
+from synthzoo.labelling.relabel import relabel_file
 recipe = RelabelRecipe(teacher=sys.argv[1], chunk_structures=1)
 relabel_file(Path(sys.argv[2]), Path(sys.argv[3]), recipe=recipe, workers=2)
 """

@@ -11,12 +11,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from synthzoo import inspect_files, load_calculator, paper
+from synthzoo import inspect_files, load_calculator
 from synthzoo.benchmarking.jobs import DataSource, read_part
-from synthzoo.errors import InputError
-from synthzoo.evaluate import evaluate_models
-from synthzoo.fitting.sets import make_sets
-from synthzoo.labels import (
+from synthzoo.data.labels import (
     CALCULATOR,
     FREE_ENERGY,
     LabelKeys,
@@ -26,9 +23,13 @@ from synthzoo.labels import (
     labels_of,
     partial_labels,
 )
-from synthzoo.recipes import FitRecipe, PretrainRecipe
-from synthzoo.structures import label, read_structures, write_structures
-from synthzoo.tuning.data_check import check_data
+from synthzoo.data.structures import label, read_structures, write_structures
+from synthzoo.errors import InputError
+from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.finetuning.data_check import check_data
+from synthzoo.legacy import convert
+from synthzoo.recipes.loading import FitRecipe, PretrainRecipe
+from synthzoo.training.sets import make_sets
 
 
 def labelled(**info) -> Atoms:
@@ -75,7 +76,7 @@ def test_the_choice_does_not_depend_on_the_hash_seed(seed: str, tmp_path: Path):
         atoms.arrays[key] = np.full((2, 3), float(len(key)))
     write(tmp_path / "a.xyz", atoms)
     code = (
-        "from synthzoo.labelled_sets import read_labelled; import pathlib; "
+        "from synthzoo.data.labelled_set import read_labelled; import pathlib; "
         "print(read_labelled([pathlib.Path('a.xyz')])[1])"
     )
     found = subprocess.run(
@@ -296,10 +297,10 @@ def test_every_command_reads_the_same_labels(tmp_path: Path):
     """Evaluation, all fits, calibration and inspection: one file, one choice."""
     labels = "energies under dft_energy, forces under dft_forces"
     state = Path(__file__).parent / "legacy" / "no-parity.pth"
-    made = paper.import_paper(state, tmp_path / "made", avg_num_neighbors=20.0)
+    made = convert.import_paper(state, tmp_path / "made", avg_num_neighbors=20.0)
     calculator = load_calculator(made.output)
     frames = []
-    for atoms in paper.small_structures(("C",)):
+    for atoms in convert.small_structures(("C",)):
         calculator.calculate(atoms)
         frame = label(atoms, energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
         frame.info |= {"dft_energy": calculator.results["energy"], "nep_energy": -2.0}
@@ -309,7 +310,7 @@ def test_every_command_reads_the_same_labels(tmp_path: Path):
     data = tmp_path / "set.xyz"
     write_structures(data, frames)
     (evaluated,) = evaluate_models([str(made.output)], data)
-    again = paper.import_paper(state, tmp_path / "again", calibrate_with=data)
+    again = convert.import_paper(state, tmp_path / "again", calibrate_with=data)
     assert again.calibration is not None
     checked = check_data(made.output, data)
     names = [str(number) for number in range(len(frames))]

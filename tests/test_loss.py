@@ -7,8 +7,8 @@ import torch
 from hydra.utils import instantiate
 from nequip.data import AtomicDataDict
 
-from synthzoo.fitting.loss import loss_of
-from synthzoo.recipes import FitRecipe
+from synthzoo.recipes.loading import FitRecipe
+from synthzoo.training.module import loss_of
 
 
 def loss_at(recipe: FitRecipe, energy_eV: float, force_eV_A: float) -> float:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import synthzoo
-from synthzoo.cards import model_table
-from synthzoo.recipes import recipes_folder
-from synthzoo.registry import bundled_folder, cards_folder, model_cards
+from synthzoo.recipes.loading import recipes_folder
+from synthzoo.zoo.cards import model_table
+from synthzoo.zoo.registry import bundled_folder, cards_folder, model_cards
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

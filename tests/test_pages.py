@@ -15,7 +15,7 @@ import yaml
 
 import synthzoo
 from synthzoo.cli import main
-from synthzoo.recipes import SECTIONS, find_recipe, parse_recipe
+from synthzoo.recipes.loading import SECTIONS, find_recipe, parse_recipe
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

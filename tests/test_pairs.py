@@ -12,14 +12,14 @@ import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from synthzoo import pairs
-from synthzoo.graphs import NEIGHBOUR_SEARCH, to_graph
-from synthzoo.labels import Labels
-from synthzoo.pairs import FAR_A, find_pairs
-from synthzoo.structures import check_structure, min_distance_A
+from synthzoo.data import pairs
+from synthzoo.data.labels import Labels
+from synthzoo.data.pairs import FAR_A, find_pairs
+from synthzoo.data.structures import check_structure, min_distance_A
+from synthzoo.models.graphs import NEIGHBOUR_SEARCH, to_graph
 
 if TYPE_CHECKING:
-    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import SynthzooCalculator
 
 DIMER = np.array([[0.1, 0.0, 0.0], [1.3, 0.0, 0.3]])
 SECONDS, MEGABYTES = 2.0, 200

@@ -23,18 +23,9 @@ from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 
-from synthzoo import hub, load_calculator, paper, registry
-from synthzoo.calculator import SynthzooCalculator
-from synthzoo.calibration import calibrate
-from synthzoo.cards import read_card
-from synthzoo.checkpoint import (
-    build_model,
-    load_model,
-    load_weights,
-    read_config,
-    verify_checkpoint,
-)
+from synthzoo import load_calculator
 from synthzoo.cli import main
+from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import (
     CheckpointError,
     HubError,
@@ -42,18 +33,28 @@ from synthzoo.errors import (
     IntegrityError,
     UnknownModelError,
 )
-from synthzoo.evaluate import evaluate_models
-from synthzoo.hub import upstream
-from synthzoo.hub.publication import publish
-from synthzoo.legacy_state import Assumptions, convert_state, read_state
-from synthzoo.structures import label, write_structures
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.run import finetune
+from synthzoo.legacy import convert, upstream
+from synthzoo.legacy.convert import calibrate
+from synthzoo.legacy.state import Assumptions, convert_state, read_state
+from synthzoo.models.calculator import SynthzooCalculator
+from synthzoo.models.checkpoint import (
+    build_model,
+    load_model,
+    load_weights,
+    read_config,
+    verify_checkpoint,
+)
+from synthzoo.zoo import find, registry
+from synthzoo.zoo.cards import read_card
+from synthzoo.zoo.publish import publish
 from tests.example_card import example_head, write_card
 from tests.hub_server import FakeHub, Fault, running_hub, sha256
 
 if TYPE_CHECKING:
-    from synthzoo.cards import ModelCard
+    from synthzoo.zoo.cards import ModelCard
 
 LEGACY = Path(__file__).parent / "legacy"
 PUBLISHED = [card for card in registry.model_cards() if card.published is not None]
@@ -86,7 +87,7 @@ def test_published_files_predict_what_they_did(
 ):
     """All ten, converted as on first use, against nequip 0.5.6's own predictions."""
     source = shared(f"paper-weights/{file_of(card)}")
-    paper.convert_published(card, source, tmp_path / "converted")
+    convert.convert_published(card, source, tmp_path / "converted")
     model, config = load_model(tmp_path / "converted")
     set_neighbours(model, 32.0)
     calculator = SynthzooCalculator(model, config, device="cpu")
@@ -140,7 +141,7 @@ def test_other_shapes_are_exact(name: str, assumptions: Assumptions):
     )
     calculator = in_float64(model, config)
     expected = json.loads((LEGACY / f"{name}.json").read_text())
-    structures = paper.small_structures(assumptions.elements)
+    structures = convert.small_structures(assumptions.elements)
     for atoms, known in zip(structures, expected, strict=True):
         calculator.calculate(atoms)
         assert calculator.results["energy"] == pytest.approx(known["energy"], abs=1e-6)
@@ -156,7 +157,7 @@ def test_the_largest_model_agrees_with_its_teacher(shared: Shared, tmp_path: Pat
     assert card.published is not None
     assert card.published.avg_num_neighbors == 31.65
     folder = tmp_path / "converted"
-    paper.convert_published(card, shared(f"paper-weights/{file_of(card)}"), folder)
+    convert.convert_published(card, shared(f"paper-weights/{file_of(card)}"), folder)
     (found,) = evaluate_models(
         [str(folder)],
         shared("data/carbon-quenched-gap17.extxyz"),
@@ -180,7 +181,7 @@ def test_the_number_of_neighbours_is_found_from_labels(tmp_path: Path):
     model, config = convert_state(state, SMALL, where="the file")
     calculator = SynthzooCalculator(model, config, device="cpu")
     labelled = []
-    for atoms in paper.small_structures(("C",)):
+    for atoms in convert.small_structures(("C",)):
         calculator.calculate(atoms)
         found = calculator.results
         labelled.append(
@@ -188,7 +189,7 @@ def test_the_number_of_neighbours_is_found_from_labels(tmp_path: Path):
         )
     data = tmp_path / "labelled.xyz"
     write_structures(data, labelled)
-    summary = paper.import_paper(
+    summary = convert.import_paper(
         LEGACY / "no-parity.pth", tmp_path / "new", calibrate_with=data
     )
     assert summary.avg_num_neighbors == pytest.approx(20.0, abs=0.05)
@@ -287,7 +288,7 @@ def test_an_archive_that_claims_to_be_huge_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A small file that unfolds to gigabytes is not unfolded."""
-    monkeypatch.setattr("synthzoo.legacy_state.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("synthzoo.legacy.state.MAX_BYTES", 1_000_000)
     path = tmp_path / "bomb.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb/data/0", bytes(2_000_000))
@@ -401,18 +402,18 @@ def test_an_unknown_file_needs_its_number_of_neighbours(tmp_path: Path):
     """It is not guessed, and not asked for twice."""
     source = LEGACY / "no-parity.pth"
     with pytest.raises(InputError, match=r"Give --avg-num-neighbors, or --calibrate"):
-        paper.import_paper(source, tmp_path / "new")
+        convert.import_paper(source, tmp_path / "new")
     with pytest.raises(InputError, match="or data to find it with"):
-        paper.import_paper(
+        convert.import_paper(
             source, tmp_path / "new", avg_num_neighbors=3.0, calibrate_with=source
         )
     with pytest.raises(InputError, match="above 0"):
-        paper.import_paper(source, tmp_path / "new", avg_num_neighbors=-1.0)
+        convert.import_paper(source, tmp_path / "new", avg_num_neighbors=-1.0)
     for wrong in ({"elements": ("Xx",)}, {"elements": ("C", "C")}):
         with pytest.raises(InputError, match="different chemical symbols"):
-            paper.import_paper(source, tmp_path / "new", **wrong)
+            convert.import_paper(source, tmp_path / "new", **wrong)
     with pytest.raises(InputError, match="cutoff must be up to"):
-        paper.import_paper(source, tmp_path / "new", cutoff_A=-1.0)
+        convert.import_paper(source, tmp_path / "new", cutoff_A=-1.0)
     assert not (tmp_path / "new").exists()
 
 
@@ -461,11 +462,11 @@ def card(server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mo
 
 def test_a_model_is_downloaded_and_converted_once(card: ModelCard, server: FakeHub):
     """The second time nothing is asked for; it works wherever a model does."""
-    assert hub.location(card) == "authors"
-    folder = hub.find_folder("paper/small")
-    assert hub.location(card) == "cached"
+    assert find.location(card) == "authors"
+    folder = find.find_folder("paper/small")
+    assert find.location(card) == "cached"
     assert len(server.requests) == 1
-    assert hub.find_folder("paper/small") == hub.fetch("paper/small") == folder
+    assert find.find_folder("paper/small") == find.fetch("paper/small") == folder
     assert len(server.requests) == 1
     assert verify_checkpoint(folder).passed
     atoms = bulk("C", cubic=True)
@@ -534,7 +535,7 @@ def test_a_free_atom_is_right_after_tuning(card: ModelCard, tmp_path: Path):
         Atoms("C")
     )
     assert abs(alone) > 0.1
-    assert read_config(hub.find_folder("paper/small")).isolated_atom_energies_eV == {
+    assert read_config(find.find_folder("paper/small")).isolated_atom_energies_eV == {
         "C": 0.0
     }
     labelled_by("paper/small", data, alone_eV=-148.0, more_eV=0.4)
@@ -560,13 +561,13 @@ def test_a_download_goes_on_where_it_broke_off(card: ModelCard, server: FakeHub)
     gone = Fault("GET /storage", times=1, status=503)
     server.faults += [broken, gone]
     with pytest.raises(HubError, match=r"503.* what has arrived is kept"):
-        hub.find_folder("paper/small")
+        find.find_folder("paper/small")
     (partial,) = upstream.kept_folder(card).parent.glob("*.part")
     size = card.published.file.size  # type: ignore[union-attr]
     assert sent == [size, size - size // 2]
     assert partial.stat().st_size == size // 2 + (size - size // 2) // 2
     server.faults[:] = [Fault("GET /storage", change=note)]
-    assert hub.find_folder("paper/small").is_dir()
+    assert find.find_folder("paper/small").is_dir()
     assert sent[2:] == [size - size // 2 - (size - size // 2) // 2]
     assert not partial.exists()
 
@@ -584,14 +585,14 @@ def test_another_file_is_refused(card: ModelCard, server: FakeHub, fault: Fault)
     """Something else than the file on record is removed and never opened."""
     server.faults.append(fault)
     with pytest.raises(IntegrityError, match=r"not the file on record.*SHA-256"):
-        hub.find_folder("paper/small")
+        find.find_folder("paper/small")
     kept = [*upstream.kept_folder(card).parent.iterdir()]
     assert [path.name for path in kept] == [".lock"]
 
 
 def test_a_spoilt_file_in_the_cache_is_refused(card: ModelCard):
     """It is checked when it is used, not only when it arrives."""
-    folder = hub.find_folder("paper/small")
+    folder = find.find_folder("paper/small")
     (kept,) = (
         path
         for path in folder.parent.iterdir()
@@ -600,7 +601,7 @@ def test_a_spoilt_file_in_the_cache_is_refused(card: ModelCard):
     kept.write_bytes(kept.read_bytes()[:-1])
     shutil.rmtree(folder)
     with pytest.raises(IntegrityError, match="not the file on record"):
-        hub.find_folder("paper/small")
+        find.find_folder("paper/small")
 
 
 @pytest.mark.parametrize(
@@ -617,7 +618,7 @@ def test_a_host_that_does_not_deliver_is_named(
     """One error with the address and the way out."""
     server.faults.append(fault)
     with pytest.raises(HubError, match=r"/storage/.* cannot be downloaded"):
-        hub.find_folder("paper/small")
+        find.find_folder("paper/small")
 
 
 def test_without_a_network_there_is_one_error(
@@ -625,13 +626,13 @@ def test_without_a_network_there_is_one_error(
 ):
     """Nobody listens at the address, or the network is forbidden."""
     with pytest.raises(HubError, match=r"Run `synthzoo fetch paper/small` once"):
-        hub.find_folder("paper/small", offline=True)
+        find.find_folder("paper/small", offline=True)
     assert card.published is not None
     nobody = dataclasses.replace(card.published, address="http://127.0.0.1:9/a.pth")
     lost = dataclasses.replace(card, published=nobody)
     monkeypatch.setattr(registry, "_installed_cards", lambda: (lost,))
     with pytest.raises(HubError, match=r"127.0.0.1:9.*Check the connection"):
-        hub.find_folder("paper/small")
+        find.find_folder("paper/small")
 
 
 def test_wrong_predictions_are_not_kept(
@@ -645,7 +646,7 @@ def test_wrong_predictions_are_not_kept(
     spoilt = dataclasses.replace(card, published=published)
     monkeypatch.setattr(registry, "_installed_cards", lambda: (spoilt,))
     with pytest.raises(CheckpointError, match=r"what it did with nequip 0.5.6"):
-        hub.find_folder("paper/small")
+        find.find_folder("paper/small")
     assert not upstream.kept_folder(spoilt).exists()
 
 
@@ -656,13 +657,13 @@ def test_a_cache_that_cannot_be_written_is_named(
     (tmp_path / "file").touch()
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "file"))
     with pytest.raises(HubError, match="HF_ASSETS_CACHE"):
-        hub.find_folder("paper/small")
+        find.find_folder("paper/small")
 
 
 def test_a_misspelt_name_is_answered_with_the_right_one(card: ModelCard):
     """A name with a slash is not taken for a folder."""
     with pytest.raises(UnknownModelError, match="Did you mean 'paper/small'"):
-        hub.find_folder("paper/smal")
+        find.find_folder("paper/smal")
 
 
 def test_what_has_no_licence_is_not_published(card: ModelCard, tmp_path: Path):
@@ -670,7 +671,7 @@ def test_what_has_no_licence_is_not_published(card: ModelCard, tmp_path: Path):
     with pytest.raises(InputError, match="may not be passed on"):
         publish("paper/small", "me/mine", dry_run=True)
     tuned = tmp_path / "tuned"
-    shutil.copytree(hub.find_folder("paper/small"), tuned)
+    shutil.copytree(find.find_folder("paper/small"), tuned)
     config = json.loads((tuned / "config.json").read_text())
     config["provenance"] = {"seed": 1, "start": config["provenance"]}
     (tuned / "config.json").write_text(json.dumps(config))
@@ -681,7 +682,7 @@ def test_what_has_no_licence_is_not_published(card: ModelCard, tmp_path: Path):
 def test_the_cache_lies_where_the_hub_library_has_it():
     """The place is worked out without huggingface_hub; both must agree."""
     code = (
-        "from synthzoo import registry; from synthzoo.hub import upstream;"
+        "from synthzoo.legacy import upstream; from synthzoo.zoo import registry;"
         "from huggingface_hub.constants import HF_ASSETS_CACHE;"
         "card = registry.find_card('paper/ace-100');"
         "print(upstream.kept_folder(card).parents[3] == __import__('pathlib')"

@@ -13,12 +13,12 @@ from ase import Atoms
 from ase.build import bulk, graphene, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-import synthzoo.predict
+import synthzoo.models.predict
 from synthzoo.errors import CheckpointError, InputError, SynthzooError
-from synthzoo.predict import predict_file, predict_structures
+from synthzoo.models.predict import predict_file, predict_structures
 
 if TYPE_CHECKING:
-    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import SynthzooCalculator
 
 
 def mixed_structures() -> list[Atoms]:
@@ -226,7 +226,7 @@ def test_interrupted_run_leaves_nothing_behind(
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthzoo.predict, "_labelled", interrupt)
+    monkeypatch.setattr(synthzoo.models.predict, "_labelled", interrupt)
     with pytest.raises(KeyboardInterrupt):
         predict_file(tiny_checkpoint, source, source.with_name("out.xyz"), device="cpu")
     assert [path.name for path in source.parent.iterdir()] == ["in.xyz"]
@@ -289,13 +289,13 @@ def test_two_predictions_do_not_share_an_output(
     refused = []
 
     def meanwhile(*args: object, **named: object) -> Iterator[Atoms]:
-        monkeypatch.setattr(synthzoo.predict, "predict_structures", predict)
+        monkeypatch.setattr(synthzoo.models.predict, "predict_structures", predict)
         with pytest.raises(SynthzooError, match="Another run is writing") as caught:
             predict_file(tiny_checkpoint, source, output, device="cpu")
         refused.append(caught.value)
         yield from predict(*args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(synthzoo.predict, "predict_structures", meanwhile)
+    monkeypatch.setattr(synthzoo.models.predict, "predict_structures", meanwhile)
     summary = predict_file(tiny_checkpoint, source, output, device="cpu")
     assert len(refused) == 1
     assert len(read_all(output)) == summary.structures

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from synthzoo import progress
-from synthzoo.progress import progress_bar
+from synthzoo.runs import progress
+from synthzoo.runs.progress import progress_bar
 
 
 class Terminal(io.StringIO):

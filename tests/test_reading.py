@@ -19,11 +19,15 @@ from ase.units import Bohr, Hartree, kcal, mol
 from click.testing import CliRunner
 
 from synthzoo.cli import main
+from synthzoo.data.frames import (
+    count_raw_frames,
+    find_files,
+    iter_raw_frames,
+    read_frames,
+)
+from synthzoo.data.reading import find_format
+from synthzoo.data.structures import read_structures
 from synthzoo.errors import FileWarning, InputError
-from synthzoo.frames import find_files, read_frames
-from synthzoo.raw_frames import count_raw_frames, iter_raw_frames
-from synthzoo.reading import find_format
-from synthzoo.structures import read_structures
 
 OUTPUTS = Path(ase.__file__).parent / "test" / "testdata"
 

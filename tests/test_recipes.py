@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from synthzoo.errors import InputError
-from synthzoo.parts import MeltQuench
-from synthzoo.recipes import (
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.generation.recipe import MeltQuench
+from synthzoo.recipes.loading import (
     SECTIONS,
     FitRecipe,
     GenerateRecipe,
@@ -24,8 +25,7 @@ from synthzoo.recipes import (
     recipe_values,
     recipes_folder,
 )
-from synthzoo.stability.protocols import MdRecipe
-from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.stability.protocol import MdRecipe
 
 SHIPPED = sorted(recipes_folder().glob("*.yaml"))
 

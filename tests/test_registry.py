@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from synthzoo import registry
-from synthzoo.cards import FileRecord, render_card
-from synthzoo.checkpoint import MODEL_FILES
 from synthzoo.errors import InputError, UnknownModelError
+from synthzoo.models.checkpoint import MODEL_FILES
+from synthzoo.zoo import registry
+from synthzoo.zoo.card_records import FileRecord
+from synthzoo.zoo.cards import render_card
 from tests.example_card import example_head, write_card
 
 
@@ -112,13 +113,15 @@ def test_bundled_weights_belong_to_a_card():
     assert {folder.name for folder in folders} <= names
 
 
-@pytest.mark.parametrize("place", ["synthzoo/model_cards", "model_cards"])
+@pytest.mark.parametrize("place", ["synthzoo/zoo/model_cards", "model_cards"])
 def test_cards_are_found_in_a_wheel_and_beside_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ):
     """A wheel carries the cards inside the package, a checkout beside it."""
     (tmp_path / place).mkdir(parents=True)
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "synthzoo" / "x.py"))
+    monkeypatch.setattr(
+        registry, "__file__", str(tmp_path / "synthzoo" / "zoo" / "x.py")
+    )
     assert registry.cards_folder() == tmp_path / place
 
 
@@ -126,16 +129,18 @@ def test_an_installation_without_cards_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A broken installation is not taken for an empty zoo."""
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "synthzoo" / "x.py"))
-    with pytest.raises(InputError, match="no folder model_cards in or beside"):
+    monkeypatch.setattr(
+        registry, "__file__", str(tmp_path / "synthzoo" / "zoo" / "x.py")
+    )
+    with pytest.raises(InputError, match="no folder model_cards in "):
         registry.cards_folder()
 
 
 def test_the_register_is_read_without_heavy_imports():
     """Listing the zoo loads no machine learning and no client of the hub."""
     code = (
-        "import sys; from synthzoo import hub, registry; "
-        "[hub.location(card) for card in registry.model_cards()]; "
+        "import sys; from synthzoo.zoo import find, registry; "
+        "[find.location(card) for card in registry.model_cards()]; "
         "heavy = {'torch', 'nequip', 'ase', 'huggingface_hub', 'numpy'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

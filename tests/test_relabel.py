@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.constraints import FixAtoms, Hookean
 
+from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import (
     FileWarning,
     InputError,
@@ -18,10 +19,8 @@ from synthzoo.errors import (
     SynthzooError,
     TeacherError,
 )
-from synthzoo.labeller import Labeller
-from synthzoo.recipes import RelabelRecipe
-from synthzoo.relabel import relabel_file
-from synthzoo.structures import read_structures, write_structures
+from synthzoo.labelling.relabel import Labeller, relabel_file
+from synthzoo.recipes.loading import RelabelRecipe
 from tests.faulty_calculators import FAULTY, copper
 
 
@@ -375,7 +374,7 @@ def test_a_kill_in_the_summary_changes_no_byte(
             relabel_file(source, output, recipe=recipe, workers=1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("synthzoo.relabel.summarise_file", killed)
+    monkeypatch.setattr("synthzoo.labelling.relabel.summarise_file", killed)
     with pytest.raises(InterruptedRunError, match="run the same command again"):
         relabel_file(source, output, recipe=recipe, workers=1)
     relabel_file(source, output, recipe=recipe, workers=1)

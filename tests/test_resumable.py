@@ -17,7 +17,7 @@ import pytest
 from tqdm import tqdm
 
 from synthzoo.errors import InputError, InterruptedRunError, SynthzooError
-from synthzoo.files import (
+from synthzoo.runs.files import (
     DISK_FULL,
     NO_ACCESS,
     new_file,
@@ -26,8 +26,7 @@ from synthzoo.files import (
     new_output_folder,
     sole_writer,
 )
-from synthzoo.guarded import call_guarded
-from synthzoo.resumable import (
+from synthzoo.runs.resumable import (
     join,
     open_run,
     read_results,
@@ -35,6 +34,7 @@ from synthzoo.resumable import (
     worker_threads,
     working_folder,
 )
+from synthzoo.runs.workers import call_guarded
 
 
 def write_number(job: int, folder: Path) -> None:
@@ -235,7 +235,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path):
     """The system gives it back, whatever the process left behind."""
     output = tmp_path / "out.txt"
     ready, code = tmp_path / "ready", "import sys, time; from pathlib import Path; "
-    code += "from synthzoo.files import new_output; output = Path(sys.argv[1])\n"
+    code += "from synthzoo.runs.files import new_output; output = Path(sys.argv[1])\n"
     code += "with new_output(output):\n Path(sys.argv[2]).touch(); time.sleep(1000)"
     process = subprocess.Popen([sys.executable, "-c", code, str(output), str(ready)])
     while not ready.exists():

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from synthzoo import load_sample, sample_names, sample_path
+from synthzoo.data.labels import find_label_keys
+from synthzoo.data.structures import (
+    GROUP_KEY,
+    min_distance_A,
+    read_structures,
+    split_by_group,
+)
 from synthzoo.errors import InputError
-from synthzoo.labels import find_label_keys
-from synthzoo.recipes import (
+from synthzoo.recipes.loading import (
     GenerateRecipe,
     RelabelRecipe,
     load_recipe,
     recipe_hash,
     teacher_name,
-)
-from synthzoo.structures import (
-    GROUP_KEY,
-    min_distance_A,
-    read_structures,
-    split_by_group,
 )
 
 if TYPE_CHECKING:

@@ -13,10 +13,23 @@ import pytest
 from ase.build import bulk
 from click.testing import CliRunner
 
-from synthzoo import paper, scaled_model
 from synthzoo.benchmarking.jobs import DataSource, find_starts, make_jobs
-from synthzoo.calculator import StartingPointWarning, load_calculator
-from synthzoo.checkpoint import (
+from synthzoo.cli import main
+from synthzoo.data.labelled_set import read_labelled
+from synthzoo.data.structures import label, write_structures
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.finetuning.data_check import check_data
+from synthzoo.finetuning.plan import make_plan
+from synthzoo.finetuning.recipe import (
+    LEAST_EPOCHS,
+    STARTING_POINT_RATE,
+    FinetuneRecipe,
+    resolve_recipe,
+)
+from synthzoo.finetuning.run import finetune
+from synthzoo.legacy import convert
+from synthzoo.models.calculator import StartingPointWarning, load_calculator
+from synthzoo.models.checkpoint import (
     build_model,
     golden_structures,
     load_model,
@@ -24,26 +37,14 @@ from synthzoo.checkpoint import (
     verify_checkpoint,
     write_checkpoint,
 )
-from synthzoo.cli import main
-from synthzoo.errors import CheckpointError, InputError
-from synthzoo.labelled_sets import read_labelled
-from synthzoo.scaled_model import transmute_model
-from synthzoo.structures import label, write_structures
-from synthzoo.tuning.data_check import check_data
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.plan import make_plan
-from synthzoo.tuning.recipe import (
-    LEAST_EPOCHS,
-    STARTING_POINT_RATE,
-    FinetuneRecipe,
-    resolve_recipe,
-)
+from synthzoo.zoo import scale_model
+from synthzoo.zoo.scale_model import transmute_model
 from tests.conftest import tiny_config
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.config import CheckpointConfig
+    from synthzoo.models.config import CheckpointConfig
 
 LEGACY = Path(__file__).parent / "legacy"
 SCALE, FACTOR = 1.5, 0.6
@@ -159,7 +160,7 @@ def test_all_that_has_a_length_or_an_energy_is_scaled(
 def test_networks_of_2023_scale_too(tmp_path: Path):
     """They have another builder, and other radial networks."""
     before = tmp_path / "start"
-    paper.import_paper(LEGACY / "no-parity.pth", before, avg_num_neighbors=20.0)
+    convert.import_paper(LEGACY / "no-parity.pth", before, avg_num_neighbors=20.0)
     transmute_model(before, tmp_path / "si", element="Si", scale=1.4)
     assert_scaled(before, tmp_path / "si", scale=1.4, factor=1.0)
 
@@ -316,7 +317,7 @@ def test_a_network_that_scales_otherwise_is_noticed(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Weights that should follow the cutoff and do not give other energies."""
-    monkeypatch.setattr(scaled_model, "FIRST_RADIAL", "not a weight")
+    monkeypatch.setattr(scale_model, "FIRST_RADIAL", "not a weight")
     with pytest.raises(CheckpointError, match="does not scale as expected"):
         transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
     assert not (tmp_path / "si").exists()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from synthzoo.errors import InputError
-from synthzoo.schema import from_values
+from synthzoo.recipes.schema import from_values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,19 +10,15 @@ from ase import Atoms
 from ase.build import bulk
 from safetensors.numpy import load_file
 
-from synthzoo.labelled_sets import LabelledSet, read_labelled
-from synthzoo.labels import Labels
-from synthzoo.structures import label, write_structures
-from synthzoo.tuning import selecting, snapshots
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.fits import FitJob, run_fits
-from synthzoo.tuning.plan import make_plan
-from synthzoo.tuning.recipe import FinetuneRecipe
-from synthzoo.tuning.selection import (
-    Candidate,
-    ranked,
-    starting_structures,
-)
+from synthzoo.data.labelled_set import LabelledSet, read_labelled
+from synthzoo.data.labels import Labels
+from synthzoo.data.structures import label, write_structures
+from synthzoo.finetuning import select_by_md, snapshots
+from synthzoo.finetuning.fits import FitJob, run_fits
+from synthzoo.finetuning.plan import make_plan
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.run import finetune
+from synthzoo.finetuning.select_by_md import Candidate, ranked, starting_structures
 
 RECIPE = FinetuneRecipe(visits=80, check_share=0.0, threads=1, select_by="md")
 
@@ -106,7 +102,7 @@ def test_small_cells_are_repeated():
 @pytest.fixture
 def crystals(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     """Write 8 rattled cells with labels of a stiffer network."""
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     calculator = load_calculator(tiny_checkpoint)
     structures = []
@@ -128,7 +124,7 @@ def short_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a few steps in place of the recipe md-select."""
     path = tmp_path / "short.yaml"
     path.write_text(PROTOCOL)
-    monkeypatch.setattr(selecting, "PROTOCOL", path)
+    monkeypatch.setattr(select_by_md, "PROTOCOL", path)
 
 
 @pytest.mark.usefixtures("short_protocol")
@@ -139,7 +135,7 @@ def test_finetuning_keeps_what_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Three candidates go through dynamics; those after six epochs are made to win."""
-    monkeypatch.setattr(selecting, "ranked", _put_first("fit after 6 epochs"))
+    monkeypatch.setattr(select_by_md, "ranked", _put_first("fit after 6 epochs"))
     output = tmp_path / "mine"
     summary = finetune(tiny_checkpoint, crystals, output, recipe=RECIPE, workers=1)
     found = json.loads((output / "metrics.json").read_text())["selection"]
@@ -190,8 +186,8 @@ def _put_first(name: str):
 @pytest.mark.usefixtures("short_protocol")
 def test_broken_weights_lose(tiny_checkpoint: Path, crystals: Path, tmp_path: Path):
     """Weights of noise do not hold the crystal; those of the start do."""
-    from synthzoo.checkpoint import load_model
-    from synthzoo.tuning.judge import Judge
+    from synthzoo.finetuning.judge import Judge
+    from synthzoo.models.checkpoint import load_model
 
     frames, keys = read_labelled([crystals])
     plan = make_plan(tiny_checkpoint, frames, keys, RECIPE, given_eV={})
@@ -208,9 +204,9 @@ def test_broken_weights_lose(tiny_checkpoint: Path, crystals: Path, tmp_path: Pa
         test=empty,
         synthetic=empty,
     )
-    found = selecting.select_by_md(judge, tmp_path / "dynamics")
+    found = select_by_md.select_by_md(judge, tmp_path / "dynamics")
     assert [each.name for each in found] == ["fit after 6 epochs", "fit"]
     assert found[0].survived == 1
     assert found[1].survived < 1
-    again = selecting.select_by_md(judge, tmp_path / "dynamics")
+    again = select_by_md.select_by_md(judge, tmp_path / "dynamics")
     assert again == found  # read back, not run again

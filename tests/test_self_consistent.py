@@ -12,10 +12,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError, TeacherError
-from synthzoo.recipes import RelabelRecipe, load_recipe
-from synthzoo.relabel import relabel_file
-from synthzoo.structures import read_structures, write_structures
+from synthzoo.labelling.relabel import relabel_file
+from synthzoo.recipes.loading import RelabelRecipe, load_recipe
 from synthzoo.teachers import load_teacher
 from synthzoo.teachers.checks import check_teacher
 from synthzoo.teachers.loading import open_teacher

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from synthzoo.data.structures import GROUP_KEY, group_of
 from synthzoo.errors import InputError
-from synthzoo.structures import GROUP_KEY, group_of
-from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
-from synthzoo.tuning.splits import are_related, check_parts, fold_set, split_set
+from synthzoo.finetuning.plan import are_related, check_parts, fold_set, split_set
+from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 
 if TYPE_CHECKING:
     from ase import Atoms

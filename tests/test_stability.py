@@ -16,11 +16,11 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from synthzoo import check_stability
+from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
 from synthzoo.stability.check import find_protocol, protocol_names
-from synthzoo.stability.conservation import Line, energy_order
-from synthzoo.stability.contacts import Contacts
-from synthzoo.stability.protocols import (
+from synthzoo.stability.detectors import Contacts, Line, energy_order
+from synthzoo.stability.protocol import (
     Conservation,
     Dimers,
     Dynamics,
@@ -30,9 +30,13 @@ from synthzoo.stability.protocols import (
     Stage,
     rescaled,
 )
-from synthzoo.stability.text import verdict_lines
-from synthzoo.stability.verdict import FAILURE_FILE, Drift, Verdict, read_series
-from synthzoo.structures import read_structures
+from synthzoo.stability.verdict import (
+    FAILURE_FILE,
+    Drift,
+    Verdict,
+    read_series,
+    verdict_lines,
+)
 from tests import unsound_potentials as unsound
 from tests.unsound_potentials import copper
 

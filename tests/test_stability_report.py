@@ -15,11 +15,11 @@ from PIL import Image
 
 from synthzoo.errors import InputError
 from synthzoo.stability.check import compare_stability
-from synthzoo.stability.crystal_checks import check_crystals
-from synthzoo.stability.protocols import Conservation, Dimers, Dynamics, MdRecipe
+from synthzoo.stability.crystals import check_crystals
+from synthzoo.stability.observables import shown_of
+from synthzoo.stability.protocol import Conservation, Dimers, Dynamics, MdRecipe
 from synthzoo.stability.report import write_report
-from synthzoo.stability.rereading import read_verdicts
-from synthzoo.stability.shown import shown_of
+from synthzoo.stability.results import read_verdicts
 from synthzoo.stability.verdict import ReplicaResult, Verdict
 
 RECIPE = MdRecipe(

@@ -24,11 +24,11 @@ from click.testing import CliRunner
 
 from synthzoo import check_stability, compare_stability
 from synthzoo.cli import main
+from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
-from synthzoo.stability.protocols import Conservation, Dynamics, MdRecipe
+from synthzoo.stability.protocol import Conservation, Dynamics, MdRecipe
 from synthzoo.stability.state import STATE_FILE
 from synthzoo.stability.verdict import VERDICT_FILE, ReplicaResult, read_series
-from synthzoo.structures import read_structures
 from tests.test_full_disk import namespace
 from tests.unsound_potentials import Interrupted, InterruptedPairs, Sound, copper
 

@@ -16,23 +16,17 @@ from click.testing import CliRunner
 
 from synthzoo import check_stability, load_calculator
 from synthzoo.cli import main
+from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
 from synthzoo.stability.integrators import Settings
-from synthzoo.stability.protocols import (
-    Conservation,
-    Dimers,
-    Dynamics,
-    Limits,
-    MdRecipe,
-)
+from synthzoo.stability.protocol import Conservation, Dimers, Dynamics, Limits, MdRecipe
 from synthzoo.stability.replica import ReplicaJob, first_state
 from synthzoo.stability.state import read_state, settle_states, write_states
-from synthzoo.stability.torch_sim_batch import SKIN_A, Batch
-from synthzoo.structures import read_structures
+from synthzoo.stability.torch_sim import SKIN_A, Batch
 from tests.extras import need
 
 if TYPE_CHECKING:
-    from synthzoo.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import SynthzooCalculator
     from synthzoo.stability.verdict import Verdict
 
 SETTINGS = Settings(

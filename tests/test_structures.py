@@ -7,8 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from synthzoo.errors import InputError
-from synthzoo.structures import (
+from synthzoo.data.structures import (
     check_structure,
     density_g_cm3,
     iter_structures,
@@ -19,6 +18,7 @@ from synthzoo.structures import (
     split_by_group,
     write_structures,
 )
+from synthzoo.errors import InputError
 
 
 def diamond() -> Atoms:

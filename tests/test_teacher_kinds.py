@@ -13,10 +13,10 @@ from ase import Atoms
 from ase.build import bulk, graphene
 from ase.calculators.emt import EMT
 
+from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
-from synthzoo.recipes import RelabelRecipe
-from synthzoo.relabel import relabel_file
-from synthzoo.structures import read_structures, write_structures
+from synthzoo.labelling.relabel import relabel_file
+from synthzoo.recipes.loading import RelabelRecipe
 from synthzoo.teachers import Teacher, load_teacher, open_teacher
 from synthzoo.teachers.gap import refuse_programs
 from tests.extras import need
@@ -266,7 +266,7 @@ def test_doubt_is_written_to_the_labelled_file(gap_file: Path, tmp_path: Path):
 
 def test_a_checkpoint_teaches_in_double_precision(tiny_checkpoint: Path):
     """Distillation: the checkpoint's own energies, with nothing taken off."""
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     teacher = load_teacher(f"zoo:{tiny_checkpoint}")
     atoms = diamonds(3)[1]

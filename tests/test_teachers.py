@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.build import bulk, graphene
 from ase.calculators.lj import LennardJones
 
+from synthzoo.data.structures import iter_structures
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
-from synthzoo.structures import iter_structures
 from synthzoo.teachers import Teacher, check_teacher, load_teacher
 from synthzoo.teachers.checks import require_passed
 from tests.extras import need

@@ -7,12 +7,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, graphene
 
-from synthzoo.builders import crystal
+from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError
-from synthzoo.parts import Crystals
-from synthzoo.recipes import ThinRecipe
-from synthzoo.structures import read_structures, write_structures
-from synthzoo.thinning import describe_structures, select_farthest, thin_file
+from synthzoo.generation.builders import crystal
+from synthzoo.generation.recipe import Crystals
+from synthzoo.generation.thin import describe_structures, select_farthest, thin_file
+from synthzoo.recipes.loading import ThinRecipe
 
 pytest.importorskip("dscribe", reason="dscribe is not installed")
 

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from synthzoo.data.structures import write_structures
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.recipes import FitRecipe, recipe_values
-from synthzoo.structures import write_structures
+from synthzoo.recipes.loading import FitRecipe, recipe_values
 from tests.toy import pretrain_recipe
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from synthzoo.pretraining import pretrain
-from synthzoo.recipes import PretrainRecipe, parse_recipe
+from synthzoo.training.pretrain import pretrain
+from synthzoo.recipes.loading import PretrainRecipe, parse_recipe
 import json
 recipe = parse_recipe(PretrainRecipe, json.loads(sys.argv[1]), source="test")
 pretrain(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
@@ -36,7 +36,7 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 
 def test_the_rate_warms_up_stays_and_falls_to_zero():
     """Linear up to one, constant until the decay starts, half a cosine after."""
-    from synthzoo.fitting.schedule import rate_factor
+    from synthzoo.training.module import rate_factor
 
     recipe = FitRecipe(warmup_steps=10, decay_start=0.5)
     factors = [rate_factor(step, 100, recipe) for step in range(101)]
@@ -50,7 +50,7 @@ def test_the_rate_warms_up_stays_and_falls_to_zero():
 
 def test_batches_hold_every_structure_once():
     """An epoch is a partition; no batch is empty, and sizes stay near the target."""
-    from synthzoo.graphs import AtomBatches
+    from synthzoo.models.graphs import AtomBatches
 
     sizes = np.random.default_rng(1).integers(1, 65, size=500)
     batches = AtomBatches(sizes.tolist(), 96, seed=4)
@@ -64,7 +64,7 @@ def test_batches_hold_every_structure_once():
 
 def test_batches_change_with_the_epoch_and_repeat_with_the_seed():
     """A resumed epoch has the batches of the undisturbed one."""
-    from synthzoo.graphs import AtomBatches
+    from synthzoo.models.graphs import AtomBatches
 
     def epoch(number: int) -> list[list[int]]:
         batches = AtomBatches([8] * 50, 40, seed=4)
@@ -77,7 +77,7 @@ def test_batches_change_with_the_epoch_and_repeat_with_the_seed():
 
 def test_one_structure_larger_than_a_batch_is_a_batch():
     """The largest structure sets the width, so that none is cut or lost."""
-    from synthzoo.graphs import AtomBatches
+    from synthzoo.models.graphs import AtomBatches
 
     found = list(AtomBatches([200, 8, 8], 96, seed=0))
     assert sorted(index for batch in found for index in batch) == [0, 1, 2]
@@ -87,7 +87,7 @@ def test_a_fit_learns(lj_set: Path, tmp_path: Path):
     """A minute network learns Lennard-Jones forces well below their spread."""
     from ase.io import read
 
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     recipe = pretrain_recipe(max_epochs=60, learning_rate=0.02, warmup_steps=10)
     summary = pretrain(recipe, lj_set, tmp_path / "lj")
@@ -101,8 +101,8 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
     lj_set: Path, tmp_path: Path
 ):
     """What pretrain writes is a whole checkpoint with its provenance."""
-    from synthzoo.checkpoint import read_config, verify_checkpoint
-    from synthzoo.pretraining import pretrain
+    from synthzoo.models.checkpoint import read_config, verify_checkpoint
+    from synthzoo.training.pretrain import pretrain
 
     recipe = pretrain_recipe(max_epochs=1, seed=5)
     summary = pretrain(recipe, lj_set, tmp_path / "lj")
@@ -117,8 +117,8 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
 
 def test_a_killed_fit_ends_in_the_same_weights(lj_set: Path, tmp_path: Path):
     """SIGKILL in mid-epoch, then the same command: equal to the last bit."""
-    from synthzoo.curves import read_errors
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.curves import read_errors
+    from synthzoo.training.pretrain import pretrain
 
     recipe = pretrain_recipe(max_epochs=20)
     pretrain(recipe, lj_set, tmp_path / "whole")
@@ -147,7 +147,7 @@ def test_a_fit_leaves_the_process_as_it_was(lj_set: Path, tmp_path: Path):
     """Random numbers, default dtype and threads are the caller's again."""
     import torch
 
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     torch.manual_seed(3)
     expected = torch.rand(3)
@@ -161,7 +161,7 @@ def test_a_fit_leaves_the_process_as_it_was(lj_set: Path, tmp_path: Path):
 
 def test_a_loss_that_is_no_number_stops(lj_set: Path, tmp_path: Path):
     """Divergence ends in one error that says what to try; no checkpoint appears."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     recipe = pretrain_recipe(learning_rate=10, gradient_clip=1e30, warmup_steps=1)
     with pytest.raises(SynthzooError, match="not a finite number at epoch 0"):
@@ -170,7 +170,7 @@ def test_a_loss_that_is_no_number_stops(lj_set: Path, tmp_path: Path):
 
 
 def _relabelled(lj_set: Path, tmp_path: Path, change) -> Path:
-    from synthzoo.structures import read_structures
+    from synthzoo.data.structures import read_structures
 
     structures = read_structures(lj_set)
     change(structures)
@@ -209,7 +209,7 @@ def test_data_that_cannot_be_trained_on_is_refused(
     lj_set: Path, tmp_path: Path, change, message: str
 ):
     """Mixed sources, broken labels and inseparable sets are named at once."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     with pytest.raises(InputError, match=message):
         pretrain(
@@ -220,7 +220,7 @@ def test_data_that_cannot_be_trained_on_is_refused(
 
 def test_a_missing_file_is_named(tmp_path: Path):
     """No data, no run folder."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     with pytest.raises(InputError, match="There is no file"):
         pretrain(pretrain_recipe(), tmp_path / "no.xyz", tmp_path / "out")
@@ -229,8 +229,8 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
     """With a rate of nearly zero, what comes out is what went in."""
-    from synthzoo.checkpoint import read_config
-    from synthzoo.pretraining import pretrain
+    from synthzoo.models.checkpoint import read_config
+    from synthzoo.training.pretrain import pretrain
 
     first, second = tmp_path / "first", tmp_path / "second"
     pretrain(pretrain_recipe(), lj_set, first)
@@ -247,7 +247,7 @@ def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
 
 def test_the_last_epoch_is_kept_on_request(lj_set: Path, tmp_path: Path):
     """With a rate that leaps at the end, best and last epoch are told apart."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     wild = {"max_epochs": 4, "warmup_steps": 100, "learning_rate": 10.0}
     wild |= {"gradient_clip": 1e9, "ema_decay": 0.0}
@@ -262,8 +262,8 @@ def test_a_start_of_other_elements_is_refused(
     lj_set: Path, tiny_checkpoint: Path, tmp_path: Path
 ):
     """Carbon weights say nothing about silicon labels."""
-    from synthzoo.pretraining import pretrain
-    from synthzoo.structures import read_structures
+    from synthzoo.data.structures import read_structures
+    from synthzoo.training.pretrain import pretrain
 
     structures = read_structures(lj_set)
     for atoms in structures:
@@ -280,7 +280,7 @@ def test_a_start_of_other_elements_is_refused(
 
 def test_patience_ends_a_fit_early(lj_set: Path, tmp_path: Path):
     """Without progress the fit stops long before its last epoch."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     recipe = pretrain_recipe(max_epochs=50, learning_rate=1e-30, patience=2)
     assert pretrain(recipe, lj_set, tmp_path / "lj").epochs < 50
@@ -290,7 +290,7 @@ def test_a_run_that_was_killed_out_of_patience_stops_at_once(
     lj_set: Path, tmp_path: Path
 ):
     """Resumed after its last epoch, it does not train another one."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     recipe = pretrain_recipe(max_epochs=50, learning_rate=1e-30, patience=2)
     first = pretrain(recipe, lj_set, tmp_path / "lj")
@@ -304,8 +304,8 @@ def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: 
     import matplotlib.image
     import yaml
 
-    from synthzoo.curves import CURVES_FILE, read_errors
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.curves import CURVES_FILE, read_errors
+    from synthzoo.training.pretrain import pretrain
 
     recipe = pretrain_recipe()
     summary = pretrain(recipe, lj_set, tmp_path / "lj")
@@ -321,7 +321,7 @@ def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: 
 
 def test_frozen_parts_stay_as_they_were(lj_set: Path, tmp_path: Path):
     """Their weights are equal to the last bit; the others have moved."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     start, tuned = tmp_path / "start", tmp_path / "tuned"
     pretrain(pretrain_recipe(max_epochs=1), lj_set, start)
@@ -337,7 +337,7 @@ def test_frozen_parts_stay_as_they_were(lj_set: Path, tmp_path: Path):
 
 def test_a_part_that_is_not_there_cannot_be_frozen(lj_set: Path, tmp_path: Path):
     """The message names the parts; a network that is all frozen is refused, too."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     with pytest.raises(InputError, match="are embedding, layer0, layer1, readout"):
         pretrain(pretrain_recipe(frozen=("layer7",)), lj_set, tmp_path / "a")
@@ -348,8 +348,8 @@ def test_a_part_that_is_not_there_cannot_be_frozen(lj_set: Path, tmp_path: Path)
 
 def test_layers_have_their_own_rates(tiny_checkpoint: Path):
     """Each layer's rate is a factor smaller than the next one's."""
-    from synthzoo.checkpoint import load_model
-    from synthzoo.fitting.schedule import parameter_groups
+    from synthzoo.models.checkpoint import load_model
+    from synthzoo.training.module import parameter_groups
 
     model, _ = load_model(tiny_checkpoint)
     recipe = FitRecipe(learning_rate=0.08, layer_rate_factor=0.5)
@@ -361,7 +361,7 @@ def test_layers_have_their_own_rates(tiny_checkpoint: Path):
 
 def test_the_start_pulls(lj_set: Path, tmp_path: Path):
     """With a strong pull the weights end nearer to where they began."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     start = tmp_path / "start"
     pretrain(pretrain_recipe(max_epochs=1), lj_set, start)
@@ -376,7 +376,7 @@ def test_the_start_pulls(lj_set: Path, tmp_path: Path):
 
 def test_replayed_structures_are_mixed_into_every_batch():
     """The first set is a partition; the second is gone through again and again."""
-    from synthzoo.graphs import ReplayBatches
+    from synthzoo.models.graphs import ReplayBatches
 
     batches = ReplayBatches([10] * 12, 40, 3, replay_sizes=[5] * 7, share=0.2)
     seen, replayed = [], []
@@ -398,7 +398,7 @@ def test_replayed_structures_are_mixed_into_every_batch():
 
 def test_a_small_share_of_replay_leaves_batches_without_it():
     """One structure of 20 atoms goes with 180 others: that is every fourth batch."""
-    from synthzoo.graphs import ReplayBatches
+    from synthzoo.models.graphs import ReplayBatches
 
     batches = ReplayBatches([10] * 18, 45, 3, replay_sizes=[20] * 3, share=0.1)
     replayed = []
@@ -412,8 +412,8 @@ def test_a_small_share_of_replay_leaves_batches_without_it():
 
 def test_two_runs_do_not_train_in_one_folder(lj_set: Path, tmp_path: Path):
     """The second is refused at once; it would move the states of the first."""
-    from synthzoo.files import sole_writer
-    from synthzoo.pretraining import pretrain
+    from synthzoo.runs.files import sole_writer
+    from synthzoo.training.pretrain import pretrain
 
     output = tmp_path / "lj"
     with (
@@ -426,7 +426,7 @@ def test_two_runs_do_not_train_in_one_folder(lj_set: Path, tmp_path: Path):
 
 def test_a_mistyped_part_of_a_recipe_can_be_corrected(lj_set: Path, tmp_path: Path):
     """A run that was refused after its start leaves nothing, either."""
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     output = tmp_path / "lj"
     with pytest.raises(InputError, match="cannot be frozen"):
@@ -440,8 +440,8 @@ def test_a_damaged_state_falls_back_to_the_one_before(
     lj_set: Path, tmp_path: Path, damage: str
 ):
     """The fit goes on from there, and ends in the same weights and curves."""
-    from synthzoo.curves import CURVES_FILE, ERRORS_FILE
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.curves import CURVES_FILE, ERRORS_FILE
+    from synthzoo.training.pretrain import pretrain
 
     output, run = tmp_path / "lj", tmp_path / "lj.parts"
     recipe = pretrain_recipe(max_epochs=3)
@@ -469,7 +469,7 @@ def test_states_are_written_beside_their_target(
     """Not where temporary files go: that may be another, small file system."""
     import tempfile
 
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     def refuse(*_args: object, **_named: object) -> None:
         pytest.fail("a temporary file was opened")
@@ -484,7 +484,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
     """The fault names the file; nothing unfinished stays."""
     import errno
 
-    from synthzoo.fitting.states import WholeStates, find_state, read_state
+    from synthzoo.training.states import WholeStates, find_state, read_state
 
     states, path = WholeStates(), tmp_path / "last.ckpt"
     states.save_checkpoint({"epoch": 1}, path)
@@ -507,7 +507,7 @@ def test_the_same_command_after_the_end_tells_the_result_again(
     """A kill in the last moment looks like this; another checkpoint is refused."""
     import shutil
 
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.pretrain import pretrain
 
     recipe, output = pretrain_recipe(max_epochs=1), tmp_path / "lj"
     first = pretrain(recipe, lj_set, output)
@@ -525,8 +525,8 @@ def test_ctrl_c_says_that_the_fit_goes_on(
 ):
     """Once an epoch is over; and the process takes signals as before."""
     from synthzoo.errors import InterruptedRunError
-    from synthzoo.fitting.module import FitModule
-    from synthzoo.pretraining import pretrain
+    from synthzoo.training.module import FitModule
+    from synthzoo.training.pretrain import pretrain
 
     step = FitModule.training_step
 

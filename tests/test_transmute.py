@@ -8,10 +8,10 @@ from ase import Atoms
 from ase.build import bulk, graphene
 from ase.calculators.lj import LennardJones
 
+from synthzoo.data.structures import label, read_structures, write_structures
+from synthzoo.data.transmute import Transmutation, transmute_file, transmute_structure
 from synthzoo.errors import InputError
-from synthzoo.fitting.sets import find_provenance
-from synthzoo.structures import label, read_structures, write_structures
-from synthzoo.transmute import Transmutation, transmute_file, transmute_structure
+from synthzoo.training.sets import find_provenance
 
 TO_SILICON = Transmutation(element="Si", scale=1.5, energy_factor=0.6)
 

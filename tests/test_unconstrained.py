@@ -36,16 +36,16 @@ from ase.constraints import (
 )
 
 import synthzoo
-from synthzoo import unconstrained
-from synthzoo.calculator import load_calculator
-from synthzoo.evaluate import evaluate_models
-from synthzoo.predict import predict_file
-from synthzoo.structures import label, read_structures
+from synthzoo.data import unconstrained
+from synthzoo.data.structures import label, read_structures
+from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.models.calculator import load_calculator
+from synthzoo.models.predict import predict_file
 
 if TYPE_CHECKING:
-    from synthzoo.frames import FrameSet
-    from synthzoo.labelled_sets import LabelledSet
-    from synthzoo.labels import LabelKeys
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.data.labels import LabelKeys
 
 ASKS = {
     "get_forces",
@@ -133,7 +133,7 @@ def test_nothing_else_asks_a_structure():
         if isinstance(node, ast.Attribute) and node.attr in ASKS
         if path.name != "unconstrained.py"
     ]
-    assert found == [], "use synthzoo.unconstrained there"
+    assert found == [], "use synthzoo.data.unconstrained there"
 
 
 # Whole stages
@@ -185,7 +185,7 @@ def test_errors_are_those_of_the_free_structures(
 
 
 def read(path: Path, *, energies_only: bool = False) -> tuple[FrameSet, LabelKeys]:
-    from synthzoo.labelled_sets import read_labelled
+    from synthzoo.data.labelled_set import read_labelled
 
     return read_labelled([path], energies_only=energies_only)
 
@@ -200,8 +200,8 @@ def test_a_fit_sees_the_free_structures(
     tiny_checkpoint: Path, files: tuple[Path, Path], *, energies_only: bool
 ):
     """Labels, the model's forces that stand in for them, reference and findings."""
-    from synthzoo.tuning.plan import make_plan
-    from synthzoo.tuning.recipe import FinetuneRecipe
+    from synthzoo.finetuning.plan import make_plan
+    from synthzoo.finetuning.recipe import FinetuneRecipe
 
     free, fixed = (
         make_plan(
@@ -227,7 +227,7 @@ def test_replay_holds_to_the_forces_of_the_free_structures(
     tiny_checkpoint: Path, files: tuple[Path, Path]
 ):
     """What the start says of the structures, and what their labels say."""
-    from synthzoo.tuning.replay import read_synthetic
+    from synthzoo.finetuning.replay import read_synthetic
 
     start = load_calculator(tiny_checkpoint)
     bare = []
@@ -251,8 +251,8 @@ def test_calibration_finds_the_number_of_the_free_structures(
     tiny_checkpoint: Path, files: tuple[Path, Path]
 ):
     """It is the number with which the labels were made, or near it."""
-    from synthzoo.calibration import calibrate
-    from synthzoo.checkpoint import load_model
+    from synthzoo.legacy.convert import calibrate
+    from synthzoo.models.checkpoint import load_model
 
     found = []
     for path in files:

@@ -13,14 +13,14 @@ from click.testing import CliRunner
 
 from benchmarks.carbon_physics import layer_energies, measure
 from synthzoo import import_paper, load_calculator
-from synthzoo.cards import ModelCard, published_file
-from synthzoo.checkpoint import WEIGHTS_FILE, load_model, verify_checkpoint
 from synthzoo.cli import main
-from synthzoo.crystals import relax_crystals
-from synthzoo.hub import find_folder
-from synthzoo.isolation import nequip_session
-from synthzoo.registry import bundled_folder, find_card, model_cards
+from synthzoo.evaluation.crystals import relax_crystals
+from synthzoo.models.checkpoint import WEIGHTS_FILE, load_model, verify_checkpoint
+from synthzoo.models.isolation import nequip_session
 from synthzoo.teachers import load_teacher
+from synthzoo.zoo.cards import ModelCard, published_file
+from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.registry import bundled_folder, find_card, model_cards
 
 BUNDLED = [card for card in model_cards() if bundled_folder(card) is not None]
 SCALED = [card for card in BUNDLED if "transmute-model" in card.training.commands[-1]]
@@ -94,7 +94,7 @@ def test_carbon_equals_the_eager_model_of_nequip(glass: Atoms):
     from nequip.integrations.ase import NequIPCalculator
     from nequip.integrations.utils import basic_transforms
 
-    from synthzoo.acceleration import undo
+    from synthzoo.models.acceleration import undo
 
     model, config = load_model(find_folder("carbon"), dtype="float64")
     undo(model)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from synthzoo.parts import Crystals, Dimers, MeltQuench, Packing, Surfaces
-from synthzoo.recipes import FitRecipe, GenerateRecipe, ModelRecipe, PretrainRecipe
+from synthzoo.generation.recipe import Crystals, Dimers, MeltQuench, Packing, Surfaces
+from synthzoo.recipes.loading import (
+    FitRecipe,
+    GenerateRecipe,
+    ModelRecipe,
+    PretrainRecipe,
+)
 
 
 def generate_recipe(driver: str) -> GenerateRecipe:

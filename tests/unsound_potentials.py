@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from synthzoo.pairs import find_pairs
+from synthzoo.data.pairs import find_pairs
 from tests.faulty_calculators import crash
 
 if TYPE_CHECKING:

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo.checkpoint import read_config
+from synthzoo.data.frames import FrameSet, read_frames
+from synthzoo.data.labels import LabelKeys, find_label_keys
 from synthzoo.errors import InputError
-from synthzoo.files import hash_files
-from synthzoo.frames import FrameSet, read_frames
-from synthzoo.hub import find_folder
-from synthzoo.labels import LabelKeys, find_label_keys
-from synthzoo.recipes import recipe_values
-from synthzoo.tuning.direct import visits_from_scratch
-from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
-from synthzoo.tuning.replay import find_replay
+from synthzoo.finetuning.direct import visits_from_scratch
+from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.finetuning.replay import find_replay
+from synthzoo.models.checkpoint import read_config
+from synthzoo.recipes.loading import recipe_values
+from synthzoo.runs.files import hash_files
+from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
-    from synthzoo.labelled_sets import LabelledSet
+    from synthzoo.data.labelled_set import LabelledSet
 
 DIRECT = "direct"
 """Stands for a network that starts from nothing; ``direct:MODEL`` has its shape."""
@@ -228,7 +228,7 @@ class Job:
 
     def test(self) -> LabelledSet:
         """Return the structures to measure on."""
-        from synthzoo.labelled_sets import as_labelled
+        from synthzoo.data.labelled_set import as_labelled
 
         return as_labelled(*read_part(self.source, self.source.test))
 

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthzoo.benchmarking.jobs import DataSource, Job, find_starts, make_jobs
-from synthzoo.benchmarking.published import read_published
 from synthzoo.benchmarking.single_run import Result, read_result, run_in_child
-from synthzoo.benchmarking.table import Point, errors_table, summarise
+from synthzoo.benchmarking.table import Point, errors_table, read_published, summarise
+from synthzoo.data.frames import find_files
 from synthzoo.errors import InputError
-from synthzoo.files import new_file, sole_writer
-from synthzoo.frames import find_files
-from synthzoo.guarded import GuardedThreads
-from synthzoo.provenance import installed_versions
-from synthzoo.tuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.runs.files import new_file, sole_writer
+from synthzoo.runs.provenance import installed_versions
+from synthzoo.runs.workers import GuardedThreads
 
 if TYPE_CHECKING:
-    from synthzoo.benchmarking.published import PublishedCurves
+    from synthzoo.benchmarking.table import PublishedCurves
 
 RUNS_FOLDER = "runs"
 TABLE_FILE = "table.md"
@@ -204,7 +203,7 @@ def _write(
     source: DataSource,
     published: PublishedCurves | None,
 ) -> BenchmarkSummary:
-    from synthzoo.benchmarking.figure import draw_learning_curves
+    from synthzoo.benchmarking.table import draw_learning_curves
 
     points = _write_table(output, results, source, published)
     values = output / VALUES_FILE

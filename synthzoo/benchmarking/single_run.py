@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo import unconstrained
-from synthzoo.checkpoint import read_config
+from synthzoo.data import unconstrained
 from synthzoo.errors import SynthzooError
-from synthzoo.evaluate import GroupErrors
-from synthzoo.files import new_file
-from synthzoo.provenance import installed_versions
-from synthzoo.tuning.direct import direct_reference
-from synthzoo.tuning.energy_reference import EnergyReference, find_reference
-from synthzoo.tuning.fits import FitJob, fit_in_child, run_fits
+from synthzoo.evaluation.errors import GroupErrors
+from synthzoo.finetuning.direct import direct_reference
+from synthzoo.finetuning.energy_reference import EnergyReference, find_reference
+from synthzoo.finetuning.fits import FitJob, fit_in_child, run_fits
+from synthzoo.models.checkpoint import read_config
+from synthzoo.runs.files import new_file
+from synthzoo.runs.provenance import installed_versions
 
 if TYPE_CHECKING:
     import torch
     from ase import Atoms
 
     from synthzoo.benchmarking.jobs import Job
-    from synthzoo.calculator import SynthzooCalculator
-    from synthzoo.frames import FrameSet
-    from synthzoo.labelled_sets import LabelledSet
-    from synthzoo.labels import LabelKeys, Labels
-    from synthzoo.tuning.plan import Plan
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.data.labels import LabelKeys, Labels
+    from synthzoo.finetuning.plan import Plan
+    from synthzoo.models.calculator import SynthzooCalculator
 
 FIT = "fit"
 
@@ -138,7 +138,7 @@ def run(job: Job, key: dict[str, Any], path: Path) -> Result:
 
 
 def _measured(job: Job, folder: Path) -> tuple[GroupErrors, ...]:
-    from synthzoo.tuning.comparison import predict_set
+    from synthzoo.finetuning.comparison import predict_set
 
     _use_threads(job.recipe.threads)
     frames, keys = job.training()
@@ -155,7 +155,7 @@ def _use_threads(count: int | None) -> None:
 
 def _fit(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
     """Return weights and energy reference, from the drawn structures alone."""
-    from synthzoo.tuning.plan import make_plan
+    from synthzoo.finetuning.plan import make_plan
 
     if job.size == 0:
         return _untuned(job, frames, keys)
@@ -188,8 +188,8 @@ def _weights(
 
 
 def _replay(job: Job) -> LabelledSet:
-    from synthzoo.tuning.plan import starting_calculator
-    from synthzoo.tuning.replay import NOTHING, read_synthetic
+    from synthzoo.finetuning.plan import starting_calculator
+    from synthzoo.finetuning.replay import NOTHING, read_synthetic
 
     if not job.replay:
         return NOTHING.mixed
@@ -199,8 +199,8 @@ def _replay(job: Job) -> LabelledSet:
 
 def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
     """Fit a new network: the mean energy per atom is all that it begins with."""
-    from synthzoo.labelled_sets import as_labelled
-    from synthzoo.tuning.plan import take_off
+    from synthzoo.data.labelled_set import as_labelled
+    from synthzoo.finetuning.plan import take_off
 
     elements = read_config(job.start.folder).elements
     labelled = as_labelled(frames, keys)
@@ -212,10 +212,10 @@ def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> 
 
 def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
     """Return the start as it is; one constant per atom is fitted to all structures."""
-    from synthzoo.checkpoint import load_model
-    from synthzoo.labelled_sets import as_labelled
-    from synthzoo.predict import predict_structures
-    from synthzoo.tuning.plan import starting_calculator
+    from synthzoo.data.labelled_set import as_labelled
+    from synthzoo.finetuning.plan import starting_calculator
+    from synthzoo.models.checkpoint import load_model
+    from synthzoo.models.predict import predict_structures
 
     calculator = starting_calculator(job.start.folder)
     labelled = as_labelled(frames, keys)
@@ -234,8 +234,8 @@ def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
 
 
 def _calculator(job: Job, fitted: _Fitted) -> SynthzooCalculator:
-    from synthzoo.calculator import SynthzooCalculator
-    from synthzoo.tuning.tuned_model import with_reference
+    from synthzoo.finetuning.energy_reference import with_reference
+    from synthzoo.models.calculator import SynthzooCalculator
 
     config = read_config(job.start.folder)
     model, config = with_reference(fitted.weights, config, fitted.reference)

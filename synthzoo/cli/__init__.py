@@ -1,29 +1,14 @@
 """The command line: parse, call one function, print."""
 
-from synthzoo.cli import (
-    benchmark,
-    chain,
-    completion,
-    data,
-    md,
-    models,
-    paper,
-    teachers,
-    tuning,
-    zoo,
-)
-from synthzoo.cli.group import main
+from synthzoo.cli import finetune, legacy, make, md, teachers, zoo
+from synthzoo.cli.options import main
 
 __all__ = [
-    "benchmark",
-    "chain",
-    "completion",
-    "data",
+    "finetune",
+    "legacy",
     "main",
+    "make",
     "md",
-    "models",
-    "paper",
     "teachers",
-    "tuning",
     "zoo",
 ]

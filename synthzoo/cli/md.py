@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synthzoo.cli.group import (
+from synthzoo.cli.options import (
     MODEL,
     NEW,
     device_option,
@@ -25,7 +25,7 @@ from synthzoo.cli.group import (
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.stability.protocols import MdRecipe
+    from synthzoo.stability.protocol import MdRecipe
 
 _FRAMES = re.compile(r"(?P<path>.+)@(?P<index>[-:\d]+)")
 """A file and the frames to take of it; another "@" is a part of the file's name."""
@@ -92,7 +92,7 @@ def md(
     """
     from synthzoo.stability.check import compare_stability, find_protocol
     from synthzoo.stability.results import verdict_values
-    from synthzoo.stability.text import verdict_lines
+    from synthzoo.stability.verdict import verdict_lines
 
     recipe = find_protocol(protocol)
     verdicts = compare_stability(
@@ -114,7 +114,7 @@ def md(
 
 def _changed(recipe: MdRecipe, options: dict[str, Any]) -> MdRecipe:
     """Return the protocol with what the options say; they are taken from the others."""
-    from synthzoo.stability.protocols import rescaled
+    from synthzoo.stability.protocol import rescaled
 
     said = {key: options.pop(key) for key in ("replicas", "timestep_fs", "thermostat")}
     duration, hottest_K = options.pop("duration"), options.pop("hottest_k")
@@ -124,8 +124,8 @@ def _changed(recipe: MdRecipe, options: dict[str, Any]) -> MdRecipe:
 
 def _read(start: str, format: str | None) -> list[Atoms]:
     """Return the last frame of a file, or those that an index asks for."""
+    from synthzoo.data.structures import read_structures
     from synthzoo.errors import InputError
-    from synthzoo.structures import read_structures
 
     chosen = _FRAMES.fullmatch(start)
     if chosen is None or Path(start).exists():

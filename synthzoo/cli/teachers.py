@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from synthzoo.cli.group import (
+from synthzoo.cli.options import (
     READ,
     echo_json,
     echo_result,

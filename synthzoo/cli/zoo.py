@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import get_completion_class
 
-from synthzoo.cli.group import (
+from synthzoo.cli.options import (
     MODEL,
     NEW,
     READ,
@@ -24,7 +25,7 @@ from synthzoo.cli.group import (
 )
 
 if TYPE_CHECKING:
-    from synthzoo.cards import ModelCard
+    from synthzoo.zoo.cards import ModelCard
 
 
 @main.command("list")
@@ -34,8 +35,8 @@ def list_models(*, as_json: bool) -> None:
 
     `synthzoo show NAME` says what the known failures of a model are.
     """
-    from synthzoo.hub import location
-    from synthzoo.registry import model_cards
+    from synthzoo.zoo.find import location
+    from synthzoo.zoo.registry import model_cards
 
     cards = model_cards()
     if as_json:
@@ -58,7 +59,7 @@ def list_models(*, as_json: bool) -> None:
 
 
 def _card_values(card: ModelCard) -> dict[str, Any]:
-    from synthzoo.hub import location
+    from synthzoo.zoo.find import location
 
     values = dataclasses.asdict(card)
     for text in ("path", "head", "body"):
@@ -72,8 +73,8 @@ def _card_values(card: ModelCard) -> dict[str, Any]:
 @json_option
 def show(name: str, *, bibtex: bool, as_json: bool) -> None:
     """Print a model's card: errors, limits, licence, citation."""
-    from synthzoo.cards import render_card
-    from synthzoo.registry import find_card
+    from synthzoo.zoo.cards import render_card
+    from synthzoo.zoo.registry import find_card
 
     card = find_card(name)
     if bibtex:
@@ -90,7 +91,7 @@ def show(name: str, *, bibtex: bool, as_json: bool) -> None:
 
 
 def _facts(card: ModelCard) -> dict[str, str]:
-    from synthzoo.hub import location
+    from synthzoo.zoo.find import location
 
     return {
         "name": ", ".join(card.names),
@@ -107,7 +108,7 @@ def _facts(card: ModelCard) -> dict[str, str]:
 
 
 def _licence(card: ModelCard) -> str:
-    from synthzoo.cards import NO_LICENCE
+    from synthzoo.zoo.cards import NO_LICENCE
 
     if card.licence != NO_LICENCE:
         return card.licence
@@ -120,16 +121,16 @@ def _licence(card: ModelCard) -> str:
 @click.option("-o", "--output", type=NEW, help="Folder to copy the checkpoint to.")
 def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
     """Fetch a model into the cache, check it, print its folder."""
-    from synthzoo import hub
+    from synthzoo.zoo import find
 
     if everything == (model is not None) or (everything and output is not None):
         raise click.UsageError("Give one MODEL, or --all without --output.")
     if model is not None:
-        click.echo(hub.fetch(model, **given(destination=output)))
+        click.echo(find.fetch(model, **given(destination=output)))
         return
-    for folder in hub.fetch_all():
+    for folder in find.fetch_all():
         click.echo(folder)
-    if names := hub.unlicensed():
+    if names := find.unlicensed():
         note(f"Left out, without a licence: {', '.join(names)}. Fetch them by name.")
 
 
@@ -145,8 +146,8 @@ def verify(
 
     Exits with 1 if they differ by more than rounding explains.
     """
-    from synthzoo.checkpoint import verify_checkpoint
-    from synthzoo.hub import find_folder
+    from synthzoo.models.checkpoint import verify_checkpoint
+    from synthzoo.zoo.find import find_folder
 
     result = verify_checkpoint(find_folder(model), **given(device=device))
     if as_json:
@@ -174,7 +175,7 @@ def predict(
 
     STRUCTURES is a file in any format that ASE reads.
     """
-    from synthzoo.predict import predict_file
+    from synthzoo.models.predict import predict_file
 
     summary = predict_file(model, structures, output, **given(**options))
     echo_result(summary, as_json=as_json)
@@ -193,7 +194,7 @@ def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) ->
     REPOSITORY is organisation/name. The access token is taken from HF_TOKEN or from
     `hf auth login`.
     """
-    from synthzoo.hub.publication import publish as send
+    from synthzoo.zoo.publish import publish as send
 
     sent = send(folder, repository, **options)
     if as_json:
@@ -233,7 +234,7 @@ def demo(output: Path, *, as_json: bool, **options: Any) -> None:
     Relaxes diamond and graphene, runs dynamics, fine-tunes on 25 DFT structures. Takes
     under two minutes on two cores and needs no network.
     """
-    from synthzoo.demo import run_demo
+    from synthzoo.demo.run import run_demo
 
     summary = run_demo(output, **given(**options))
     if as_json:
@@ -241,3 +242,36 @@ def demo(output: Path, *, as_json: bool, **options: Any) -> None:
         return
     click.echo(summary.report.read_text(encoding="utf-8"))
     note(f"Everything is in {output}; look at {summary.figure} first.")
+
+
+@main.command("transmute-model")
+@click.argument("model", type=MODEL)
+@click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
+@click.option("--element", required=True, help="Chemical symbol afterwards.")
+@click.option("--scale", type=float, required=True, help="Factor of all lengths.")
+@click.option("--energy-factor", type=float, help="Factor of all energies; 1 at first.")
+@json_option
+def transmute_model(model: str, output: Path, *, as_json: bool, **options: Any) -> None:
+    """Turn MODEL into a starting point for another element.
+
+    Carbon into silicon: --element Si --scale 1.5. No fit is needed: energies of the new
+    one at scaled positions are exactly those of MODEL, times the factor.
+    """
+    from synthzoo.zoo.scale_model import transmute_model as scale_and_rename
+
+    summary = scale_and_rename(model, output, **given(**options))
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a shell's completion script.
+
+    For bash, add to ~/.bashrc:  eval "$(synthzoo completion bash)"
+    """
+    found = get_completion_class(shell)
+    if found is None:  # pragma: no cover  click knows all three
+        raise click.UsageError(f"click has no completion for {shell}.")
+    script = found(main, {}, "synthzoo", "_SYNTHZOO_COMPLETE")
+    click.echo(script.source())

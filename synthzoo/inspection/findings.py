@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from ase.data import covalent_radii
 
+from synthzoo.data.labels import LabelKeys, partial_labels
+from synthzoo.data.pairs import Pairs, find_pairs, longest_bond_A
+from synthzoo.data.structures import check_structure
 from synthzoo.errors import InputError
-from synthzoo.labels import LabelKeys, partial_labels
-from synthzoo.pairs import Pairs, find_pairs, longest_bond_A
-from synthzoo.structures import check_structure
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from synthzoo.labels import PartialLabels
+    from synthzoo.data.labels import PartialLabels
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.units import GPa
 
-from synthzoo.labels import LabelKeys, partial_labels
-from synthzoo.pairs import Pairs, coordination, find_pairs, longest_bond_A
-from synthzoo.structures import density_g_cm3, kind_of
+from synthzoo.data.labels import LabelKeys, partial_labels
+from synthzoo.data.pairs import Pairs, coordination, find_pairs, longest_bond_A
+from synthzoo.data.structures import density_g_cm3, kind_of
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from synthzoo.labels import PartialLabels
+    from synthzoo.data.labels import PartialLabels
 
 REACH = 1.6
 """Distances are counted up to this many times the longest bond of a structure."""

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import chemical_symbols
 
-from synthzoo.inspection.composition import beyond_composition, composition_rank
+from synthzoo.data.structures import kind_of
+from synthzoo.inspection.energy_models import (
+    beyond_composition,
+    beyond_pairs,
+    composition_rank,
+)
 from synthzoo.inspection.findings import CheckedSet, Finding
-from synthzoo.inspection.pair_fit import beyond_pairs
-from synthzoo.structures import kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.inspection.pair_fit import Mask
+    from synthzoo.inspection.energy_models import Mask
 
 BEYOND_CHEMISTRY_EV_PER_ATOM = 15.0
 """No two structures of the same elements differ so much by their bonds."""

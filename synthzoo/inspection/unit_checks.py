@@ -8,35 +8,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.units import GPa, Hartree
 
-from synthzoo.inspection.bond_guess import stress_of_bonds
-from synthzoo.inspection.composition import beyond_composition
+from synthzoo.inspection.energy_models import beyond_composition
 from synthzoo.inspection.findings import CheckedSet, Finding
-from synthzoo.inspection.label_units import (
+from synthzoo.inspection.force_order import stress_of_bonds
+from synthzoo.inspection.related import Work, related_works
+from synthzoo.inspection.unit_ratios import (
     ENERGY_UNITS,
     FORCE_UNITS,
     MIN_RATIOS,
     NORMAL,
     STRESS_UNITS,
-    nearest_units,
-    unit_findings,
-)
-from synthzoo.inspection.model_ratios import (
-    model_energy_ratio,
-    model_force_ratio,
-    model_stress_ratio,
-)
-from synthzoo.inspection.physical_ratios import (
     bond_stiffness_eV,
     bulk_moduli_eV_A3,
     energy_over_forces,
+    model_energy_ratio,
+    model_force_ratio,
+    model_stress_ratio,
+    nearest_units,
     stress_over_energy,
+    unit_findings,
 )
-from synthzoo.inspection.related_frames import Work, related_works
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.inspection.pair_fit import Mask
+    from synthzoo.inspection.energy_models import Mask
 
 ATOMIC_UNITS = {"energies in Hartree and forces in Hartree/bohr (or Rydberg)": 1.889726}
 """Change of energy over the work of the forces, displacements being in Å."""

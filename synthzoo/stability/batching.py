@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo.errors import SynthzooError
-from synthzoo.stability.plan import Part, plan_parts
-from synthzoo.stability.potentials import load_potential
-from synthzoo.stability.protocols import Dynamics
+from synthzoo.potentials import load_potential
+from synthzoo.stability.protocol import Dynamics, Part, plan_parts
 from synthzoo.stability.replica import Progress, ReplicaJob, first_state
 from synthzoo.stability.state import (
     read_state,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.stability.state import State
-    from synthzoo.stability.torch_sim_batch import Batch
+    from synthzoo.stability.torch_sim import Batch
 
 
 class ReplicaBatch:
@@ -99,7 +98,7 @@ class ReplicaBatch:
         write_states({job.folder: s for job, s in zip(jobs, states, strict=True)})
 
     def _batch(self, part: Part, structures: Sequence[Atoms]) -> Batch:
-        from synthzoo.stability.torch_sim_batch import Batch
+        from synthzoo.stability.torch_sim import Batch
 
         recipe, settings = self._jobs[0].recipe, self._jobs[0].settings
         stage = recipe.moving[part.stage]

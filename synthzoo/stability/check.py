@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 
 from synthzoo.errors import InputError
-from synthzoo.recipes import find_recipe, load_recipe, recipes_folder
+from synthzoo.potentials import Model, model_name
+from synthzoo.recipes.loading import find_recipe, load_recipe, recipes_folder
 from synthzoo.stability.engines import check_engine
 from synthzoo.stability.integrators import Settings
-from synthzoo.stability.potentials import Model, model_name
-from synthzoo.stability.protocols import PREFIX, MdRecipe, default_step_fs
-from synthzoo.stability.running import find_place
+from synthzoo.stability.protocol import PREFIX, MdRecipe, default_step_fs
 from synthzoo.stability.session import Session, unique
 from synthzoo.stability.start import clean_structures
+from synthzoo.stability.workers import find_place
 
 if TYPE_CHECKING:
     from synthzoo.stability.verdict import Verdict

@@ -3,22 +3,160 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from ase import units
+from ase.data import covalent_radii
+from scipy.spatial import KDTree
 
-from synthzoo import unconstrained
-from synthzoo.stability.contacts import Contacts
+from synthzoo.data import unconstrained
+from synthzoo.data.pairs import bond_cutoff_A, find_pairs
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from synthzoo.stability.contacts import Surroundings
-    from synthzoo.stability.protocols import Limits
-    from synthzoo.stability.verdict import FailureKind
+    from synthzoo.stability.protocol import Limits
+    from synthzoo.stability.verdict import Drift, FailureKind
+
+
+NON_METALS = frozenset(
+    (1, 2, *range(5, 11), *range(14, 19), *range(32, 37), *range(51, 55), 85, 86)
+)
+"""Atomic numbers of the elements with few neighbours, the metalloids among them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contact:
+    """The two atoms that are nearest to each other for their elements.
+
+    Attributes
+    ----------
+    first, second
+        Numbers of the atoms.
+    distance_A
+        Between them.
+    ratio
+        That over the sum of their covalent radii.
+    """
+
+    first: int
+    second: int
+    distance_A: float
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """The neighbours of all atoms.
+
+    Attributes
+    ----------
+    nearest
+        The shortest contact; None if no atoms are near each other.
+    bonds
+        Number of bonds of each atom, of shape ``(n,)``.
+    alone
+        Whether nothing is near an atom, of shape ``(n,)``.
+    """
+
+    nearest: Contact | None
+    bonds: NDArray[np.int64]
+    alone: NDArray[np.bool_]
+
+
+class Contacts:
+    """Finds the neighbours of atoms whose elements do not change.
+
+    Parameters
+    ----------
+    atoms
+        Structure with those elements.
+    limits
+        What is near, and how many bonds are too many.
+    """
+
+    def __init__(self, atoms: Atoms, limits: Limits) -> None:
+        present, self._kind = np.unique(atoms.numbers, return_inverse=True)
+        self._bonded_A = np.array(
+            [[bond_cutoff_A(a, b) for b in present] for a in present]
+        )
+        self._radii_A = covalent_radii[present][:, None] + covalent_radii[present]
+        self._near_A = limits.lost_ratio * self._bonded_A
+        self._reach_A = float(self._near_A.max())
+        few = [number in NON_METALS for number in atoms.numbers.tolist()]
+        self.most_bonds = np.where(few, limits.bonds, limits.metal_bonds)
+
+    def look(self, atoms: Atoms) -> Surroundings:
+        """Return who is near whom.
+
+        Parameters
+        ----------
+        atoms
+            Structure with finite positions.
+        """
+        first, second, distances = _pairs(atoms, self._reach_A)
+        kinds = (self._kind[first], self._kind[second])
+        near = first[distances < self._near_A[kinds]]
+        bonds = first[distances < self._bonded_A[kinds]]
+        count = len(atoms)
+        ratios = distances / self._radii_A[kinds]
+        return Surroundings(
+            nearest=_nearest(first, second, distances, ratios),
+            bonds=np.bincount(bonds, minlength=count),
+            alone=np.bincount(near, minlength=count) == 0,
+        )
+
+
+def shortest_contact(atoms: Atoms, limits: Limits) -> Contact | None:
+    """Return the two atoms that are nearest to each other for their elements.
+
+    Parameters
+    ----------
+    atoms
+        Structure.
+    limits
+        How far to look.
+    """
+    return Contacts(atoms, limits).look(atoms).nearest
+
+
+def _nearest(
+    first: NDArray[np.integer],
+    second: NDArray[np.integer],
+    distances_A: NDArray[np.float64],
+    ratios: NDArray[np.float64],
+) -> Contact | None:
+    if not len(ratios):
+        return None
+    index = int(ratios.argmin())
+    return Contact(
+        first=int(first[index]),
+        second=int(second[index]),
+        distance_A=float(distances_A[index]),
+        ratio=float(ratios[index]),
+    )
+
+
+def _pairs(
+    atoms: Atoms, reach_A: float
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float64]]:
+    """Return all pairs, each in both directions, and their distances.
+
+    Without periodic directions a tree finds them: atoms that fly apart would have a
+    search by boxes fill the memory.
+    """
+    if atoms.pbc.any():
+        pairs = find_pairs(atoms, reach_A)
+        return pairs.first, pairs.second, pairs.distances_A
+    found = KDTree(atoms.positions).query_pairs(reach_A, output_type="ndarray")
+    first, second = np.concatenate([found, found[:, ::-1]]).T
+    distances = np.linalg.norm(atoms.positions[first] - atoms.positions[second], axis=1)
+    return first, second, distances
+
 
 NAMED_ATOMS = 5
 """At most so many atoms are named in a failure."""
@@ -359,3 +497,121 @@ def _name(atoms: Atoms, atom: int) -> str:
 def _names(atoms: Atoms, numbers: Any) -> str:
     names = ", ".join(_name(atoms, atom) for atom in _some(numbers))
     return names if len(numbers) <= NAMED_ATOMS else f"{names} and others"
+
+
+SMALLEST_FLUCTUATION_MEV = 1e-3
+"""Energies per atom that fluctuate by less show rounding, and no order."""
+
+NOISE_FACTOR = 2.0
+
+
+@dataclass(kw_only=True)
+class Line:
+    """A straight line through points that come one by one; none is kept.
+
+    Attributes
+    ----------
+    count
+        Number of points.
+    mean_x, mean_y
+        Means.
+    xx, xy, yy
+        Sums of products of deviations from the means.
+    """
+
+    count: int = 0
+    mean_x: float = 0.0
+    mean_y: float = 0.0
+    xx: float = 0.0
+    xy: float = 0.0
+    yy: float = 0.0
+
+    def add(self, x: float, y: float) -> None:
+        """Take a point into account (Welford's update).
+
+        Parameters
+        ----------
+        x, y
+            The point.
+        """
+        self.count += 1
+        dx, dy = x - self.mean_x, y - self.mean_y
+        self.mean_x += dx / self.count
+        self.mean_y += dy / self.count
+        self.xx += dx * (x - self.mean_x)
+        self.xy += dx * (y - self.mean_y)
+        self.yy += dy * (y - self.mean_y)
+
+    @property
+    def slope(self) -> float:
+        """Of the line; 0 with fewer than two points."""
+        return self.xy / self.xx if self.xx > 0 else 0.0
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of y."""
+        return math.sqrt(self.yy / self.count) if self.count else 0.0
+
+    @property
+    def scatter(self) -> float:
+        """Standard deviation of y from the line."""
+        left = self.yy - self.slope * self.xy
+        return math.sqrt(max(left, 0.0) / self.count) if self.count else 0.0
+
+
+def energy_order(drifts: Sequence[Drift]) -> float | None:
+    """Return the power of the time step with which the energy fluctuates.
+
+    Parameters
+    ----------
+    drifts
+        Of one stage, with several time steps. None is returned where the fluctuations
+        are too small to tell.
+    """
+    found = [drift.fluctuation_meV_per_atom for drift in drifts]
+    if len(found) < 2 or min(found) < SMALLEST_FLUCTUATION_MEV:
+        return None
+    steps = [drift.timestep_fs for drift in drifts]
+    return float(np.polyfit(np.log(steps), np.log(found), 1)[0])
+
+
+def judge_drift(line: Line, limits: Limits) -> Finding | None:
+    """Return what is wrong with the energy of a stage, in meV/atom over ps.
+
+    Parameters
+    ----------
+    line
+        Through the energies.
+    limits
+        Where soundness ends.
+    """
+    duration_ps = math.sqrt(12 * line.xx / line.count) if line.count else 0.0
+    noise = NOISE_FACTOR * line.scatter / duration_ps if duration_ps else 0.0
+    if abs(line.slope) <= limits.drift_meV_per_atom_ps + noise:
+        return None
+    return Finding("drift", f"{line.slope:+.1f} meV/atom/ps at constant energy")
+
+
+def judge_order(drifts: Sequence[Drift], limits: Limits) -> Finding | None:
+    """Return what is wrong with energies at several time steps.
+
+    Parameters
+    ----------
+    drifts
+        Of one stage.
+    limits
+        Where soundness ends.
+    """
+    order = energy_order(drifts)
+    if order is None or order >= limits.order:
+        return None
+    by_step = sorted(drifts, key=lambda drift: drift.timestep_fs)
+    found = ", ".join(
+        f"{drift.fluctuation_meV_per_atom:.2g} meV/atom at {drift.timestep_fs:g} fs"
+        for drift in by_step
+    )
+    return Finding(
+        "order",
+        f"the energy fluctuates with the time step to the power {order:.1f}, not 2 "
+        f"({found}): the forces are not the derivative of the energy",
+    )

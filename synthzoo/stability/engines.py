@@ -8,12 +8,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, get_args
 
 from synthzoo.errors import InputError
-from synthzoo.stability.potentials import is_checkpoint, model_name
-from synthzoo.stability.protocols import Dynamics
+from synthzoo.potentials import is_checkpoint, model_name
+from synthzoo.stability.protocol import Dynamics
 
 if TYPE_CHECKING:
-    from synthzoo.stability.potentials import Model
-    from synthzoo.stability.protocols import MdRecipe
+    from synthzoo.potentials import Model
+    from synthzoo.stability.protocol import MdRecipe
 
 Engine = Literal["ase", "torch-sim"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)

@@ -12,13 +12,13 @@ from ase.md.nose_hoover_chain import IsotropicMTKNPT
 from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 
-from synthzoo.dynamics import make_thermostat
+from synthzoo.generation.dynamics import make_thermostat
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.parts import Thermostat
-    from synthzoo.stability.protocols import Dynamics, MovingStage
+    from synthzoo.generation.recipe import Thermostat
+    from synthzoo.stability.protocol import Dynamics, MovingStage
 
 State = dict[str, Any]
 """Numbers and lists of numbers that an integrator carries from step to step."""
@@ -39,7 +39,7 @@ class Settings:
     Attributes
     ----------
     thermostat, friction_per_fs, timestep_fs, barostat_fs
-        As in `synthzoo.stability.protocols.MdRecipe`.
+        As in `synthzoo.stability.protocol.MdRecipe`.
     """
 
     thermostat: Thermostat

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 
-from synthzoo.stability.plan import plan_parts
-from synthzoo.stability.potentials import Model, forget, load_potential
+from synthzoo.potentials import Model, forget, load_potential
+from synthzoo.stability.protocol import plan_parts
 from synthzoo.stability.state import (
     State,
     configuration,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from synthzoo.stability.engines import Engine
     from synthzoo.stability.integrators import Settings
-    from synthzoo.stability.protocols import MdRecipe
+    from synthzoo.stability.protocol import MdRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthzoo.document import (
+from synthzoo.errors import InputError
+from synthzoo.reports.document import (
     Figure,
     Heading,
     Items,
@@ -16,18 +17,17 @@ from synthzoo.document import (
     Table,
     write_document,
 )
-from synthzoo.errors import InputError
-from synthzoo.files import write_text
+from synthzoo.runs.files import write_text
 from synthzoo.stability import figures
-from synthzoo.stability.protocol_text import stage_text
-from synthzoo.stability.shown import observed_means, short_names, shown_of
+from synthzoo.stability.observables import observed_means, short_names, shown_of
+from synthzoo.stability.protocol import stage_text
 from synthzoo.stability.survival import compare_survival, describe_survival
 from synthzoo.stability.verdict import IN_WORDS
 
 if TYPE_CHECKING:
-    from synthzoo.document import Block
-    from synthzoo.stability.crystal_checks import CrystalCheck
-    from synthzoo.stability.shown import Shown
+    from synthzoo.reports.document import Block
+    from synthzoo.stability.crystals import CrystalCheck
+    from synthzoo.stability.observables import Shown
     from synthzoo.stability.verdict import Failure, Verdict
 
 METRICS_FILE = "observables.json"
@@ -64,7 +64,7 @@ def write_report(
     verdicts
         At least one; of the same protocol and the same starting structures.
     crystals
-        What `synthzoo.stability.crystal_checks.check_crystals` found for each model.
+        What `synthzoo.stability.crystals.check_crystals` found for each model.
 
     Raises
     ------

@@ -9,24 +9,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthzoo.errors import SynthzooError
-from synthzoo.files import new_file
-from synthzoo.stability.conservation import energy_order
-from synthzoo.stability.plan import planned_fs
-from synthzoo.stability.protocols import Conservation
+from synthzoo.errors import InputError, SynthzooError
+from synthzoo.runs.files import new_file
+from synthzoo.stability.detectors import energy_order
+from synthzoo.stability.protocol import Conservation, planned_fs
 from synthzoo.stability.state import read_state
 from synthzoo.stability.verdict import (
     VERDICT_FILE,
+    Drift,
     Failure,
     ReplicaResult,
     Scan,
+    Verdict,
 )
 
 if TYPE_CHECKING:
-    from synthzoo.stability.protocols import MdRecipe
+    from synthzoo.stability.protocol import MdRecipe
     from synthzoo.stability.replica import ReplicaJob
     from synthzoo.stability.state import State
-    from synthzoo.stability.verdict import Verdict
+
 
 SCANS_FILE = "scans.json"
 
@@ -154,3 +155,63 @@ def _write_json(path: Path, values: Any) -> None:
     text = json.dumps(_plain(values), indent=1, ensure_ascii=False)
     with new_file(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_verdicts(folder: Path) -> tuple[Verdict, ...]:
+    """Return the verdicts of a run, as `check_stability` has returned them.
+
+    Parameters
+    ----------
+    folder
+        Output of that run.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    path = folder / VERDICT_FILE
+    if not path.is_file():
+        raise InputError(f"{folder} has no {VERDICT_FILE}: no stability check ended.")
+    return tuple(
+        _verdict(values, folder) for values in json.loads(path.read_text("utf-8"))
+    )
+
+
+def _verdict(values: dict[str, Any], folder: Path) -> Verdict:
+    scans = tuple(_scan(scan) for scan in values["scans"])
+    replicas = tuple(_replica(replica, folder) for replica in values["replicas"])
+    again = {"scans": scans, "replicas": replicas, "notes": tuple(values["notes"])}
+    return Verdict(**(values | again))
+
+
+def _scan(values: dict[str, Any]) -> Scan:
+    again = {
+        "x": tuple(values["x"]),
+        "energies_eV": tuple(map(_number, values["energies_eV"])),
+        "failure": _failure(values["failure"]),
+    }
+    return Scan(**(values | again))
+
+
+def _replica(values: dict[str, Any], folder: Path) -> ReplicaResult:
+    drifts = (
+        {key: _number(value) for key, value in d.items()} for d in values["drifts"]
+    )
+    again = {
+        "failure": _failure(values["failure"]),
+        "drifts": tuple(Drift(**drift) for drift in drifts),
+        "folder": folder / values["folder"],
+    }
+    return ReplicaResult(**(values | again))
+
+
+def _failure(values: dict[str, Any] | None) -> Failure | None:
+    if values is None:
+        return None
+    return Failure(**(values | {"atoms": tuple(values["atoms"])}))
+
+
+def _number(value: Any) -> Any:
+    """Return what null stands for in these files: not a number."""
+    return math.nan if value is None else value

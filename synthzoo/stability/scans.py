@@ -11,17 +11,17 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
-from synthzoo import unconstrained
-from synthzoo.stability.contacts import shortest_contact
-from synthzoo.stability.potentials import Model, forget, load_potential
-from synthzoo.stability.protocols import Dimers, Squeeze
+from synthzoo.data import unconstrained
+from synthzoo.potentials import Model, forget, load_potential
+from synthzoo.stability.detectors import shortest_contact
+from synthzoo.stability.protocol import Dimers, Squeeze
 from synthzoo.stability.verdict import Failure, Scan
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
-    from synthzoo.stability.protocols import Limits, MdRecipe
+    from synthzoo.stability.protocol import Limits, MdRecipe
     from synthzoo.stability.verdict import FailureKind
 
 DIMER_GAP_A = 12.0

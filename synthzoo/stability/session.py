@@ -11,39 +11,39 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthzoo.data.structures import content_hash
 from synthzoo.errors import InputError
-from synthzoo.files import remove_partial
-from synthzoo.guarded import Lost
-from synthzoo.provenance import installed_versions
-from synthzoo.recipes import recipe_hash, recipe_values
-from synthzoo.resumable import open_run, refuse_finished
-from synthzoo.stability.crystal_checks import check_model
+from synthzoo.recipes.loading import recipe_hash, recipe_values
+from synthzoo.runs.files import remove_partial
+from synthzoo.runs.provenance import installed_versions
+from synthzoo.runs.resumable import open_run, refuse_finished
+from synthzoo.runs.workers import Lost
+from synthzoo.stability.crystals import check_model
 from synthzoo.stability.engines import Engine, engine_version
 from synthzoo.stability.replica import ReplicaJob
 from synthzoo.stability.report import write_report
-from synthzoo.stability.rereading import read_verdicts
 from synthzoo.stability.results import (
     SCANS_FILE,
     read_scans,
+    read_verdicts,
     replica_result,
     write_scans,
     write_verdicts,
 )
-from synthzoo.stability.running import grouped
 from synthzoo.stability.scans import scan_model
 from synthzoo.stability.start import Start, prepare
 from synthzoo.stability.state import STATE_FILE
 from synthzoo.stability.verdict import Failure, Scan, Verdict
-from synthzoo.structures import content_hash
+from synthzoo.stability.workers import grouped
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.stability.crystal_checks import CrystalCheck
+    from synthzoo.potentials import Model
+    from synthzoo.stability.crystals import CrystalCheck
     from synthzoo.stability.integrators import Settings
-    from synthzoo.stability.potentials import Model
-    from synthzoo.stability.protocols import MdRecipe
-    from synthzoo.stability.running import Place
+    from synthzoo.stability.protocol import MdRecipe
+    from synthzoo.stability.workers import Place
 
 _LOG = logging.getLogger(__name__)
 

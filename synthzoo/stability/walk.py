@@ -10,23 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo.stability.conservation import Line, judge_drift, judge_order
-from synthzoo.stability.detectors import Detectors, Finding, Look, look_at
+from synthzoo.stability.detectors import (
+    Detectors,
+    Finding,
+    Line,
+    Look,
+    judge_drift,
+    judge_order,
+    look_at,
+)
 from synthzoo.stability.integrators import (
     Settings,
     integrator_state,
     make_integrator,
     restore_integrator,
 )
-from synthzoo.stability.protocols import Conservation, Dynamics, MdRecipe
-from synthzoo.stability.recording import Recorder, snapshot, write_failure
-from synthzoo.stability.state import configuration
+from synthzoo.stability.protocol import Conservation, Dynamics, MdRecipe
+from synthzoo.stability.state import Recorder, configuration, snapshot, write_failure
 from synthzoo.stability.verdict import Drift, Failure
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.stability.plan import Part
+    from synthzoo.stability.protocol import Part
     from synthzoo.stability.state import State
 
 

@@ -5,7 +5,6 @@ A teacher is named by a reference of the form ``kind:what``, such as
 """
 
 from synthzoo.teachers.checks import Check, check_teacher
-from synthzoo.teachers.fingerprint import file_sha256
 from synthzoo.teachers.loading import (
     KINDS,
     cached_teacher,
@@ -13,7 +12,7 @@ from synthzoo.teachers.loading import (
     open_teacher,
     reference_sha256,
 )
-from synthzoo.teachers.teacher import Teacher
+from synthzoo.teachers.teacher import Teacher, file_sha256
 
 __all__ = [
     "KINDS",

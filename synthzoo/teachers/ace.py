@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo.errors import MissingExtraError, TeacherError
-from synthzoo.teachers.fingerprint import files_sha256
-from synthzoo.teachers.teacher import Teacher, isolated_atoms
+from synthzoo.teachers.teacher import Teacher, files_sha256, isolated_atoms
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ase.calculators.calculator import BaseCalculator
 from ase.data import atomic_numbers
 
-from synthzoo.architecture import is_number
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
-from synthzoo.teachers.fingerprint import text_sha256
+from synthzoo.models.architecture import is_number
 from synthzoo.teachers.self_consistent import PerStructure
-from synthzoo.teachers.teacher import Teacher, isolated_atoms
+from synthzoo.teachers.teacher import Teacher, isolated_atoms, text_sha256
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

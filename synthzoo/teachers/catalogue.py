@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from ase.build import bulk
 
-from synthzoo import unconstrained
+from synthzoo.data import unconstrained
 from synthzoo.errors import InputError, TeacherError
-from synthzoo.files import is_there
-from synthzoo.plain_values import read_yaml
-from synthzoo.schema import from_values
+from synthzoo.recipes.plain_values import read_yaml
+from synthzoo.recipes.schema import from_values
+from synthzoo.runs.files import is_there
 from synthzoo.teachers.checks import Check, check_teacher
-from synthzoo.teachers.fingerprint import file_sha256
-from synthzoo.teachers.loading import KINDS, open_teacher
-from synthzoo.teachers.tested import called_apart
+from synthzoo.teachers.loading import KINDS, called_apart, open_teacher
+from synthzoo.teachers.teacher import file_sha256
 
 if TYPE_CHECKING:
     from synthzoo.teachers.teacher import Teacher

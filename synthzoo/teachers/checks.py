@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from synthzoo import unconstrained
+from synthzoo.data import unconstrained
 from synthzoo.errors import TeacherError
 
 if TYPE_CHECKING:

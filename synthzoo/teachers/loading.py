@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.runs.workers import Lost, call_guarded
 from synthzoo.teachers.ace import ace_sha256, load_ace
 from synthzoo.teachers.ase_class import ase_sha256, load_ase
 from synthzoo.teachers.checks import require_passed
-from synthzoo.teachers.fingerprint import file_sha256
 from synthzoo.teachers.gap import gap_sha256, load_gap
 from synthzoo.teachers.kim import kim_sha256, load_kim
 from synthzoo.teachers.lammps import lammps_sha256, load_lammps
 from synthzoo.teachers.nep import load_nep
+from synthzoo.teachers.teacher import file_sha256
 from synthzoo.teachers.zoo import load_zoo, zoo_sha256
 
 if TYPE_CHECKING:
@@ -162,3 +164,53 @@ def cached_teacher(reference: str, sha256: str) -> Teacher:
         As for `load_teacher`.
     """
     return load_teacher(reference, sha256=sha256)
+
+
+Result = TypeVar("Result")
+
+TEST_LIMIT_S = 3600.0
+"""For the test of a teacher, which computes about twenty structures of each element."""
+
+
+def provenance_when_tested(reference: str, sha256: str | None = None) -> dict[str, str]:
+    """Return what a teacher says about itself, after its test in this thread's child.
+
+    Parameters
+    ----------
+    reference, sha256
+        As for `synthzoo.teachers.load_teacher`.
+
+    Raises
+    ------
+    InputError
+        If the reference has another form, or a file is missing.
+    TeacherError
+        If the teacher cannot be loaded, has another hash, fails its test, or crashes.
+    """
+    return called_apart(partial(_load, reference, sha256), reference)
+
+
+def called_apart(function: Callable[[], Result], reference: str) -> Result:
+    """Return what a function finds with a teacher, in this thread's child.
+
+    Parameters
+    ----------
+    function
+        Picklable, as is what it returns.
+    reference
+        The teacher, for messages.
+
+    Raises
+    ------
+    TeacherError
+        If the teacher ends its process, or gives no answer.
+    """
+    found = call_guarded(function, limit_s=TEST_LIMIT_S)
+    if isinstance(found, Lost):
+        raise TeacherError(f"{reference} {found.reason} in its test.")
+    return found
+
+
+def _load(reference: str, sha256: str | None) -> dict[str, str]:
+    sha256 = sha256 or reference_sha256(reference)
+    return cached_teacher(reference, sha256).provenance

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from synthzoo import unconstrained
-from synthzoo.structures import min_distance_A
+from synthzoo.data import unconstrained
+from synthzoo.data.structures import min_distance_A
 
 if TYPE_CHECKING:
     from ase import Atoms

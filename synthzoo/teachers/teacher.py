@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from synthzoo import unconstrained
-from synthzoo.errors import SynthzooError, TeacherError
-from synthzoo.recipes import teacher_name
-from synthzoo.structures import check_structure, label
+from synthzoo.data import unconstrained
+from synthzoo.data.structures import check_structure, label
+from synthzoo.errors import InputError, SynthzooError, TeacherError
+from synthzoo.recipes.loading import teacher_name
+from synthzoo.runs.files import is_there, read_pieces
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
+
 
 Doubt = Callable[["Calculator"], "NDArray[np.float64]"]
 """Reads the teacher's own doubt about each atom after a calculation."""
@@ -216,3 +220,73 @@ def isolated_atoms(
         atom.calc = calculator
         energies[element] = unconstrained.energy_eV(atom)
     return energies
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a potential file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    if not (is_there(Path(path)) and Path(path).is_file()):
+        raise InputError(f"There is no potential file {path}.")
+    return _digest(Path(path), hashlib.sha256())
+
+
+def file_md5(path: Path) -> str:
+    """Return the MD5 of a file, as GAP files state it for their sparse points.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+    return _digest(path, hashlib.md5(usedforsecurity=False))
+
+
+def _digest(path: Path, digest: hashlib._Hash) -> str:
+    for piece in read_pieces(path):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def files_sha256(paths: Sequence[Path]) -> str:
+    """Return one hash for several files that belong together, or that of a single one.
+
+    It is the SHA-256 of what the command ``sha256sum`` prints for the names without
+    their folder, in this order.
+
+    Parameters
+    ----------
+    paths
+        The files, at least one.
+
+    Raises
+    ------
+    InputError
+        If one of them is missing.
+    """
+    hashes = [file_sha256(path) for path in paths]
+    if len(hashes) == 1:
+        return hashes[0]
+    return text_sha256(
+        *(f"{found}  {path.name}" for found, path in zip(hashes, paths, strict=True))
+    )
+
+
+def text_sha256(*lines: str) -> str:
+    """Return the SHA-256 of lines of text.
+
+    Parameters
+    ----------
+    *lines
+        Lines without their ends.
+    """
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synthzoo.teachers.fingerprint import files_sha256
-from synthzoo.teachers.teacher import Teacher
+from synthzoo.teachers.teacher import Teacher, files_sha256
 
 
 def zoo_sha256(what: str) -> str:
@@ -16,7 +15,7 @@ def zoo_sha256(what: str) -> str:
     what
         Name or folder of a checkpoint.
     """
-    from synthzoo.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+    from synthzoo.models.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 
     folder = _folder(what)
     return files_sha256([folder / CONFIG_FILE, folder / WEIGHTS_FILE])
@@ -33,7 +32,7 @@ def load_zoo(reference: str, what: str, sha256: str) -> Teacher:
         As the user named it, the model in it, and the hash of its files.
     """
     from synthzoo import __version__
-    from synthzoo.calculator import load_calculator
+    from synthzoo.models.calculator import load_calculator
 
     calculator = load_calculator(_folder(what), device="cpu", dtype="float64")
     elements = calculator.config.elements
@@ -49,6 +48,6 @@ def load_zoo(reference: str, what: str, sha256: str) -> Teacher:
 
 
 def _folder(what: str) -> Path:
-    from synthzoo.hub import find_folder
+    from synthzoo.zoo.find import find_folder
 
     return find_folder(what)

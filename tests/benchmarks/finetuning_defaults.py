@@ -35,23 +35,23 @@ import torch
 import yaml
 from nequip.data import AtomicDataDict
 
-from synthzoo.checkpoint import build_model, load_model
-from synthzoo.document import markdown_table
-from synthzoo.graphs import AtomBatches, Graph, loader, to_graph
-from synthzoo.hub import find_folder
-from synthzoo.isolation import nequip_session
-from synthzoo.labels import find_label_keys, labels_of
-from synthzoo.recipes import FitRecipe
-from synthzoo.structures import group_of, kind_of, read_structures
-from synthzoo.training import fit, sizes_of
-from synthzoo.tuning.plan import starting_calculator
-from synthzoo.tuning.recipe import FinetuneRecipe, ReplayLabels
-from synthzoo.tuning.replay import ZOO, find_replay, read_synthetic
+from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.structures import group_of, kind_of, read_structures
+from synthzoo.finetuning.plan import starting_calculator
+from synthzoo.finetuning.recipe import FinetuneRecipe, ReplayLabels
+from synthzoo.finetuning.replay import ZOO, find_replay, read_synthetic
+from synthzoo.models.checkpoint import build_model, load_model
+from synthzoo.models.graphs import AtomBatches, Graph, loader, to_graph
+from synthzoo.models.isolation import nequip_session
+from synthzoo.recipes.loading import FitRecipe
+from synthzoo.reports.document import markdown_table
+from synthzoo.training.fit import fit, sizes_of
+from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.config import CheckpointConfig
+    from synthzoo.models.config import CheckpointConfig
 
 BATCH = 256
 PARTS = ("embedding", "layer0", "layer1", "layer2", "layer3")

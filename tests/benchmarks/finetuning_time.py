@@ -31,20 +31,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from synthzoo.acceleration import undo
-from synthzoo.calculator import load_calculator
-from synthzoo.checkpoint import load_model, read_config
-from synthzoo.document import markdown_table
-from synthzoo.graphs import AtomBatches
-from synthzoo.hub import find_folder
-from synthzoo.labelled_sets import as_labelled, read_labelled
-from synthzoo.labels import find_label_keys, labels_of
-from synthzoo.predict import predict_structures
-from synthzoo.provenance import installed_versions
-from synthzoo.structures import label, read_structures, write_structures
-from synthzoo.tuning.comparison import predict_set
-from synthzoo.tuning.plan import starting_calculator
-from synthzoo.tuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.data.labelled_set import as_labelled, read_labelled
+from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.structures import label, read_structures, write_structures
+from synthzoo.finetuning.comparison import predict_set
+from synthzoo.finetuning.plan import starting_calculator
+from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.models.acceleration import undo
+from synthzoo.models.calculator import load_calculator
+from synthzoo.models.checkpoint import load_model, read_config
+from synthzoo.models.graphs import AtomBatches
+from synthzoo.models.predict import predict_structures
+from synthzoo.reports.document import markdown_table
+from synthzoo.runs.provenance import installed_versions
+from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
     import torch

@@ -24,21 +24,21 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from synthzoo.calculator import load_calculator
-from synthzoo.document import markdown_table
-from synthzoo.frames import read_frames
-from synthzoo.hub import find_folder
-from synthzoo.labelled_sets import as_labelled
-from synthzoo.labels import find_label_keys
-from synthzoo.structures import write_structures
-from synthzoo.tuning.comparison import predict_set
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.plan import starting_calculator
-from synthzoo.tuning.recipe import FinetuneRecipe, ReplayLabels
+from synthzoo.data.frames import read_frames
+from synthzoo.data.labelled_set import as_labelled
+from synthzoo.data.labels import find_label_keys
+from synthzoo.data.structures import write_structures
+from synthzoo.finetuning.comparison import predict_set
+from synthzoo.finetuning.plan import starting_calculator
+from synthzoo.finetuning.recipe import FinetuneRecipe, ReplayLabels
+from synthzoo.finetuning.run import finetune
+from synthzoo.models.calculator import load_calculator
+from synthzoo.reports.document import markdown_table
+from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
-    from synthzoo.calculator import SynthzooCalculator
-    from synthzoo.labelled_sets import LabelledSet
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.models.calculator import SynthzooCalculator
 
 COLUMNS = ("energy_rmse_meV_per_atom", "force_rmse_eV_A")
 

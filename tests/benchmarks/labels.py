@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.build import bulk
 
-from synthzoo.raw_frames import iter_raw_frames
-from synthzoo.structures import write_structures
+from synthzoo.data.frames import iter_raw_frames
+from synthzoo.data.structures import write_structures
 from synthzoo.teachers import open_teacher
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -61,8 +61,8 @@ CORES = (1, 32, 1024)
 RUN = """
 import resource, sys
 from pathlib import Path
-from synthzoo.recipes import RelabelRecipe
-from synthzoo.relabel import relabel_file
+from synthzoo.recipes.loading import RelabelRecipe
+from synthzoo.labelling.relabel import relabel_file
 recipe = RelabelRecipe(teacher=sys.argv[1], max_force_eV_A=None)
 relabel_file(Path(sys.argv[2]), Path(sys.argv[3]), recipe=recipe,
              workers=int(sys.argv[4]))

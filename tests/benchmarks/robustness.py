@@ -21,8 +21,8 @@ import numpy as np
 
 from synthzoo.benchmarking.learning_curves import describe_result, run_benchmark
 from synthzoo.benchmarking.single_run import Result, read_result
-from synthzoo.document import markdown_table
-from synthzoo.structures import read_structures, write_structures
+from synthzoo.data.structures import read_structures, write_structures
+from synthzoo.reports.document import markdown_table
 
 DIVERGED = 2.0
 """Times the error of the start."""

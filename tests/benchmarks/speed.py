@@ -30,12 +30,12 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.units import fs
 
-from synthzoo.acceleration import undo
-from synthzoo.calculator import load_calculator
-from synthzoo.checkpoint import load_model
-from synthzoo.hub import find_folder
-from synthzoo.predict import predict_structures
-from synthzoo.provenance import installed_versions
+from synthzoo.models.acceleration import undo
+from synthzoo.models.calculator import load_calculator
+from synthzoo.models.checkpoint import load_model
+from synthzoo.models.predict import predict_structures
+from synthzoo.runs.provenance import installed_versions
+from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
     from ase import Atoms

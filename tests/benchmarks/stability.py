@@ -31,10 +31,9 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
 from synthzoo import check_stability
+from synthzoo.potentials import load_potential
 from synthzoo.stability.integrators import Settings
-from synthzoo.stability.plan import plan_parts
-from synthzoo.stability.potentials import load_potential
-from synthzoo.stability.protocols import Dynamics, MdRecipe
+from synthzoo.stability.protocol import Dynamics, MdRecipe, plan_parts
 from synthzoo.stability.replica import Replica, ReplicaJob
 
 if TYPE_CHECKING:

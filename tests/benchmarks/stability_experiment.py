@@ -36,32 +36,31 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from synthzoo.checkpoint import golden_structures, write_checkpoint
-from synthzoo.evaluate import evaluate_models
-from synthzoo.files import hash_files
-from synthzoo.frames import read_frames
-from synthzoo.hub import find_folder
-from synthzoo.labels import find_label_keys
+from synthzoo.data.frames import read_frames
+from synthzoo.data.labels import find_label_keys
+from synthzoo.data.structures import density_g_cm3, kind_of, read_structures
+from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.finetuning.direct import direct_reference
+from synthzoo.finetuning.energy_reference import with_reference
+from synthzoo.finetuning.fits import FitJob, run_fits
+from synthzoo.finetuning.jobs import DIRECT
+from synthzoo.finetuning.plan import Plan, make_plan, take_off
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.run import finetune
+from synthzoo.models.checkpoint import golden_structures, write_checkpoint
+from synthzoo.runs.files import hash_files
 from synthzoo.stability.check import check_stability, find_protocol
 from synthzoo.stability.figures import SURVIVAL_FILE
-from synthzoo.stability.observables import bond_shares
-from synthzoo.stability.protocols import Dynamics, MdRecipe
+from synthzoo.stability.observables import bond_shares, shown_of
+from synthzoo.stability.protocol import Dynamics, MdRecipe
 from synthzoo.stability.report import write_report
-from synthzoo.stability.rereading import read_verdicts
-from synthzoo.stability.shown import shown_of
+from synthzoo.stability.results import read_verdicts
 from synthzoo.stability.survival import compare_survival, describe_survival
 from synthzoo.stability.verdict import IN_WORDS
-from synthzoo.structures import density_g_cm3, kind_of, read_structures
-from synthzoo.tuning.direct import direct_reference
-from synthzoo.tuning.finetuning import finetune
-from synthzoo.tuning.fits import FitJob, run_fits
-from synthzoo.tuning.jobs import DIRECT
-from synthzoo.tuning.plan import Plan, make_plan, take_off
-from synthzoo.tuning.recipe import FinetuneRecipe
-from synthzoo.tuning.tuned_model import with_reference
+from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
-    from synthzoo.stability.shown import Shown
+    from synthzoo.stability.observables import Shown
     from synthzoo.stability.verdict import Verdict
 
 TUNED = "fine-tuned"

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from synthzoo.provenance import installed_versions
-from synthzoo.recipes import FitRecipe, ModelRecipe, recipe_values
-from synthzoo.structures import read_structures, split_by_group, write_structures
+from synthzoo.data.structures import read_structures, split_by_group, write_structures
+from synthzoo.recipes.loading import FitRecipe, ModelRecipe, recipe_values
+from synthzoo.runs.provenance import installed_versions
 
 HERE = Path(__file__).parent
 SIDES = ("synthzoo", "nequip-train")
@@ -138,10 +138,10 @@ def _run_synthzoo(task: dict[str, Any]) -> None:
     import torch
     from epoch_clock import EpochClock  # type: ignore[import-not-found]
 
-    from synthzoo.graphs import force_rms_eV_A, mean_neighbours, to_graph
-    from synthzoo.isolation import nequip_session
-    from synthzoo.labels import find_label_keys, labels_of
-    from synthzoo.training import fit
+    from synthzoo.data.labels import find_label_keys, labels_of
+    from synthzoo.models.graphs import force_rms_eV_A, mean_neighbours, to_graph
+    from synthzoo.models.isolation import nequip_session
+    from synthzoo.training.fit import fit
 
     folder, elements = Path(task["folder"]), task["elements"]
     recipe = FitRecipe(**task["fit"])
@@ -187,8 +187,8 @@ def _statistics(neighbours: float, scale: float, elements: list[str]) -> dict[st
 
 
 def _network(task: dict[str, Any], found: dict[str, Any]) -> Any:
-    from synthzoo.checkpoint import build_model
-    from synthzoo.config import FORMAT_VERSION, CheckpointConfig
+    from synthzoo.models.checkpoint import build_model
+    from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
 
     shape = dict(task["model"])
     cutoff_A = shape.pop("cutoff_A")

@@ -1,0 +1,401 @@
+"""Commands that make a model: generate, relabel, pretrain, evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from synthzoo.cli.options import (
+    MODEL,
+    NEW,
+    READ,
+    device_option,
+    echo_json,
+    echo_result,
+    echo_table,
+    energy_key_option,
+    forces_key_option,
+    format_option,
+    given,
+    json_option,
+    main,
+    note,
+    place_options,
+    training_options,
+    trust_option,
+    where_to_train,
+    where_to_work,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from synthzoo.evaluation.errors import Evaluation
+
+
+@main.command()
+@click.argument("recipe", default="carbon-short")
+@click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
+@click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
+@trust_option
+@place_options
+@json_option
+def generate(
+    recipe: str,
+    output: Path,
+    driver: str | None,
+    *,
+    trust: bool,
+    as_json: bool,
+    **place: Any,
+) -> None:
+    """Make synthetic structures as RECIPE says.
+
+    RECIPE is a file, or a name; without one it is carbon-short: half an hour on two
+    cores. The same command goes on where a killed one stopped. `synthzoo estimate` says
+    before what a recipe costs.
+    """
+    from synthzoo.generation.run import generate_structures
+    from synthzoo.recipes.loading import GenerateRecipe, load_recipe
+
+    loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
+    with where_to_work(**place) as where:
+        summary = generate_structures(loaded, output, **where)
+    for failure in summary.failed:
+        note(f"{failure.group} (seed {failure.seed}) failed: {failure.reason}")
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("structures", type=READ)
+@click.argument("output", type=NEW)
+@click.option("--teacher", help="Label source, such as ace:c_ace.yace.")
+@click.option("--recipe", help="File or name of a recipe: the filters, the teacher.")
+@format_option
+@trust_option
+@place_options
+@json_option
+def relabel(
+    structures: Path,
+    output: Path,
+    *,
+    teacher: str | None,
+    recipe: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Label STRUCTURES with a teacher.
+
+    OUTPUT is written as extended XYZ. The same command goes on where a killed one
+    stopped.
+    """
+    from synthzoo.labelling.relabel import relabel_file
+    from synthzoo.recipes.loading import RelabelRecipe, load_recipe
+
+    trust, read_as = options.pop("trust"), options.pop("format")
+    if recipe is not None:
+        loaded = load_recipe(RelabelRecipe, recipe, teacher=teacher, trust=trust)
+    elif teacher is not None:
+        loaded = RelabelRecipe(teacher=teacher)
+    else:
+        raise click.UsageError("Give --teacher, or a --recipe that names one.")
+    with where_to_work(**options) as where:
+        summary = relabel_file(
+            structures, output, recipe=loaded, format=read_as, **where
+        )
+    if summary.failed:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failures.items())
+        note(f"{summary.failed} failed ({kinds}): see {summary.failed_file}")
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("recipe")
+@click.option(
+    "--data",
+    type=READ,
+    required=True,
+    multiple=True,
+    help="Labelled structures; may be repeated.",
+)
+@click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
+@click.option("--start", type=MODEL, help="Checkpoint whose weights to start from.")
+@click.option(
+    "--structures", type=click.IntRange(min=1), help="Train on so many of them."
+)
+@format_option
+@training_options
+@json_option
+def pretrain(
+    recipe: str,
+    data: tuple[Path, ...],
+    *,
+    output: Path,
+    start: str | None,
+    structures: int | None,
+    as_json: bool,
+    **place: Any,
+) -> None:
+    """Train a network on labelled structures.
+
+    RECIPE is a file, or a name; OUTPUT becomes a checkpoint. The same command goes on
+    after the last whole epoch of a killed one.
+    """
+    from synthzoo.recipes.loading import (
+        PretrainRecipe,
+        load_recipe,
+        named_teacher_sha256,
+    )
+    from synthzoo.training.place import is_first_process
+    from synthzoo.training.pretrain import pretrain as train
+
+    loaded = load_recipe(PretrainRecipe, recipe)
+    loaded = dataclasses.replace(loaded, **given(structures=structures))
+    summary = train(
+        loaded,
+        data,
+        output,
+        start=start,
+        format=place.pop("format"),
+        teacher_sha256=named_teacher_sha256(recipe),
+        **where_to_train(**place),
+    )
+    if is_first_process():
+        echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
+@click.option("--driver", help="Teacher that moves the atoms, if not the recipe's.")
+@click.option(
+    "--teacher",
+    help="Teacher that labels, such as ace:c_ace.yace; the driver, too, if the recipe "
+    "names one for both.",
+)
+@trust_option
+@workers_option
+@device_option
+@json_option
+def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
+    """Make a checkpoint: generate, relabel, pretrain, verify.
+
+    RECIPE is a file, or a name. The same command goes on where a killed one stopped.
+    """
+    from synthzoo.training.build import build_checkpoint
+
+    summary = build_checkpoint(recipe, output, **given(**options))
+    echo_result(summary, as_json=as_json)
+    note(f"Use it by the name {summary.checkpoint}.")
+
+
+@main.command()
+@click.argument("model", type=MODEL)
+@click.argument("data", nargs=-1, required=True)
+@click.option(
+    "--with",
+    "others",
+    type=MODEL,
+    multiple=True,
+    help="Another model, or a teacher such as ase:CLASS{...}; may be repeated.",
+)
+@click.option("-o", "--output", type=NEW, help="Figure to write, such as parity.png.")
+@click.option(
+    "--shift", is_flag=True, help="Take a constant per atom off each model's energies."
+)
+@click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
+@energy_key_option
+@forces_key_option
+@format_option
+@json_option
+def evaluate(
+    model: str,
+    data: tuple[str, ...],
+    others: tuple[str, ...],
+    output: Path | None,
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure the errors of MODEL against the labels in DATA.
+
+    Errors are given for all structures and by group.
+    """
+    from synthzoo.evaluation.errors import evaluate_models
+
+    results = evaluate_models([model, *others], data, **given(figure=output, **options))
+    if as_json:
+        values = [dataclasses.asdict(result) for result in results]
+        echo_json(values if others else values[0])
+        return
+    note(f"Labels: {results[0].labels}.")
+    for result in results:
+        if others:
+            click.echo(result.model)
+        _echo_errors(result)
+        if options["shift"]:
+            shift_eV = result.energy_shift_eV_per_atom
+            note(f"Taken off the labels: {shift_eV:.4f} eV/atom.")
+    if output is not None:
+        note(f"The figure is in {output}.")
+
+
+def _echo_errors(result: Evaluation) -> None:
+    echo_table(
+        ("GROUP", "STRUCTURES", "ENERGY RMSE (meV/atom)", "FORCE RMSE (eV/Å)"),
+        [
+            (
+                group.name,
+                str(group.structures),
+                f"{group.energy_rmse_meV_per_atom:.1f}",
+                f"{group.force_rmse_eV_A:.3f}",
+            )
+            for group in result.groups
+        ],
+    )
+
+
+@main.command()
+@click.argument("teacher")
+def reference(teacher: str) -> None:
+    """Print TEACHER's diamond and graphene, for a card's head."""
+    from synthzoo.evaluation.crystals import reference_values
+    from synthzoo.teachers.loading import called_apart
+
+    values = called_apart(partial(reference_values, teacher), teacher)
+    echo_json(dataclasses.asdict(values))
+
+
+@main.command("inspect")
+@click.argument("data", type=READ, nargs=-1, required=True)
+@click.option("-o", "--output", type=NEW, help="Figure to write, such as set.png.")
+@click.option("--card", type=NEW, help="Markdown card to write, with its figure.")
+@energy_key_option
+@forces_key_option
+@click.option("--stress-key", help="Where the stress is, such as dft_virial.")
+@format_option
+@json_option
+def inspect_data(
+    data: tuple[Path, ...],
+    output: Path | None,
+    card: Path | None,
+    *,
+    as_json: bool,
+    **keys: Any,
+) -> None:
+    """Say what is in DATA, and what seems wrong with it.
+
+    DATA are files in any format that ASE reads, or patterns such as 'runs/*/OUTCAR'.
+    Exits with 1 if there are errors among the findings.
+    """
+    from synthzoo.inspection.summary import inspect_files, inspection_lines
+
+    found = inspect_files(data, **given(**keys))
+    if as_json:
+        echo_json(found.values())
+    else:
+        click.echo("\n".join(inspection_lines(found)))
+    if output is not None:
+        from synthzoo.inspection.figure import draw_measures
+
+        draw_measures(found.measures, output, title=found.headline)
+        note(f"The figure is in {output}.")
+    if card is not None:
+        from synthzoo.inspection.card import write_set_card
+
+        note(f"The card is in {write_set_card(found, card)}.")
+    click.get_current_context().exit(
+        any(finding.severity == "error" for finding in found.findings)
+    )
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Time steps of dynamics that are measured at each of a few densities.",
+)
+@trust_option
+@json_option
+def estimate(
+    recipe: str, driver: str | None, steps: int | None, *, trust: bool, as_json: bool
+) -> None:
+    """Measure what RECIPE would make, and what it would cost.
+
+    RECIPE is a file, or a name. A few short trajectories are run.
+    """
+    from synthzoo.generation.estimate import estimate_cost
+    from synthzoo.recipes.loading import GenerateRecipe, load_recipe
+    from synthzoo.teachers.loading import called_apart
+
+    loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
+    found = called_apart(
+        partial(estimate_cost, loaded, **given(steps=steps)), loaded.driver
+    )
+    echo_result(found, as_json=as_json)
+
+
+@main.command()
+@click.argument("structures", type=READ)
+@click.argument("output", type=NEW)
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="How many.")
+@click.option(
+    "--cutoff", "cutoff_A", type=float, help="Radius of environments that are compared."
+)
+@click.option(
+    "--environments",
+    type=click.IntRange(min=1),
+    help="Environments that stand for each structure.",
+)
+@click.option(
+    "--one-of-each", help="Keep at least one for each value of this key, such as kind."
+)
+@format_option
+@json_option
+def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
+    """Keep those of STRUCTURES that are least like each other.
+
+    They are written to OUTPUT in their order.
+    """
+    from synthzoo.generation.thin import thin_file
+    from synthzoo.recipes.loading import ThinRecipe
+
+    format = options.pop("format")
+    recipe = ThinRecipe(**given(**options))
+    summary = thin_file(structures, output, recipe=recipe, format=format)
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("structures", type=READ)
+@click.argument("output", type=NEW)
+@click.option("--element", required=True, help="Chemical symbol afterwards.")
+@click.option("--scale", type=float, required=True, help="Factor of all lengths.")
+@click.option("--energy-factor", type=float, help="Factor of all energies; 1 at first.")
+@click.option(
+    "--isolated-energy",
+    "isolated_atom_energy_eV",
+    type=float,
+    help="Energy of a free atom, taken off first (eV); none if not given.",
+)
+@energy_key_option
+@forces_key_option
+@format_option
+@json_option
+def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
+    """Turn STRUCTURES and labels into those of another element.
+
+    Carbon into silicon: --element Si --scale 1.5. Forces and stress follow the factors,
+    so that forces stay the gradient of the energy.
+    """
+    from synthzoo.data.transmute import Transmutation, transmute_file
+
+    format = options.pop("format")
+    change = Transmutation(**given(**options))
+    summary = transmute_file(structures, output, change=change, format=format)
+    echo_result(summary, as_json=as_json)

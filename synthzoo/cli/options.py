@@ -1,0 +1,229 @@
+"""The group of all commands, and how they read options and print."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from synthzoo import __version__
+from synthzoo.cli.listing import SECTIONS, ListedByJob
+from synthzoo.errors import InterruptedRunError, SynthzooError
+from synthzoo.runs.files import DISK_FAULTS
+
+
+class OneLineErrors(ListedByJob):
+    """Turns the errors that users can mend into one line on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            with _warnings_in_one_line():
+                return super().invoke(ctx)
+        except SynthzooError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except InterruptedRunError as error:
+            note(f"Aborted! {error}")
+            ctx.exit(1)
+        except OSError as error:
+            if error.errno in DISK_FAULTS:
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print synthzoo's own warnings as notes: their place in the code helps nobody."""
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], *place: Any, **more: Any
+        ) -> None:
+            if category.__module__.startswith("synthzoo."):
+                note(f"Warning: {message}")
+            else:
+                show_others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
+
+
+class ModelType(click.ParamType[str]):
+    """A name of the zoo, a checkpoint folder, or hf:organisation/name."""
+
+    name = "model"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Offer the names of the zoo, or else folders."""
+        from synthzoo.zoo.registry import model_cards
+
+        names = [name for card in model_cards() for name in card.names]
+        known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return known or [CompletionItem(incomplete, type="dir")]
+
+
+MODEL = ModelType()
+READ = click.Path(path_type=Path)
+NEW = click.Path(path_type=Path)
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Let RECIPE, a file of your own or of people you trust, name any Python class "
+    "as its teacher (ase:).",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for other programs."
+)
+device_option = click.option(
+    "--device", help="cpu, cuda, cuda:1, ...; the best there is if not given."
+)
+energy_key_option = click.option(
+    "--energy-key",
+    help="Where the energies are, such as dft_energy; energy or free_energy for one of "
+    "ASE's own.",
+)
+forces_key_option = click.option(
+    "--forces-key", help="Where the forces are, such as dft_forces."
+)
+format_option = click.option(
+    "--format",
+    help="Of the files, as ASE calls it, such as vasp-xml; guessed if not given.",
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes; all cores if not given."
+)
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: defaults are the called function's.
+
+    One that may be repeated is an empty tuple if it was not given.
+    """
+    return {name: value for name, value in options.items() if value not in (None, ())}
+
+
+def echo_json(value: Any) -> None:
+    """Print JSON for other programs."""
+    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def echo_result(result: Any, *, as_json: bool) -> None:
+    """Print a frozen dataclass as JSON, or one field a line."""
+    values = dataclasses.asdict(result)
+    if as_json:
+        echo_json(values)
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def echo_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns that line up."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def note(message: str) -> None:
+    """Print a message on stderr: results alone go to stdout."""
+    click.echo(message, err=True)
+
+
+@click.group(
+    cls=OneLineErrors,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="synthzoo")
+def main() -> None:
+    """Interatomic potentials pre-trained on synthetic data.
+
+    MODEL is a name from `synthzoo list`, a checkpoint folder, or hf:organisation/name,
+    with @revision if wanted. `synthzoo COMMAND -h` explains a command.
+    """
+
+
+PROCESSES, DASK = "processes", "dask"
+
+
+def place_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that `where_to_work` takes to a command."""
+    for option in (
+        click.option("--scheduler", help="Of Dask, such as tcp://login1:8786."),
+        click.option(
+            "--executor",
+            type=click.Choice([PROCESSES, DASK]),
+            default=PROCESSES,
+            help="Work here, or on a Dask cluster that sees the same files.",
+        ),
+        workers_option,
+    ):
+        command = option(command)
+    return command
+
+
+def training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that `where_to_train` takes to a command."""
+    for option in (
+        click.option("--tensorboard", is_flag=True, help="Write logs for it, too."),
+        click.option(
+            "--kernels",
+            type=click.Choice(["openequivariance", "cuequivariance"]),
+            help="Other tensor products for a GPU.",
+        ),
+        click.option(
+            "--compile", "compiled", is_flag=True, help="Compile the network first."
+        ),
+        click.option("--nodes", type=click.IntRange(min=1), help="Machines."),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1),
+            help="GPUs of a machine, or processes on the CPU.",
+        ),
+        device_option,
+    ):
+        command = option(command)
+    return command
+
+
+def where_to_train(*, tensorboard: bool, **place: Any) -> dict[str, Any]:
+    """Return the arguments that say to a fit where it runs."""
+    from synthzoo.training.place import TrainingPlace
+
+    return {"place": TrainingPlace(**given(**place)), "tensorboard": tensorboard}
+
+
+@contextlib.contextmanager
+def where_to_work(
+    workers: int | None, executor: str, scheduler: str | None
+) -> Iterator[dict[str, Any]]:
+    """Give the arguments that say to a stage of the chain where it works."""
+    if executor == PROCESSES:
+        if scheduler is not None:
+            raise click.UsageError("--scheduler goes with --executor dask.")
+        yield given(workers=workers)
+        return
+    if scheduler is None:
+        raise click.UsageError("--executor dask needs --scheduler tcp://HOST:PORT.")
+    if workers is not None:
+        raise click.UsageError("--workers is for this machine; a cluster has its own.")
+    from synthzoo.runs.cluster import dask_executor
+
+    with dask_executor(scheduler) as cluster:
+        yield {"executor": cluster}

@@ -1,0 +1,185 @@
+"""What a user gives to fine-tuning: labelled structures, and what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.data import atomic_numbers
+from ase.neighborlist import neighbor_list
+
+from synthzoo.data.frames import FrameSet, read_frames
+from synthzoo.data.labels import LabelKeys, Labels, find_label_keys, labels_of
+from synthzoo.data.structures import check_structure
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSet:
+    """Structures with their labels.
+
+    Attributes
+    ----------
+    structures
+        As read.
+    labels
+        As many, on the scale of the files.
+    origins
+        File and number of each frame, for messages.
+    """
+
+    structures: list[Atoms]
+    labels: list[Labels]
+    origins: list[str]
+
+    def __len__(self) -> int:
+        """Return the number of structures."""
+        return len(self.structures)
+
+    @property
+    def atoms(self) -> int:
+        """The number of atoms of all structures."""
+        return sum(map(len, self.structures))
+
+    @cached_property
+    def energies_eV(self) -> NDArray[np.float64]:
+        """Total energies, of shape ``(n_structures,)``."""
+        return np.array([label.energy_eV for label in self.labels])
+
+    @cached_property
+    def forces_eV_A(self) -> NDArray[np.float64]:
+        """All forces, one structure after the other, of shape ``(n_atoms, 3)``."""
+        return np.concatenate([label.forces_eV_A for label in self.labels])
+
+    def counts(self, elements: Sequence[str]) -> NDArray[np.int64]:
+        """Return the atoms of each element, of shape ``(n_structures, n_elements)``.
+
+        Parameters
+        ----------
+        elements
+            Chemical symbols, in the order of the columns.
+        """
+        return np.array(
+            [
+                [(atoms.numbers == atomic_numbers[name]).sum() for name in elements]
+                for atoms in self.structures
+            ]
+        )
+
+    def alone(self, cutoff_A: float) -> NDArray[np.bool_]:
+        """Return which structures are a single atom without neighbours.
+
+        Parameters
+        ----------
+        cutoff_A
+            Radius within which atoms are neighbours.
+        """
+        return np.array(
+            [
+                len(atoms) == 1 and not len(neighbor_list("i", atoms, cutoff_A))
+                for atoms in self.structures
+            ]
+        )
+
+    def part(self, indices: Sequence[int]) -> LabelledSet:
+        """Return some of the structures.
+
+        Parameters
+        ----------
+        indices
+            Which, in order.
+        """
+        return LabelledSet(
+            structures=[self.structures[index] for index in indices],
+            labels=[self.labels[index] for index in indices],
+            origins=[self.origins[index] for index in indices],
+        )
+
+
+def join_sets(parts: Sequence[LabelledSet]) -> LabelledSet:
+    """Return several sets as one, one after the other.
+
+    Parameters
+    ----------
+    parts
+        At least one.
+    """
+    return LabelledSet(
+        structures=[atoms for part in parts for atoms in part.structures],
+        labels=[label for part in parts for label in part.labels],
+        origins=[origin for part in parts for origin in part.origins],
+    )
+
+
+def read_labelled(
+    files: Sequence[Path],
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    energies_only: bool = False,
+    format: str | None = None,
+) -> tuple[FrameSet, LabelKeys]:
+    """Return all structures of some files, and where their labels are.
+
+    Parameters
+    ----------
+    files
+        In any format that ASE reads.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+    energies_only
+        Whether forces are not needed, and not looked for.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or cannot be read, or there are no labels, or several that
+        could be meant.
+    """
+    frames = read_frames(files, format=format)
+    keys = find_label_keys(
+        frames.structures,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        energies_only=energies_only,
+        advice=_ADVICE,
+    )
+    return frames, keys
+
+
+_ADVICE = {
+    "energy": "Forces alone cannot be fine-tuned on: the energies would be left open.",
+    "forces": "With energies alone, add --energies-only: the forces of the pre-trained "
+    "model then keep the slopes right.",
+}
+
+
+def as_labelled(frames: FrameSet, keys: LabelKeys) -> LabelledSet:
+    """Return structures with their labels, each of which must be sound.
+
+    Parameters
+    ----------
+    frames
+        Structures.
+    keys
+        Where the labels are.
+
+    Raises
+    ------
+    InputError
+        If a structure or a label is broken; the message names file and frame.
+    """
+    labels, origins = [], [str(origin) for origin in frames.origins]
+    for atoms, origin in zip(frames.structures, origins, strict=True):
+        check_structure(atoms, name=origin)
+        labels.append(labels_of(atoms, keys, name=origin))
+    return LabelledSet(structures=frames.structures, labels=labels, origins=origins)

@@ -1,0 +1,456 @@
+"""Read, check, write and split structures; the border where files become `Atoms`."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.geometry import complete_cell
+
+from synthzoo.data.pairs import cell_heights_A, find_pairs
+from synthzoo.data.reading import read_frames_of
+from synthzoo.data.xyz_writing import write_frame
+from synthzoo.errors import FileWarning, InputError
+from synthzoo.runs.files import new_file
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+SAME_PLACE_A = 0.05
+"""Two atoms closer than this (Å) are one atom written twice."""
+SEARCHED_A = 1.0
+"""A neighbour search with a much shorter reach cuts space into too many boxes."""
+
+GROUP_KEY = "group"
+"""Key in ``Atoms.info`` shared by related frames (one trajectory, one crystal)."""
+
+KIND_KEYS = ("config_type", "kind")
+"""Keys in ``Atoms.info`` that say what a structure is."""
+UNNAMED = "unnamed"
+
+FARTHEST_A = 1e7
+"""Farther away, single precision places atoms to 1 Å. No cell vector may be longer."""
+
+MIN_CELL_VOLUME_A3 = 1e-6
+MAX_ATOMS_PER_A3 = 10.0
+"""Fifty times the density of diamond: the neighbours would outgrow the memory."""
+
+
+def check_structure(
+    atoms: Atoms,
+    *,
+    elements: Collection[str] | None = None,
+    name: str = "the structure",
+    overlaps: bool = True,
+) -> None:
+    """Refuse a structure for which no energy is defined.
+
+    Parameters
+    ----------
+    atoms
+        Structure to look at; it is not changed.
+    elements
+        Chemical symbols that are allowed; all of them if not given.
+    name
+        What to call the structure in the message.
+    overlaps
+        Also look for two atoms on one place, which needs a neighbour search.
+
+    Raises
+    ------
+    InputError
+        If there are no atoms, positions or cell are not finite, a periodic
+        direction has no cell vector, the periodic cell has no volume, an element is
+        not allowed, or two atoms (or periodic images) lie on one place.
+    """
+    if len(atoms) == 0:
+        raise InputError(f"{name} holds no atoms.")
+    _check_finite(atoms, name)
+    _check_cell(atoms, name)
+    if elements is not None:
+        unknown = sorted(set(atoms.symbols) - set(elements))
+        if unknown:
+            raise InputError(
+                f"{name} contains {', '.join(unknown)}; "
+                f"only {', '.join(sorted(elements))} can be used here."
+            )
+    if overlaps:
+        _check_overlaps(atoms, name)
+
+
+def _check_finite(atoms: Atoms, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{name}: the position of atom {bad[0]} is not a finite number "
+            f"({len(bad)} such atoms)."
+        )
+    far = np.flatnonzero((np.abs(atoms.positions) > FARTHEST_A).any(axis=1))
+    if len(far):
+        distance_A = np.abs(atoms.positions[far[0]]).max()
+        raise InputError(
+            f"{name}: atom {far[0]} lies {distance_A:.0e} Å away from the origin; the "
+            "structure has flown apart, or its unit of length is wrong."
+        )
+    if not np.isfinite(atoms.cell.array).all():
+        raise InputError(f"{name}: the cell is not made of finite numbers.")
+    longest_A = atoms.cell.lengths().max()
+    if longest_A > FARTHEST_A:
+        raise InputError(
+            f"{name}: a cell vector is {longest_A:.0e} Å long; the limit is "
+            f"{FARTHEST_A:.0e} Å. Is its cell in Å?"
+        )
+
+
+def _check_cell(atoms: Atoms, name: str) -> None:
+    missing = [
+        axis
+        for axis, periodic, length in zip(
+            "abc", atoms.pbc, atoms.cell.lengths(), strict=True
+        )
+        if periodic and length == 0
+    ]
+    if missing:
+        raise InputError(
+            f"{name} is periodic along {', '.join(missing)}, but that cell vector is "
+            "zero. Set the cell, or switch the periodic flag off (atoms.pbc)."
+        )
+    if atoms.pbc.any() and atoms.cell.complete().volume < MIN_CELL_VOLUME_A3:
+        raise InputError(
+            f"{name} is periodic, but its cell has no volume: the cell vectors are "
+            "linearly dependent."
+        )
+    if atoms.pbc.any():
+        _check_thickness(atoms, name)
+        _check_density(atoms, name)
+
+
+def _check_thickness(atoms: Atoms, name: str) -> None:
+    """Refuse a cell of which more than a hundred images lie within a few Å."""
+    heights_A = cell_heights_A(atoms.cell.complete().array)
+    heights_A[~atoms.pbc] = np.inf
+    axis = int(heights_A.argmin())
+    if heights_A[axis] < SAME_PLACE_A:
+        raise InputError(
+            f"{name} is periodic, but its cell is only {heights_A[axis]:.1g} Å thick "
+            f"along {'abc'[axis]}, less than {SAME_PLACE_A} Å. Is its cell in Å, or "
+            "are two cell vectors almost parallel?"
+        )
+
+
+def _check_density(atoms: Atoms, name: str) -> None:
+    """Refuse far more atoms than fit; open directions end 1 Å beyond the atoms."""
+    cell = atoms.cell.array.copy()
+    cell[~atoms.pbc] = 0
+    cell = complete_cell(cell)
+    spread = np.ptp(atoms.positions @ np.linalg.inv(cell), axis=0) + 1
+    volume_A3 = abs(np.linalg.det(cell)) * spread[~atoms.pbc].prod()
+    if len(atoms) > MAX_ATOMS_PER_A3 * volume_A3:
+        raise InputError(
+            f"{name} has {len(atoms) / volume_A3:.2g} atoms/Å³, over fifty times as "
+            "many as diamond. Is its cell in Å?"
+        )
+
+
+def _check_overlaps(atoms: Atoms, name: str) -> None:
+    pairs = find_pairs(atoms, SEARCHED_A)
+    close = np.flatnonzero(pairs.distances_A < SAME_PLACE_A)
+    if len(close):
+        first, second = pairs.first[close[0]], pairs.second[close[0]]
+        raise InputError(
+            f"{name}: atoms {first} and {second} lie on one place "
+            f"(closer than {SAME_PLACE_A} Å); remove the duplicate."
+        )
+
+
+def min_distance_A(atoms: Atoms, *, cutoff_A: float = 2.0) -> float:
+    """Return the shortest interatomic distance in Å, or ``cutoff_A`` if all are longer.
+
+    Parameters
+    ----------
+    atoms
+        Structure; periodic images count.
+    cutoff_A
+        How far to look.
+    """
+    distances = find_pairs(atoms, max(cutoff_A, SEARCHED_A)).distances_A
+    return float(distances.min(initial=cutoff_A))
+
+
+def density_g_cm3(atoms: Atoms) -> float:
+    """Return the mass density of a periodic structure in g/cm³.
+
+    Parameters
+    ----------
+    atoms
+        Structure whose cell has a volume.
+    """
+    from ase.units import kg, m
+
+    grams_per_cm3 = kg / m**3 * 1000
+    return float(atoms.get_masses().sum() / atoms.get_volume() / grams_per_cm3)
+
+
+def iter_structures(path: Path | str, *, format: str | None = None) -> Iterator[Atoms]:
+    """Yield the structures of a file one by one, in any format that ASE reads.
+
+    Units that the file declares are converted to eV and Å. A `FileWarning` says, once
+    for each file, what is read otherwise than it stands there.
+
+    Parameters
+    ----------
+    path
+        File.
+    format
+        As ASE calls it, such as ``vasp-xml``; guessed if not given.
+
+    Yields
+    ------
+    atoms
+        Labels, where the file has them, sit in a `SinglePointCalculator`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, of another or an unknown format, or cut short.
+    """
+    told: Counter[str] = Counter()
+    count = 0
+    for frame in read_frames_of(Path(path), format):
+        count += 1
+        for note in frame.notes:
+            if note not in told:
+                warnings.warn(f"{path}: {note}", FileWarning, stacklevel=2)
+        told.update(frame.notes)
+        yield frame.atoms
+    for note, times in told.items():
+        if times < count:
+            warnings.warn(
+                f"{path}: this holds for {times} of {count} structures only: {note}",
+                FileWarning,
+                stacklevel=2,
+            )
+
+
+def read_structures(path: Path | str, *, format: str | None = None) -> list[Atoms]:
+    """Return all structures of a file; see `iter_structures`.
+
+    Parameters
+    ----------
+    path
+        File, in any format that ASE reads.
+    format
+        As ASE calls it; guessed if not given.
+    """
+    return list(iter_structures(path, format=format))
+
+
+def write_structures(path: Path | str, structures: Iterable[Atoms]) -> int:
+    """Write structures with their labels as extended XYZ and return their number.
+
+    The file appears under its name only when it is complete. What extended XYZ cannot
+    hold is left out; a `FileWarning` names it.
+
+    Parameters
+    ----------
+    path
+        File to write; an existing one is replaced.
+    structures
+        Structures, taken one by one.
+    """
+    count = 0
+    left_out: set[str] = set()
+    with new_file(Path(path)) as partial, partial.open("w", encoding="utf-8") as stream:
+        for atoms in structures:
+            left_out |= write_frame(stream, atoms)
+            count += 1
+    say_left_out(path, left_out)
+    return count
+
+
+def say_left_out(path: Path | str, left_out: Collection[str]) -> None:
+    """Warn of what a file of extended XYZ is without, if there is anything.
+
+    Parameters
+    ----------
+    path
+        File.
+    left_out
+        Names from `synthzoo.data.xyz_writing.write_frame`.
+    """
+    if left_out:
+        warnings.warn(
+            f"{path} is without {', '.join(sorted(left_out))}: extended XYZ cannot "
+            "hold what is there.",
+            FileWarning,
+            stacklevel=3,
+        )
+
+
+def label(
+    atoms: Atoms,
+    *,
+    energy_eV: float,
+    forces_eV_A: NDArray[np.float64],
+    stress_eV_A3: NDArray[np.float64] | None = None,
+    energies_eV: NDArray[np.float64] | None = None,
+) -> Atoms:
+    """Return a copy of a structure that carries these labels where ASE expects them.
+
+    Parameters
+    ----------
+    atoms
+        Structure with ``n`` atoms.
+    energy_eV
+        Energy of the whole cell.
+    forces_eV_A
+        Forces of shape ``(n, 3)``.
+    stress_eV_A3
+        Stress of shape ``(6,)`` in Voigt order and ASE's sign.
+    energies_eV
+        Energies per atom, of shape ``(n,)``.
+    """
+    labelled: Atoms = atoms.copy()
+    results = {"energy": energy_eV, "forces": forces_eV_A}
+    if stress_eV_A3 is not None:
+        results["stress"] = stress_eV_A3
+    if energies_eV is not None:
+        results["energies"] = energies_eV
+    labelled.calc = SinglePointCalculator(labelled, **results)
+    return labelled
+
+
+def group_of(atoms: Atoms) -> str:
+    """Return the name of the group of related frames to which a frame belongs.
+
+    Parameters
+    ----------
+    atoms
+        Frame; ``info["group"]`` is the name if it is there. A frame without one is a
+        group of its own, named by its content: a copy of it belongs to the same group.
+    """
+    return str(atoms.info.get(GROUP_KEY) or f"frame-{content_hash(atoms)}")
+
+
+def kind_of(atoms: Atoms, *, unnamed: str = UNNAMED) -> str:
+    """Return what kind of structure a frame is, as far as it says so.
+
+    Parameters
+    ----------
+    atoms
+        Frame; the first of `KIND_KEYS` that its ``info`` has, in capitals or not, is
+        the kind.
+    unnamed
+        What a frame without a kind is called.
+    """
+    named = {str(key).lower(): str(value) for key, value in atoms.info.items()}
+    return next((named[key] for key in KIND_KEYS if key in named), unnamed)
+
+
+def content_hash(atoms: Atoms) -> str:
+    """Return a hash of what a structure is: elements, positions, cell, periodicity.
+
+    Parameters
+    ----------
+    atoms
+        Structure; labels and other information do not count, nor do the digits of
+        coordinates beyond a millionth of an Å.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(atoms.numbers.astype("<i4").tobytes())
+    digest.update(atoms.pbc.tobytes())
+    for lengths_A in (atoms.cell.array, atoms.positions):
+        rounded = np.round(lengths_A, 6) + 0.0  # no negative zeros
+        digest.update(rounded.astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def split_by_group(
+    structures: Sequence[Atoms], share: float, *, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return the indices of a training and of a validation set, whole groups each.
+
+    Frames of one trajectory resemble each other; a split inside of it would make the
+    validation error look better than it is.
+
+    A hash of seed and name sends each group to one side, whatever the other groups
+    are: with the same share and seed, structures that are added later move no group
+    from one side to the other. The price is that the share is met on average only: of
+    ``n`` groups of equal size, ``n * share`` are for validation, give or take
+    ``sqrt(n * share * (1 - share))``. Where all groups would be on one side, the
+    nearest one changes over, so that neither set is empty.
+
+    Parameters
+    ----------
+    structures
+        Structures; ``info["group"]`` names the group, otherwise each is its own.
+    share
+        Share of the groups that is for validation, between 0 and 1.
+    seed
+        Another seed is another split.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two groups, so that one of the sets would be empty.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, atoms in enumerate(structures):
+        groups.setdefault(group_of(atoms), []).append(index)
+    if len(groups) < 2:
+        raise InputError(
+            f"{len(structures)} structures in {len(groups)} group(s) cannot be split "
+            "into a training and a validation set; give a validation file."
+        )
+    ranks = {name: _rank(name, seed) for name in groups}
+    names = sorted(groups, key=lambda name: ranks[name])
+    wanted = sum(rank < share for rank in ranks.values())
+    taken = min(max(wanted, 1), len(groups) - 1)
+    validation = [index for name in names[:taken] for index in groups[name]]
+    training = [index for name in names[taken:] for index in groups[name]]
+    return sorted(training), sorted(validation)
+
+
+def choose_by_group(
+    structures: Sequence[Atoms], indices: Sequence[int], count: int, *, seed: int
+) -> list[int]:
+    """Return so many of the structures, whole groups as far as possible.
+
+    Groups are taken in an order that a hash of seed and name gives: fewer structures
+    are a part of more.
+
+    Parameters
+    ----------
+    structures
+        Structures; ``info["group"]`` names the group, otherwise each is its own.
+    indices
+        Which of them may be chosen.
+    count
+        How many to choose.
+    seed
+        Another seed is another choice.
+
+    Raises
+    ------
+    InputError
+        If there are fewer.
+    """
+    if not 0 < count <= len(indices):
+        raise InputError(
+            f"{count} structures are asked for, of {len(indices)} that there are."
+        )
+    ranks = {index: _rank(group_of(structures[index]), seed) for index in indices}
+    return sorted(sorted(indices, key=lambda index: (ranks[index], index))[:count])
+
+
+def _rank(name: str, seed: int) -> float:
+    """Return a number between 0 and 1 that depends on nothing but name and seed."""
+    digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    return float(int.from_bytes(digest, "big") / 2**64)

@@ -1,0 +1,249 @@
+"""Structures of one element made into structures of another: scaled and renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
+
+from synthzoo.data.labels import own_labels
+from synthzoo.data.structures import density_g_cm3, iter_structures, write_structures
+from synthzoo.errors import InputError
+from synthzoo.runs.files import new_output
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HISTORY_KEY = "transmuted"
+"""Key in ``Atoms.info`` that says how structure and labels were changed."""
+
+ALONE_WITHIN_A = 5.0
+"""An atom without any other closer than this counts as isolated."""
+
+NO_ENERGY_eV = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transmutation:
+    """What is done to each structure, and where its labels are.
+
+    Attributes
+    ----------
+    element
+        Chemical symbol of all atoms afterwards.
+    scale
+        Factor of all lengths.
+    energy_factor
+        Factor of all energies. Forces and stress follow, so that forces stay the
+        gradient of the energy: by ``energy_factor / scale`` and
+        ``energy_factor / scale**3``.
+    isolated_atom_energy_eV
+        Taken off the energy of each atom first; for energies that are not relative to
+        isolated atoms.
+    energy_key, forces_key
+        Keys of the labels in ``Atoms.info`` and ``Atoms.arrays``; those in ASE's own
+        place are found without.
+    """
+
+    element: str
+    scale: float
+    energy_factor: float = 1.0
+    isolated_atom_energy_eV: float = 0.0
+    energy_key: str | None = None
+    forces_key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransmuteSummary:
+    """What `transmute_file` made.
+
+    Attributes
+    ----------
+    output
+        File with the structures, in their order.
+    structures
+        How many there are.
+    labelled
+        How many of them have an energy.
+    """
+
+    output: Path
+    structures: int
+    labelled: int
+
+
+def transmute_file(
+    source: Path, output: Path, *, change: Transmutation, format: str | None = None
+) -> TransmuteSummary:
+    """Write the structures of a file as those of another element, labels included.
+
+    Parameters
+    ----------
+    source
+        Structures of one element each, in any format that ASE reads.
+    output
+        File to write.
+    change
+        What is done to them.
+    format
+        Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
+
+    Raises
+    ------
+    InputError
+        If the output exists, the input cannot be read, a factor is not positive, the
+        element is unknown, or a structure cannot be transmuted.
+    """
+    source, output = Path(source), Path(output)
+    labelled = 0
+
+    def changed() -> Iterator[Atoms]:
+        nonlocal labelled
+        for index, atoms in enumerate(iter_structures(source, format=format)):
+            name = f"{source}: structure {index + 1}"
+            result = transmute_structure(atoms, change=change, name=name)
+            labelled += result.calc is not None and "energy" in result.calc.results
+            yield result
+
+    with new_output(output):
+        structures = write_structures(output, changed())
+    return TransmuteSummary(output=output, structures=structures, labelled=labelled)
+
+
+def transmute_structure(
+    atoms: Atoms, *, change: Transmutation, name: str = "the structure"
+) -> Atoms:
+    """Return a structure scaled and renamed, with the labels that follow from it.
+
+    If E(r) is the energy for which the labels were made, those of the result belong to
+    f E(r / s), with the factors f of energies and s of lengths. Only text is kept of
+    ``Atoms.info``; numbers there, and other arrays than labels, belong to the old
+    structure.
+
+    Parameters
+    ----------
+    atoms
+        Structure of one element.
+    change
+        What is done to it.
+    name
+        What to call the structure in messages.
+
+    Raises
+    ------
+    InputError
+        If a factor is not positive, the element is unknown, the structure has several
+        elements, its labels are not where they are looked for, or it is one atom
+        alone whose energy is not zero.
+    """
+    _check(change)
+    found = sorted(set(atoms.symbols))
+    if len(found) != 1:
+        raise InputError(
+            f"{name} has the elements {', '.join(found) or '(none)'}; only structures "
+            "of one element can be transmuted."
+        )
+    result = Atoms(
+        [change.element] * len(atoms),
+        positions=atoms.positions * change.scale,
+        cell=atoms.cell.array * change.scale,
+        pbc=atoms.pbc,
+    )
+    result.info.update(_kept(atoms))
+    if result.cell.rank == 3:
+        result.info["density_g_cm3"] = round(density_g_cm3(result), 3)
+    result.info[HISTORY_KEY] = _history(atoms, found[0], change)
+    if labels := _scaled(_labels(atoms, change, name), change, len(atoms)):
+        _check_isolated(atoms, labels, change, name)
+        result.calc = SinglePointCalculator(result, **labels)
+    return result
+
+
+def _check(change: Transmutation) -> None:
+    if change.element not in chemical_symbols[1:]:
+        raise InputError(f"{change.element!r} is no chemical symbol, such as Si.")
+    for what, value in (
+        ("scale", change.scale),
+        ("energy factor", change.energy_factor),
+    ):
+        if not (np.isfinite(value) and value > 0):
+            raise InputError(f"The {what} is {value}; it should be a positive number.")
+
+
+def _kept(atoms: Atoms) -> dict[str, str]:
+    return {key: text for key, text in atoms.info.items() if isinstance(text, str)}
+
+
+def _history(atoms: Atoms, element: str, change: Transmutation) -> str:
+    this = (
+        f"{element} to {change.element}, lengths times {change.scale:g}, energies "
+        f"times {change.energy_factor:g}"
+    )
+    before = atoms.info.get(HISTORY_KEY)
+    return f"{before}; {this}" if before else this
+
+
+def _labels(atoms: Atoms, change: Transmutation, name: str) -> dict[str, Any]:
+    """Return the labels of a structure under ASE's names."""
+    labels = own_labels(atoms)
+    for what, key, place in (
+        ("energy", change.energy_key, atoms.info),
+        ("forces", change.forces_key, atoms.arrays),
+    ):
+        if key is None:
+            _refuse_other_labels(what, labels, place, name)
+        elif key not in place:
+            raise InputError(f"{name} has no {what} under {key!r}.")
+        else:
+            labels[what] = place[key]
+    return labels
+
+
+def _refuse_other_labels(
+    what: str, labels: dict[str, Any], place: dict[str, Any], name: str
+) -> None:
+    """Refuse to drop labels under a key of the user's own in silence."""
+    if what in labels:
+        return
+    stem = what.removesuffix("s")
+    if keys := sorted(key for key in place if stem in key.lower()):
+        raise InputError(f"{name} has {what} under {keys}: choose with --{what}-key.")
+
+
+def _scaled(
+    labels: dict[str, Any], change: Transmutation, count: int
+) -> dict[str, float | NDArray[np.float64]]:
+    factor, alone = change.energy_factor, change.isolated_atom_energy_eV
+    changed: dict[str, float | NDArray[np.float64]] = {}
+    if "energy" in labels:
+        changed["energy"] = factor * (float(labels["energy"]) - count * alone)
+    if "energies" in labels:
+        changed["energies"] = factor * (np.asarray(labels["energies"]) - alone)
+    if "forces" in labels:
+        changed["forces"] = factor / change.scale * np.asarray(labels["forces"])
+    if "stress" in labels:
+        changed["stress"] = factor / change.scale**3 * np.asarray(labels["stress"])
+    return changed
+
+
+def _check_isolated(
+    atoms: Atoms, labels: dict[str, Any], change: Transmutation, name: str
+) -> None:
+    """Refuse energies that are not relative to isolated atoms, where it shows."""
+    energy = float(labels.get("energy", 0.0)) / change.energy_factor
+    if len(atoms) > 1 or abs(energy) < NO_ENERGY_eV:
+        return
+    heights = 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1)[atoms.pbc]
+    if (heights > ALONE_WITHIN_A).all():
+        total = energy + change.isolated_atom_energy_eV
+        raise InputError(
+            f"{name} is one atom alone with an energy of {total:.4f} eV, and another "
+            "element's would have no meaning: energies have to be relative to "
+            "isolated atoms. Give that energy as isolated-atom energy."
+        )

@@ -1,0 +1,544 @@
+"""The demo: what the zoo's carbon potential does in minutes, without a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk
+from ase.md.velocitydistribution import (
+    Stationary,
+    force_temperature,
+    thermalize_momenta,
+)
+from ase.md.verlet import VelocityVerlet
+
+from synthzoo.data import unconstrained
+from synthzoo.data.samples import load_sample
+from synthzoo.data.structures import group_of, kind_of, label, write_structures
+from synthzoo.errors import InputError, UnknownModelError
+from synthzoo.evaluation.crystals import (
+    ELEMENT,
+    EnergyVolume,
+    Relaxation,
+    diamond_curve,
+    relax_crystals,
+    volumes_around,
+)
+from synthzoo.evaluation.errors import GroupErrors
+from synthzoo.models.checkpoint import WEIGHTS_FILE, read_config
+from synthzoo.runs.files import new_output_folder, refuse_existing
+from synthzoo.runs.progress import progress_bar
+from synthzoo.runs.provenance import installed_versions
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.finetuning.recipe import FinetuneRecipe
+    from synthzoo.models.config import CheckpointConfig
+    from synthzoo.zoo.card_records import ReferenceValues
+    from synthzoo.zoo.cards import ModelCard
+
+
+PROTOCOL = "quick"
+CHECK_FOLDER = "md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoCheck:
+    """What a check of stability has shown.
+
+    Attributes
+    ----------
+    protocol
+        Which one, with shorter dynamics.
+    passed
+        Whether nothing went wrong.
+    lines
+        The verdict in words.
+    """
+
+    protocol: str
+    passed: bool
+    lines: tuple[str, ...]
+
+
+def check_model(
+    checkpoint: Path, atoms: Atoms, folder: Path, *, duration_ps: float, seed: int
+) -> DemoCheck:
+    """Run a short protocol, with its report in a folder of its own.
+
+    Parameters
+    ----------
+    checkpoint
+        Of the model.
+    atoms
+        Structure to start from.
+    folder
+        Of the demo.
+    duration_ps
+        Length of the dynamics.
+    seed
+        Of the velocities.
+
+    Raises
+    ------
+    SynthzooError
+        If the checkpoint cannot be loaded.
+    """
+    from synthzoo.models.calculator import load_calculator
+    from synthzoo.stability.check import check_stability, find_protocol
+    from synthzoo.stability.protocol import planned_fs, rescaled
+    from synthzoo.stability.verdict import verdict_lines
+
+    start = atoms.copy()
+    start.set_momenta(np.zeros((len(start), 3)))
+    recipe = find_protocol(PROTOCOL)
+    factor = 1000 * duration_ps / planned_fs(recipe)
+    verdict = check_stability(
+        load_calculator(checkpoint, device="cpu"),
+        start,
+        folder / CHECK_FOLDER,
+        protocol=rescaled(recipe, duration=factor, hottest_K=None),
+        seed=seed,
+    )
+    _, *lines = verdict_lines(verdict)
+    return DemoCheck(
+        protocol=PROTOCOL, passed=verdict.passed, lines=tuple(map(str.strip, lines))
+    )
+
+
+SAMPLE = "carbon-pbe"
+KINDS = ("crystals", "surfaces")
+"""Strained, rattled and compressed crystals, and surfaces: no two of them related.
+
+The disordered structures of the sample are few, of a few trajectories, and unlike each
+other: 25 of them teach little about the rest.
+"""
+
+TUNED_FOLDER = "tuned"
+TRAINING_FILE = "tuning.xyz"
+TEST_FILE = "tuning-test.xyz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedSample:
+    """What fine-tuning on a part of a DFT sample gave on the rest of it.
+
+    Attributes
+    ----------
+    sample
+        Name of the sample.
+    training_structures, test_structures
+        Sizes of the two parts; no group of related frames is in both.
+    before, after
+        Errors on the test structures: all, then by kind. Those before are taken with
+        the best constant per atom on the training structures.
+    verdict
+        In words.
+    seconds
+        From the files to the report.
+    """
+
+    sample: str
+    training_structures: int
+    test_structures: int
+    before: tuple[GroupErrors, ...]
+    after: tuple[GroupErrors, ...]
+    verdict: str
+    seconds: float
+
+
+def tune_sample(
+    checkpoint: Path,
+    folder: Path,
+    *,
+    structures: int,
+    seed: int,
+    recipe: FinetuneRecipe | None = None,
+) -> TunedSample:
+    """Fine-tune a checkpoint on a few structures of the sample, test it on the others.
+
+    Parameters
+    ----------
+    checkpoint
+        Where to start.
+    folder
+        Where the two sets and the tuned checkpoint are written.
+    structures
+        How many to fine-tune on.
+    seed
+        Of their choice.
+    recipe
+        How; if not given, by the command's own defaults.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is no model of these structures.
+    """
+    from synthzoo.finetuning.run import finetune
+
+    frames = [atoms for atoms in load_sample(SAMPLE) if kind_of(atoms) in KINDS]
+    training, test = split_sample(frames, structures, seed)
+    write_structures(folder / TRAINING_FILE, training)
+    write_structures(folder / TEST_FILE, test)
+    summary = finetune(
+        checkpoint,
+        folder / TRAINING_FILE,
+        folder / TUNED_FOLDER,
+        recipe=recipe,
+        test=folder / TEST_FILE,
+    )
+    metrics = json.loads((summary.output / "metrics.json").read_text(encoding="utf-8"))
+    (judged,) = metrics["unseen"]
+    before, after = (
+        tuple(GroupErrors(**errors) for errors in judged[side])
+        for side in ("before", "after")
+    )
+    return TunedSample(
+        sample=SAMPLE,
+        training_structures=summary.training_structures,
+        test_structures=after[0].structures,
+        before=before,
+        after=after,
+        verdict=summary.verdict,
+        seconds=summary.seconds,
+    )
+
+
+def split_sample(
+    frames: list[Atoms], count: int, seed: int
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Return one frame of each of so many groups, and all frames of the other groups.
+
+    Parameters
+    ----------
+    frames
+        Related ones share a group.
+    count
+        How many to draw.
+    seed
+        Of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    groups: dict[str, list[Atoms]] = {}
+    for atoms in frames:
+        groups.setdefault(group_of(atoms), []).append(atoms)
+    names = sorted(groups)
+    rng.shuffle(names)
+    drawn = [groups[name][rng.integers(len(groups[name]))] for name in names[:count]]
+    return drawn, [atoms for name in names[count:] for atoms in groups[name]]
+
+
+RELAXED_FILE = "relaxed.xyz"
+CURVE_FILE = "energy-volume.xyz"
+TRAJECTORY_FILE = "dynamics.xyz"
+RESULTS_FILE = "results.json"
+REPORT_FILE = "report.md"
+FIGURE_FILE = "demo.png"
+
+TEMPERATURE_K = 300.0
+START_K = 2 * TEMPERATURE_K
+"""Half of the kinetic energy goes into the bonds of a crystal whose atoms start on
+their sites. The start has exactly this temperature: a random draw for 64 atoms misses
+it by 10 %.
+"""
+
+TIMESTEP_FS = 1.0
+STEPS_PER_FRAME = 10
+MD_CELLS = (2, 2, 2)
+"""Conventional cells of diamond along each axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dynamics:
+    """Molecular dynamics of diamond at constant energy.
+
+    Attributes
+    ----------
+    atoms
+        Size of the cell.
+    timestep_fs
+        Step of the integrator.
+    times_ps
+        Time of each step.
+    temperatures_K
+        Instantaneous temperatures.
+    energies_meV_per_atom
+        Change of the total energy since the start.
+    drift_meV_per_atom
+        Slope of a straight line through those energies, times the duration.
+    """
+
+    atoms: int
+    timestep_fs: float
+    times_ps: tuple[float, ...]
+    temperatures_K: tuple[float, ...]
+    energies_meV_per_atom: tuple[float, ...]
+    drift_meV_per_atom: float
+
+    @property
+    def mean_temperature_K(self) -> float:
+        """The mean over the second half, after the start has spread out."""
+        half = len(self.temperatures_K) // 2
+        return float(np.mean(self.temperatures_K[half:]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSummary:
+    """What the demo found and where it lies.
+
+    Attributes
+    ----------
+    output
+        Folder with all files.
+    model
+        Model that was shown, as it was asked for.
+    weights_sha256
+        Hash of its weights.
+    seed
+        Of the displacements and velocities at the start.
+    versions
+        Packages that made the numbers.
+    diamond, graphene
+        The relaxed crystals.
+    curve
+        Energies of diamond over the volume.
+    dynamics
+        Molecular dynamics of diamond.
+    reference
+        The teacher's values, from the model's card; None without a card.
+    failures
+        What the model is known to get wrong, from its card.
+    tuned
+        What fine-tuning gave; None if it was left out.
+    check
+        Whether the last of the models survives a short protocol.
+    seconds
+        Wall time.
+    """
+
+    output: Path
+    model: str
+    weights_sha256: str
+    seed: int
+    versions: dict[str, str]
+    diamond: Relaxation
+    graphene: Relaxation
+    curve: EnergyVolume
+    dynamics: Dynamics
+    reference: ReferenceValues | None
+    failures: tuple[str, ...]
+    tuned: TunedSample | None
+    check: DemoCheck
+    seconds: float
+
+    @property
+    def figure(self) -> Path:
+        """The figure."""
+        return self.output / FIGURE_FILE
+
+    @property
+    def report(self) -> Path:
+        """The table, what was done, and what to try next."""
+        return self.output / REPORT_FILE
+
+
+def run_demo(
+    output: Path,
+    *,
+    model: str = "carbon",
+    duration_ps: float = 0.5,
+    tune_on: int = 25,
+    check_ps: float = 0.5,
+    seed: int = 1,
+) -> DemoSummary:
+    """Relax diamond and graphene, draw a curve, run dynamics, fine-tune, check.
+
+    Parameters
+    ----------
+    output
+        Folder to make; it appears when everything is done.
+    model
+        Name, folder or hub reference of a potential of carbon.
+    duration_ps
+        Length of the molecular dynamics.
+    tune_on
+        Number of structures of the sample ``carbon-pbe`` to fine-tune on; 0 leaves
+        that out.
+    check_ps
+        Length of the dynamics in the check of stability at the end.
+    seed
+        Of the displacements and velocities at the start, and of those structures.
+
+    Raises
+    ------
+    InputError
+        If the folder exists and is not empty, or the model is no potential of carbon.
+    SynthzooError
+        If the model cannot be loaded.
+    """
+    from synthzoo.demo.report import write_demo_figure, write_demo_report
+    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.find import find_folder
+    from synthzoo.zoo.registry import file_record
+
+    started = time.monotonic()
+    output = Path(output)
+    refuse_existing(output)
+    checkpoint = find_folder(model)
+    _check_model(model, read_config(checkpoint))
+    calculator = load_calculator(checkpoint, device="cpu")
+    card = _card(model)
+    reference = card.reference_values if card else None
+    with _one_thread(), new_output_folder(output) as folder:
+        rng = np.random.default_rng(seed)
+        relaxed = relax_crystals(calculator, rng)
+        diamond, graphene = (relaxed[name][0] for name in ("diamond", "graphene"))
+        curve, points = diamond_curve(calculator, _volumes(diamond, reference))
+        for name, atoms in (
+            (RELAXED_FILE, [found for _, found in relaxed.values()]),
+            (CURVE_FILE, points),
+        ):
+            write_structures(folder / name, map(_labelled, atoms))
+        start = bulk(ELEMENT, "diamond", a=diamond.a_A, cubic=True).repeat(MD_CELLS)
+        start.calc = calculator
+        thermalize_momenta(start, START_K, rng=rng)
+        dynamics = _dynamics(start, duration_ps, folder)
+        tuned = (
+            tune_sample(checkpoint, folder, structures=tune_on, seed=seed)
+            if tune_on
+            else None
+        )
+        last = folder / TUNED_FOLDER if tune_on else checkpoint
+        summary = DemoSummary(
+            output=output,
+            model=str(model),
+            weights_sha256=file_record(checkpoint / WEIGHTS_FILE).sha256,
+            seed=seed,
+            versions=installed_versions(),
+            diamond=diamond,
+            graphene=graphene,
+            curve=curve,
+            dynamics=dynamics,
+            reference=reference,
+            failures=tuple(known.summary for known in card.known_failures)
+            if card
+            else (),
+            tuned=tuned,
+            check=check_model(last, start, folder, duration_ps=check_ps, seed=seed),
+            seconds=time.monotonic() - started,
+        )
+        _write_results(folder / RESULTS_FILE, summary)
+        write_demo_figure(folder, summary)
+        write_demo_report(folder, summary)
+    return summary
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: cells this small gain nothing from more.
+
+    On a machine that is busy otherwise, more threads wait for each other for minutes.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_model(model: str, config: CheckpointConfig) -> None:
+    if ELEMENT not in config.elements:
+        raise InputError(
+            f"The demo needs a potential of carbon; {model} knows "
+            f"{', '.join(config.elements)}."
+        )
+    if config.kind != "potential":
+        raise InputError(
+            f"The demo needs a potential; {model} is only a starting point for "
+            "fine-tuning."
+        )
+
+
+def _card(model: str) -> ModelCard | None:
+    from synthzoo.zoo.registry import find_card
+
+    try:
+        return find_card(str(model))
+    except UnknownModelError:
+        return None  # a folder or a hub reference has no card here
+
+
+def _volumes(
+    diamond: Relaxation, reference: ReferenceValues | None
+) -> tuple[float, ...]:
+    """Return the teacher's volumes, or some around the relaxed one."""
+    known = reference.crystals.get("diamond") if reference else None
+    if known and known.volumes_A3_per_atom:
+        return known.volumes_A3_per_atom
+    return volumes_around(diamond.a_A)
+
+
+def _dynamics(atoms: Atoms, duration_ps: float, folder: Path) -> Dynamics:
+    """Run at constant energy from the directions of the momenta that the atoms have."""
+    steps = max(1, round(1000 * duration_ps / TIMESTEP_FS))
+    Stationary(atoms)
+    force_temperature(atoms, START_K)
+    integrator = VelocityVerlet(atoms, TIMESTEP_FS * units.fs)
+    states = progress_bar(
+        integrator.irun(steps), desc="demo", unit="step", total=steps + 1
+    )
+    temperatures, energies, frames = [], [], []
+    try:
+        for step, _ in enumerate(states):
+            temperatures.append(atoms.get_temperature())
+            total_eV = unconstrained.energy_eV(atoms) + atoms.get_kinetic_energy()
+            energies.append(1000 * total_eV / len(atoms))
+            if step % STEPS_PER_FRAME == 0:
+                frames.append(_labelled(atoms, time_ps=step * TIMESTEP_FS / 1000))
+    except InputError as error:
+        raise InputError(
+            f"This model does not hold diamond together: it collapsed in the dynamics "
+            f"({error})"
+        ) from error
+    write_structures(folder / TRAJECTORY_FILE, frames)
+    times = np.arange(steps + 1) * TIMESTEP_FS / 1000
+    changes = np.array(energies) - energies[0]
+    return Dynamics(
+        atoms=len(atoms),
+        timestep_fs=TIMESTEP_FS,
+        times_ps=tuple(times.tolist()),
+        temperatures_K=tuple(map(float, temperatures)),
+        energies_meV_per_atom=tuple(changes.tolist()),
+        drift_meV_per_atom=float(np.polyfit(times, changes, 1)[0] * times[-1]),
+    )
+
+
+def _labelled(atoms: Atoms, **info: Any) -> Atoms:
+    """Return a copy that keeps the results, for writing."""
+    copy = label(
+        atoms,
+        energy_eV=unconstrained.energy_eV(atoms),
+        forces_eV_A=unconstrained.forces_eV_A(atoms),
+    )
+    copy.info.update(info)
+    return copy
+
+
+def _write_results(path: Path, summary: DemoSummary) -> None:
+    values = dataclasses.asdict(summary)
+    del values["output"]
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,488 @@
+"""Errors of a model on labelled structures, by group."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthzoo.data import unconstrained
+from synthzoo.data.frames import read_frames
+from synthzoo.data.labels import Labels, find_label_keys
+from synthzoo.data.structures import kind_of
+from synthzoo.errors import InputError
+from synthzoo.reports.style import BLUE, DARK_GREY, GREEN, ORANGE
+from synthzoo.runs.files import is_there
+from synthzoo.runs.progress import progress_bar
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.data.labels import LabelKeys
+
+
+ALL = "all"
+MAX_NAME = 24
+"""Characters of a model's name in a figure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupErrors:
+    """Root-mean-square errors over the structures of one group.
+
+    Attributes
+    ----------
+    name
+        Group, or ``"all"``.
+    structures, atoms
+        How many there are.
+    energy_rmse_meV_per_atom
+        After one constant per atom, the same for all groups, was taken off if asked.
+    force_rmse_eV_A
+        Over all components.
+    """
+
+    name: str
+    structures: int
+    atoms: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residual:
+    """Prediction minus label of one structure.
+
+    Attributes
+    ----------
+    group
+        Name of its group; ``"all"`` if it has none.
+    energy_eV_per_atom
+        Difference of the energies.
+    forces_eV_A
+        Differences of the forces, of shape ``(n_atoms, 3)``.
+    """
+
+    group: str
+    energy_eV_per_atom: float
+    forces_eV_A: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says about a labelled set.
+
+    Attributes
+    ----------
+    energies_eV_per_atom
+        Of shape ``(n_structures,)``.
+    forces_eV_A
+        All forces, one structure after the other, of shape ``(n_atoms, 3)``.
+    residuals
+        Prediction minus label of each structure.
+    """
+
+    energies_eV_per_atom: NDArray[np.float64]
+    forces_eV_A: NDArray[np.float64]
+    residuals: list[Residual]
+
+    @property
+    def errors(self) -> tuple[GroupErrors, ...]:
+        """The errors over all structures first, then by group."""
+        return errors_by_group(self.residuals)
+
+    @property
+    def mean_eV_per_atom(self) -> float:
+        """Mean of prediction minus label of the energies per atom."""
+        return float(np.mean([found.energy_eV_per_atom for found in self.residuals]))
+
+    def moved(self, constant_eV_per_atom: float) -> Prediction:
+        """Return it with all energies moved by a constant.
+
+        Parameters
+        ----------
+        constant_eV_per_atom
+            Added to each energy per atom.
+        """
+        return Prediction(
+            energies_eV_per_atom=self.energies_eV_per_atom + constant_eV_per_atom,
+            forces_eV_A=self.forces_eV_A,
+            residuals=[
+                dataclasses.replace(
+                    found,
+                    energy_eV_per_atom=found.energy_eV_per_atom + constant_eV_per_atom,
+                )
+                for found in self.residuals
+            ],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Errors of a model on a set.
+
+    Attributes
+    ----------
+    model, data
+        What was compared.
+    labels
+        Where energies and forces were read.
+    energy_shift_eV_per_atom
+        Constant that was taken off the labels before the comparison; 0 if not asked.
+    groups
+        Errors over all structures first, then by group.
+    """
+
+    model: str
+    data: str
+    labels: str
+    energy_shift_eV_per_atom: float
+    groups: tuple[GroupErrors, ...]
+
+
+def evaluate_models(  # noqa: PLR0913  what to compare, and how
+    models: Sequence[str],
+    source: Path | str | Sequence[Path | str],
+    *,
+    figure: Path | None = None,
+    shift: bool = False,
+    skip: Sequence[str] = (),
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    format: str | None = None,
+) -> list[Evaluation]:
+    """Compare models with the same labels.
+
+    Parameters
+    ----------
+    models
+        Names, folders or hub references of checkpoints; or references of teachers, such
+        as ``ase:mace.calculators.MACECalculator{…}``, see
+        `synthzoo.teachers.load_teacher`. Energies of teachers are relative to their
+        isolated atoms.
+    source
+        Labelled structures: files in any format that ASE reads, or patterns.
+    figure
+        Picture to write, of predictions over labels.
+    shift
+        Take the mean difference of the energies per atom off each model's, for total
+        energies whose isolated atom is not known.
+    skip
+        Groups that are left out.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, it has no structure of a group to skip, nothing is
+        left of it, or its labels are missing or ambiguous.
+    """
+    frames = read_frames(source, format=format)
+    keys = find_label_keys(
+        frames.structures, energy_key=energy_key, forces_key=forces_key
+    )
+    labelled, data = _labelled(frames, keys, skip)
+    predictions = []
+    for model in models:
+        predicted = progress_bar(
+            predict_with(model, labelled.structures),
+            desc=f"evaluate {model}",
+            unit="structure",
+            total=len(labelled),
+        )
+        predictions.append(judge_set(labelled, predicted))
+    constants = [found.mean_eV_per_atom if shift else 0.0 for found in predictions]
+    if figure is not None:
+        moved = [
+            found.moved(-constant)
+            for found, constant in zip(predictions, constants, strict=True)
+        ]
+        _draw(figure, labelled, dict(zip(models, moved, strict=True)))
+    return [
+        Evaluation(
+            model=str(model),
+            data=data,
+            labels=str(keys),
+            energy_shift_eV_per_atom=-constant,
+            groups=errors_by_group(found.residuals, constant),
+        )
+        for model, found, constant in zip(models, predictions, constants, strict=True)
+    ]
+
+
+def predict_with(model: str, structures: Sequence[Atoms]) -> Iterator[Atoms]:
+    """Yield structures labelled by a checkpoint, or by a teacher.
+
+    Parameters
+    ----------
+    model
+        As for `evaluate_models`.
+    structures
+        What to predict.
+
+    Yields
+    ------
+    atoms
+        Labelled copies, in order.
+    """
+    from synthzoo.models.calculator import load_calculator
+    from synthzoo.models.predict import predict_structures
+    from synthzoo.teachers.loading import KINDS, open_teacher
+
+    kind = str(model).partition(":")[0]
+    if kind in KINDS and kind != "zoo" and not is_there(Path(model)):
+        teacher = open_teacher(model)
+        yield from map(teacher.label, structures)
+    else:
+        name = str(model).removeprefix("zoo:")
+        yield from predict_structures(structures, load_calculator(name))
+
+
+def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:
+    """Return predictions of a set with their residuals.
+
+    Parameters
+    ----------
+    labelled
+        Structures and labels.
+    predicted
+        The structures, labelled by a model, in order.
+    """
+    energies, forces, residuals = [], [], []
+    for atoms, label in zip(predicted, labelled.labels, strict=True):
+        energies.append(unconstrained.energy_eV(atoms) / len(atoms))
+        forces.append(unconstrained.forces_eV_A(atoms))
+        residuals.append(residual_of(atoms, label))
+    return Prediction(
+        energies_eV_per_atom=np.array(energies),
+        forces_eV_A=np.concatenate(forces),
+        residuals=residuals,
+    )
+
+
+def _labelled(
+    frames: FrameSet, keys: LabelKeys, skip: Sequence[str]
+) -> tuple[LabelledSet, str]:
+    """Return a set without the groups to skip, and the names of its files."""
+    from synthzoo.data.labelled_set import as_labelled
+
+    found = as_labelled(frames, keys)
+    names = ", ".join(file.name for file in frames.files)
+    groups = [group_name(atoms) for atoms in found.structures]
+    if unknown := sorted(set(skip) - set(groups)):
+        raise InputError(
+            f"{names} holds no structure of the group {', '.join(unknown)} to skip. "
+            f"Its groups are: {', '.join(sorted(set(groups)))}."
+        )
+    kept = [index for index, group in enumerate(groups) if group not in skip]
+    if not kept:
+        raise InputError(f"{names} holds no structure outside of {', '.join(skip)}.")
+    return found.part(kept), names
+
+
+def _short(model: str) -> str:
+    """Return a name for a legend: no folder, no module, no arguments."""
+    name = Path(str(model).partition("{")[0]).name
+    return (name.rpartition(".")[2] if name.startswith("ase:") else name)[:MAX_NAME]
+
+
+def _draw(
+    path: Path, labelled: LabelledSet, predictions: Mapping[str, Prediction]
+) -> None:
+    from matplotlib.figure import Figure
+
+    from synthzoo.reports.style import save_figure
+
+    figure = Figure(figsize=(9, 4.4), dpi=120, layout="constrained")
+    clouds = [
+        Cloud(name=_short(name), prediction=found, colour=colour)
+        for (name, found), colour in zip(
+            predictions.items(), itertools.cycle(COLOURS), strict=False
+        )
+    ]
+    draw_parity(figure, labelled, clouds)
+    save_figure(figure, path)
+
+
+def group_name(atoms: Atoms) -> str:
+    """Return the name of the group that a structure belongs to, or ``"all"``.
+
+    Parameters
+    ----------
+    atoms
+        Structure; its kind is the group, see `kind_of`.
+    """
+    return kind_of(atoms, unnamed=ALL)
+
+
+def residual_of(predicted: Atoms, label: Labels) -> Residual:
+    """Return prediction minus label.
+
+    Parameters
+    ----------
+    predicted
+        Structure with the predicted energy and forces.
+    label
+        What they should be.
+    """
+    difference = unconstrained.energy_eV(predicted) - label.energy_eV
+    return Residual(
+        group=group_name(predicted),
+        energy_eV_per_atom=difference / len(predicted),
+        forces_eV_A=unconstrained.forces_eV_A(predicted) - label.forces_eV_A,
+    )
+
+
+def errors_by_group(
+    residuals: Sequence[Residual], constant_eV_per_atom: float = 0.0
+) -> tuple[GroupErrors, ...]:
+    """Return the errors over all structures first, then by group.
+
+    Parameters
+    ----------
+    residuals
+        From `residual_of`.
+    constant_eV_per_atom
+        Taken off the differences of the energies.
+    """
+    groups: dict[str, list[Residual]] = defaultdict(list)
+    groups[ALL] = list(residuals)
+    for found in residuals:
+        if found.group != ALL:
+            groups[found.group].append(found)
+    return tuple(
+        _errors(name, group, constant_eV_per_atom) for name, group in groups.items()
+    )
+
+
+def _errors(name: str, group: Sequence[Residual], constant: float) -> GroupErrors:
+    energies = np.array([found.energy_eV_per_atom for found in group]) - constant
+    forces = np.concatenate([found.forces_eV_A for found in group])
+    return GroupErrors(
+        name=name,
+        structures=len(group),
+        atoms=len(forces),
+        energy_rmse_meV_per_atom=1000 * rms(energies),
+        force_rmse_eV_A=rms(forces),
+    )
+
+
+def rms(values: NDArray[np.float64]) -> float:
+    """Return the root of the mean square of some numbers.
+
+    Parameters
+    ----------
+    values
+        Numbers of any shape, at least one.
+    """
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+COLOURS = (BLUE, ORANGE, GREEN, "#8a5fbf", DARK_GREY)
+"""One for each model; then again."""
+
+MAX_POINTS = 20_000
+"""More force components are thinned evenly: nobody sees them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """One model's predictions.
+
+    Attributes
+    ----------
+    name
+        For the legend.
+    prediction
+        What the model says about the set.
+    colour
+        Of its points.
+    """
+
+    name: str
+    prediction: Prediction
+    colour: str
+
+
+def draw_parity(figure: Figure, labelled: LabelledSet, clouds: Sequence[Cloud]) -> None:
+    """Draw energies per atom and force components over their labels.
+
+    Parameters
+    ----------
+    figure
+        Empty; it gets two panels.
+    labelled
+        Structures and labels.
+    clouds
+        One for each model; later ones lie on top.
+    """
+    left, right = figure.subplots(1, 2)
+    sizes = np.array([len(atoms) for atoms in labelled.structures])
+    energies = labelled.energies_eV / sizes
+    forces = labelled.forces_eV_A.ravel()
+    step = max(1, len(forces) // MAX_POINTS)
+    for cloud in clouds:
+        errors = cloud.prediction.errors[0]
+        _scatter(
+            left,
+            energies,
+            cloud.prediction.energies_eV_per_atom,
+            cloud.colour,
+            f"{cloud.name}: {errors.energy_rmse_meV_per_atom:.1f} meV/atom",
+        )
+        _scatter(
+            right,
+            forces[::step],
+            cloud.prediction.forces_eV_A.ravel()[::step],
+            cloud.colour,
+            f"{cloud.name}: {errors.force_rmse_eV_A:.3f} eV/Å",
+        )
+    _finish(left, "energy", "eV/atom")
+    _finish(right, "force component", "eV/Å")
+
+
+def _scatter(
+    axes: Axes,
+    labels: NDArray[np.float64],
+    predictions: NDArray[np.float64],
+    colour: str,
+    name: str,
+) -> None:
+    size = 14 if len(labels) < 500 else 4
+    axes.scatter(
+        labels,
+        predictions,
+        s=size,
+        color=colour,
+        alpha=0.6,
+        linewidths=0,
+        label=name,
+        rasterized=True,
+    )
+
+
+def _finish(axes: Axes, quantity: str, unit: str) -> None:
+    ends = np.array([*axes.get_xlim(), *axes.get_ylim()])
+    limits = ends.min(), ends.max()
+    axes.plot(limits, limits, color="0.4", linewidth=0.8, zorder=0)
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    axes.ticklabel_format(useOffset=False)
+    axes.locator_params(nbins=6)
+    axes.set_xlabel(f"{quantity}, label ({unit})")
+    axes.set_ylabel(f"{quantity}, predicted ({unit})")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")

@@ -1,0 +1,264 @@
+"""The checks of a user's set before it is fitted, with the model's own judgement."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthzoo.data import unconstrained
+from synthzoo.data.labelled_set import LabelledSet
+from synthzoo.data.labels import LabelKeys, Labels, partial_labels
+from synthzoo.data.structures import GROUP_KEY, check_structure, group_of
+from synthzoo.errors import InputError
+from synthzoo.inspection.checks import all_findings
+from synthzoo.inspection.findings import CheckedSet, Finding, Reference, Severity
+from synthzoo.inspection.related import near_duplicates
+from synthzoo.models.predict import predict_structures
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.config import CheckpointConfig
+
+SHOWN_FRAMES = 5
+MISSING = ("missing_energy", "missing_forces")
+"""Kinds of findings about labels that only some structures have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """A set that was looked at, and what a model says about it.
+
+    Attributes
+    ----------
+    labelled
+        What is left of it.
+    predicted
+        The model's prediction for each of its structures.
+    findings
+        What is worth knowing, without what was dropped.
+    dropped
+        Names of the frames that were left out.
+    """
+
+    labelled: LabelledSet
+    predicted: list[Atoms]
+    findings: list[Finding]
+    dropped: list[str]
+
+
+def find_faults(
+    frames: FrameSet, keys: LabelKeys, calculator: SynthzooCalculator
+) -> list[Finding]:
+    """Return what is wrong with a set, or worth knowing.
+
+    Parameters
+    ----------
+    frames
+        The set.
+    keys
+        Where the labels are.
+    calculator
+        The model that is to be fine-tuned.
+
+    Raises
+    ------
+    InputError
+        If a structure has an element that the model does not know.
+    """
+    data = _checked(frames, keys, _predict(frames, calculator), calculator.config)
+    return [_as_needed(finding, frames) for finding in all_findings(data)]
+
+
+def _checked(
+    frames: FrameSet,
+    keys: LabelKeys,
+    predicted: Sequence[Atoms | None],
+    config: CheckpointConfig,
+) -> CheckedSet:
+    """Return the set with what the model predicts for each sound structure."""
+    return CheckedSet(
+        structures=frames.structures,
+        keys=keys,
+        reference=_judgement(frames, predicted, config),
+        sources=[str(origin.file) for origin in frames.origins],
+    )
+
+
+def _judgement(
+    frames: FrameSet, predicted: Sequence[Atoms | None], config: CheckpointConfig
+) -> Reference | None:
+    """Return what the labels are compared with; a mere start has no say in them."""
+    if config.kind == "starting-point":
+        return None
+    return Reference(
+        energies_eV=np.array(
+            [
+                unconstrained.energy_eV(atoms) if atoms is not None else np.nan
+                for atoms in predicted
+            ]
+        ),
+        forces_eV_A=[
+            unconstrained.forces_eV_A(atoms)
+            if atoms is not None
+            else np.zeros((len(original), 3))
+            for atoms, original in zip(predicted, frames.structures, strict=True)
+        ],
+    )
+
+
+def examine(
+    frames: FrameSet,
+    keys: LabelKeys,
+    calculator: SynthzooCalculator,
+    *,
+    drop: bool = False,
+) -> Examined:
+    """Return a set that can be fitted; refuse one with errors, or leave them out.
+
+    Parameters
+    ----------
+    frames
+        The set.
+    keys
+        Where the labels are.
+    calculator
+        The model that is to be fine-tuned.
+    drop
+        Leave out the structures with errors.
+
+    Raises
+    ------
+    InputError
+        If the set has errors: all of them are told.
+    """
+    predicted = _predict(frames, calculator)
+    data = _checked(frames, keys, predicted, calculator.config)
+    findings = [_as_needed(finding, frames) for finding in all_findings(data)]
+    errors = [finding for finding in findings if finding.severity == "error"]
+    bad = {index for finding in errors if drop for index in finding.frames}
+    left = [finding for finding in errors if not (drop and finding.frames)]
+    if left:
+        raise InputError(_told(left, frames))
+    kept = [index for index in range(len(predicted)) if index not in bad]
+    if not kept:
+        raise InputError("Every structure has an error: nothing is left to fit.")
+    structures = _joined(frames.structures, near_duplicates(data))
+    chosen = [structures[index] for index in kept]
+    sound = [atoms for index in kept if (atoms := predicted[index]) is not None]
+    return Examined(
+        labelled=LabelledSet(
+            structures=chosen,
+            labels=[
+                _labels(atoms, computed, keys)
+                for atoms, computed in zip(chosen, sound, strict=True)
+            ],
+            origins=[str(frames.origins[index]) for index in kept],
+        ),
+        predicted=sound,
+        findings=[found for found in findings if found.severity != "error"],
+        dropped=[str(frames.origins[index]) for index in sorted(bad)],
+    )
+
+
+def _joined(structures: Sequence[Atoms], alike: Sequence[Sequence[int]]) -> list[Atoms]:
+    """Return the structures, those that are nearly the same in one group.
+
+    The groups that they belonged to become one: no split may part their frames.
+    """
+    names = {index: group_of(atoms) for index, atoms in enumerate(structures)}
+    for members in alike:
+        merged = {names[index] for index in members}
+        first = min(merged)
+        names = {
+            index: first if name in merged else name for index, name in names.items()
+        }
+    return [
+        atoms if names[index] == group_of(atoms) else _in_group(atoms, names[index])
+        for index, atoms in enumerate(structures)
+    ]
+
+
+def _in_group(atoms: Atoms, name: str) -> Atoms:
+    copy: Atoms = atoms.copy()
+    copy.calc = atoms.calc
+    copy.info[GROUP_KEY] = name
+    return copy
+
+
+def describe(finding: Finding, origins: Sequence[str]) -> str:
+    """Return a finding in words, with the first frames that it is about.
+
+    Parameters
+    ----------
+    finding
+        What was found.
+    origins
+        Name of each frame of the set.
+    """
+    if not finding.frames:
+        return finding.message
+    names = [origins[index] for index in finding.frames[:SHOWN_FRAMES]]
+    more = len(finding.frames) - len(names)
+    ending = f" and {more} more" if more else ""
+    return f"{finding.message} ({', '.join(names)}{ending})"
+
+
+def _as_needed(finding: Finding, frames: FrameSet) -> Finding:
+    """Return a missing label as the error that it is here; atoms need no forces."""
+    if finding.kind not in MISSING or not finding.frames:
+        return finding
+    without = tuple(
+        index
+        for index in finding.frames
+        if finding.kind == "missing_energy" or len(frames.structures[index]) > 1
+    )
+    severity: Severity = "error" if without else "note"
+    return dataclasses.replace(finding, severity=severity, frames=without)
+
+
+def _told(errors: Sequence[Finding], frames: FrameSet) -> str:
+    origins = [str(origin) for origin in frames.origins]
+    told = " ".join(describe(finding, origins) for finding in errors)
+    if all(finding.frames for finding in errors):
+        return f"{told} To leave these structures out: --drop-bad."
+    return told
+
+
+def _predict(frames: FrameSet, calculator: SynthzooCalculator) -> list[Atoms | None]:
+    """Return predictions, and None for structures that cannot be computed."""
+    sound: list[int] = []
+    for index, atoms in enumerate(frames.structures):
+        try:
+            check_structure(atoms)
+        except InputError:
+            continue  # the checks of the set will tell
+        calculator.check(atoms, name=str(frames.origins[index]))
+        sound.append(index)
+    predicted: list[Atoms | None] = [None] * len(frames.structures)
+    chosen = (frames.structures[index] for index in sound)
+    for index, atoms in zip(sound, predict_structures(chosen, calculator), strict=True):
+        predicted[index] = atoms
+    return predicted
+
+
+def _labels(atoms: Atoms, predicted: Atoms, keys: LabelKeys) -> Labels:
+    """Return the labels that the checks have seen.
+
+    Where the set has no forces, the model's own stand in for them; one atom alone has
+    none.
+    """
+    found = partial_labels(atoms, keys)
+    forces = found.forces_eV_A
+    if forces is None:
+        forces = (
+            unconstrained.forces_eV_A(predicted) if len(atoms) > 1 else np.zeros((1, 3))
+        )
+    energy = float("nan") if found.energy_eV is None else found.energy_eV
+    return Labels(energy_eV=energy, forces_eV_A=forces)

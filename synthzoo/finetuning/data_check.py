@@ -1,0 +1,148 @@
+"""Look at labelled structures as a fine-tuning would, and stop there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthzoo.errors import InputError
+from synthzoo.finetuning.checks import describe, find_faults
+from synthzoo.finetuning.jobs import describe_jobs, make_jobs
+from synthzoo.finetuning.plan import starting_calculator
+from synthzoo.finetuning.request import (
+    Request,
+    Sets,
+    find_request,
+    make_sets,
+    read_data,
+)
+
+if TYPE_CHECKING:
+    from synthzoo.finetuning.recipe import FinetuneRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCheck:
+    """What `check_data` found.
+
+    Attributes
+    ----------
+    structures
+        How many there are.
+    energy_key, forces_key
+        Where the labels are.
+    errors
+        What must be mended before the data can be fitted, in words.
+    findings
+        What else is worth knowing.
+    reference
+        What would be done to the energies; None if there are errors.
+    fits
+        What would be fitted and tested, and what that costs; None if there are errors.
+    """
+
+    structures: int
+    energy_key: str | None
+    forces_key: str | None
+    errors: tuple[str, ...]
+    findings: tuple[str, ...]
+    reference: str | None
+    fits: str | None
+
+
+def check_data(  # noqa: PLR0913  what a user may say
+    model: str | Path,
+    data: str | Path | Sequence[str | Path],
+    *,
+    recipe: FinetuneRecipe | None = None,
+    isolated_energies_eV: Mapping[str, float] | None = None,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    format: str | None = None,
+    test: str | Path | Sequence[str | Path] = (),
+    replay: str | Path | Sequence[str | Path] | None = None,
+    energies_only: bool = False,
+    drop_bad: bool = False,
+    compare_direct: bool = False,
+    device: str = "cpu",
+    workers: int | None = None,
+) -> DataCheck:
+    """Look at labelled structures as `finetune` would, and stop there.
+
+    Parameters
+    ----------
+    model, data, recipe, isolated_energies_eV, energy_key, forces_key, format, test
+        As for `finetune`.
+    replay, energies_only, drop_bad, compare_direct, device, workers
+        As for `finetune`.
+
+    Raises
+    ------
+    InputError
+        If files cannot be read, there are no labels, or the model does not know an
+        element.
+    """
+    request = find_request(
+        model,
+        data,
+        name="",
+        recipe=recipe,
+        isolated_energies_eV=isolated_energies_eV,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        format=format,
+        test=test,
+        replay=replay,
+        energies_only=energies_only,
+        drop_bad=drop_bad,
+        compare_direct=compare_direct,
+        device=device,
+        workers=workers,
+    )
+    frames, keys = read_data(request)
+    origins = [str(origin) for origin in frames.origins]
+    errors, findings = [], []
+    for found in find_faults(frames, keys, starting_calculator(request.start)):
+        text = describe(found, origins)
+        if found.severity != "error":
+            findings.append(text)
+        elif drop_bad and found.frames:
+            findings.append(f"To be left out: {text}")
+        else:
+            errors.append(text)
+    sets = None
+    if not errors:
+        try:
+            sets = make_sets(request, frames, keys)
+        except InputError as error:
+            errors.append(str(error))
+    return DataCheck(
+        structures=len(frames.structures),
+        energy_key=keys.energy,
+        forces_key=keys.forces,
+        errors=tuple(errors),
+        findings=tuple(findings),
+        reference=sets.plan.reference.summary if sets else None,
+        fits=_fits(request, sets) if sets else None,
+    )
+
+
+def _fits(request: Request, sets: Sets) -> str:
+    """Return what would be fitted and tested, and what that costs, in words."""
+    plan = sets.plan
+    text = f"{len(plan.training)} structures are to be fitted"
+    if len(plan.held_out):
+        text += f", {len(plan.held_out)} held out"
+    if len(sets.test):
+        text += f", {len(sets.test)} tested on"
+    if plan.isolated:
+        text += f"; {plan.isolated} isolated atom(s) give the energy reference"
+    texts = [f"{text}. {describe_jobs(make_jobs(request, sets), request.workers)}"]
+    if plan.related and not len(sets.test):
+        texts.append(
+            "Most structures are nearly the same or of one group: what tests the fit "
+            "is much like what it has seen, so give other structures with --test."
+        )
+    return " ".join(texts)

@@ -1,0 +1,412 @@
+"""Bring a user's total energies and a model's energies onto one scale."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.models.checkpoint import build_model, load_weights
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from synthzoo.models.config import CheckpointConfig
+
+
+MAX_SPREAD_EV_PER_ATOM = 0.5
+"""What may be left between labels and model; more is no difference of methods."""
+
+STRONG_DISAGREEMENT_EV_PER_ATOM = 0.3
+"""Between the isolated atoms and the mean of the labels, above which it is said."""
+
+MAX_DISAGREEMENT_EV_PER_ATOM = 5.0
+"""Above it, isolated atoms and labels cannot be of one method."""
+
+RANK_TOLERANCE = 1e-4
+MAD_TO_SIGMA = 1.4826
+"""From the median of absolute deviations to the width of a normal distribution."""
+
+ROUNDS = 5
+WILD_SIGMAS, WILD_FLOOR_EV = 5.0, 0.01
+"""Values further from the median are left out, round by round."""
+
+Source = Literal["given", "found", "fitted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyReference:
+    """How a user's total energies relate to a model's energies.
+
+    Attributes
+    ----------
+    shifts_eV
+        Energy of a free atom of each of the model's elements on the user's scale, minus
+        the model's own: it is added for each atom. Where free atoms are not known, it
+        also holds how much more weakly the data bind atoms than the model.
+    binding_eV
+        How much more weakly the data bind atoms of each element than the model, on
+        average, where free atoms are known. The fit is to learn it, since an energy
+        that is added for each atom would move free atoms, too.
+    isolated_atom_energies_eV
+        Energy of the free atom of each element on the user's scale: given, found, or
+        the model's own moved by the shift.
+    sources
+        Where each element's isolated-atom energy comes from; elements that the data
+        do not hold are missing.
+    mean_difference_eV_per_atom
+        Mean of labels minus model, both relative to isolated atoms; 0 where these are
+        not known.
+    spread_eV_per_atom
+        Width of what is left between labels and shifted model, robust against single
+        wild structures.
+    undetermined
+        Elements of which the data do not tell the energies apart, because their
+        shares never vary independently.
+    """
+
+    shifts_eV: dict[str, float]
+    binding_eV: dict[str, float]
+    isolated_atom_energies_eV: dict[str, float]
+    sources: dict[str, Source]
+    mean_difference_eV_per_atom: float
+    spread_eV_per_atom: float
+    undetermined: tuple[str, ...]
+
+    @property
+    def aligned_eV(self) -> dict[str, float]:
+        """What brings the model's energies nearest to the labels, for each atom."""
+        return {
+            name: shift + self.binding_eV[name]
+            for name, shift in self.shifts_eV.items()
+        }
+
+    @property
+    def summary(self) -> str:
+        """A sentence or more for people."""
+        parts = [self._shift_text(), *self._warnings()]
+        return " ".join(parts)
+
+    def _shift_text(self) -> str:
+        origins = {
+            source: [name for name in self.sources if self.sources[name] == source]
+            for source in ("given", "found", "fitted")
+        }
+        texts = {
+            "given": "isolated-atom energies given for {}",
+            "found": "isolated-atom energies found in the data for {}",
+            "fitted": "energies fitted to labels minus pre-trained model for {}",
+        }
+        found = [
+            texts[source].format(", ".join(names))
+            for source, names in origins.items()
+            if names
+        ]
+        moved = ", ".join(
+            f"{name} {self.shifts_eV[name]:+.4f}" for name in self.sources
+        )
+        return (
+            f"Energy reference: {'; '.join(found)}. Added to the model's energies (eV "
+            f"per atom): {moved}; left is a spread of {self.spread_eV_per_atom:.3f} "
+            "eV/atom."
+        )
+
+    def _warnings(self) -> list[str]:
+        texts = []
+        difference = self.mean_difference_eV_per_atom
+        if abs(difference) > STRONG_DISAGREEMENT_EV_PER_ATOM:
+            texts.append(
+                "Relative to isolated atoms, the labels lie "
+                f"{difference:+.2f} eV/atom from the pre-trained model's energies on "
+                "average (other functionals bind differently). The fit begins with "
+                "this difference, and free atoms keep their energy."
+            )
+        if self.undetermined:
+            texts.append(
+                f"The data do not tell the energies of {', '.join(self.undetermined)} "
+                "apart: their shares never vary independently. Energies of other "
+                "compositions will be off by a constant; give isolated-atom energies "
+                "to avoid that."
+            )
+        if fitted := [name for name in self.sources if self.sources[name] == "fitted"]:
+            texts.append(self._unknown_atoms(fitted))
+        return texts
+
+    def _unknown_atoms(self, names: Sequence[str]) -> str:
+        alone = ", ".join(
+            f"{name} {self.isolated_atom_energies_eV[name]:.4f} eV" for name in names
+        )
+        return (
+            "Without isolated atoms in the data, a free atom of the tuned model has a "
+            f"fitted energy ({alone}). On average, atomisation and cohesive energies "
+            "therefore stay those of the pre-trained model: they are off by as much as "
+            "your method binds each atom more or less strongly, which may be 1 eV. "
+            "Energies between structures of the same atoms are not affected. To mend "
+            "it, add a frame of one atom to the data or give its energy: "
+            f"--isolated-energy {names[0]}=ENERGY."
+        )
+
+
+def find_reference(
+    elements: Sequence[str],
+    counts: NDArray[np.int64],
+    labels_eV: NDArray[np.float64],
+    predictions_eV: NDArray[np.float64],
+    *,
+    known_eV: Mapping[str, tuple[float, Source]],
+    model_alone_eV: Mapping[str, float],
+) -> EnergyReference:
+    """Return the shift per element that brings a model onto the labels' scale.
+
+    Isolated-atom energies are the shift where they are known. What is left on average
+    is fitted by least squares on the energies per atom: for other elements it is the
+    shift, for these it is how strongly the data bind. Where the data do not determine
+    the elements apart, the smallest correction is taken.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols of the model, in the order of the columns of ``counts``.
+    counts
+        Atoms of each element, of shape ``(n_structures, n_elements)``.
+    labels_eV, predictions_eV
+        Total energies of each structure, of shape ``(n_structures,)``.
+    known_eV
+        Isolated-atom energies on the labels' scale, and whether they were given or
+        found.
+    model_alone_eV
+        Isolated-atom energies on the model's scale.
+
+    Raises
+    ------
+    InputError
+        If isolated-atom energies are known for elements that the model does not know,
+        or cannot be of the labels' method.
+    """
+    _refuse_unknown(known_eV, elements)
+    atoms = counts.sum(axis=1)
+    shares = counts / atoms[:, None]
+    left = (labels_eV - predictions_eV) / atoms
+    present = counts.sum(axis=0) > 0
+    shifts = np.array(
+        [known_eV[name][0] - model_alone_eV[name] if name in known_eV else 0.0
+         for name in elements]
+    )  # fmt: skip
+    unknown = present & np.array([name not in known_eV for name in elements])
+    left = left - shares @ shifts
+    if unknown.any():
+        shifts[unknown] = _least_squares(shares[:, unknown], left)
+        left = left - shares[:, unknown] @ shifts[unknown]
+    mean = 0.0 if unknown.any() else float(left.mean())
+    _refuse_strangers(mean, known_eV)
+    binding = np.zeros(len(elements))
+    if present.any():
+        correction = _least_squares(shares[:, present], left)
+        left = left - shares[:, present] @ correction
+        binding[present] = correction
+        shifts[unknown] += binding[unknown]
+        binding[unknown] = 0.0
+    moved = dict(zip(elements, shifts.tolist(), strict=True))
+    return EnergyReference(
+        shifts_eV=moved,
+        binding_eV=dict(zip(elements, binding.tolist(), strict=True)),
+        isolated_atom_energies_eV={
+            name: known_eV[name][0]
+            if name in known_eV
+            else model_alone_eV[name] + moved[name]
+            for name in elements
+        },
+        sources={
+            name: known_eV[name][1] if name in known_eV else "fitted"
+            for name, there in zip(elements, present, strict=True)
+            if there
+        },
+        mean_difference_eV_per_atom=mean,
+        spread_eV_per_atom=MAD_TO_SIGMA * float(np.median(np.abs(left))),
+        undetermined=_undetermined(elements, shares, unknown),
+    )
+
+
+def check_spread(reference: EnergyReference) -> None:
+    """Stop if what is left after alignment cannot be a difference between methods.
+
+    Parameters
+    ----------
+    reference
+        From `find_reference`.
+
+    Raises
+    ------
+    InputError
+        If the spread is above `MAX_SPREAD_EV_PER_ATOM`.
+    """
+    if reference.spread_eV_per_atom <= MAX_SPREAD_EV_PER_ATOM:
+        return
+    raise InputError(
+        "After the best constant per element is taken off, energy labels and "
+        f"pre-trained model still differ by {reference.spread_eV_per_atom:.2f} eV/atom "
+        f"(limit {MAX_SPREAD_EV_PER_ATOM}). Either the energies are not total energies "
+        "in eV (per atom? other units?), or they come from several levels of theory, "
+        "or the structures are nothing that this model knows. Look at them with "
+        "`synthzoo evaluate MODEL DATA --shift`."
+    )
+
+
+def find_isolated(
+    counts: NDArray[np.int64],
+    labels_eV: NDArray[np.float64],
+    elements: Sequence[str],
+    alone: NDArray[np.bool_],
+) -> dict[str, float]:
+    """Return the energy of each element of which the data hold a single atom.
+
+    Parameters
+    ----------
+    counts
+        Atoms of each element, of shape ``(n_structures, n_elements)``.
+    labels_eV
+        Total energies, of shape ``(n_structures,)``.
+    elements
+        Chemical symbols, in the order of the columns of ``counts``.
+    alone
+        Which structures are one atom without neighbours.
+
+    Raises
+    ------
+    InputError
+        If two frames disagree about an element.
+    """
+    found: dict[str, float] = {}
+    for index in np.flatnonzero(alone):
+        name = elements[int(np.argmax(counts[index]))]
+        energy = float(labels_eV[index])
+        if name in found and abs(found[name] - energy) > 1e-3:
+            raise InputError(
+                f"The data hold several isolated {name} atoms with different energies "
+                f"({found[name]:.4f} and {energy:.4f} eV). Keep the one of your level "
+                f"of theory, or give it: --isolated-energy {name}=ENERGY."
+            )
+        found[name] = energy
+    return found
+
+
+def _refuse_unknown(
+    known_eV: Mapping[str, tuple[float, Source]], elements: Sequence[str]
+) -> None:
+    if others := sorted(set(known_eV) - set(elements)):
+        raise InputError(
+            f"Isolated-atom energies are given for {', '.join(others)}, but the model "
+            f"knows {', '.join(elements)}."
+        )
+
+
+def _refuse_strangers(
+    mean_eV_per_atom: float, known_eV: Mapping[str, tuple[float, Source]]
+) -> None:
+    if abs(mean_eV_per_atom) <= MAX_DISAGREEMENT_EV_PER_ATOM:
+        return
+    known = ", ".join(
+        f"{name} {energy:.4f} eV ({source})"
+        for name, (energy, source) in known_eV.items()
+    )
+    raise InputError(
+        f"Relative to the isolated atoms ({known}), the labels lie "
+        f"{mean_eV_per_atom:+.2f} eV/atom from the pre-trained model's energies. The "
+        "isolated atoms are not of the labels' method: another code, other "
+        "pseudopotentials or other units. Give the right ones, or none."
+    )
+
+
+def _least_squares(
+    shares: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the smallest of the best solutions; wild values do not count."""
+    kept = np.ones(len(values), dtype=bool)
+    for _ in range(ROUNDS):
+        found, *_ = np.linalg.lstsq(shares[kept], values[kept], rcond=RANK_TOLERANCE)
+        solution = np.asarray(found, dtype=np.float64)
+        left = values - shares @ solution
+        left = np.abs(left - np.median(left))
+        kept = left <= WILD_SIGMAS * MAD_TO_SIGMA * np.median(left) + WILD_FLOOR_EV
+    return solution
+
+
+def _undetermined(
+    elements: Sequence[str], shares: NDArray[np.float64], unknown: NDArray[np.bool_]
+) -> tuple[str, ...]:
+    """Return the unknown elements whose energies the data leave open."""
+    names = [name for name, open_ in zip(elements, unknown, strict=True) if open_]
+    if len(names) < 2:
+        return ()
+    _, sizes, axes = np.linalg.svd(shares[:, unknown], full_matrices=True)
+    rank = int((sizes > RANK_TOLERANCE * sizes[0]).sum())
+    open_directions = np.abs(axes[rank:]).max(axis=0, initial=0.0)
+    return tuple(
+        name
+        for name, share in zip(names, open_directions, strict=True)
+        if share > RANK_TOLERANCE
+    )
+
+
+SHIFTS = "per_type_energy_shifts"
+SHIFT_BUFFER = "per_type_energy_scale_shift.shifts"
+"""How the name of the buffer ends in which nequip keeps them, in float64."""
+
+
+def with_reference(
+    weights: Mapping[str, torch.Tensor],
+    config: CheckpointConfig,
+    reference: EnergyReference,
+) -> tuple[torch.nn.Module, CheckpointConfig]:
+    """Return a model whose energies are the user's, and its description.
+
+    The shifts are kept and added in float64, whatever the precision of the weights: a
+    total energy of a million eV keeps its meV.
+
+    Parameters
+    ----------
+    weights
+        Of the fitted model, on the scale of the checkpoint it started from.
+    config
+        Description of that checkpoint.
+    reference
+        What to add to its energies.
+
+    Raises
+    ------
+    CheckpointError
+        If the model has no place for energy shifts.
+    """
+    import torch
+
+    names = [name for name in weights if name.endswith(SHIFT_BUFFER)]
+    if len(names) != 1:
+        raise CheckpointError(
+            f"{config.builder} has no energy shifts ({SHIFT_BUFFER}): it cannot give "
+            "total energies."
+        )
+    old = weights[names[0]].reshape(-1).to(torch.float64)
+    added = torch.tensor(
+        [reference.shifts_eV[name] for name in config.elements], dtype=torch.float64
+    )
+    shifts = added + (old if old.numel() else 0.0)
+    values = dict(zip(config.elements, shifts.tolist(), strict=True))
+    arguments: dict[str, Any] = copy.deepcopy(config.arguments) | {SHIFTS: values}
+    moved = dataclasses.replace(
+        config,
+        arguments=arguments,
+        isolated_atom_energies_eV=reference.isolated_atom_energies_eV,
+    )
+    model = build_model(moved)
+    load_weights(
+        model,
+        {**weights, names[0]: shifts.reshape(-1, 1)},
+        where="The fitted model",
+    )
+    return model.eval(), moved

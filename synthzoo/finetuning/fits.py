@@ -1,0 +1,362 @@
+"""The fits of a fine-tuning: each in a folder of its own, resumed where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from synthzoo.errors import SynthzooError
+from synthzoo.models.checkpoint import build_model, load_model, read_config
+from synthzoo.models.isolation import nequip_session
+from synthzoo.recipes.loading import FitRecipe
+from synthzoo.runs.files import new_file
+from synthzoo.runs.workers import GuardedThreads, Lost, call_guarded
+
+if TYPE_CHECKING:
+    import torch
+    from ase import Atoms
+
+    from synthzoo.data.labels import Labels
+    from synthzoo.finetuning.recipe import FinetuneRecipe
+    from synthzoo.models.config import CheckpointConfig
+    from synthzoo.models.graphs import Graph
+    from synthzoo.training.fit import FitResult
+
+
+_LOG = logging.getLogger(__name__)
+
+SIGNS = ("not enough memory", "can't allocate memory", "out of memory")
+"""In torch's messages, on the CPU and on a GPU."""
+
+
+def with_smaller_batches(
+    attempt: Callable[[int], Result], batch_atoms: int, *, largest: int
+) -> Result:
+    """Return what an attempt gives; where memory is short, halve the batch and say so.
+
+    Parameters
+    ----------
+    attempt
+        Takes the number of atoms in a batch.
+    batch_atoms
+        To begin with.
+    largest
+        Number of atoms of the largest structure: no batch can be smaller.
+
+    Raises
+    ------
+    SynthzooError
+        If the memory does not even suffice for the largest structure.
+    """
+    try:
+        return attempt(batch_atoms)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        if batch_atoms <= largest:
+            raise SynthzooError(
+                "The memory does not suffice for a batch of one structure with "
+                f"{largest} atoms. Leave out the largest structures, or use a machine "
+                "with more memory."
+            ) from error
+    smaller = max(largest, batch_atoms // 2)
+    _LOG.warning(
+        "The memory does not suffice for batches of %d atoms: starting again with %d.",
+        batch_atoms,
+        smaller,
+    )
+    return with_smaller_batches(attempt, smaller, largest=largest)
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS)
+
+
+Result = TypeVar("Result")
+
+WEIGHTS_FILE = "weights.safetensors"
+"""In the folder of a fit that has ended."""
+
+BATCH_FILE = "batch_atoms"
+"""In the folder of a fit: the size of its batches, smaller where memory is short."""
+
+FRESH_LEARNING_RATE = 0.01
+"""Of a network that starts from nothing: the paper's, for direct training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitJob:
+    """One fit.
+
+    Attributes
+    ----------
+    name
+        Of its folder.
+    start
+        Folder of the checkpoint whose weights it starts from.
+    recipe
+        How to fit, with nothing left open.
+    training
+        Structures with labels on the checkpoint's scale.
+    replay
+        Synthetic structures with their labels that are mixed into the batches.
+    binding_eV
+        What the start adds to the energy of each atom with neighbours, by element,
+        before it is fitted; see `synthzoo.finetuning.binding`.
+    fresh
+        Whether the network starts from random weights of the checkpoint's shape
+        instead.
+    device
+        Where to fit: ``cpu``, ``cuda`` or ``cuda:1`` …
+    snapshots
+        Shares of the epochs after which weights are kept on the way; see
+        `read_snapshots`.
+    """
+
+    name: str
+    start: Path
+    recipe: FinetuneRecipe
+    training: Sequence[tuple[Atoms, Labels]]
+    replay: Sequence[tuple[Atoms, Labels]] = ()
+    binding_eV: Mapping[str, float] = field(default_factory=dict)
+    fresh: bool = False
+    device: str = "cpu"
+    snapshots: tuple[float, ...] = ()
+
+
+def run_fits(
+    jobs: Sequence[FitJob], folder: Path, *, workers: int = 1
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the weights that each fit ends with; go on where they were killed before.
+
+    Parameters
+    ----------
+    jobs
+        What to fit; those in this process show a progress bar.
+    folder
+        Working folder of the whole run.
+    workers
+        How many run at a time: one in this process, the others in children; on a GPU
+        one after the other.
+
+    Raises
+    ------
+    SynthzooError
+        If a loss stops being a number, or a child is killed.
+    """
+    import safetensors.torch
+
+    missing = [job for job in jobs if not _weights(job, folder).is_file()]
+    on_cpu = all(job.device == "cpu" for job in jobs)
+    together = workers > 1 and len(jobs) > 1 and on_cpu
+    here, elsewhere = (missing[:1], missing[1:]) if together else (missing, [])
+    with GuardedThreads(max(1, workers - 1)) as threads:
+        running = [threads.submit(_run_in_child, job, folder) for job in elsewhere]
+        try:
+            for job in here:
+                _run(job, folder, alone=not together, progress=True)
+            for job, future in reversed(list(zip(elsewhere, running, strict=True))):
+                if future.cancel():  # no child has begun it
+                    _run(job, folder, alone=False, progress=True)
+            for future in running:
+                if not future.cancelled():
+                    future.result()
+        except BaseException:
+            threads.abandon()
+            raise
+    return {
+        job.name: safetensors.torch.load_file(_weights(job, folder)) for job in jobs
+    }
+
+
+def read_snapshots(
+    jobs: Sequence[FitJob], folder: Path
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the weights that fits which have ended had on their way.
+
+    Parameters
+    ----------
+    jobs
+        What was fitted.
+    folder
+        Working folder of the whole run.
+    """
+    import safetensors.torch
+
+    return {
+        f"{job.name} after {epoch} epochs": safetensors.torch.load_file(path)
+        for job in jobs
+        for epoch, path in _snapshot_files(job, folder / job.name).items()
+    }
+
+
+def _snapshot_files(job: FitJob, folder: Path) -> dict[int, Path]:
+    from synthzoo.finetuning.snapshots import snapshot_files
+
+    return snapshot_files(folder, job.snapshots, fit_recipe(job).max_epochs)
+
+
+def fit_recipe(job: FitJob) -> FitRecipe:
+    """Return the fit that a resolved recipe means for a job.
+
+    Parameters
+    ----------
+    job
+        What to fit; nothing is left open in its recipe.
+    """
+    recipe = job.recipe
+    if recipe.visits is None or recipe.learning_rate is None:
+        raise ValueError("The recipe is not resolved.")
+    names = {field.name for field in dataclasses.fields(FitRecipe)}
+    same = {
+        name: value
+        for name, value in dataclasses.asdict(recipe).items()
+        if name in names
+    }
+    same["max_epochs"] = math.ceil(recipe.visits / len(job.training))
+    if job.fresh:
+        same |= {"learning_rate": FRESH_LEARNING_RATE, "frozen": (), "pull": 0.0}
+    return FitRecipe(**same, keep="last")
+
+
+def _weights(job: FitJob, folder: Path) -> Path:
+    return folder / job.name / WEIGHTS_FILE
+
+
+def _run_in_child(job: FitJob, folder: Path) -> None:
+    run = partial(_run, job, folder, alone=False, progress=False)
+    fit_in_child(run, name=f"The fit `{job.name}`")
+
+
+def fit_in_child(function: Callable[[], Result], *, name: str) -> Result:
+    """Return what a function gives in this thread's child process.
+
+    Parameters
+    ----------
+    function
+        Picklable; what it has finished is on disk, and it goes on from there.
+    name
+        What to call it in a message.
+
+    Raises
+    ------
+    SynthzooError
+        If the child was killed.
+    """
+    found = call_guarded(function, limit_s=None)
+    if isinstance(found, Lost):
+        raise SynthzooError(
+            f"{name} {found.reason}. What was finished is kept: give the same command "
+            "again, with --workers 1 if memory is short."
+        )
+    return found
+
+
+def _run(job: FitJob, folder: Path, *, alone: bool, progress: bool) -> None:
+    import safetensors.torch
+
+    place = folder / job.name
+    place.mkdir(exist_ok=True)
+    with nequip_session():
+        weights = _fitted(job, place, alone=alone, progress=progress)
+    with new_file(_weights(job, folder)) as partial_file:
+        partial_file.write_bytes(safetensors.torch.save(weights))
+
+
+def _fitted(
+    job: FitJob, folder: Path, *, alone: bool, progress: bool
+) -> dict[str, torch.Tensor]:
+    import torch
+
+    from synthzoo.finetuning.snapshots import Snapshots, copied_weights
+    from synthzoo.training.fit import fit, sizes_of
+
+    threads = job.recipe.threads if alone else 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+    config = read_config(job.start)
+    graphs = _graphs(job.training, config.elements, config.cutoff_A)
+    replay = _graphs(job.replay, config.elements, config.cutoff_A)
+
+    def attempt(batch_atoms: int) -> FitResult:
+        _prepare(folder, batch_atoms)
+        return fit(
+            _network(job, graphs),
+            dataclasses.replace(fit_recipe(job), batch_atoms=batch_atoms),
+            training=graphs,
+            validation=[],
+            replay=replay,
+            folder=folder,
+            device=job.device,
+            callbacks=[Snapshots(_snapshot_files(job, folder))],
+            progress=progress,
+        )
+
+    first = read_batch_atoms(folder) or job.recipe.batch_atoms
+    result = with_smaller_batches(attempt, first, largest=max(sizes_of(graphs)))
+    return copied_weights(result.model)
+
+
+def _network(job: FitJob, graphs: Sequence[Graph]) -> torch.nn.Module:
+    """Return the network to fit, in training mode."""
+    from synthzoo.finetuning.binding import bind_atoms
+
+    network, config = load_model(job.start)
+    if job.fresh:
+        network = build_model(config, seed=job.recipe.seed)
+    if any(job.binding_eV.values()):
+        energies_eV = [job.binding_eV[name] for name in config.elements]
+        bind_atoms(network, graphs, energies_eV, free=_free_atoms(config))
+    return network.train()
+
+
+def _free_atoms(config: CheckpointConfig) -> list[Graph]:
+    import numpy as np
+    from ase import Atoms
+
+    from synthzoo.data.labels import Labels
+
+    nothing = Labels(energy_eV=0.0, forces_eV_A=np.zeros((1, 3)))
+    atoms = [(Atoms(name), nothing) for name in config.elements]
+    return _graphs(atoms, config.elements, config.cutoff_A)
+
+
+def read_batch_atoms(folder: Path) -> int | None:
+    """Return the size of the batches that a fit has come to, None if it has not begun.
+
+    Parameters
+    ----------
+    folder
+        Of the fit.
+    """
+    record = folder / BATCH_FILE
+    return int(record.read_text()) if record.is_file() else None
+
+
+def _prepare(folder: Path, batch_atoms: int) -> None:
+    """Remove the states of a fit with other batches, and note the size of these."""
+    if read_batch_atoms(folder) not in (None, batch_atoms):
+        shutil.rmtree(folder)
+        folder.mkdir()
+    with new_file(folder / BATCH_FILE) as partial_file:
+        partial_file.write_text(str(batch_atoms))
+
+
+def _graphs(
+    labelled: Sequence[tuple[Atoms, Labels]],
+    elements: Sequence[str],
+    cutoff_A: float,
+) -> list[Graph]:
+    from synthzoo.models.graphs import to_graph
+
+    return [
+        to_graph(atoms, labels, elements=elements, cutoff_A=cutoff_A)
+        for atoms, labels in labelled
+    ]

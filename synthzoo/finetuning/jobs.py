@@ -1,0 +1,174 @@
+"""Which fits a fine-tuning needs, and what they are called."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from synthzoo.finetuning.direct import direct_reference, visits_from_scratch
+from synthzoo.finetuning.fits import FitJob, fit_recipe
+from synthzoo.finetuning.plan import take_off
+from synthzoo.finetuning.select_by_md import SNAPSHOT_SHARES
+
+if TYPE_CHECKING:
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.finetuning.plan import Plan
+    from synthzoo.finetuning.recipe import FinetuneRecipe
+    from synthzoo.finetuning.request import Request, Sets
+
+FIT, DIRECT = "fit", "direct"
+"""Names of the first fit, which is kept if it is the only one, and of those from
+scratch, which have a number if there are several."""
+
+
+def check_name(number: int) -> str:
+    """Return the name of one of the further fits.
+
+    Parameters
+    ----------
+    number
+        Its place in the plan's checks, from zero.
+    """
+    return f"check-{number + 1}"
+
+
+def seed_names(count: int) -> list[str]:
+    """Return the names of the fits of which the best is kept.
+
+    Parameters
+    ----------
+    count
+        How many there are.
+
+    Examples
+    --------
+    >>> seed_names(3)
+    ['fit', 'seed-2', 'seed-3']
+    """
+    return [FIT, *(f"seed-{number + 2}" for number in range(count - 1))]
+
+
+def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
+    """Return the fits to make, the first of those to keep first.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    sets
+        What there is.
+    """
+    plan, mixed = sets.plan, sets.synthetic.mixed
+    first = FitJob(
+        name=FIT,
+        start=plan.start,
+        recipe=plan.recipe,
+        training=plan.on_model_scale(plan.training),
+        replay=plan.replayed(mixed),
+        binding_eV=plan.reference.binding_eV,
+        device=request.device,
+    )
+    by_md = plan.recipe.select_by == "md"
+    jobs = [
+        dataclasses.replace(
+            first,
+            name=name,
+            recipe=_seeded(first, number),
+            snapshots=SNAPSHOT_SHARES if by_md else (),
+        )
+        for number, name in enumerate(seed_names(plan.recipe.seeds))
+    ]
+    for number, (part, _) in enumerate(plan.checks):
+        jobs.append(
+            dataclasses.replace(
+                first, name=check_name(number), training=plan.on_model_scale(part)
+            )
+        )
+    return [*jobs, *_from_scratch(first, sets)] if request.compare_direct else jobs
+
+
+def direct_parts(plan: Plan, *, tested: bool) -> dict[str, LabelledSet]:
+    """Return what each fit from scratch sees, by its name.
+
+    It is what the fits see that are compared with it: all that is fitted, or one part
+    after the other where each structure is tested by the fit that has not seen it.
+
+    Parameters
+    ----------
+    plan
+        What is fitted to what.
+    tested
+        Whether there is a test set.
+    """
+    if tested or len(plan.held_out) or not plan.checks:
+        return {DIRECT: plan.training}
+    return {
+        f"{DIRECT}-{number}": fitted
+        for number, (fitted, _) in enumerate(plan.checks, start=1)
+    }
+
+
+def describe_jobs(jobs: Sequence[FitJob], workers: int) -> str:
+    """Return what the fits will cost, in words.
+
+    Parameters
+    ----------
+    jobs
+        From `make_jobs`.
+    workers
+        Fits that run at a time.
+    """
+    first = jobs[0]
+    texts = [f"{first.recipe.visits} structures are shown to the fit that is kept"]
+    seeds = sum(job.name.startswith("seed-") for job in jobs)
+    checks = sum(job.name.startswith("check-") for job in jobs)
+    direct = [job for job in jobs if job.fresh]
+    if seeds:
+        texts.append(f"as many to each of {seeds} with other seeds")
+    if checks:
+        texts.append(
+            f"as many to each of {checks} that leave out a part of the data, to test "
+            "each structure once"
+        )
+    if direct:
+        texts.append(f"{direct[0].recipe.visits} to each of {len(direct)} from scratch")
+    text = ", ".join(texts)
+    if len(jobs) == 1:
+        return f"{text}."
+    times = sum(_work(job) for job in jobs) / _work(first)
+    return (
+        f"{text}: {times:.1f} times the work of the first fit, {workers} fit(s) at a "
+        "time."
+    )
+
+
+def _work(job: FitJob) -> int:
+    """Return how many atoms a fit sees."""
+    return fit_recipe(job).max_epochs * sum(len(atoms) for atoms, _ in job.training)
+
+
+def _seeded(job: FitJob, number: int) -> FinetuneRecipe:
+    return dataclasses.replace(job.recipe, seed=job.recipe.seed + number)
+
+
+def _from_scratch(first: FitJob, sets: Sets) -> list[FitJob]:
+    plan, recipe = sets.plan, first.recipe
+    elements = plan.config.elements
+    reference = direct_reference(elements, plan.training)
+    jobs = []
+    for name, part in direct_parts(plan, tested=len(sets.test) > 0).items():
+        sizes = [len(atoms) for atoms in part.structures]
+        visits = recipe.direct_visits or visits_from_scratch(sizes)
+        jobs.append(
+            dataclasses.replace(
+                first,
+                name=name,
+                recipe=dataclasses.replace(recipe, visits=visits),
+                training=take_off(part, reference.shifts_eV),
+                replay=(),
+                binding_eV={},
+                fresh=True,
+            )
+        )
+    return jobs

@@ -1,0 +1,367 @@
+"""What a fine-tuning did to known physics: crystals, and repulsion of near atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
+
+from synthzoo.data import unconstrained
+from synthzoo.evaluation.crystal_properties import (
+    EXPERIMENTS,
+    CrystalProperties,
+    from_card,
+    known_crystals,
+    measure_crystal,
+)
+from synthzoo.models.predict import predict_structures
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.zoo.card_records import ReferenceValues
+
+NEAR = (0.33, 0.75)
+"""Times the covalent bond length: two atoms so near must repel each other."""
+NEAR_POINTS = 33
+CELL_A = 25.0
+
+MARGIN = 0.02
+"""A deviation from the reference that grew by less than this is as it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A property of crystals that is compared.
+
+    Attributes
+    ----------
+    field
+        Of `CrystalProperties`.
+    name, unit
+        In words.
+    digits
+        Decimals that are shown.
+    tolerance
+        Relative deviation from a reference that functionals explain.
+    """
+
+    field: str
+    name: str
+    unit: str
+    digits: int
+    tolerance: float
+
+    def of(self, properties: CrystalProperties) -> float | None:
+        """Return its value.
+
+        Parameters
+        ----------
+        properties
+            Of a crystal.
+        """
+        value: float | None = getattr(properties, self.field)
+        return value
+
+    def text(self, properties: CrystalProperties) -> str:
+        """Return its value in words.
+
+        Parameters
+        ----------
+        properties
+            Of a crystal.
+        """
+        value = self.of(properties)
+        return "none" if value is None else f"{value:.{self.digits}f}"
+
+
+QUANTITIES = (
+    Quantity(field="a_A", name="lattice constant", unit="Å", digits=3, tolerance=0.02),
+    Quantity(
+        field="c_A", name="lattice constant c", unit="Å", digits=3, tolerance=0.04
+    ),
+    Quantity(
+        field="bulk_modulus_GPa",
+        name="bulk modulus",
+        unit="GPa",
+        digits=0,
+        tolerance=0.10,
+    ),
+    *(
+        Quantity(
+            field=f"c{index}_GPa",
+            name=f"C{index}",
+            unit="GPa",
+            digits=0,
+            tolerance=0.15,
+        )
+        for index in (11, 12, 44)
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrystalChange:
+    """One crystal by the start and by the tuned model.
+
+    Attributes
+    ----------
+    name
+        Of the crystal.
+    before, after
+        By the two models.
+    references
+        What the teacher of the start and experiments say, where it is known.
+    """
+
+    name: str
+    before: CrystalProperties
+    after: CrystalProperties
+    references: tuple[CrystalProperties, ...]
+
+    def quantities(self) -> list[Quantity]:
+        """Return the properties that any of the sources has."""
+        sources = (self.before, self.after, *self.references)
+        return [
+            quantity
+            for quantity in QUANTITIES
+            if any(quantity.of(source) is not None for source in sources)
+        ]
+
+    def worse(self) -> Iterator[str]:
+        """Yield in words what lies farther from all references than it did."""
+        if self.before.a_A is not None and self.after.a_A is None:
+            yield f"{self.name} no longer has an energy minimum near its known cell"
+            return
+        for quantity in self.quantities():
+            known = [quantity.of(source) for source in self.references]
+            before, after = (
+                _deviation(quantity.of(source), known)
+                for source in (self.before, self.after)
+            )
+            if after > quantity.tolerance and after > before + MARGIN:
+                yield self._text(quantity)
+
+    def known(self, quantity: Quantity) -> str:
+        """Return what the references say about one of the properties.
+
+        Parameters
+        ----------
+        quantity
+            From `QUANTITIES`.
+        """
+        return ", ".join(
+            f"{source.source} {quantity.text(source)}"
+            for source in self.references
+            if quantity.of(source) is not None
+        )
+
+    def _text(self, quantity: Quantity) -> str:
+        return (
+            f"the {quantity.name} of {self.name} went from "
+            f"{quantity.text(self.before)} to {quantity.text(self.after)} "
+            f"{quantity.unit} ({self.known(quantity)})"
+        )
+
+
+def _deviation(value: float | None, known: Sequence[float | None]) -> float:
+    """Return the relative deviation from the nearest reference; 0 without any."""
+    if value is None:
+        return 0.0
+    return min(
+        (abs(value / other - 1) for other in known if other is not None), default=0.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repulsion:
+    """How near two atoms repel each other, by the start and by the tuned model.
+
+    Attributes
+    ----------
+    element
+        Of both atoms.
+    before_A, after_A
+        Distance down to which the energy rises as they come nearer.
+    nearest_A, widest_A
+        Distances between which was looked.
+    """
+
+    element: str
+    before_A: float
+    after_A: float
+    nearest_A: float
+    widest_A: float
+
+    def worse(self) -> Iterator[str]:
+        """Yield in words that atoms attract each other where they did not."""
+        if self.after_A > self.before_A:
+            yield (
+                f"the {self.element}–{self.element} repulsion now has a maximum at "
+                f"{self.after_A:.2f} Å, and nearer atoms attract each other (before: "
+                f"{self._reach(self.before_A)})"
+            )
+
+    def text(self) -> str:
+        """Return how near two atoms repel each other, in words."""
+        return (
+            f"Two {self.element} atoms that come nearer than {self.widest_A:.2f} Å: "
+            f"{self._reach(self.before_A)} before, {self._reach(self.after_A)} after."
+        )
+
+    def _reach(self, reach_A: float) -> str:
+        if reach_A >= self.widest_A:
+            return "no repulsion"
+        return f"repulsive down to {reach_A:.2f} Å"
+
+
+_ADVICE = (
+    "Labelled crystals at several volumes, and pairs of near atoms, among your "
+    "structures mend that best."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Physics:
+    """What a fine-tuning did to known physics.
+
+    Attributes
+    ----------
+    crystals
+        That the elements are known for.
+    repulsions
+        Of two atoms of each element.
+    """
+
+    crystals: tuple[CrystalChange, ...]
+    repulsions: tuple[Repulsion, ...]
+
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """What got worse, in words."""
+        looked_at: tuple[CrystalChange | Repulsion, ...] = (
+            *self.crystals,
+            *self.repulsions,
+        )
+        return tuple(text for change in looked_at for text in change.worse())
+
+    @property
+    def summary(self) -> str:
+        """Whether known physics got worse, in words."""
+        if self.worse:
+            return f"Known physics got worse: {'; '.join(self.worse)}. {_ADVICE}"
+        names = [
+            change.name for change in self.crystals if change.after.a_A is not None
+        ]
+        looked_at = ", ".join([*names, "repulsion of near atoms"])
+        return f"Known physics is no worse than before ({looked_at})."
+
+
+def compare_physics(
+    before: SynthzooCalculator,
+    after: SynthzooCalculator,
+    elements: Sequence[str],
+    reference: ReferenceValues | None = None,
+) -> Physics:
+    """Return what a fine-tuning did to the known physics of some elements.
+
+    Parameters
+    ----------
+    before, after
+        The two models.
+    elements
+        Chemical symbols to look at.
+    reference
+        What the teacher of the start says about crystals, if its card states that.
+    """
+    return Physics(
+        crystals=tuple(
+            CrystalChange(
+                name=crystal.name,
+                before=measure_crystal(crystal, before, source="before"),
+                after=measure_crystal(crystal, after, source="after"),
+                references=_references(crystal.name, reference),
+            )
+            for element in elements
+            for crystal in known_crystals(element)
+        ),
+        repulsions=tuple(_repulsion(element, before, after) for element in elements),
+    )
+
+
+def _references(
+    name: str, reference: ReferenceValues | None
+) -> tuple[CrystalProperties, ...]:
+    found = []
+    if reference is not None and name in reference.crystals:
+        found.append(from_card(reference.crystals[name], source=reference.teacher))
+    if name in EXPERIMENTS:
+        found.append(EXPERIMENTS[name])
+    return tuple(found)
+
+
+def _repulsion(
+    element: str, before: SynthzooCalculator, after: SynthzooCalculator
+) -> Repulsion:
+    bond_A = 2 * float(covalent_radii[atomic_numbers[element]])
+    distances_A = np.linspace(*NEAR, NEAR_POINTS) * bond_A
+    pairs = [
+        Atoms(f"{element}2", [[0, 0, 0], [0, 0, distance]], cell=[CELL_A] * 3, pbc=True)
+        for distance in distances_A
+    ]
+    before_A, after_A = (
+        repels_to_A(distances_A, energies_eV(pairs, model)) for model in (before, after)
+    )
+    return Repulsion(
+        element=element,
+        before_A=before_A,
+        after_A=after_A,
+        nearest_A=float(distances_A[0]),
+        widest_A=float(distances_A[-1]),
+    )
+
+
+def repels_to_A(
+    distances_A: NDArray[np.float64], energies_eV: NDArray[np.float64]
+) -> float:
+    """Return the distance down to which energies rise, coming from the widest.
+
+    Parameters
+    ----------
+    distances_A
+        Ascending, of shape ``(n,)``.
+    energies_eV
+        Of two atoms at these distances.
+
+    Examples
+    --------
+    >>> repels_to_A(np.array([0.6, 0.8, 1.0]), np.array([1.0, 3.0, 2.0]))
+    0.8
+    """
+    holes = np.flatnonzero(np.diff(energies_eV) >= 0)
+    return float(distances_A[holes[-1] + 1] if len(holes) else distances_A[0])
+
+
+def energies_eV(
+    structures: Sequence[Atoms], calculator: SynthzooCalculator
+) -> NDArray[np.float64]:
+    """Return the energies of some structures.
+
+    Parameters
+    ----------
+    structures
+        Of any size.
+    calculator
+        The model.
+    """
+    return np.array(
+        [
+            unconstrained.energy_eV(atoms)
+            for atoms in predict_structures(structures, calculator)
+        ]
+    )

@@ -1,0 +1,427 @@
+"""Everything about a fine-tuning that is known before its fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+
+from synthzoo.data import unconstrained
+from synthzoo.data.structures import content_hash, group_of
+from synthzoo.errors import InputError
+from synthzoo.finetuning.checks import Examined, describe, examine
+from synthzoo.finetuning.energy_reference import (
+    EnergyReference,
+    Source,
+    check_spread,
+    find_isolated,
+    find_reference,
+)
+from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.models.calculator import StartingPointWarning, load_calculator
+from synthzoo.models.predict import predict_structures
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.data.labels import LabelKeys, Labels
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.config import CheckpointConfig
+
+
+Parts = tuple[list[int], list[int]]
+"""Indices of the structures that a fit sees, and of those that test it."""
+
+
+def are_related(structures: Sequence[Atoms]) -> bool:
+    """Return whether one group of related frames is more than half of a set.
+
+    A fit without that group would say little about a fit to everything, and a fit that
+    sees part of it is tested on frames much like those that it has seen.
+
+    Parameters
+    ----------
+    structures
+        The set.
+    """
+    sizes = Counter(map(group_of, structures))
+    return 2 * max(sizes.values(), default=0) > len(structures) > 1
+
+
+def split_set(structures: Sequence[Atoms], share: float, seed: int) -> Parts:
+    """Return a division of a set into a part to fit and a part to hold out.
+
+    Related frames stay together, unless most of the set is related.
+
+    Parameters
+    ----------
+    structures
+        The set.
+    share
+        Of the structures that are held out, about, since whole groups are.
+    seed
+        Of the choice.
+
+    Raises
+    ------
+    InputError
+        If the set has no two parts that differ.
+    """
+    names = _names(structures)
+    groups = _shuffled(names, seed)
+    if len(groups) < 2:
+        raise InputError(
+            f"{len(names)} structure(s) that are all the same cannot be split into a "
+            "part to fit and a part to test: give a test set (--test)."
+        )
+    sizes = Counter(names)
+    wanted = min(max(1, round(share * len(names))), len(names) - 1)
+    most = min(2 * wanted, len(names) - 1)
+    held_out, count = set[str](), 0
+    for name in groups:
+        if count < wanted and count + sizes[name] <= most:
+            held_out.add(name)
+            count += sizes[name]
+    return _parts(names, held_out or {min(groups, key=sizes.__getitem__)})
+
+
+def fold_set(structures: Sequence[Atoms], count: int, seed: int) -> list[Parts]:
+    """Return divisions of a set in which each structure is left out once.
+
+    Related frames stay together, unless most of the set is related; about as many
+    structures are left out each time.
+
+    Parameters
+    ----------
+    structures
+        The set.
+    count
+        Number of divisions; fewer if there are fewer groups, none for a single one.
+    seed
+        Of the choice.
+    """
+    names = _names(structures)
+    sizes = Counter(names)
+    groups = sorted(_shuffled(names, seed), key=lambda name: -sizes[name])
+    if len(groups) < 2:
+        return []
+    folds: list[set[str]] = [set() for _ in range(min(count, len(groups)))]
+    for name in groups:
+        min(folds, key=lambda fold: sum(sizes[other] for other in fold)).add(name)
+    return [_parts(names, fold) for fold in folds]
+
+
+def check_parts(structures: Sequence[Atoms], recipe: FinetuneRecipe) -> list[Parts]:
+    """Return what further fits to a training set see, and what tests them.
+
+    Parameters
+    ----------
+    structures
+        The training set.
+    recipe
+        With nothing left open.
+
+    Raises
+    ------
+    InputError
+        If there are too few groups for the committee that is asked for.
+    """
+    if recipe.committee:
+        parts = fold_set(structures, recipe.committee, recipe.seed)
+        if len(parts) < max(2, recipe.committee):
+            raise InputError(
+                f"A committee of {recipe.committee} needs as many groups of unrelated "
+                f"structures; there are {len(set(_names(structures)))}."
+            )
+        return parts
+    if recipe.held_out_share or not recipe.check_share:
+        return []
+    return fold_set(structures, max(2, round(1 / recipe.check_share)), recipe.seed)
+
+
+def _names(structures: Sequence[Atoms]) -> list[str]:
+    """Return what must not be parted: groups, or copies where most are one group."""
+    name = content_hash if are_related(structures) else group_of
+    return [name(atoms) for atoms in structures]
+
+
+def _shuffled(names: Sequence[str], seed: int) -> list[str]:
+    groups = sorted(set(names))
+    np.random.default_rng(seed).shuffle(groups)
+    return groups
+
+
+def _parts(names: Sequence[str], left_out: set[str]) -> Parts:
+    return (
+        [index for index, name in enumerate(names) if name not in left_out],
+        [index for index, name in enumerate(names) if name in left_out],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be fitted to what, and from where.
+
+    Attributes
+    ----------
+    start
+        Folder of the checkpoint whose weights the fit starts from.
+    config
+        Its description.
+    recipe
+        How to fit, with nothing left open.
+    keys
+        Where the labels were found.
+    reference
+        How the labels' energies relate to the checkpoint's.
+    training, held_out
+        The two sets, on the scale of the labels; isolated atoms are in neither.
+    checks
+        Parts of the training set to fit to once more, each with the rest, on which that
+        fit is tested: where nothing is held out, or for the members of a committee.
+        Each structure is in one of the rests.
+    related
+        Whether most of the structures are of one group, so that those that test a fit
+        are much like some that it has seen.
+    isolated
+        Number of isolated atoms that were found.
+    notes
+        What the checks of the set found, in words.
+    energies_only
+        Whether the forces of the start stand in for forces that the data do not have.
+    """
+
+    start: Path
+    config: CheckpointConfig
+    recipe: FinetuneRecipe
+    keys: LabelKeys
+    reference: EnergyReference
+    training: LabelledSet
+    held_out: LabelledSet
+    checks: list[tuple[LabelledSet, LabelledSet]]
+    related: bool
+    isolated: int
+    notes: tuple[str, ...]
+    energies_only: bool
+
+    def offsets_eV(self, labelled: LabelledSet) -> NDArray[np.float64]:
+        """Return what brings the start's energy of each structure nearest to labels.
+
+        Parameters
+        ----------
+        labelled
+            Set of ``n`` structures; the result has the shape ``(n,)``.
+        """
+        return _offsets_eV(labelled, self.reference.aligned_eV)
+
+    def on_model_scale(self, labelled: LabelledSet) -> list[tuple[Atoms, Labels]]:
+        """Return structures with energies on the scale of the start.
+
+        Parameters
+        ----------
+        labelled
+            Structures with labels on the user's scale.
+        """
+        return take_off(labelled, self.reference.shifts_eV)
+
+    def replayed(self, synthetic: LabelledSet) -> list[tuple[Atoms, Labels]]:
+        """Return synthetic structures, bound as strongly as the data bind atoms.
+
+        Parameters
+        ----------
+        synthetic
+            Structures with labels on the scale of the start.
+        """
+        loosened = {name: -value for name, value in self.reference.binding_eV.items()}
+        return take_off(synthetic, loosened)
+
+
+def take_off(
+    labelled: LabelledSet, energies_eV: Mapping[str, float]
+) -> list[tuple[Atoms, Labels]]:
+    """Return structures with labels from which an energy per atom is taken off.
+
+    Parameters
+    ----------
+    labelled
+        Structures with labels.
+    energies_eV
+        What is taken off for each atom, by element.
+    """
+    offsets = _offsets_eV(labelled, energies_eV)
+    moved = [
+        dataclasses.replace(label, energy_eV=label.energy_eV - float(offset))
+        for label, offset in zip(labelled.labels, offsets, strict=True)
+    ]
+    return list(zip(labelled.structures, moved, strict=True))
+
+
+def _offsets_eV(
+    labelled: LabelledSet, energies_eV: Mapping[str, float]
+) -> NDArray[np.float64]:
+    if not len(labelled):
+        return np.zeros(0)
+    offsets: NDArray[np.float64] = labelled.counts(list(energies_eV)) @ np.array(
+        list(energies_eV.values())
+    )
+    return offsets
+
+
+def make_plan(  # noqa: PLR0913  what decides it
+    start: Path,
+    frames: FrameSet,
+    keys: LabelKeys,
+    recipe: FinetuneRecipe,
+    *,
+    given_eV: Mapping[str, float],
+    drop: bool = False,
+    tested: bool = False,
+) -> Plan:
+    """Return the plan for a set: checks, energy reference, split, open settings.
+
+    Parameters
+    ----------
+    start
+        Folder of the checkpoint to start from.
+    frames
+        Structures with labels.
+    keys
+        Where the labels are.
+    recipe
+        What was asked for.
+    given_eV
+        Isolated-atom energies on the scale of the labels, where known.
+    drop
+        Leave out the structures with errors.
+    tested
+        Whether a test set is given, so that nothing need be held out.
+
+    Raises
+    ------
+    InputError
+        If the model does not know an element, too few structures are there, or the
+        labels cannot be brought onto the model's scale.
+    """
+    calculator = starting_calculator(start)
+    examined = examine(frames, keys, calculator, drop=drop)
+    labelled, config = examined.labelled, calculator.config
+    alone = labelled.alone(config.cutoff_A)
+    indices = np.flatnonzero(~alone).tolist()
+    if not indices:
+        raise InputError(
+            f"The data hold {len(labelled)} structure(s), all of them single atoms: "
+            "there is nothing to fit."
+        )
+    bulk = labelled.part(indices)
+    resolved = _resolved(recipe, bulk, kind=config.kind, tested=tested)
+    fitted, kept = _held_out(bulk, resolved)
+    training = bulk.part(fitted)
+    found = find_isolated(
+        labelled.counts(config.elements), labelled.energies_eV, config.elements, alone
+    )
+    known = {name: (energy, _FOUND) for name, energy in found.items()}
+    known |= {name: (energy, _GIVEN) for name, energy in given_eV.items()}
+    return Plan(
+        start=start,
+        config=config,
+        recipe=resolved,
+        keys=keys,
+        reference=_reference(
+            calculator,
+            training,
+            [examined.predicted[indices[index]] for index in fitted],
+            known,
+        ),
+        training=training,
+        held_out=bulk.part(kept),
+        checks=[
+            (training.part(one), training.part(other))
+            for one, other in check_parts(training.structures, resolved)
+        ],
+        related=are_related(bulk.structures),
+        isolated=int(alone.sum()),
+        notes=_notes(examined, [str(origin) for origin in frames.origins]),
+        energies_only=keys.forces is None,
+    )
+
+
+def _held_out(
+    bulk: LabelledSet, resolved: FinetuneRecipe
+) -> tuple[list[int], list[int]]:
+    if not resolved.held_out_share:
+        return list(range(len(bulk))), []
+    return split_set(bulk.structures, resolved.held_out_share, resolved.seed)
+
+
+def _resolved(
+    recipe: FinetuneRecipe, bulk: LabelledSet, *, kind: str, tested: bool
+) -> FinetuneRecipe:
+    resolved = resolve_recipe(recipe, list(map(len, bulk.structures)), kind=kind)
+    if tested and recipe.held_out_share is None and recipe.seeds == 1:
+        return dataclasses.replace(resolved, held_out_share=0.0, check_share=0.0)
+    if recipe.seeds > 1 and not resolved.held_out_share:
+        raise InputError(
+            f"The best of {recipe.seeds} seeds is chosen by held-out structures: give "
+            "--held-out-share."
+        )
+    return resolved
+
+
+_FOUND: Source = "found"
+_GIVEN: Source = "given"
+
+
+def starting_calculator(start: Path, *, device: str = "cpu") -> SynthzooCalculator:
+    """Return a calculator of the checkpoint that is to be fine-tuned.
+
+    Parameters
+    ----------
+    start
+        Its folder; that it may be no potential yet is no reason to warn.
+    device
+        Where to compute.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StartingPointWarning)
+        return load_calculator(start, device=device)
+
+
+def _reference(
+    calculator: SynthzooCalculator,
+    training: LabelledSet,
+    predicted: Sequence[Atoms],
+    known_eV: Mapping[str, tuple[float, Source]],
+) -> EnergyReference:
+    config = calculator.config
+    atoms = [Atoms(name) for name in config.elements]
+    alone = predict_structures(atoms, calculator)
+    reference = find_reference(
+        config.elements,
+        training.counts(config.elements),
+        training.energies_eV,
+        np.array([unconstrained.energy_eV(found) for found in predicted]),
+        known_eV=known_eV,
+        model_alone_eV={
+            name: unconstrained.energy_eV(found)
+            for name, found in zip(config.elements, alone, strict=True)
+        },
+    )
+    if config.kind == "potential":
+        check_spread(reference)
+    return reference
+
+
+def _notes(examined: Examined, origins: Sequence[str]) -> tuple[str, ...]:
+    found = [describe(finding, origins) for finding in examined.findings]
+    if examined.dropped:
+        found.append(f"Left out: {', '.join(examined.dropped)}.")
+    return tuple(found)

@@ -1,0 +1,407 @@
+"""The report of a fine-tuning: what was found, done, gained and forgotten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthzoo.finetuning import figures
+from synthzoo.finetuning.results import metrics
+from synthzoo.reports.document import (
+    Figure,
+    Heading,
+    Items,
+    Paragraph,
+    Table,
+    to_markdown,
+    write_document,
+)
+from synthzoo.runs.files import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synthzoo.evaluation.errors import GroupErrors
+    from synthzoo.finetuning.comparison import Comparison
+    from synthzoo.finetuning.physics import CrystalChange
+    from synthzoo.finetuning.plan import Plan
+    from synthzoo.finetuning.recipe import ReplayLabels
+    from synthzoo.finetuning.replay import Synthetic
+    from synthzoo.finetuning.results import DirectTraining, Results
+    from synthzoo.reports.document import Block
+
+
+def data_text(plan: Plan) -> str:
+    """Return what was found in the data, in words.
+
+    Parameters
+    ----------
+    plan
+        What was fitted to what.
+    """
+    text = (
+        f"Energies under `{plan.keys.energy}`, forces under "
+        f"`{plan.keys.forces or 'no key'}`. "
+        f"{len(plan.training)} structures with {plan.training.atoms} atoms were fitted"
+    )
+    if len(plan.held_out):
+        text += f"; {len(plan.held_out)} were held out and only looked at in the end"
+    if plan.energies_only:
+        text += (
+            "; there are no forces: those of the pre-trained model stand in for them, "
+            "in the fit and in the errors below"
+        )
+    if plan.isolated:
+        text += f"; {plan.isolated} isolated atom(s) gave the energy reference"
+    return text + "."
+
+
+def forgetting_text(comparison: Comparison, replay: Synthetic) -> str:
+    """Return what became of the synthetic structures, in words.
+
+    Parameters
+    ----------
+    comparison
+        On them.
+    replay
+        Where they and their labels come from.
+    """
+    before, after = comparison.before.errors[0], comparison.after.errors[0]
+    numbers = f"{after.structures} synthetic structures"
+    if not replay.taught:
+        return (
+            f"On {numbers} the energies moved by {after.energy_rmse_meV_per_atom:.1f} "
+            f"meV/atom and the forces by {after.force_rmse_eV_A:.3f} eV/Å (root mean "
+            "square, one constant per atom taken off)."
+        )
+    return (
+        f"On {numbers} that the fit has not seen, the errors against the teacher of "
+        f"the start went from {before.energy_rmse_meV_per_atom:.1f} to "
+        f"{after.energy_rmse_meV_per_atom:.1f} meV/atom and from "
+        f"{before.force_rmse_eV_A:.3f} to {after.force_rmse_eV_A:.3f} eV/Å: "
+        f"{after.force_rmse_eV_A / before.force_rmse_eV_A:.2f} times the error of the "
+        "forces. One constant per atom is taken off. Your labels may be right where "
+        "the teacher is wrong; what is lost counts where you have no labels"
+        + ("." if len(replay.mixed) else ", and `--replay` keeps it.")
+    )
+
+
+def fit_text(results: Results) -> str:
+    """Return how the fit was made, in words.
+
+    Parameters
+    ----------
+    results
+        What the fine-tuning gave.
+    """
+    plan, recipe = results.plan, results.plan.recipe
+    text = (
+        f"{recipe.visits} structures were shown in all, in batches of "
+        f"{results.batch_atoms} atoms{_shortage(results)}, with a learning rate of "
+        f"{recipe.learning_rate:g} that falls to zero along a cosine. "
+    )
+    text += _kept_text(results)
+    if len(results.replay.mixed):
+        text += (
+            f" Of {len(results.replay.mixed)} synthetic structures, some were mixed "
+            f"into the batches: {100 * recipe.replay_share:.0f} % of their atoms, "
+            f"held to {_REPLAY_TEXT[recipe.replay_labels]}."
+        )
+    return text + _seeds_text(results) + _checks_text(plan)
+
+
+_REPLAY_TEXT: dict[ReplayLabels, str] = {
+    "start": "what the model said of them before",
+    "teacher": "the forces of its teacher, or without them what it said itself",
+}
+
+
+def _kept_text(results: Results) -> str:
+    if results.selection:
+        return (
+            "Averaged weights were kept on the way, too, and chosen by what they do in "
+            "molecular dynamics."
+        )
+    text = "The averaged weights of the last step are kept"
+    if results.seeds:
+        return f"{text}."
+    return f"{text}: nothing is chosen by held-out structures."
+
+
+def drift_text(value: float | None) -> str:
+    """Return a drift of the energy, which may not have been reached, in words.
+
+    Parameters
+    ----------
+    value
+        In meV/atom/ps, or None.
+    """
+    return "did not come so far" if value is None else f"{value:.2f}"
+
+
+def _shortage(results: Results) -> str:
+    wanted = results.plan.recipe.batch_atoms
+    return f" (not {wanted}: memory was short)" if results.batch_atoms < wanted else ""
+
+
+def _seeds_text(results: Results) -> str:
+    if not results.seeds:
+        return ""
+    found = "; ".join(
+        f"{seed.seed}{' (kept)' if seed.kept else ''}: "
+        f"{seed.errors.energy_rmse_meV_per_atom:.1f} meV/atom, "
+        f"{seed.errors.force_rmse_eV_A:.3f} eV/Å"
+        for seed in results.seeds
+    )
+    return (
+        f" The best of {len(results.seeds)} fits was chosen by the loss on the "
+        f"held-out structures, whose errors it flatters a little. By seed: {found}."
+    )
+
+
+def _checks_text(plan: Plan) -> str:
+    if plan.recipe.committee:
+        return (
+            f" A committee of {plan.recipe.committee} lies in `committee/`: each "
+            "member was fitted to all training structures but its own share of them, "
+            "on which it was tested."
+        )
+    if not plan.checks:
+        return ""
+    return (
+        f" All {len(plan.training)} structures were fitted. To say what that is worth, "
+        f"{len(plan.checks)} further fits of the same length each left out a part of "
+        "them and were tested on it, so that each structure was tested once by a fit "
+        "that had not seen it" + _related_text(plan) + "."
+    )
+
+
+def _related_text(plan: Plan) -> str:
+    if not plan.related:
+        return ""
+    return (
+        ", though it had seen others like it: most structures are nearly the same or "
+        "of one group. So this check is weak; `--test` with other structures is better"
+    )
+
+
+def direct_text(direct: DirectTraining, tuned_visits: int | None) -> str:
+    """Return how far training from scratch went, in words.
+
+    Parameters
+    ----------
+    direct
+        What it gave.
+    tuned_visits
+        Structures that the fine-tuned model saw in all.
+    """
+    return (
+        f"From scratch: a new network of the same shape saw {direct.visits} structures "
+        f"in all, {direct.epochs} times each (the tuned model: {tuned_visits} in all). "
+        "In the last of these passes, its errors on the structures that it was fitted "
+        f"to were {direct.energy_rmse_meV_per_atom:.1f} meV/atom and "
+        f"{direct.force_rmse_eV_A:.3f} eV/Å. The key `direct_visits` of a recipe makes "
+        "its training longer."
+    )
+
+
+def provenance_items(results: Results) -> list[str]:
+    """Return what made the checkpoint, in words.
+
+    Parameters
+    ----------
+    results
+        What the fine-tuning gave.
+    """
+    made = results.provenance
+    versions = ", ".join(f"{name} {text}" for name, text in made["versions"].items())
+    return [
+        f"Start: {results.model}, weights {made['start_weights_sha256']}",
+        f"Data: {made['data_sha256']}",
+        f"Recipe: {made['finetune_recipe']} (`recipe.yaml`), seed {made['seed']}",
+        f"{versions}; {results.seconds:.0f} s",
+    ]
+
+
+METRICS_FILE = "metrics.json"
+
+
+def write_report(folder: Path, results: Results) -> None:
+    """Write figures, report and metrics.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    results
+        What the fine-tuning gave.
+    """
+    write_document(folder, _blocks(folder, results))
+    text = json.dumps(metrics(results), indent=1, ensure_ascii=False)
+    write_text(folder / METRICS_FILE, text + "\n")
+
+
+def card_text(results: Results, name: str) -> str:
+    """Return a card for the tuned checkpoint, to be completed by its owner.
+
+    Parameters
+    ----------
+    results
+        What the fine-tuning gave.
+    name
+        Of the checkpoint.
+    """
+    head = "---\nlibrary_name: synthzoo\ntags:\n- interatomic-potential\n---\n"
+    plan = results.plan
+    elements = ", ".join(plan.reference.sources)
+    blocks = [
+        Heading(text=name),
+        Paragraph(
+            text=f"{results.model}, fine-tuned on {len(plan.training)} labelled "
+            f"structures of {elements}. {results.verdict}"
+        ),
+        *_errors(results),
+        Paragraph(text=plan.reference.summary),
+        Paragraph(text=f'In Python: `synthzoo.load_calculator("{name}")`.'),
+        Heading(text="Limits and licence"),
+        Paragraph(
+            text="To be written by who publishes it: what the labels are, where the "
+            "model may be trusted, and under which licence it is."
+        ),
+    ]
+    return head + to_markdown(blocks)
+
+
+def _blocks(folder: Path, results: Results) -> list[Block]:
+    shown = results.unseen[0] if results.unseen else results.training
+    return [
+        Heading(text=f"Fine-tuning of {results.model}"),
+        Paragraph(text=f"**{results.verdict}**"),
+        *_errors(results),
+        Figure(file=figures.write_parity(folder, shown), caption="Parity"),
+        *_groups(folder, shown),
+        Heading(text="What was found in the data"),
+        Paragraph(text=data_text(results.plan)),
+        Paragraph(text=results.plan.reference.summary),
+        *([Items(texts=results.plan.notes)] if results.plan.notes else []),
+        *_forgetting(folder, results),
+        Heading(text="How it was fitted"),
+        Paragraph(text=fit_text(results)),
+        *_selection(results),
+        Figure(file=figures.write_loss(folder, results.losses), caption="Loss"),
+        Heading(text="Provenance"),
+        Items(texts=tuple(provenance_items(results))),
+    ]
+
+
+def _errors(results: Results) -> list[Block]:
+    rows = []
+    for comparison in (*results.unseen, results.training):
+        rows += [
+            _row(comparison.name, "before", comparison.before.errors[0]),
+            _row(comparison.name, "after", comparison.after.errors[0]),
+        ]
+    if results.direct:
+        scratch = results.direct.comparison
+        rows.append(_row(scratch.name, "from scratch", scratch.before.errors[0]))
+    header = (
+        "Structures",
+        "Model",
+        "Number",
+        "Energy RMSE (meV/atom)",
+        "Force RMSE (eV/Å)",
+    )
+    text = (
+        "Before: the model that the fit started from, its energies shifted to yours. "
+        "Training structures were seen by the fit: their errors say nothing about "
+        "others."
+    )
+    if results.direct:
+        text += f" {direct_text(results.direct, results.plan.recipe.visits)}"
+    return [Table(header=header, rows=tuple(rows)), Paragraph(text=text)]
+
+
+def _row(name: str, model: str, errors: GroupErrors) -> tuple[str, ...]:
+    return (
+        name,
+        model,
+        str(errors.structures),
+        f"{errors.energy_rmse_meV_per_atom:.1f}",
+        f"{errors.force_rmse_eV_A:.3f}",
+    )
+
+
+def _groups(folder: Path, shown: Comparison) -> list[Block]:
+    if len(shown.after.errors) < 3:
+        return []
+    rows = []
+    for before, after in zip(shown.before.errors, shown.after.errors, strict=True):
+        energies = (before.energy_rmse_meV_per_atom, after.energy_rmse_meV_per_atom)
+        forces = (before.force_rmse_eV_A, after.force_rmse_eV_A)
+        rows.append(
+            (
+                before.name,
+                str(before.structures),
+                f"{energies[0]:.1f} → {energies[1]:.1f}",
+                f"{forces[0]:.3f} → {forces[1]:.3f}",
+            )
+        )
+    header = ("Group", "Number", "Energy RMSE (meV/atom)", "Force RMSE (eV/Å)")
+    return [
+        Table(header=header, rows=tuple(rows)),
+        Figure(file=figures.write_groups(folder, shown), caption="Errors by group"),
+    ]
+
+
+def _forgetting(folder: Path, results: Results) -> list[Block]:
+    blocks: list[Block] = [Heading(text="What became of the rest")]
+    if results.synthetic:
+        blocks.append(
+            Paragraph(text=forgetting_text(results.synthetic, results.replay))
+        )
+    path = figures.write_probes(folder, results.curves)
+    return [
+        *blocks,
+        *_crystals(results.physics.crystals),
+        Items(texts=tuple(found.text() for found in results.physics.repulsions)),
+        Figure(file=path, caption="Simple systems before and after"),
+    ]
+
+
+def _crystals(crystals: Sequence[CrystalChange]) -> list[Block]:
+    """Return a table of lattice and elastic constants, beside what is known of them."""
+    rows = [
+        (
+            crystal.name,
+            f"{quantity.name} ({quantity.unit})",
+            quantity.text(crystal.before),
+            quantity.text(crystal.after),
+            crystal.known(quantity),
+        )
+        for crystal in crystals
+        for quantity in crystal.quantities()
+    ]
+    header = ("Crystal", "Property", "Before", "After", "Known")
+    return [Table(header=header, rows=tuple(rows))] if rows else []
+
+
+def _selection(results: Results) -> list[Block]:
+    if not results.selection:
+        return []
+    rows = tuple(
+        (
+            f"{found.name}{' (kept)' if found.kept else ''}",
+            f"{100 * found.survived:.0f} %",
+            drift_text(found.drift_meV_per_atom_ps),
+            f"{found.force_rmse_eV_A:.3f}",
+        )
+        for found in results.selection
+    )
+    header = (
+        "Weights",
+        "Time survived",
+        "Energy drift (meV/atom/ps)",
+        "Force RMSE (eV/Å)",
+    )
+    return [Table(header=header, rows=rows)]

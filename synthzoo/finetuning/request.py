@@ -1,0 +1,257 @@
+"""What a fine-tuning is asked for, and what of it decides the result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from synthzoo.data.frames import find_files
+from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
+from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
+from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.replay import Synthetic, find_replay, read_synthetic
+from synthzoo.models.calculator import find_device
+from synthzoo.models.checkpoint import read_config
+from synthzoo.recipes.loading import recipe_values
+from synthzoo.runs.files import hash_files
+from synthzoo.zoo.find import find_folder
+
+if TYPE_CHECKING:
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.data.labels import LabelKeys
+
+
+Sources: TypeAlias = str | Path | Sequence[str | Path]
+"""Files or patterns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for.
+
+    Attributes
+    ----------
+    name
+        Of the checkpoint to make.
+    model, start
+        What the start was called, and its folder.
+    files, test, replay
+        Labelled structures to fit, to measure with, and to mix in.
+    recipe
+        How to fit.
+    isolated_energies_eV
+        Energies of free atoms that are known.
+    energy_key, forces_key
+        Where the labels are, if said.
+    format
+        Of the files to fit and to measure with, if said.
+    energies_only, drop_bad, compare_direct
+        As for `synthzoo.finetune`.
+    device
+        Where to fit.
+    workers
+        Fits that run at a time.
+    """
+
+    name: str
+    model: str
+    start: Path
+    files: list[Path]
+    recipe: FinetuneRecipe
+    test: list[Path] = field(default_factory=list)
+    replay: list[Path] = field(default_factory=list)
+    isolated_energies_eV: dict[str, float] = field(default_factory=dict)
+    energy_key: str | None = None
+    forces_key: str | None = None
+    format: str | None = None
+    energies_only: bool = False
+    drop_bad: bool = False
+    compare_direct: bool = False
+    device: str = "cpu"
+    workers: int = 1
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what decides the result."""
+        return {
+            "start_weights_sha256": read_config(self.start).weights_sha256,
+            "data_sha256": hash_files(self.files),
+            "test_sha256": hash_files(self.test),
+            "replay_sha256": hash_files(self.replay),
+            "recipe": recipe_values(self.recipe),
+            "isolated_energies_eV": self.isolated_energies_eV,
+            "keys": [self.energy_key, self.forces_key],
+            "energies_only": self.energies_only,
+            "drop_bad": self.drop_bad,
+            "compare_direct": self.compare_direct,
+            **({} if self.format is None else {"format": self.format}),
+        }
+
+
+def find_request(  # noqa: PLR0913  what a user may say
+    model: str | Path,
+    data: Sources,
+    *,
+    name: str,
+    recipe: FinetuneRecipe | None,
+    isolated_energies_eV: Mapping[str, float] | None,
+    energy_key: str | None,
+    forces_key: str | None,
+    format: str | None,
+    test: Sources,
+    replay: Sources | None,
+    energies_only: bool,
+    drop_bad: bool,
+    compare_direct: bool,
+    device: str,
+    workers: int | None,
+) -> Request:
+    """Return what is asked for, with the files and the start that are meant.
+
+    Parameters
+    ----------
+    model, data
+        As for `synthzoo.finetune`.
+    name
+        Of the checkpoint to make.
+    recipe, isolated_energies_eV, energy_key, forces_key, format, test, replay
+        As for `synthzoo.finetune`.
+    energies_only, drop_bad, compare_direct, device, workers
+        As for `synthzoo.finetune`.
+
+    Raises
+    ------
+    SynthzooError
+        If the start, a file or the device is not there.
+    """
+    start = find_folder(model)
+    recipe = recipe or FinetuneRecipe()
+    return Request(
+        name=name,
+        model=model.name if isinstance(model, Path) else model.rpartition("/")[2],
+        start=start,
+        files=find_files(data),
+        test=find_files(test) if test else [],
+        replay=find_replay(replay, read_config(start)) if recipe.replay_share else [],
+        recipe=recipe,
+        isolated_energies_eV=dict(isolated_energies_eV or {}),
+        energy_key=energy_key,
+        forces_key=forces_key,
+        format=format,
+        energies_only=energies_only,
+        drop_bad=drop_bad,
+        compare_direct=compare_direct,
+        device=find_device(device),
+        workers=workers or os.cpu_count() or 1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets:
+    """What a fine-tuning works with.
+
+    Attributes
+    ----------
+    plan
+        What will be fitted to what.
+    test
+        Structures that the user keeps for testing; may be empty.
+    synthetic
+        To mix in, and to measure what is forgotten.
+    """
+
+    plan: Plan
+    test: LabelledSet
+    synthetic: Synthetic
+
+
+def read_sets(request: Request) -> Sets:
+    """Read everything that was asked for.
+
+    Parameters
+    ----------
+    request
+        What to read.
+
+    Raises
+    ------
+    InputError
+        If something is missing or cannot be used.
+    """
+    return make_sets(request, *read_data(request))
+
+
+def read_data(request: Request) -> tuple[FrameSet, LabelKeys]:
+    """Return the structures to be fitted, and where their labels are.
+
+    Parameters
+    ----------
+    request
+        What to read.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or labels are missing or ambiguous.
+    """
+    return read_labelled(
+        request.files,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        energies_only=request.energies_only,
+        format=request.format,
+    )
+
+
+def make_sets(request: Request, frames: FrameSet, keys: LabelKeys) -> Sets:
+    """Return everything that was asked for.
+
+    Parameters
+    ----------
+    request
+        What to read beside the data.
+    frames, keys
+        From `read_data`.
+
+    Raises
+    ------
+    InputError
+        If something is missing or cannot be used.
+    """
+    plan = make_plan(
+        request.start,
+        frames,
+        keys,
+        request.recipe,
+        given_eV=request.isolated_energies_eV,
+        drop=request.drop_bad,
+        tested=bool(request.test),
+    )
+    return Sets(
+        plan=plan,
+        test=_labelled(request.test, request, plan),
+        synthetic=read_synthetic(
+            request.replay,
+            starting_calculator(request.start),
+            labels=request.recipe.replay_labels,
+        ),
+    )
+
+
+def _labelled(files: Sequence[Path], request: Request, plan: Plan) -> LabelledSet:
+    """Return a set to look at; its labels are where those of the fit are."""
+    if not files:
+        return plan.training.part([])
+    frames, keys = read_labelled(
+        files,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        format=request.format,
+    )
+    labelled = as_labelled(frames, keys)
+    alone = labelled.alone(plan.config.cutoff_A)
+    return labelled.part(np.flatnonzero(~alone).tolist())

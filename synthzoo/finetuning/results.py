@@ -1,0 +1,245 @@
+"""What a fine-tuning gave: for the report, and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from synthzoo.finetuning.comparison import LEAST_GROUPS
+from synthzoo.recipes.loading import recipe_values
+
+if TYPE_CHECKING:
+    from synthzoo.finetuning.comparison import Change, Comparison
+    from synthzoo.finetuning.judge import SeedResult
+    from synthzoo.finetuning.physics import Physics
+    from synthzoo.finetuning.plan import Plan
+    from synthzoo.finetuning.probes import Curve
+    from synthzoo.finetuning.replay import Synthetic
+    from synthzoo.finetuning.select_by_md import Candidate
+    from synthzoo.training.curves import TrainingLoss
+
+
+UNJUDGED = (
+    "No structure was kept from the fit, so that nothing here says whether fine-tuning "
+    "helps. Give labelled structures of your own with `--test`."
+)
+
+_REPLAY = (
+    "More structures like these help most; `--replay` holds a fit to few of them "
+    "nearer to its start."
+)
+_TEST = "Labelled structures of your own tell more: `--test FILE`."
+
+
+def verdict(
+    shown: Comparison | None, *, also: Sequence[str] = (), replayed: bool = False
+) -> str:
+    """Return in words whether fine-tuning helped.
+
+    Parameters
+    ----------
+    shown
+        The start and the tuned model on structures that the fit has not seen; None if
+        there are none.
+    also
+        What else got worse, or is worth knowing: sentences that end the verdict.
+    replayed
+        Whether synthetic structures were mixed in; if not, that is advised where
+        something got worse.
+    """
+    if shown is None:
+        return " ".join([UNJUDGED, *also])
+    texts = [f"{_headline(shown)}: {_errors(shown)}."]
+    if not _can_tell(shown):
+        texts.append(_TEST)
+    elif "worse" in (shown.energy, shown.forces) and not replayed:
+        texts.append(_REPLAY)
+    return " ".join([*texts, *also])
+
+
+def _can_tell(shown: Comparison) -> bool:
+    return shown.groups >= LEAST_GROUPS and not shown.seen
+
+
+def _headline(shown: Comparison) -> str:
+    if shown.seen:
+        return (
+            "Whether fine-tuning helped on other structures cannot be told, since most "
+            "of yours are nearly the same or of one group, and the fit has seen some "
+            "like those that test it"
+        )
+    if shown.groups < LEAST_GROUPS:
+        return (
+            "Whether fine-tuning helped cannot be told from "
+            f"{shown.groups} independent structure(s), of which frames of one group "
+            f"count once; at least {LEAST_GROUPS} are needed"
+        )
+    changes = {shown.energy, shown.forces} - {None}
+    if "better" in changes and "worse" not in changes:
+        return "Fine-tuning helped"
+    if "better" in changes:
+        return "Fine-tuning helped in one respect and did harm in another"
+    if "worse" in changes:
+        return "Fine-tuning did not help: it made the model worse"
+    return "Whether fine-tuning helped cannot be told from so few structures"
+
+
+def _errors(shown: Comparison) -> str:
+    old, new = shown.before.errors[0], shown.after.errors[0]
+    parts = [
+        f"energies {_text(shown, shown.energy)} ({old.energy_rmse_meV_per_atom:.1f} → "
+        f"{new.energy_rmse_meV_per_atom:.1f} meV/atom)"
+    ]
+    if shown.forces is not None:
+        parts.append(
+            f"forces {_text(shown, shown.forces)} ({old.force_rmse_eV_A:.3f} → "
+            f"{new.force_rmse_eV_A:.3f} eV/Å)"
+        )
+    return f"on {new.structures} {shown.name} structures, {', '.join(parts)}"
+
+
+def _text(shown: Comparison, change: Change) -> str:
+    return _TEXT[change] if _can_tell(shown) else "changed"
+
+
+_TEXT: dict[Change, str] = {
+    "better": "are better",
+    "worse": "are worse",
+    "unclear": "did not clearly change",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectTraining:
+    """What training from scratch on the same structures gave.
+
+    Attributes
+    ----------
+    comparison
+        From scratch (before) and fine-tuned (after).
+    visits, epochs
+        Structures that a fit saw in all, and how often it saw each.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        In the last epoch, on the structures that were fitted: mean over the fits.
+    """
+
+    comparison: Comparison
+    visits: int
+    epochs: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What a fine-tuning gave.
+
+    Attributes
+    ----------
+    model
+        Name of the start.
+    plan
+        What was fitted to what.
+    batch_atoms
+        Size of the batches that the fit has come to.
+    losses
+        Training errors of each epoch.
+    seeds
+        What the fits are worth of which the best is kept; empty for one fit.
+    selection
+        What weights are worth that were put through dynamics, the best first; empty
+        if none were.
+    replay
+        Synthetic structures that were mixed in, and those to measure with.
+    training
+        Before and after on the training set.
+    unseen
+        The same on sets that the fit has not seen, the most telling one first.
+    synthetic
+        The same on the synthetic structures to measure with, if there are any.
+    direct
+        Training from scratch, if asked for.
+    curves
+        Simple systems, before and after.
+    physics
+        Crystals and the repulsion of near atoms, before and after.
+    provenance
+        What made the checkpoint.
+    seconds
+        Time that it took, up to the report.
+    """
+
+    model: str
+    plan: Plan
+    batch_atoms: int
+    losses: Sequence[TrainingLoss]
+    seeds: Sequence[SeedResult]
+    selection: Sequence[Candidate]
+    replay: Synthetic
+    training: Comparison
+    unseen: Sequence[Comparison]
+    synthetic: Comparison | None
+    direct: DirectTraining | None
+    curves: Sequence[Curve]
+    physics: Physics
+    provenance: dict[str, Any]
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether it helped and kept known physics, in words."""
+        shown = self.unseen[0] if self.unseen else None
+        return verdict(
+            shown, also=[self.physics.summary], replayed=len(self.replay.mixed) > 0
+        )
+
+
+def metrics(results: Results) -> dict[str, Any]:
+    """Return everything that was measured, for programs.
+
+    Parameters
+    ----------
+    results
+        What the fine-tuning gave.
+    """
+    plan = results.plan
+    return {
+        "verdict": results.verdict,
+        "reference": dataclasses.asdict(plan.reference),
+        "findings": list(plan.notes),
+        "training": _values(results.training),
+        "unseen": [_values(found) for found in results.unseen],
+        "synthetic": _values(results.synthetic) if results.synthetic else None,
+        "direct": _direct_values(results.direct) if results.direct else None,
+        "physics": dataclasses.asdict(results.physics),
+        "probes": [dataclasses.asdict(curve) for curve in results.curves],
+        "seeds": [dataclasses.asdict(found) for found in results.seeds],
+        "selection": [dataclasses.asdict(found) for found in results.selection],
+        "losses": [dataclasses.asdict(loss) for loss in results.losses],
+        "recipe": recipe_values(plan.recipe),
+        "provenance": results.provenance,
+        "seconds": round(results.seconds, 1),
+    }
+
+
+def _direct_values(direct: DirectTraining) -> dict[str, Any]:
+    values = {
+        field.name: getattr(direct, field.name)
+        for field in dataclasses.fields(direct)
+        if field.name != "comparison"
+    }
+    return _values(direct.comparison) | values
+
+
+def _values(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "name": comparison.name,
+        "energy": comparison.energy,
+        "forces": comparison.forces,
+        "groups": comparison.groups,
+        "seen": comparison.seen,
+        "before": [dataclasses.asdict(group) for group in comparison.before.errors],
+        "after": [dataclasses.asdict(group) for group in comparison.after.errors],
+    }

@@ -1,0 +1,354 @@
+"""Fine-tune a checkpoint on a user's labelled structures."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from synthzoo.finetuning.committee import MEMBERS_FOLDER
+from synthzoo.finetuning.fits import (
+    WEIGHTS_FILE,
+    fit_recipe,
+    read_batch_atoms,
+    read_snapshots,
+    run_fits,
+)
+from synthzoo.finetuning.jobs import describe_jobs, make_jobs
+from synthzoo.finetuning.judge import Judge
+from synthzoo.finetuning.report import card_text, write_report
+from synthzoo.finetuning.request import Request, find_request, read_sets
+from synthzoo.finetuning.results import DirectTraining, Results
+from synthzoo.finetuning.select_by_md import DYNAMICS_FOLDER, select_by_md
+from synthzoo.models.checkpoint import golden_structures, write_checkpoint
+from synthzoo.recipes.loading import recipe_hash, recipe_values
+from synthzoo.reports.document import MARKDOWN_FILE
+from synthzoo.runs.files import new_file
+from synthzoo.runs.provenance import installed_versions
+from synthzoo.runs.resumable import open_run, refuse_finished
+from synthzoo.training.curves import read_losses
+
+if TYPE_CHECKING:
+    from synthzoo.finetuning.fits import FitJob
+    from synthzoo.finetuning.plan import Plan
+    from synthzoo.finetuning.recipe import FinetuneRecipe
+    from synthzoo.finetuning.request import Sets
+    from synthzoo.finetuning.select_by_md import Candidate
+    from synthzoo.models.config import CheckpointConfig
+
+
+RECIPE_FILE = "recipe.yaml"
+
+
+def write_tuned(
+    folder: Path, judge: Judge, config: CheckpointConfig, results: Results, name: str
+) -> None:
+    """Write checkpoint, committee, recipe and report.
+
+    Parameters
+    ----------
+    folder
+        To make; what a run that was killed has left there is removed.
+    judge
+        Has the tuned models.
+    config
+        Description of the tuned model.
+    results
+        What the fine-tuning gave.
+    name
+        Of the checkpoint.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    write_checkpoint(
+        folder,
+        model=judge.tuned.model,
+        config=config,
+        golden=golden_structures(judge.plan.start),
+        card=card_text(results, name),
+    )
+    if judge.plan.recipe.committee:
+        _write_committee(folder, judge)
+    _write_recipe(folder / RECIPE_FILE, judge.plan.recipe)
+    write_report(folder, results)
+
+
+def described(
+    config: CheckpointConfig, plan: Plan, manifest: dict[str, Any]
+) -> CheckpointConfig:
+    """Return the description of the tuned model: its labels, and what made it.
+
+    Parameters
+    ----------
+    config
+        Of the tuned model, the rest as in its start.
+    plan
+        What was fitted to what.
+    manifest
+        What decided the result.
+    """
+    reference = plan.reference
+    labels = {
+        "source": "labels of the user's own",
+        "energy": "total energy of the cell, as in the labels",
+        "energy_shifts_eV": reference.shifts_eV,
+        "isolated_atoms": reference.sources,
+        "spread_eV_per_atom": reference.spread_eV_per_atom,
+        "undetermined": list(reference.undetermined),
+        "start": plan.config.labels,
+    }
+    hashes = {name: value for name, value in manifest.items() if "sha256" in name}
+    made = hashes | {
+        "finetune_recipe": recipe_hash(plan.recipe)[:12],
+        "seed": plan.recipe.seed,
+        "training_structures": len(plan.training),
+        "held_out_structures": len(plan.held_out),
+        "start": plan.config.provenance,
+    }
+    return dataclasses.replace(config, labels=labels, provenance=made, kind="potential")
+
+
+def _write_committee(folder: Path, judge: Judge) -> None:
+    golden = golden_structures(judge.plan.start)
+    (folder / MEMBERS_FOLDER).mkdir()
+    for number, member in enumerate(judge.members(), start=1):
+        place = folder / MEMBERS_FOLDER / str(number)
+        write_checkpoint(place, model=member.model, config=member.config, golden=golden)
+
+
+def _write_recipe(path: Path, recipe: FinetuneRecipe) -> None:
+    text = yaml.safe_dump({"finetune": recipe_values(recipe)}, sort_keys=False)
+    with new_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+CHECKPOINT_FOLDER = "checkpoint"
+RESULTS = ("*/*.ckpt", f"*/{WEIGHTS_FILE}")
+"""In the working folder: what is worth going on from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSummary:
+    """What a run of `finetune` made.
+
+    Attributes
+    ----------
+    output
+        Checkpoint folder.
+    report
+        What was found, done, gained and forgotten, for people.
+    labels
+        Where energies and forces were read.
+    training_structures, held_out_structures, isolated_atoms
+        Sizes of the two sets; isolated atoms are in neither.
+    verdict
+        Whether it helped, in words.
+    reference
+        What was done to the energies, in words.
+    findings
+        What the checks of the data found, in words.
+    seconds
+        Wall time of this run; of its last part if it was interrupted.
+    """
+
+    output: Path
+    report: Path
+    labels: str
+    training_structures: int
+    held_out_structures: int
+    isolated_atoms: int
+    verdict: str
+    reference: str
+    findings: tuple[str, ...]
+    seconds: float
+
+
+def finetune(  # noqa: PLR0913  what a user may say
+    model: str | Path,
+    data: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    recipe: FinetuneRecipe | None = None,
+    isolated_energies_eV: Mapping[str, float] | None = None,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    format: str | None = None,
+    test: str | Path | Sequence[str | Path] = (),
+    replay: str | Path | Sequence[str | Path] | None = None,
+    energies_only: bool = False,
+    drop_bad: bool = False,
+    compare_direct: bool = False,
+    device: str = "cpu",
+    workers: int | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> FinetuneSummary:
+    """Fine-tune a checkpoint on labelled structures and write a new checkpoint.
+
+    Energies may be total energies on any scale: what they are measured from is found
+    (see `finetuning.energy_reference`), and the new checkpoint gives them again.
+    Its folder holds a report, too. The state of the fit is kept in ``OUTPUT.parts``
+    until all is complete; a run that was killed goes on there and ends in the same
+    weights as one that was not.
+
+    Parameters
+    ----------
+    model
+        Where to start: name, folder or hub reference of a checkpoint.
+    data
+        Labelled structures: one or several files in any format that ASE reads, or
+        patterns.
+    output
+        Checkpoint folder to make.
+    recipe
+        How; what it leaves open follows from the number of structures.
+    isolated_energies_eV
+        Energy of the free atom of an element on the scale of the labels; where not
+        given, it is found among the structures or fitted.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+    format
+        Of the files of data and test, as ASE calls it, such as ``vasp-xml``; guessed
+        for each if not given.
+    test
+        Labelled structures on which the result is measured; with them, none of the
+        data are kept from the fit.
+    replay
+        Synthetic structures that are fitted, too, so that less is forgotten, and held
+        to what the recipe says; a part of them measures how much is. Their labels are
+        of the start's teacher, or there are none. ``"zoo"`` are those that come with
+        synthzoo, for carbon; they are taken where nothing else is given and the start
+        is a potential of their elements. A `replay_share` of zero in the recipe
+        replays nothing.
+    energies_only
+        Fit to energies: the forces of the start stand in for those of the data.
+    drop_bad
+        Leave out structures in which the checks find errors.
+    compare_direct
+        Also train a new network of the same shape on the same data, from scratch and as
+        long as that takes; see `synthzoo.finetuning.direct`.
+    device
+        Where to fit: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto`` for CUDA where there
+        is one. Fits on a GPU have not been tried.
+    workers
+        Fits that run at a time; one for each core if not given.
+    tell
+        Called with what is about to be fitted, and what that costs, in words.
+
+    Raises
+    ------
+    InputError
+        If the output exists, the data cannot be used, or the energies cannot be brought
+        onto one scale.
+    SynthzooError
+        If the loss stops being a number.
+    """
+    started = time.monotonic()
+    output = Path(output)
+    refuse_finished(output)  # before anything slow; `open_run` looks again
+    request = find_request(
+        model,
+        data,
+        name=output.name,
+        recipe=recipe,
+        isolated_energies_eV=isolated_energies_eV,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        format=format,
+        test=test,
+        replay=replay,
+        energies_only=energies_only,
+        drop_bad=drop_bad,
+        compare_direct=compare_direct,
+        device=device,
+        workers=workers,
+    )
+    manifest = request.manifest()
+    with open_run(output, manifest, results=RESULTS) as run:
+        made = run.folder / CHECKPOINT_FOLDER
+        found = run.summary
+        if found is None or not (made.exists() or output.exists()):
+            sets = read_sets(request)
+            jobs = make_jobs(request, sets)
+            if tell is not None:
+                tell(describe_jobs(jobs, request.workers))
+            found = run.complete(_make(request, sets, jobs, run.folder, started))
+        if made.exists():
+            made.replace(output)
+        run.close()
+    found["findings"] = tuple(found["findings"])
+    return FinetuneSummary(output=output, report=output / MARKDOWN_FILE, **found)
+
+
+def _make(
+    request: Request,
+    sets: Sets,
+    jobs: Sequence[FitJob],
+    run: Path,
+    started: float,
+) -> dict[str, Any]:
+    """Fit, write checkpoint and report in the working folder; return the summary."""
+    plan = sets.plan
+    judge = Judge(
+        plan=plan,
+        weights=run_fits(jobs, run, workers=request.workers)
+        | read_snapshots(jobs, run),
+        test=sets.test,
+        synthetic=sets.synthetic.kept,
+        device=request.device,
+    )
+    selection: list[Candidate] = []
+    if plan.recipe.select_by == "md":
+        selection = select_by_md(judge, run / DYNAMICS_FOLDER, workers=request.workers)
+        judge = dataclasses.replace(judge, choice=selection[0].name)
+    config = described(judge.tuned.config, plan, request.manifest())
+    results = Results(
+        model=request.model,
+        plan=plan,
+        batch_atoms=read_batch_atoms(run / judge.kept_fit) or plan.recipe.batch_atoms,
+        losses=read_losses(run / judge.kept_fit),
+        seeds=judge.seeds,
+        selection=selection,
+        replay=sets.synthetic,
+        training=judge.training,
+        unseen=judge.unseen,
+        synthetic=judge.forgotten(),
+        direct=_direct(judge, jobs, run),
+        curves=judge.curves(),
+        physics=judge.physics(),
+        provenance=config.provenance | {"versions": installed_versions()},
+        seconds=time.monotonic() - started,
+    )
+    write_tuned(run / CHECKPOINT_FOLDER, judge, config, results, request.name)
+    return {
+        "labels": str(plan.keys),
+        "training_structures": len(plan.training),
+        "held_out_structures": len(plan.held_out),
+        "isolated_atoms": plan.isolated,
+        "verdict": results.verdict,
+        "reference": plan.reference.summary,
+        "findings": plan.notes,
+        "seconds": time.monotonic() - started,
+    }
+
+
+def _direct(judge: Judge, jobs: Sequence[FitJob], run: Path) -> DirectTraining | None:
+    """Return what the fits from scratch gave, and how far they went."""
+    comparison = judge.direct()
+    if comparison is None:
+        return None
+    fresh = [job for job in jobs if job.fresh]
+    ends = [read_losses(run / job.name)[-1] for job in fresh]
+    return DirectTraining(
+        comparison=comparison,
+        visits=fresh[0].recipe.visits or 0,  # resolved: not None
+        epochs=fit_recipe(fresh[0]).max_epochs,
+        energy_rmse_meV_per_atom=mean(end.energy_rmse_meV_per_atom for end in ends),
+        force_rmse_eV_A=mean(end.force_rmse_eV_A for end in ends),
+    )

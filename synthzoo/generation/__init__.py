@@ -1,0 +1,1 @@
+"""Synthetic structures, as a recipe says."""

@@ -1,0 +1,157 @@
+"""Melt–quench–anneal trajectories, driven by a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.optimize import FIRE
+
+from synthzoo.data.structures import min_distance_A
+from synthzoo.errors import TeacherError
+from synthzoo.generation.builders import cut_open, draw, pack
+from synthzoo.generation.dynamics import AseDynamics, Dynamics, Stage
+from synthzoo.generation.lammps_dynamics import LammpsDynamics
+from synthzoo.teachers.lammps import RestartingLAMMPS
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+    from synthzoo.generation.recipe import MeltQuench, Range, StageName
+
+RELAX_STEPS = 15
+"""Steps that take the worst forces off a random packing before it is heated."""
+
+FUSED_A = 0.6
+"""Atoms that come this close have left what any potential was fitted to."""
+
+
+def trajectory(
+    part: MeltQuench, element: str, calculator: Calculator, rng: np.random.Generator
+) -> list[Atoms]:
+    """Return the structures that are kept of one melt–quench–anneal trajectory.
+
+    Parameters
+    ----------
+    part
+        Stages, temperatures and sampling.
+    element
+        Chemical symbol.
+    calculator
+        Drives the dynamics; that of a LAMMPS teacher does it inside of LAMMPS.
+    rng
+        Source of all randomness of this trajectory.
+
+    Raises
+    ------
+    InputError
+        If the atoms cannot be packed.
+    TeacherError
+        If they fuse or fly apart on the way.
+    """
+    if not isinstance(calculator, RestartingLAMMPS):
+        return _trajectory(part, element, calculator, rng)
+    calculator.restart()  # no trajectory depends on what was computed before
+    try:
+        return _trajectory(part, element, calculator, rng)
+    finally:
+        calculator.restart()  # a thermostat that is left behind would add its forces
+
+
+def _trajectory(
+    part: MeltQuench, element: str, calculator: Calculator, rng: np.random.Generator
+) -> list[Atoms]:
+    atoms = pack(part, element, rng)
+    atoms.calc = calculator
+    with FIRE(atoms, logfile=None, maxstep=0.1) as relaxation:
+        relaxation.run(fmax=1.0, steps=RELAX_STEPS)
+    bulk, surface = _stages(part, rng)
+    thermalize_momenta(atoms, temperature_K=bulk[0].start_K, rng=rng)
+    kept = list(_run(atoms, bulk, part, rng))
+    if part.surface_fs > 0:
+        momenta = atoms.get_momenta()
+        atoms = cut_open(atoms, int(rng.integers(3)), part.vacuum_A)
+        atoms.calc = calculator
+        atoms.set_momenta(momenta)
+        kept += _run(atoms, [surface], part, rng)
+    return kept
+
+
+def kept_structures(part: MeltQuench) -> int:
+    """Return the number of structures that are kept of each trajectory.
+
+    Parameters
+    ----------
+    part
+        Stages and sampling.
+    """
+    bulk, surface = _stages(part, np.random.default_rng(0))
+    stages = [*bulk, surface] if part.surface_fs > 0 else bulk
+    return sum(stage.blocks for stage in stages if stage.name not in part.leave_out)
+
+
+def _stages(part: MeltQuench, rng: np.random.Generator) -> tuple[list[Stage], Stage]:
+    melt, anneal, cold, surface = (
+        draw(interval, rng)
+        for interval in (part.melt_K, part.anneal_K, part.cold_K, part.surface_K)
+    )
+    bulk = [
+        _stage("melt", part.melt_fs, (melt, melt), part),
+        _stage("quench", part.quench_fs, (melt, cold), part),
+        _stage("anneal", part.anneal_fs, (anneal, anneal), part),
+        _stage("cool", part.cool_fs, (anneal, cold), part),
+    ]
+    opened = _stage("surface", part.surface_fs, (surface, surface), part)
+    return [stage for stage in bulk if stage.duration_fs > 0], opened
+
+
+def _stage(
+    name: StageName, duration_fs: float, ends_K: Range, part: MeltQuench
+) -> Stage:
+    return Stage(
+        name=name,
+        duration_fs=duration_fs,
+        start_K=ends_K[0],
+        end_K=ends_K[1],
+        blocks=max(1, round(duration_fs / part.sample_fs)),
+    )
+
+
+def _run(
+    atoms: Atoms, stages: list[Stage], part: MeltQuench, rng: np.random.Generator
+) -> Iterator[Atoms]:
+    dynamics = _dynamics(atoms, stages[0].start_K, part, rng)
+    for stage in stages:
+        dynamics.enter(stage)
+        ramp = np.linspace(stage.start_K, stage.end_K, stage.blocks + 1)
+        for temperature in ramp[1:]:
+            dynamics.advance(float(temperature))
+            _check(atoms, stage)
+            if stage.name not in part.leave_out:
+                yield _frame(atoms, stage, float(temperature))
+
+
+def _dynamics(
+    atoms: Atoms, start_K: float, part: MeltQuench, rng: np.random.Generator
+) -> Dynamics:
+    if isinstance(atoms.calc, RestartingLAMMPS):
+        return LammpsDynamics(atoms, part, rng)
+    return AseDynamics(atoms, part, rng, start_K)
+
+
+def _check(atoms: Atoms, stage: Stage) -> None:
+    if not np.isfinite(atoms.positions).all() or min_distance_A(atoms) < FUSED_A:
+        raise TeacherError(
+            f"The driver lost its atoms in stage {stage.name}: two of them came closer "
+            f"than {FUSED_A} Å. Use a shorter time step or a lower temperature."
+        )
+
+
+def _frame(atoms: Atoms, stage: Stage, temperature_K: float) -> Atoms:
+    frame = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    frame.wrap()
+    frame.info.update(stage=stage.name, temperature_K=round(temperature_K, 1))
+    return frame

@@ -1,0 +1,247 @@
+"""What `generate` can make: one frozen dataclass for each kind of part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from synthzoo.recipes.schema import (
+    LATER,
+    RISING,
+    Checked,
+    Count,
+    NotNegative,
+    Positive,
+    Share,
+)
+
+SECONDS_PER_HOUR = 3600.0
+
+Thermostat = Literal["langevin", "bussi", "nose-hoover"]
+StageName = Literal["melt", "quench", "anneal", "cool", "surface"]
+
+Range = Annotated[tuple[float, float], RISING]
+"""Lower and upper end of an interval from which a value is drawn uniformly."""
+
+PositiveRange = Annotated[tuple[Positive, Positive], RISING]
+RangeFrom0 = Annotated[tuple[NotNegative, NotNegative], RISING]
+
+Atoms = Annotated[tuple[Count, Count], RISING]
+"""Smallest and largest number of atoms."""
+
+Prototypes = dict[str, Positive]
+"""Name of each prototype and its bond length in Å."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing(Checked):
+    """Random packings of atoms in a cubic cell.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Number of structures.
+    atoms
+        Smallest and largest number of atoms.
+    density_g_cm3
+        Range of densities.
+    density_step_g_cm3
+        With it, the densities are the points of this spacing in their range, each used
+        equally often, instead of drawn.
+    min_distance_A
+        No two atoms are placed closer than this.
+    """
+
+    kind: Literal["packing"] = "packing"
+    count: Count
+    atoms: Atoms
+    density_g_cm3: PositiveRange
+    density_step_g_cm3: Positive | None = field(default=None, metadata=LATER)
+    min_distance_A: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeltQuench(Checked):
+    """Melt–quench–anneal molecular dynamics, then the same glass with a cut through it.
+
+    The stages follow the protocol of doi 10.1039/D2DD00137C: random packing, melt,
+    quench, anneal, cool; each stage of zero length is left out.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    trajectories
+        Number of independent trajectories.
+    atoms
+        Smallest and largest number of atoms.
+    density_g_cm3
+        Range of densities.
+    density_step_g_cm3, anneal_step_K
+        With them, density and annealing temperature are points of these spacings in
+        their ranges instead of drawn: all pairs of them, in an order that the seed
+        decides, each used equally often.
+    min_distance_A
+        Shortest distance in the random packing at the start.
+    melt_K, anneal_K, cold_K, surface_K
+        Ranges of temperature; one value is drawn per trajectory.
+    melt_fs, quench_fs, anneal_fs, cool_fs, surface_fs
+        Length of each stage.
+    vacuum_A
+        Gap that opens the cooled glass to a slab before the surface stage.
+    sample_fs
+        Time between two structures that are kept.
+    timestep_fs
+        Step of the integrator.
+    thermostat
+        Langevin dynamics, the stochastic rescaling of Bussi, Donadio and Parrinello, or
+        a Nosé–Hoover chain.
+    friction_per_fs
+        Friction of the Langevin thermostat; its inverse is the time constant of the
+        others.
+    leave_out
+        Stages that are run, but of which no structure is kept.
+    max_hours
+        A trajectory that takes longer has failed: its driver hangs.
+    """
+
+    kind: Literal["melt-quench"] = "melt-quench"
+    trajectories: Count
+    atoms: Atoms
+    density_g_cm3: PositiveRange
+    density_step_g_cm3: Positive | None = field(default=None, metadata=LATER)
+    min_distance_A: Positive
+    melt_K: PositiveRange
+    melt_fs: NotNegative
+    quench_fs: NotNegative
+    anneal_K: PositiveRange
+    anneal_fs: NotNegative
+    anneal_step_K: Positive | None = field(default=None, metadata=LATER)
+    cool_fs: NotNegative
+    cold_K: PositiveRange = (300.0, 300.0)
+    surface_K: PositiveRange = (300.0, 2000.0)
+    surface_fs: NotNegative = 0.0
+    vacuum_A: NotNegative = 8.0
+    sample_fs: Positive = 100.0
+    timestep_fs: Positive = 1.0
+    thermostat: Thermostat = field(default="langevin", metadata=LATER)
+    friction_per_fs: Positive = 0.01
+    leave_out: tuple[StageName, ...] = field(default=(), metadata=LATER)
+    max_hours: Positive = field(default=48.0, metadata=LATER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crystals(Checked):
+    """Crystals under strain, with rattled atoms and now and then a vacancy.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Structures per prototype.
+    prototypes
+        Name of each prototype and its bond length in Å.
+    max_atoms
+        The cell is repeated up to this size.
+    stretch
+        Range of the isotropic factor on all lengths.
+    max_strain
+        Largest entry of the random symmetric strain on top of it.
+    squeeze_c
+        Range of the factor on the third cell vector alone: it brings layers together.
+    rattle_A
+        Range of the standard deviation of the random displacements.
+    vacancy_share
+        Share of structures that lose one atom.
+    """
+
+    kind: Literal["crystals"] = "crystals"
+    count: Count
+    prototypes: Prototypes
+    max_atoms: Count = 32
+    stretch: PositiveRange = (0.9, 1.15)
+    max_strain: Share = 0.08
+    squeeze_c: PositiveRange = field(default=(1.0, 1.0), metadata=LATER)
+    rattle_A: RangeFrom0 = (0.0, 0.25)
+    vacancy_share: Share = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surfaces(Checked):
+    """Slabs of crystals: a rattled crystal, opened along one lattice vector.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Structures per prototype.
+    prototypes
+        Name of each prototype and its bond length in Å.
+    max_atoms
+        The cell is repeated up to this size before it is opened.
+    vacuum_A
+        Range of the gap.
+    rattle_A
+        Range of the standard deviation of the random displacements.
+    """
+
+    kind: Literal["surfaces"] = "surfaces"
+    count: Count
+    prototypes: Prototypes
+    max_atoms: Count = 32
+    vacuum_A: PositiveRange = (2.0, 10.0)
+    rattle_A: RangeFrom0 = (0.0, 0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimers(Checked):
+    """Pairs of atoms in a large cell, and one atom alone.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Number of distances, evenly spaced.
+    distance_A
+        Shortest and longest distance.
+    """
+
+    kind: Literal["dimers"] = "dimers"
+    count: Count
+    distance_A: PositiveRange
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compressed(Checked):
+    """Rattled crystals, squeezed evenly: atoms that are too close, for the wall.
+
+    Attributes
+    ----------
+    kind
+        Marks this part in a YAML file.
+    count
+        Structures per prototype.
+    prototypes
+        Name of each prototype and its bond length in Å.
+    max_atoms
+        The cell is repeated up to this size.
+    shortest
+        Range of the shortest distance, as a share of the bond length.
+    rattle_A
+        Range of the standard deviation of the random displacements before.
+    """
+
+    kind: Literal["compressed"] = "compressed"
+    count: Count
+    prototypes: Prototypes
+    max_atoms: Count = 32
+    shortest: PositiveRange = (0.7, 0.95)
+    rattle_A: RangeFrom0 = (0.0, 0.15)
+
+
+Part = Packing | MeltQuench | Crystals | Surfaces | Compressed | Dimers

@@ -1,0 +1,455 @@
+"""Stage 1: synthetic structures, made as a recipe says."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.data.structures import (
+    GROUP_KEY,
+    density_g_cm3,
+    iter_structures,
+    write_structures,
+)
+from synthzoo.errors import InputError, SynthzooError
+from synthzoo.generation import builders
+from synthzoo.generation.melt_quench import trajectory
+from synthzoo.generation.recipe import (
+    SECONDS_PER_HOUR,
+    Compressed,
+    Crystals,
+    Dimers,
+    MeltQuench,
+    Packing,
+    Part,
+    Range,
+    Surfaces,
+)
+from synthzoo.generation.thin import thin_file
+from synthzoo.inspection.card import summarise_file, summary_paths
+from synthzoo.recipes.loading import GenerateRecipe, recipe_hash, recipe_values
+from synthzoo.runs.progress import progress_bar
+from synthzoo.runs.resumable import Run, join, open_run, run_jobs, worker_threads
+from synthzoo.runs.workers import call_guarded
+from synthzoo.teachers import cached_teacher
+from synthzoo.teachers.catalogue import resolve_reference
+from synthzoo.teachers.loading import provenance_when_tested
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+STRUCTURES_FILE = "structures.xyz"
+FAILURE_FILE = "failure.json"
+
+Seed = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateJob:
+    """One trajectory, or the structures of one other part.
+
+    Attributes
+    ----------
+    element
+        Chemical symbol.
+    part
+        What to make.
+    part_index
+        Its place in the recipe.
+    group
+        Name that related frames share.
+    seed
+        Entropy for this job's own random numbers.
+    driver
+        Reference of the teacher that moves the atoms.
+    driver_sha256
+        Hash of its file.
+    recipe_sha256
+        Hash of the recipe, for the record.
+    """
+
+    element: str
+    part: Part
+    part_index: int
+    group: str
+    seed: Seed
+    driver: str
+    driver_sha256: str
+    recipe_sha256: str
+
+
+def generate_jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[GenerateJob]:
+    """Yield the jobs of a recipe in the order of their results.
+
+    Parameters
+    ----------
+    recipe
+        What to make.
+    driver_sha256
+        Hash of the file of its driver.
+
+    Yields
+    ------
+    job
+        One for each trajectory, and one for each other part.
+    """
+    for index, part in enumerate(recipe.parts):
+        for item, settled in enumerate(_trajectories(part, recipe.seed, index)):
+            yield GenerateJob(
+                element=recipe.element,
+                part=settled,
+                part_index=index,
+                group=f"{part.kind}-{index}-{item}",
+                seed=(recipe.seed, index, item),
+                driver=recipe.driver,
+                driver_sha256=driver_sha256,
+                recipe_sha256=recipe_hash(recipe),
+            )
+
+
+def _trajectories(part: Part, seed: int, index: int) -> list[Part]:
+    """Return a part once for each of its jobs, on the points of its grid if it has."""
+    if not isinstance(part, MeltQuench):
+        return [part]
+    densities = grid_points(part.density_g_cm3, part.density_step_g_cm3)
+    temperatures = grid_points(part.anneal_K, part.anneal_step_K)
+    rng = np.random.default_rng((seed, index, part.trajectories))  # no job has this
+    points = _dealt(list(itertools.product(densities, temperatures)), part, rng)
+    return [
+        dataclasses.replace(part, density_g_cm3=density, anneal_K=temperature)
+        for density, temperature in points
+    ]
+
+
+def _dealt(
+    points: list[tuple[Range, Range]], part: MeltQuench, rng: np.random.Generator
+) -> list[tuple[Range, Range]]:
+    order = rng.permutation(len(points))
+    return [points[order[item % len(order)]] for item in range(part.trajectories)]
+
+
+def grid_points(interval: Range, step: float | None) -> list[Range]:
+    """Return an interval as it is, or as points of an even spacing, both ends included.
+
+    Parameters
+    ----------
+    interval
+        Lower and upper end.
+    step
+        Spacing of the points; the interval stays whole if not given.
+
+    Raises
+    ------
+    InputError
+        If the step is not positive, or does not fit into the interval.
+
+    Examples
+    --------
+    >>> grid_points((1.0, 1.2), 0.1)
+    [(1.0, 1.0), (1.1, 1.1), (1.2, 1.2)]
+    >>> grid_points((1.0, 1.2), None)
+    [(1.0, 1.2)]
+    """
+    if step is None:
+        return [interval]
+    count = round((interval[1] - interval[0]) / step) if step > 0 else 0
+    if step <= 0 or abs(interval[0] + count * step - interval[1]) > 1e-6 * step:
+        raise InputError(
+            f"Steps of {step} do not lead from {interval[0]} to {interval[1]}; choose "
+            "a positive step that divides the range."
+        )
+    values = [round(interval[0] + index * step, 10) for index in range(count + 1)]
+    return [(value, value) for value in values]
+
+
+def make_structures(job: GenerateJob, folder: Path) -> None:
+    """Write the structures of a job, or why its trajectory failed, into a folder.
+
+    Parameters
+    ----------
+    job
+        What to make.
+    folder
+        Where `STRUCTURES_FILE` or `FAILURE_FILE` is written.
+    """
+    rng = np.random.default_rng(job.seed)
+    if isinstance(job.part, MeltQuench):
+        driver = cached_teacher(job.driver, job.driver_sha256)
+        try:
+            structures = trajectory(
+                job.part, job.element, driver.forces_calculator, rng
+            )
+        except Exception as error:  # noqa: BLE001  native code raises whatever it likes
+            record_failure(folder, f"{type(error).__name__}: {error}")
+            return
+    else:
+        structures = list(_structures(job, rng))
+    for atoms in structures:
+        atoms.info.setdefault(GROUP_KEY, job.group)
+        atoms.info.update(
+            kind=job.part.kind,
+            density_g_cm3=round(density_g_cm3(atoms), 3),
+            generate_recipe=job.recipe_sha256[:12],
+            seed="-".join(map(str, job.seed)),
+        )
+    write_structures(folder / STRUCTURES_FILE, structures)
+
+
+def make_guarded(job: GenerateJob, folder: Path) -> None:
+    """Do `make_structures` in this thread's child process, which a driver may crash.
+
+    Parameters
+    ----------
+    job, folder
+        As for `make_structures`.
+    """
+    limit_s = None
+    if isinstance(job.part, MeltQuench):
+        limit_s = job.part.max_hours * SECONDS_PER_HOUR
+    lost = call_guarded(partial(make_structures, job, folder), limit_s=limit_s)
+    if lost is not None:
+        record_failure(folder, f"the driver {lost.reason}")
+
+
+def record_failure(folder: Path, reason: str) -> None:
+    """Write down that a job failed and why.
+
+    Parameters
+    ----------
+    folder
+        Of the job's results.
+    reason
+        In words.
+    """
+    (folder / FAILURE_FILE).write_text(json.dumps({"reason": reason}))
+
+
+def _structures(job: GenerateJob, rng: np.random.Generator) -> Iterator[Atoms]:
+    part = job.part
+    if isinstance(part, Dimers):
+        for index, atoms in enumerate(builders.dimers(part, job.element)):
+            yield _named(atoms, f"{job.group}-{index}")
+    elif isinstance(part, Packing):
+        points = grid_points(part.density_g_cm3, part.density_step_g_cm3)
+        for index in range(part.count):
+            settled = dataclasses.replace(
+                part, density_g_cm3=points[index % len(points)]
+            )
+            atoms = builders.pack(settled, job.element, rng)
+            yield _named(atoms, f"{job.group}-{index}")
+    elif not isinstance(part, MeltQuench):
+        yield from _crystals(part, job, rng)
+
+
+def _crystals(
+    part: Crystals | Surfaces | Compressed, job: GenerateJob, rng: np.random.Generator
+) -> Iterator[Atoms]:
+    for prototype in part.prototypes:
+        for index in range(part.count):
+            if isinstance(part, Crystals):
+                atoms = builders.crystal(part, prototype, job.element, rng)
+            elif isinstance(part, Surfaces):
+                atoms = builders.slab(part, prototype, job.element, rng)
+            else:
+                atoms = builders.compressed(part, prototype, job.element, rng)
+            atoms.info["prototype"] = prototype
+            yield _named(atoms, f"{job.group}-{prototype}-{index}")
+
+
+def _named(atoms: Atoms, group: str) -> Atoms:
+    atoms.info[GROUP_KEY] = group
+    return atoms
+
+
+ALL_FILE, THINNED_FILE = "all.xyz", "thinned.xyz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTrajectory:
+    """A trajectory that did not reach its end; nothing of it is kept.
+
+    Attributes
+    ----------
+    group
+        Its name.
+    seed
+        Of its random numbers.
+    reason
+        What went wrong.
+    """
+
+    group: str
+    seed: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSummary:
+    """What a run of `generate_structures` made.
+
+    Attributes
+    ----------
+    output
+        File with the structures.
+    structures, atoms
+        How many there are.
+    kinds
+        Number of structures of each kind of part.
+    density_g_cm3
+        Lowest and highest density of each kind, vacuum included.
+    thinned_from
+        Number of structures from which these were chosen; None if all were kept.
+    failed
+        Trajectories that were left out.
+    summary_file, figure
+        Counts and histograms of the structures, as JSON and drawn.
+    """
+
+    output: Path
+    structures: int
+    atoms: int
+    kinds: dict[str, int]
+    density_g_cm3: dict[str, tuple[float, float]]
+    thinned_from: int | None
+    failed: tuple[FailedTrajectory, ...]
+    summary_file: Path
+    figure: Path
+
+
+def generate_structures(
+    recipe: GenerateRecipe,
+    output: Path,
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+) -> GenerateSummary:
+    """Make synthetic structures and write them as extended XYZ.
+
+    The result depends on the recipe and the driver only, not on the number of workers
+    or on interruptions: the same call goes on after a kill. A trajectory that fails is
+    left out and named in the summary.
+
+    Parameters
+    ----------
+    recipe
+        What to make.
+    output
+        File to write; a summary with histograms goes to ``.summary.json`` and
+        ``.summary.png`` beside it.
+    workers
+        Worker processes; one for each core if not given.
+    executor
+        Where the jobs run instead of local processes.
+
+    Raises
+    ------
+    InputError
+        If the output exists, an unfinished run of another recipe is in the way, or the
+        recipe asks for the impossible.
+    TeacherError
+        If the driver cannot be loaded or fails its test.
+    SynthzooError
+        If every trajectory of a part failed.
+    """
+    output = Path(output)
+    recipe = replace(recipe, driver=resolve_reference(recipe.driver))
+    with worker_threads(1 if executor else workers) as threads:
+        provenance = threads.submit(provenance_when_tested, recipe.driver).result()
+        manifest = {"recipe": recipe_values(recipe), "driver": provenance}
+        del manifest["recipe"]["driver"]  # the file may lie elsewhere the next time
+        with open_run(output, manifest, beside=summary_paths(output)) as run:
+            found = run.finished
+            if found is None:
+                jobs = list(generate_jobs(recipe, provenance["teacher_sha256"]))
+                _run(jobs, run.folder, executor or threads)
+                found = _finish(recipe, jobs, run)
+            failed = tuple(FailedTrajectory(**values) for values in found["failed"])
+            summary = _summarise(output, found["thinned_from"], failed)
+            summarise_file(
+                output,
+                structures=summary.structures,
+                counts=found,
+                scratch=run.folder,
+            )
+            run.close()
+    return summary
+
+
+def _run(jobs: list[GenerateJob], folder: Path, executor: Executor) -> None:
+    with progress_bar(desc="generate", unit="job", total=len(jobs)) as bar:
+        run_jobs(make_guarded, jobs, folder, executor=executor, progress=bar)
+
+
+def _failed(jobs: list[GenerateJob], folder: Path) -> tuple[FailedTrajectory, ...]:
+    failed = []
+    alive: set[int] = set()
+    for index, job in enumerate(jobs):
+        path = folder / f"{index:07d}" / FAILURE_FILE
+        if not path.is_file():
+            alive.add(job.part_index)
+            continue
+        seed = "-".join(map(str, job.seed))
+        reason = json.loads(path.read_text())["reason"]
+        failed.append(FailedTrajectory(group=job.group, seed=seed, reason=reason))
+    for job in jobs:
+        if job.part_index not in alive:
+            raise SynthzooError(
+                f"Every trajectory of part {job.part_index + 1} of the recipe "
+                f"({job.part.kind}) failed, the first with: {failed[0].reason} "
+                f"Remove {folder} to start anew."
+            )
+    return tuple(failed)
+
+
+def _finish(
+    recipe: GenerateRecipe, jobs: list[GenerateJob], run: Run
+) -> dict[str, Any]:
+    """Write the output and return what cannot be read from it, as plain values."""
+    folder = run.folder
+    failed = [asdict(trajectory) for trajectory in _failed(jobs, folder)]
+    made, thinned_from = folder / ALL_FILE, None
+    join(folder, len(jobs), STRUCTURES_FILE, made)
+    if recipe.thin is not None:
+        made = folder / THINNED_FILE
+        made.unlink(missing_ok=True)  # of a run that was killed here
+        thinned_from = thin_file(folder / ALL_FILE, made, recipe=recipe.thin).structures
+    found = run.complete({"failed": failed, "thinned_from": thinned_from})
+    made.replace(run.output)
+    return found
+
+
+def _summarise(
+    output: Path, thinned_from: int | None, failed: tuple[FailedTrajectory, ...]
+) -> GenerateSummary:
+    kinds: Counter[str] = Counter()
+    densities: dict[str, tuple[float, float]] = {}
+    atoms_in_all = 0
+    for atoms in iter_structures(output):
+        kind, density = str(atoms.info["kind"]), float(atoms.info["density_g_cm3"])
+        kinds[kind] += 1
+        lowest, highest = densities.get(kind, (density, density))
+        densities[kind] = (min(lowest, density), max(highest, density))
+        atoms_in_all += len(atoms)
+    summary_file, figure = summary_paths(output)
+    return GenerateSummary(
+        output=output,
+        structures=kinds.total(),
+        atoms=atoms_in_all,
+        kinds=dict(kinds),
+        density_g_cm3=densities,
+        thinned_from=thinned_from,
+        failed=failed,
+        summary_file=summary_file,
+        figure=figure,
+    )

@@ -1,0 +1,123 @@
+"""All checks of a labelled set, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from synthzoo.data.labels import LabelKeys, choose_label_keys
+from synthzoo.inspection import (
+    force_order,
+    label_checks,
+    related,
+    theory_checks,
+    unit_checks,
+)
+from synthzoo.inspection.findings import CheckedSet, Finding, Reference, worst
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Check = Callable[[CheckedSet], list[Finding]]
+
+CLOSEST_A = 0.5
+"""No two nuclei of any material come closer."""
+
+
+def close_atoms(data: CheckedSet) -> list[Finding]:
+    """Find structures with atoms closer than any in nature.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    frames = tuple(
+        index
+        for index, pairs in enumerate(data.pairs)
+        if len(pairs) and pairs.distances_A.min() < CLOSEST_A
+    )
+    if not frames:
+        return []
+    message = f"{len(frames)} structure(s) have atoms closer than {CLOSEST_A} Å."
+    return [
+        Finding(kind="close_atoms", severity="error", message=message, frames=frames)
+    ]
+
+
+CHECKS: tuple[Check, ...] = (
+    label_checks.broken_structures,
+    label_checks.missing_labels,
+    label_checks.labels_not_finite,
+    label_checks.placeholders,
+    label_checks.energies_without_forces,
+    label_checks.energies_per_atom,
+    unit_checks.energies_against_forces,
+    unit_checks.force_units,
+    unit_checks.energy_units,
+    unit_checks.stress_units,
+    unit_checks.stress_order,
+    theory_checks.mixed_theory,
+    theory_checks.isolated_atoms,
+    theory_checks.undetermined_elements,
+    theory_checks.outliers,
+    label_checks.net_forces,
+    label_checks.unconverged,
+    close_atoms,
+    force_order.force_order,
+    label_checks.outside_domain,
+    related.duplicates,
+)
+"""Each is a function of a set that returns what it finds."""
+
+SYMPTOMS = {
+    "energy_per_atom": (
+        "energies_against_forces",
+        "energy_units",
+        "energy_outlier",
+        "isolated_atom_energy",
+        "mixed_theory",
+    )
+}
+"""What follows from a finding, and is not told beside it."""
+
+
+def check_set(
+    structures: Sequence[Atoms],
+    *,
+    keys: LabelKeys | None = None,
+    reference: Reference | None = None,
+    sources: Sequence[str] | None = None,
+) -> list[Finding]:
+    """Return what is wrong or worth knowing about a labelled set, errors first.
+
+    Parameters
+    ----------
+    structures
+        The set.
+    keys
+        Where the labels are; the most frequent usual names if not given.
+    reference
+        A model's predictions for these structures: units, signs and levels of theory
+        are then judged against them.
+    sources
+        File that each structure comes from, for the messages.
+    """
+    keys = keys or choose_label_keys(structures).keys
+    data = CheckedSet(
+        structures=structures, keys=keys, reference=reference, sources=sources
+    )
+    return all_findings(data)
+
+
+def all_findings(data: CheckedSet) -> list[Finding]:
+    """Return what all checks find, errors first; see `check_set`.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
+    found = [finding for check in CHECKS for finding in check(data)]
+    told = {kind for finding in found for kind in SYMPTOMS.get(finding.kind, ())}
+    return worst([finding for finding in found if finding.kind not in told])

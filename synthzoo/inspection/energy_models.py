@@ -1,0 +1,137 @@
+"""What the composition of structures explains of their energies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.data import covalent_radii
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from synthzoo.inspection.findings import CheckedSet
+
+    Mask = NDArray[np.bool_]
+
+
+ROUNDS = 30
+SMALLEST_RESIDUAL_EV = 1e-3
+
+
+def composition_rank(shares: NDArray[np.float64]) -> int:
+    """Return how many elements' energies the compositions tell apart.
+
+    Parameters
+    ----------
+    shares
+        Share of each element in each structure, of shape ``(n, n_elements)``.
+
+    Examples
+    --------
+    >>> composition_rank(np.array([[1 / 3, 2 / 3], [1 / 3, 2 / 3]]))
+    1
+    """
+    return int(np.linalg.matrix_rank(shares, tol=1e-6)) if len(shares) else 0
+
+
+def element_energies(
+    energies_eV_per_atom: NDArray[np.float64], shares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return one energy for each element that explains most of the energies.
+
+    The sum of the absolute residuals is made small (least squares, reweighted), so that
+    a minority of other energies does not matter. Where the compositions leave freedom,
+    the shortest vector is returned.
+
+    Parameters
+    ----------
+    energies_eV_per_atom
+        Of shape ``(n,)``.
+    shares
+        Share of each element in each structure, of shape ``(n, n_elements)``.
+    """
+    weights = np.ones(len(shares))
+    fitted = np.zeros(shares.shape[1])
+    for _ in range(ROUNDS):
+        roots = np.sqrt(weights)
+        fitted[:] = np.linalg.lstsq(
+            shares * roots[:, None], energies_eV_per_atom * roots, rcond=1e-8
+        )[0]
+        residuals = np.abs(energies_eV_per_atom - shares @ fitted)
+        weights = 1 / np.maximum(residuals, SMALLEST_RESIDUAL_EV)
+    return fitted
+
+
+def beyond_composition(
+    energies_eV_per_atom: NDArray[np.float64], shares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return what one energy for each element does not explain, in eV/atom.
+
+    Parameters
+    ----------
+    energies_eV_per_atom
+        Of shape ``(n,)``.
+    shares
+        Share of each element in each structure, of shape ``(n, n_elements)``.
+    """
+    explained = shares @ element_energies(energies_eV_per_atom, shares)
+    rest: NDArray[np.float64] = energies_eV_per_atom - explained
+    return rest
+
+
+KNOTS = np.array(
+    [0.35, 0.65, 0.75, 0.82, 0.89, 0.95, 1.02, 1.12, 1.25, 1.4, 1.6, 1.8, 2.0, 2.3, 2.7]
+)
+"""Distances over the sum of the covalent radii, closest where bonds are."""
+PAIR_FIT_ROUNDS = 20
+RIDGE = 1e-3
+SMALLEST_PAIR_RESIDUAL_EV = 0.02
+
+
+def beyond_pairs(data: CheckedSet, usable: Mask) -> NDArray[np.float64]:
+    """Return what composition and a pair potential leave of energies, in eV/atom.
+
+    One piecewise linear potential for all pairs of elements, their distances over the
+    sum of their covalent radii, is fitted so that most energies are met (least
+    squares, reweighted): a minority of other labels stands out.
+
+    Parameters
+    ----------
+    data
+        Set with energies.
+    usable
+        Which structures to take, of shape ``(n,)``.
+    """
+    frames = np.flatnonzero(usable)
+    energies = data.energies_eV[frames] / data.sizes[frames]
+    distances = np.array([_distance_features(data, int(index)) for index in frames])
+    spread = np.where(distances.std(axis=0) > 0, distances.std(axis=0), 1.0)
+    features = np.hstack([data.shares[frames], distances / spread])
+    penalty = RIDGE * len(frames) * np.eye(features.shape[1])
+    penalty[: len(data.elements)] *= 1e-6  # the elements' energies are free
+    weights = np.ones(len(frames))
+    for _ in range(PAIR_FIT_ROUNDS):
+        weighted = features * weights[:, None]
+        fitted = np.linalg.lstsq(
+            features.T @ weighted + penalty * weights.mean(),
+            weighted.T @ energies,
+            rcond=None,
+        )[0]
+        rest: NDArray[np.float64] = energies - features @ fitted
+        weights = 1 / np.maximum(np.abs(rest), SMALLEST_PAIR_RESIDUAL_EV)
+    return rest
+
+
+def _distance_features(data: CheckedSet, index: int) -> NDArray[np.float64]:
+    """Return the pairs of a structure per atom, shared out to the two next knots."""
+    atoms, pairs = data.structures[index], data.pairs[index]
+    radii = covalent_radii[atoms.numbers]
+    scaled = pairs.distances_A / (radii[pairs.first] + radii[pairs.second])
+    scaled = np.clip(scaled[scaled < KNOTS[-1]], KNOTS[0], None)
+    right = np.clip(np.searchsorted(KNOTS, scaled, side="right"), 1, len(KNOTS) - 1)
+    part = (scaled - KNOTS[right - 1]) / (KNOTS[right] - KNOTS[right - 1])
+    count = len(KNOTS)
+    sums = np.bincount(right, part, count) + np.bincount(right - 1, 1 - part, count)
+    features: NDArray[np.float64] = sums[:-1] / len(atoms)  # zero at the last knot
+    return features

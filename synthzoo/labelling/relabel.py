@@ -1,0 +1,455 @@
+"""Stage 2: structures and a teacher to labelled structures."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from synthzoo.data.frames import RawFrame, count_raw_frames, iter_raw_frames
+from synthzoo.data.structures import (
+    check_structure,
+    iter_structures,
+    min_distance_A,
+    say_left_out,
+)
+from synthzoo.data.xyz_writing import write_frame
+from synthzoo.errors import InputError, TeacherError
+from synthzoo.inspection.card import summarise_file, summary_paths
+from synthzoo.recipes.loading import RelabelRecipe, recipe_hash, recipe_values
+from synthzoo.runs.progress import progress_bar
+from synthzoo.runs.resumable import (
+    Run,
+    join,
+    open_run,
+    read_results,
+    run_jobs,
+    worker_threads,
+)
+from synthzoo.runs.workers import Lost, compute_guarded
+from synthzoo.teachers import cached_teacher
+from synthzoo.teachers.catalogue import resolve_reference
+from synthzoo.teachers.loading import provenance_when_tested
+from synthzoo.zoo.registry import file_record
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.data.frames import RawFrame
+
+
+LABELLED, LEFT_OUT, FAILED = "labelled", "left out", "failed"
+BAD_STRUCTURE, BAD_LABEL = "not a usable structure", "not a number"
+
+
+class Record(NamedTuple):
+    """What became of one structure.
+
+    Attributes
+    ----------
+    outcome
+        `LABELLED`, `LEFT_OUT` or `FAILED`.
+    cause
+        Name of the filter, or kind of failure.
+    text
+        The labelled structure, or the one that failed with its reason, as extended
+        XYZ.
+    """
+
+    outcome: str
+    cause: str
+    text: str
+
+
+class Labeller:
+    """Labels structures; it is made and called in the child.
+
+    Parameters
+    ----------
+    recipe
+        Teacher and filters.
+    provenance
+        What the teacher must say about itself.
+
+    Raises
+    ------
+    TeacherError
+        If another teacher, or another version of it, is found here.
+    """
+
+    def __init__(self, recipe: RelabelRecipe, provenance: dict[str, str]) -> None:
+        sha256 = provenance["teacher_sha256"]
+        self._teacher = cached_teacher(recipe.teacher, sha256)
+        found = self._teacher.provenance
+        if found != provenance:
+            raise TeacherError(
+                f"The worker on {socket.gethostname()} has another teacher: {found}, "
+                f"but the run was started with {provenance}. Install the same versions."
+            )
+        self._recipe = recipe
+        self._marks = found | {"relabel_recipe": recipe_hash(recipe)[:12]}
+
+    def __call__(self, frame: RawFrame) -> Record:
+        """Return what became of a structure.
+
+        Parameters
+        ----------
+        frame
+            The structure.
+
+        Raises
+        ------
+        InputError
+            If it cannot be parsed.
+        """
+        atoms = frame.parse()
+        try:
+            check_structure(atoms, elements=self._teacher.elements)
+            self._forget()
+            labelled = self._teacher.label(atoms)
+        except InputError as error:
+            return failed_record(atoms, BAD_STRUCTURE, str(error))
+        except TeacherError as error:
+            cause = error.__cause__
+            kind = BAD_LABEL if cause is None else type(cause).__name__
+            return failed_record(atoms, kind, str(error))
+        filtered = _left_out(labelled, self._recipe)
+        if filtered is not None:
+            return Record(LEFT_OUT, filtered, "")
+        labelled.info.update(self._marks)
+        return Record(LABELLED, "", _text(labelled))
+
+    def _forget(self) -> None:
+        """Let no label depend, in its last digits, on what was computed before.
+
+        Some calculators go on with the neighbour list of a similar structure.
+        """
+        reset = getattr(self._teacher.calculator, "reset", None)
+        if reset is not None:
+            reset()
+
+
+def failed_record(atoms: Atoms, kind: str, reason: str) -> Record:
+    """Return the record of a structure without labels.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    kind
+        Of the failure.
+    reason
+        What happened.
+    """
+    failed: Atoms = atoms.copy()
+    failed.info["failure"] = reason
+    return Record(FAILED, kind, _text(failed))
+
+
+def _text(atoms: Atoms) -> str:
+    stream = io.StringIO()
+    write_frame(stream, atoms)
+    return stream.getvalue()
+
+
+def _left_out(atoms: Atoms, recipe: RelabelRecipe) -> str | None:
+    """Return the name of the first filter that a labelled structure does not pass."""
+    labels = atoms.calc.results  # not through `atoms`, which would compare them first
+    longest, shortest = recipe.max_force_eV_A, recipe.min_distance_A
+    if longest is not None:
+        force = float(np.linalg.norm(labels["forces"], axis=1).max())
+        if force > longest:
+            return "max_force_eV_A"
+    if shortest is not None and min_distance_A(atoms, cutoff_A=shortest) < shortest:
+        return "min_distance_A"
+    window = recipe.energy_window_eV_per_atom
+    if window is not None:
+        energy = labels["energy"] / len(atoms)
+        if not window[0] <= energy <= window[1]:
+            return "energy_window_eV_per_atom"
+    return None
+
+
+LABELLED_FILE = "labelled.xyz"
+FAILED_FILE = "failed.xyz"
+COUNTS_FILE = "counts.json"
+
+HOPELESS_AFTER = 5
+"""Structures at the start of a run on all of which the teacher crashes or hangs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelabelSummary:
+    """What a run of `relabel_file` made.
+
+    Attributes
+    ----------
+    output
+        File with the labelled structures.
+    labelled
+        How many were labelled and kept.
+    left_out
+        How many each filter left out, by the filter's name.
+    failed
+        How many could not be labelled; they are in ``failed_file`` with the reason.
+    failures
+        How many of them failed in which way.
+    failed_file
+        Where those are; None if there are none.
+    summary_file, figure
+        Counts and histograms of what was labelled, as JSON and drawn.
+    """
+
+    output: Path
+    labelled: int
+    left_out: dict[str, int]
+    failed: int
+    failures: dict[str, int]
+    failed_file: Path | None
+    summary_file: Path
+    figure: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelabelJob:
+    """A chunk of structures with what is to be done to them.
+
+    Attributes
+    ----------
+    frames
+        In the order of the input.
+    recipe
+        Teacher and filters.
+    provenance
+        What the teacher says about itself where the run was started.
+    """
+
+    frames: list[RawFrame]
+    recipe: RelabelRecipe
+    provenance: dict[str, str]
+
+
+def relabel_file(
+    source: Path,
+    output: Path,
+    *,
+    recipe: RelabelRecipe,
+    format: str | None = None,
+    workers: int | None = None,
+    executor: Executor | None = None,
+) -> RelabelSummary:
+    """Label the structures of a file with a teacher and write them as extended XYZ.
+
+    Order is kept. The result depends on the input, the recipe and the teacher only;
+    the same call goes on after a kill. Each worker computes in a child process, so that
+    a crash or a hang of the teacher costs one structure.
+
+    Parameters
+    ----------
+    source
+        Structures, in any format that ASE reads.
+    output
+        File to write. Energies are relative to the teacher's isolated atoms. What
+        cannot be labelled is written to a file ``.failed.xyz`` beside it, and a
+        summary with histograms to ``.summary.json`` and ``.summary.png``.
+    recipe
+        Teacher and filters.
+    format
+        Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
+    workers
+        How many work at a time; one for each core if not given.
+    executor
+        Where the jobs run instead of on this machine; its workers must see the folder
+        of the output and the teacher's files.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be read, the output exists, an unfinished run with another
+        input, teacher or recipe is in the way, or no structure was labelled.
+    TeacherError
+        If the teacher cannot be loaded, fails its test, or fails on all of the first
+        structures.
+    SynthzooError
+        If the workers are gone or the disk is full; the same call goes on later.
+    """
+    source, output = Path(source), Path(output)
+    recipe = replace(recipe, teacher=resolve_reference(recipe.teacher))
+    total = count_raw_frames(source, format=format)
+    _say_what_changes(source, output, format)
+    with worker_threads(1 if executor else workers) as threads:
+        test = threads.submit(
+            provenance_when_tested, recipe.teacher, recipe.teacher_sha256
+        )
+        provenance = test.result()
+        manifest = _manifest(source, recipe, provenance) | _said(format)
+        beside = [failed_path(output), *summary_paths(output)]
+        with open_run(output, manifest, beside=beside) as run:
+            summary = run.finished
+            if summary is None:
+                frames = iter_raw_frames(source, format=format)
+                jobs = _jobs(frames, recipe, provenance)
+                chunks = None if total is None else -(-total // recipe.chunk_structures)
+                count = _run(jobs, run.folder, chunks, executor or threads)
+                summary = _finish(run, count)
+            if summary["labelled"]:
+                summarise_file(
+                    output,
+                    structures=summary["labelled"],
+                    counts=summary,
+                    scratch=run.folder,
+                )
+            run.close()
+    return _summary(output, summary)
+
+
+def failed_path(output: Path) -> Path:
+    """Return where the structures that could not be labelled are written.
+
+    Parameters
+    ----------
+    output
+        File with the labelled structures.
+    """
+    return output.with_suffix(".failed.xyz")
+
+
+def _manifest(
+    source: Path, recipe: RelabelRecipe, provenance: dict[str, str]
+) -> dict[str, Any]:
+    values = recipe_values(recipe)
+    del values["teacher"]  # the same file may lie elsewhere the next time
+    return {
+        "recipe": values,
+        "input": file_record(source).sha256,
+        "teacher": provenance,
+    }
+
+
+def _say_what_changes(source: Path, output: Path, format: str | None) -> None:
+    """Warn of what is read otherwise than it stands there, or not written.
+
+    The first structure stands for all: the others are parsed by the workers.
+    """
+    first = next(iter_structures(source, format=format))
+    say_left_out(output, write_frame(io.StringIO(), first))
+
+
+def _said(format: str | None) -> dict[str, str]:
+    return {} if format is None else {"format": format}
+
+
+def _jobs(
+    frames: Iterator[RawFrame], recipe: RelabelRecipe, provenance: dict[str, str]
+) -> Iterator[RelabelJob]:
+    while chunk := list(islice(frames, recipe.chunk_structures)):
+        yield RelabelJob(frames=chunk, recipe=recipe, provenance=provenance)
+
+
+def _run(
+    jobs: Iterator[RelabelJob], folder: Path, chunks: int | None, executor: Executor
+) -> int:
+    watch = partial(_stop_if_hopeless, chunks=chunks)
+    with progress_bar(desc="relabel", unit="chunk", total=chunks) as bar:
+        return run_jobs(
+            _label_chunk, jobs, folder, executor=executor, progress=bar, on_done=watch
+        )
+
+
+def _label_chunk(job: RelabelJob, folder: Path) -> None:
+    make = partial(Labeller, job.recipe, job.provenance)
+    found = compute_guarded(make, job.frames, limit_s=job.recipe.max_seconds)
+    records: list[Record] = []
+    lost = 0
+    for frame, result in zip(job.frames, found, strict=True):
+        if not isinstance(result, Lost):
+            records.append(result)
+            continue
+        lost += 1
+        reason = f"the teacher {result.reason}"
+        records.append(failed_record(frame.parse(), result.kind, reason))
+        if frame.number == lost == HOPELESS_AFTER:
+            raise TeacherError(
+                f"{job.recipe.teacher} was lost on each of the first {lost} "
+                f"structures: the last time it {result.reason}. Nothing was labelled."
+            )
+    _write_chunk(folder, records)
+
+
+def _write_chunk(folder: Path, records: list[Record]) -> None:
+    for name, outcome in ((LABELLED_FILE, LABELLED), (FAILED_FILE, FAILED)):
+        texts = [record.text for record in records if record.outcome == outcome]
+        (folder / name).write_text("".join(texts), encoding="utf-8")
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        counts.setdefault(record.outcome, Counter())[record.cause] += 1
+    (folder / COUNTS_FILE).write_text(json.dumps(counts))
+
+
+def _stop_if_hopeless(job_folder: Path, *, chunks: int | None) -> None:
+    """Do not go through millions of structures that fail like all of the first."""
+    if job_folder.name != f"{0:07d}" or chunks == 1:
+        return
+    counts = json.loads((job_folder / COUNTS_FILE).read_text())
+    if set(counts) != {FAILED} or len(counts[FAILED]) > 1:
+        return
+    ((kind, count),) = counts[FAILED].items()
+    if count >= HOPELESS_AFTER:
+        first = next(iter_structures(job_folder / FAILED_FILE))
+        raise TeacherError(
+            f"All of the first {count} structures failed ({kind}), the first because "
+            f"{first.info['failure'].rstrip('.')}. The run was stopped; all reasons "
+            f"are in {job_folder / FAILED_FILE}. If other structures are better, take "
+            f"these out of the input; remove {job_folder.parent} to start anew."
+        )
+
+
+def _finish(run: Run, count: int) -> dict[str, Any]:
+    """Write the files of the run and return its summary as plain values."""
+    counts: dict[str, Counter[str]] = {
+        outcome: Counter() for outcome in (LABELLED, LEFT_OUT, FAILED)
+    }
+    for chunk in read_results(run.folder, count, COUNTS_FILE):
+        for outcome, causes in chunk.items():
+            counts[outcome].update(causes)
+    found = {
+        "labelled": counts[LABELLED].total(),
+        "left_out": dict(counts[LEFT_OUT]),
+        "failed": counts[FAILED].total(),
+        "failures": dict(counts[FAILED]),
+    }
+    summary = run.complete(found)
+    if summary["failed"]:
+        join(run.folder, count, FAILED_FILE, failed_path(run.output))
+    if summary["labelled"]:
+        join(run.folder, count, LABELLED_FILE, run.output)
+    return summary
+
+
+def _summary(output: Path, found: dict[str, Any]) -> RelabelSummary:
+    failed_file = failed_path(output) if found["failed"] else None
+    summary_file, figure = summary_paths(output)
+    summary = RelabelSummary(
+        output=output,
+        failed_file=failed_file,
+        summary_file=summary_file,
+        figure=figure,
+        **found,
+    )
+    if not summary.labelled:
+        raise InputError(
+            f"None of the structures was labelled: {summary.failed} failed"
+            f"{f' (reasons in {summary.failed_file})' if summary.failed_file else ''}, "
+            f"left out by filters: {summary.left_out or 'none'}."
+        )
+    return summary

@@ -1,0 +1,1 @@
+"""Networks of 2023: their files, and checkpoints made from them."""

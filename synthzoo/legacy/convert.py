@@ -1,0 +1,461 @@
+"""Checkpoints of 2023, the published ones and others, in today's format."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.data import unconstrained
+from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.structures import read_structures
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.evaluation.errors import rms
+from synthzoo.legacy.state import Assumptions, convert_state, read_state
+from synthzoo.models.architecture import MAX_CUTOFF_A
+from synthzoo.models.checkpoint import write_checkpoint
+from synthzoo.runs.files import refuse_existing
+from synthzoo.runs.progress import progress_bar
+from synthzoo.zoo.cards import NO_LICENCE, ModelCard, published_file, render_card
+from synthzoo.zoo.registry import file_record, model_cards
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from torch.nn import Module
+
+    from synthzoo.data.labels import LabelKeys
+    from synthzoo.models.config import CheckpointConfig
+    from synthzoo.zoo.card_records import Published
+
+
+ELEMENTS = ("C",)
+CUTOFF_A = 4.0
+"""Of the published checkpoints; the files do not hold it."""
+
+ENERGY_TOLERANCE_EV_PER_ATOM = 1e-5
+FORCE_TOLERANCE_EV_A = 2e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSummary:
+    """What `import_paper` has made.
+
+    Attributes
+    ----------
+    output
+        The checkpoint.
+    published_as
+        Name in the register, if it is one of the published files.
+    parameters
+        Number of weights; those on which no energy depends are left out.
+    avg_num_neighbors
+        The one that was given, found, or is on the card.
+    calibration
+        How it was found, if it was.
+    """
+
+    output: Path
+    published_as: str | None
+    parameters: int
+    avg_num_neighbors: float
+    calibration: Calibration | None
+
+
+def import_paper(  # noqa: PLR0913  the file lacks as many facts
+    source: str | Path,
+    output: str | Path,
+    *,
+    avg_num_neighbors: float | None = None,
+    calibrate_with: str | Path | None = None,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    format: str | None = None,
+    elements: Sequence[str] = ELEMENTS,
+    cutoff_A: float = CUTOFF_A,
+) -> ImportSummary:
+    """Turn a state of nequip 0.5.6, of any width and depth, into a checkpoint.
+
+    The network computes what it did in 2023. It must have been made with the defaults
+    of nequip 0.5.6: shifted softplus, envelope exponent 6, one width for all features.
+
+    Parameters
+    ----------
+    source
+        File that `torch.save` wrote, such as ``best_model.pth``; nothing in it is
+        executed.
+    output
+        New folder.
+    avg_num_neighbors
+        The state does not hold it; that of a published file is on its card.
+    calibrate_with
+        Labelled structures to find it with instead, see
+        `synthzoo.legacy.convert.calibrate`.
+    energy_key, forces_key
+        Where their labels are; found among the usual names if not given.
+    format
+        Of their file, as ASE calls it; guessed if not given.
+    elements
+        Chemical symbols, in the order of the model's types.
+    cutoff_A
+        Radial cutoff in Å, which the state does not hold either.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, holds anything but tensors, or is of another family.
+    InputError
+        If the number of neighbours is not known, the labels cannot be used, or
+        elements or cutoff cannot be.
+    """
+    source, output = Path(source), Path(output)
+    refuse_existing(output)
+    _check_facts(elements, cutoff_A)
+    state = read_state(source)
+    sha256 = file_record(source).sha256
+    card = _card_of(sha256)
+    assumed = Assumptions(
+        elements=tuple(elements),
+        cutoff_A=cutoff_A,
+        avg_num_neighbors=_neighbours(avg_num_neighbors, calibrate_with, card, source),
+    )
+    model, config = convert_state(state, assumed, where=str(source))
+    calibration = None
+    if calibrate_with is not None:
+        calibration = calibrate(
+            model,
+            config,
+            calibrate_with,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            format=format,
+        )
+        config = _with_neighbours(config, calibration.avg_num_neighbors)
+    config = _described(config, {"source": source.name, "source_sha256": sha256}, card)
+    _write(output, model, config, card)
+    return ImportSummary(
+        output=output,
+        published_as=card.name if card else None,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        avg_num_neighbors=config.arguments["avg_num_neighbors"],
+        calibration=calibration,
+    )
+
+
+def convert_published(card: ModelCard, source: Path, output: Path) -> None:
+    """Turn the file of a registered model into a checkpoint, and check it.
+
+    Parameters
+    ----------
+    card
+        A model of the register that others have published.
+    source
+        Its file, seen to be the one on record.
+    output
+        New folder; it appears only when all is well.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint does not predict what nequip 0.5.6 did.
+    """
+    published = published_file(card)
+    assumed = Assumptions(
+        elements=card.elements,
+        cutoff_A=card.cutoff_A,
+        avg_num_neighbors=published.avg_num_neighbors,
+    )
+    model, config = convert_state(read_state(source), assumed, where=str(source))
+    origin = {
+        "source": published.address,
+        "source_sha256": published.file.sha256,
+    }
+    config = _described(config, origin, card)
+    _check_predictions(model, config, published, name=card.name)
+    _write(output, model, config, card)
+
+
+def small_structures(elements: Sequence[str]) -> list[Atoms]:
+    """Return structures whose predictions are kept with a checkpoint.
+
+    Diamond, graphene and a simple cubic crystal, with every atom out of place; bond
+    lengths go with the elements' covalent radii.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols; the atoms take them in turns.
+    """
+    from ase.build import bulk, graphene
+    from ase.data import atomic_numbers, covalent_radii
+
+    found = [
+        bulk("C", a=3.6, cubic=True),
+        graphene(size=(2, 2, 1), vacuum=3.0),
+        bulk("C", "sc", a=1.9).repeat((2, 2, 2)),
+    ]
+    for seed, atoms in enumerate(found):
+        atoms.rattle(0.15, seed=seed)
+        symbols = [elements[index % len(elements)] for index in range(len(atoms))]
+        radius = max(covalent_radii[atomic_numbers[symbol]] for symbol in elements)
+        atoms.set_chemical_symbols(symbols)
+        atoms.set_cell(atoms.cell * (radius / covalent_radii[6]), scale_atoms=True)
+    return found
+
+
+def _check_facts(elements: Sequence[str], cutoff_A: float) -> None:
+    from ase.data import atomic_numbers
+
+    known = all(element in atomic_numbers for element in elements)
+    if not elements or not known or len(set(elements)) < len(elements):
+        raise InputError(
+            f"Expected different chemical symbols, found {', '.join(elements)}."
+        )
+    if not 0 < cutoff_A <= MAX_CUTOFF_A:
+        raise InputError(f"The cutoff must be up to {MAX_CUTOFF_A} Å, not {cutoff_A}.")
+
+
+def _neighbours(
+    given: float | None,
+    calibrate_with: str | Path | None,
+    card: ModelCard | None,
+    source: Path,
+) -> float:
+    """Return the number of neighbours to start with."""
+    if given is not None and calibrate_with is not None:
+        raise InputError("Give the number of neighbours, or data to find it with.")
+    if given is not None:
+        if not 0 < given < float("inf"):
+            raise InputError(f"The number of neighbours must be above 0, not {given}.")
+        return given
+    if card is not None:
+        return published_file(card).avg_num_neighbors
+    if calibrate_with is not None:
+        return 1.0  # replaced before it is used
+    raise InputError(
+        f"{source} is none of the published files, and does not say how many "
+        "neighbours an atom of its training set had. Give --avg-num-neighbors, or "
+        "--calibrate with structures that its teacher has labelled."
+    )
+
+
+def _card_of(sha256: str) -> ModelCard | None:
+    for card in model_cards():
+        if card.published is not None and card.published.file.sha256 == sha256:
+            return card
+    return None
+
+
+def _with_neighbours(config: CheckpointConfig, number: float) -> CheckpointConfig:
+    arguments = config.arguments | {"avg_num_neighbors": number}
+    return dataclasses.replace(config, arguments=arguments)
+
+
+def _described(
+    config: CheckpointConfig, origin: dict[str, Any], card: ModelCard | None
+) -> CheckpointConfig:
+    """Return the description with what is known about labels and origin."""
+    origin = origin | {"source_software": "nequip 0.5.6"}
+    teacher = "unknown"
+    if card is not None:
+        teacher = card.teacher.name
+        origin["licence"] = NO_LICENCE
+    labels = {
+        "teacher": teacher,
+        "energy": "total energy of the cell minus its isolated atoms",
+    }
+    return dataclasses.replace(config, labels=labels, provenance=origin)
+
+
+def _write(
+    output: Path, model: Module, config: CheckpointConfig, card: ModelCard | None
+) -> None:
+    write_checkpoint(
+        output,
+        model=model,
+        config=config,
+        golden=small_structures(config.elements),
+        card=render_card(card) if card else None,
+    )
+
+
+def _check_predictions(
+    model: Module, config: CheckpointConfig, published: Published, *, name: str
+) -> None:
+    """Compare with what nequip 0.5.6 itself predicts, as recorded on the card."""
+    import numpy as np
+
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.runs.provenance import installed_versions
+
+    calculator = SynthzooCalculator(model, config, device="cpu")
+    for atoms, expected in zip(
+        small_structures(config.elements), published.predictions, strict=True
+    ):
+        calculator.calculate(atoms)
+        results = calculator.results
+        energy = abs(results["energy"] - expected.energy_eV) / len(atoms)
+        force = np.abs(results["forces"][0] - expected.first_force_eV_A).max()
+        if energy <= ENERGY_TOLERANCE_EV_PER_ATOM and force <= FORCE_TOLERANCE_EV_A:
+            continue
+        versions = ", ".join(" ".join(each) for each in installed_versions().items())
+        raise CheckpointError(
+            f"{name} does not predict here ({versions}) what it did with nequip 0.5.6: "
+            f"energies differ by {energy:.1g} eV/atom, forces by {force:.1g} eV/Å. "
+            "It was not converted; please report this."
+        )
+
+
+RANGE = (5.0, 200.0)
+"""Where the number is looked for: a few bonds, or the dozens of a large cutoff."""
+
+PRECISION = 5e-4
+"""Of its logarithm: a tenth of the differences between well-trained networks."""
+
+ENERGY_WEIGHT = 4.0
+"""Of the squared error of the energy per atom against that of a force component."""
+
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The number of neighbours at which a network agrees best with labels.
+
+    Attributes
+    ----------
+    avg_num_neighbors
+        Messages to an atom are divided by its square root.
+    data
+        Name of the file of labelled structures.
+    labels
+        Where energies and forces were read.
+    structures
+        How many it holds.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        What is left between network and labels there.
+    """
+
+    avg_num_neighbors: float
+    data: str
+    labels: str
+    structures: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+
+
+def calibrate(
+    model: Module,
+    config: CheckpointConfig,
+    source: str | Path,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    format: str | None = None,
+) -> Calibration:
+    """Return the number of neighbours at which a network agrees best with labels.
+
+    Parameters
+    ----------
+    model
+        Network on the CPU; it has that number afterwards.
+    config
+        Its description.
+    source
+        Structures that the network's teacher has labelled, in any format.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+    format
+        Of the source, as ASE calls it; guessed if not given.
+
+    Raises
+    ------
+    InputError
+        If the labels cannot be used, or the errors have no minimum in `RANGE`.
+    """
+    structures = read_structures(source, format=format)
+    keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
+    measure = _errors(model, config, structures, keys)
+    low, high = map(math.log, RANGE)
+    steps = math.ceil(math.log(PRECISION / (high - low), _GOLDEN_RATIO))
+    with progress_bar(desc="calibrate", unit="step", total=steps) as progress:
+
+        def loss(logarithm: float) -> float:
+            progress.update()
+            energy_error, force_error = measure(math.exp(logarithm))
+            return ENERGY_WEIGHT * energy_error**2 + force_error**2
+
+        best = _minimum(loss, low, high, steps)
+    if min(best - low, high - best) < 10 * PRECISION:
+        raise InputError(
+            f"The labels in {source} agree best with the network for an absurd number "
+            f"of neighbours ({math.exp(best):.1f}). Were they made by its teacher, and "
+            "is the cutoff right?"
+        )
+    found = round(math.exp(best), 2)
+    energy_error, force_error = measure(found)
+    return Calibration(
+        avg_num_neighbors=found,
+        data=Path(source).name,
+        labels=str(keys),
+        structures=len(structures),
+        energy_rmse_meV_per_atom=1000 * energy_error,
+        force_rmse_eV_A=force_error,
+    )
+
+
+def _errors(
+    model: Module,
+    config: CheckpointConfig,
+    structures: Sequence[Atoms],
+    keys: LabelKeys,
+) -> Callable[[float], tuple[float, float]]:
+    """Return a function of the number of neighbours: errors in eV/atom and eV/Å."""
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.predict import predict_structures
+
+    labels = [labels_of(atoms, keys) for atoms in structures]
+    calculator = SynthzooCalculator(model, config, device="cpu")
+
+    def measure(neighbours: float) -> tuple[float, float]:
+        _set_neighbours(model, neighbours)
+        energies, forces = [], []
+        predicted = predict_structures(structures, calculator)
+        for atoms, label in zip(predicted, labels, strict=True):
+            difference = unconstrained.energy_eV(atoms) - label.energy_eV
+            energies.append(difference / len(atoms))
+            forces.append(unconstrained.forces_eV_A(atoms) - label.forces_eV_A)
+        return rms(np.array(energies)), rms(np.concatenate(forces))
+
+    return measure
+
+
+def _set_neighbours(model: Module, neighbours: float) -> None:
+    from nequip.nn import AvgNumNeighborsNorm
+
+    for module in model.modules():
+        if isinstance(module, AvgNumNeighborsNorm):
+            module.norm_const.fill_(1 / math.sqrt(neighbours))
+
+
+def _minimum(
+    function: Callable[[float], float], low: float, high: float, steps: int
+) -> float:
+    """Return where a function with one minimum has it (golden-section search)."""
+    left = high - _GOLDEN_RATIO * (high - low)
+    right = low + _GOLDEN_RATIO * (high - low)
+    at_left, at_right = function(left), function(right)
+    for _ in range(steps - 2):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN_RATIO * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN_RATIO * (high - low)
+            at_right = function(right)
+    return (low + high) / 2

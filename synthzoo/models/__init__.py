@@ -1,0 +1,1 @@
+"""A checkpoint and its network: format, prediction, calculator."""

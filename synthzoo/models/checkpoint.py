@@ -1,0 +1,411 @@
+"""The checkpoint format: JSON and safetensors, of which nothing is executed."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthzoo.errors import CheckpointError, InputError, IntegrityError, one_line
+from synthzoo.models.architecture import check_arguments
+from synthzoo.models.config import CheckpointConfig, parse_config, seal_of
+from synthzoo.models.golden import (
+    Golden,
+    Verification,
+    compare_golden,
+    golden_atoms,
+    pack_golden,
+    predict_golden,
+    read_seal,
+    representative,
+    unpack_golden,
+)
+from synthzoo.models.isolation import MODEL_GATE, nequip_session
+from synthzoo.runs.files import new_output_folder, refuse_existing
+from synthzoo.runs.provenance import installed_versions
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from torch import Tensor
+    from torch.nn import Module
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+GOLDEN_FILE = "golden.safetensors"
+CARD_FILE = "README.md"
+MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
+
+OLD_TOLERANCE = 10.0
+"""Times that of `verify_checkpoint`: another model is refused, no other machine."""
+
+DTYPES = ("float32", "float64")
+MAX_BYTES = {
+    CONFIG_FILE: 2**20,
+    WEIGHTS_FILE: 2**31,
+    GOLDEN_FILE: 2**26,
+    CARD_FILE: 2**20,
+}
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def read_config(folder: str | Path) -> CheckpointConfig:
+    """Return the checked description of a checkpoint; torch is not loaded.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder or its ``config.json`` is missing, damaged, of a newer format,
+        or describes anything that this version does not allow.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no checkpoint folder {folder}.")
+    path = folder / CONFIG_FILE
+    return parse_config(_read_bytes(folder, CONFIG_FILE), where=str(path))
+
+
+def build_model(
+    config: CheckpointConfig, *, dtype: str | None = None, seed: int = 0
+) -> Module:
+    """Return an untrained nequip model of the described architecture, ready to train.
+
+    The process state of the caller is kept. On a CPU the model is evaluated by
+    `synthzoo.models.acceleration` where that is possible.
+
+    Parameters
+    ----------
+    config
+        Description of the model.
+    dtype
+        Precision of the model; that of the checkpoint if not given.
+    seed
+        Seed of the initial weights.
+
+    Raises
+    ------
+    CheckpointError
+        If the installed nequip refuses the description.
+    """
+    check_arguments(config.builder, config.arguments, config.elements)
+    with nequip_session(), MODEL_GATE.building():
+        warnings.simplefilter("ignore")  # advice on arguments, meant for training
+        try:
+            model: Module = _builder(config.builder)(
+                seed=seed,
+                model_dtype=_checked_dtype(dtype or config.dtype),
+                type_names=list(config.elements),
+                r_max=config.cutoff_A,
+                **copy.deepcopy(config.arguments),
+            )
+        except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"nequip {installed_versions()['nequip']} cannot build the model that "
+                f"{CONFIG_FILE} describes: {one_line(error)}."
+            ) from error
+        from synthzoo.models.acceleration import (
+            accelerate,  # imports what changes the process
+        )
+
+        accelerate(model)
+    return model
+
+
+def load_model(
+    folder: str | Path, *, dtype: str | None = None
+) -> tuple[Module, CheckpointConfig]:
+    """Return a checkpoint's model, ready to evaluate on the CPU, and its description.
+
+    The files vouch for each other: the description has the hashes of weights and golden
+    predictions, and these carry the hash of the description. Where they do not yet, in
+    older checkpoints, the model has to predict one golden structure of each element.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    dtype
+        Precision of the model; that of the checkpoint if not given.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is not a sound checkpoint; `IntegrityError` if its files do not
+        belong together.
+    """
+    folder = Path(folder)
+    model, config = _load(folder, dtype)
+    recorded = _read_golden(folder, config)
+    if not _is_sealed(folder, config):
+        found = _compare(model, config, representative(recorded))
+        if not found.within(OLD_TOLERANCE):
+            raise IntegrityError(
+                f"{folder} does not predict what it did when it was made. "
+                f"{found.summary()} {CONFIG_FILE} was changed, or these versions "
+                "compute otherwise; fetch or copy the checkpoint again."
+            )
+    return model, config
+
+
+def load_weights(model: Module, weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Put weights into a model of just this architecture.
+
+    Parameters
+    ----------
+    model
+        Model to change.
+    weights
+        Tensors by name; nothing may be missing or left over.
+    where
+        What to call the weights in a message.
+
+    Raises
+    ------
+    CheckpointError
+        If names or shapes differ, or a number is not finite.
+    """
+    with MODEL_GATE.computing():
+        for name, tensor in weights.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise CheckpointError(
+                    f"{where}: {name} holds numbers that are not finite."
+                )
+        try:
+            model.load_state_dict(dict(weights), strict=True)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{where} does not fit the model that {CONFIG_FILE} describes: "
+                f"{one_line(error)}."
+            ) from error
+
+
+def write_checkpoint(
+    folder: str | Path,
+    *,
+    model: Module,
+    config: CheckpointConfig,
+    golden: Sequence[Atoms],
+    card: str | None = None,
+) -> None:
+    """Write a checkpoint folder; it appears only when it is complete.
+
+    Parameters
+    ----------
+    folder
+        Where to write; it must not exist, or be empty.
+    model
+        Trained model of the described architecture, on any device, of any precision;
+        it is not changed.
+    config
+        Description of the model; hashes and versions are filled in.
+    golden
+        A few structures whose predictions are stored, for `verify_checkpoint`.
+    card
+        Text of the model card.
+
+    Raises
+    ------
+    InputError
+        If something is at that place already, or there is no golden structure.
+    CheckpointError
+        If the description is not allowed, or does not fit the model.
+    """
+    folder = Path(folder)
+    refuse_existing(folder)
+    if not golden:
+        raise InputError("A checkpoint needs at least one golden structure.")
+    provenance = {**config.provenance, "versions": installed_versions()}
+    contents = _contents(replace(config, provenance=provenance), model, golden)
+    if card is not None:
+        contents[CARD_FILE] = card.encode()
+    with new_output_folder(folder) as partial:
+        for name, content in contents.items():
+            (partial / name).write_bytes(content)
+
+
+def golden_structures(folder: str | Path) -> list[Atoms]:
+    """Return the structures for which a checkpoint carries predictions.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is not a sound checkpoint.
+    """
+    folder = Path(folder)
+    return [golden_atoms(entry) for entry in _read_golden(folder, read_config(folder))]
+
+
+def verify_checkpoint(folder: str | Path, *, device: str = "cpu") -> Verification:
+    """Recompute a checkpoint's golden predictions and return how much they differ.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is not a sound checkpoint; `IntegrityError` if the weights or
+        the golden predictions are not those on record.
+    """
+    folder = Path(folder)
+    model, config = _load(folder, None)
+    recorded = _read_golden(folder, config)
+    _is_sealed(folder, config)
+    return _compare(model, config, recorded, device=device)
+
+
+def _load(folder: Path, dtype: str | None) -> tuple[Module, CheckpointConfig]:
+    """Return the described model with the weights on record."""
+    config = read_config(folder)
+    weights = _read_tensors(folder, WEIGHTS_FILE, sha256=config.weights_sha256)
+    model = build_model(config, dtype=dtype)
+    load_weights(model, weights, where=str(folder / WEIGHTS_FILE))
+    return model.eval(), config
+
+
+def _read_golden(folder: Path, config: CheckpointConfig) -> list[Golden]:
+    tensors = _read_tensors(folder, GOLDEN_FILE, sha256=config.golden_sha256)
+    return unpack_golden(tensors, where=str(folder / GOLDEN_FILE))
+
+
+def _is_sealed(folder: Path, config: CheckpointConfig) -> bool:
+    """Return whether the golden predictions vouch for the description.
+
+    Raises `IntegrityError` if they are those of another one.
+    """
+    seal = read_seal(_read_bytes(folder, GOLDEN_FILE))
+    if seal not in (None, seal_of(config)):
+        raise IntegrityError(
+            f"{folder / CONFIG_FILE} is not the description with which {GOLDEN_FILE} "
+            "was made: it was changed, or is of another checkpoint. Fetch or copy the "
+            "checkpoint again."
+        )
+    return seal is not None
+
+
+def _compare(
+    model: Module,
+    config: CheckpointConfig,
+    recorded: Sequence[Golden],
+    *,
+    device: str = "cpu",
+) -> Verification:
+    """Return how much a model's predictions differ from those on record."""
+    from synthzoo.models.calculator import SynthzooCalculator
+
+    calculator = SynthzooCalculator(model, config, device=device)
+    here = [predict_golden(golden_atoms(entry), calculator) for entry in recorded]
+    return compare_golden(
+        recorded, here, recorded_versions=dict(config.provenance.get("versions", {}))
+    )
+
+
+def _builder(name: str) -> Callable[..., Module]:
+    """Return a function of nequip, or ours for the networks of 2023."""
+    builder: Callable[..., Module]
+    if name == "LegacyNequIPModel":
+        from synthzoo.models.legacy_network import legacy_nequip_model as builder
+    else:
+        import nequip.model
+
+        builder = getattr(nequip.model, name)
+    return builder
+
+
+def _checked_dtype(dtype: str) -> str:
+    if dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
+    return dtype
+
+
+def _read_bytes(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no {name}.")
+    size = path.stat().st_size
+    if size > MAX_BYTES[name]:
+        raise CheckpointError(
+            f"{path} has {size} bytes; the limit is {MAX_BYTES[name]}."
+        )
+    return path.read_bytes()
+
+
+def _read_tensors(folder: Path, name: str, *, sha256: str) -> dict[str, Tensor]:
+    """Return a safetensors file's content, once its hash is seen to be right."""
+    import safetensors.torch
+    from safetensors import SafetensorError
+
+    path, content = folder / name, _read_bytes(folder, name)
+    if content.startswith(_PICKLE_STARTS):
+        raise CheckpointError(
+            f"{path} is a pickle (or zip) file, which could run code; "
+            "it is not safetensors and was not opened."
+        )
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise IntegrityError(
+            f"{path} is not the file on record in {CONFIG_FILE}: its SHA-256 is "
+            f"{found}, expected {sha256}. It is damaged or from another checkpoint; "
+            "fetch or copy the checkpoint again."
+        )
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not sound safetensors ({error}).") from error
+
+
+def _contents(
+    config: CheckpointConfig, model: Module, golden: Sequence[Atoms]
+) -> dict[str, bytes]:
+    """Return the files of a checkpoint, golden predictions included."""
+    import safetensors.torch
+
+    from synthzoo.models.calculator import SynthzooCalculator
+
+    stored = build_model(config)
+    weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    load_weights(stored, weights, where="The model given")
+    calculator = SynthzooCalculator(stored.eval(), config, device="cpu")
+    tensors = {
+        name: value.detach().clone().contiguous()
+        for name, value in stored.state_dict().items()
+    }
+    predictions = [predict_golden(atoms, calculator) for atoms in golden]
+    weights_bytes = safetensors.torch.save(tensors)
+    weights_sha256 = hashlib.sha256(weights_bytes).hexdigest()
+    config = replace(
+        config,
+        weights_sha256=weights_sha256,
+        golden_sha256="0" * 64,  # of no weight for the seal, which stands in that file
+    )
+    seal = seal_of(parse_config(_as_json(config), where=CONFIG_FILE))
+    golden_bytes = pack_golden(predictions, seal=seal)
+    golden_sha256 = hashlib.sha256(golden_bytes).hexdigest()
+    return {
+        CONFIG_FILE: _as_json(replace(config, golden_sha256=golden_sha256)),
+        WEIGHTS_FILE: weights_bytes,
+        GOLDEN_FILE: golden_bytes,
+    }
+
+
+def _as_json(config: CheckpointConfig) -> bytes:
+    text = json.dumps(asdict(config), indent=2, ensure_ascii=False)
+    return text.encode() + b"\n"

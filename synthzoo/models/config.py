@@ -1,0 +1,164 @@
+"""The description of a checkpoint: what ``config.json`` may say, checked strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import reprlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal
+
+import synthzoo
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.models.architecture import MAX_CUTOFF_A, check_arguments, is_whole
+from synthzoo.recipes.plain_values import read_json
+from synthzoo.recipes.schema import (
+    DIFFERENT,
+    LARGEST,
+    NOT_EMPTY,
+    Rule,
+    Symbol,
+    above_0,
+    from_values,
+    matching,
+    number,
+)
+from synthzoo.runs.files import SHA256
+
+FORMAT_VERSION = 1
+"""The newest version of the format that this synthzoo reads and writes."""
+
+FORMAT_SINCE = "0.1.0"
+"""The first synthzoo that reads `FORMAT_VERSION`."""
+
+
+def _has_versions(provenance: dict[str, Any]) -> bool:
+    versions = provenance.get("versions", {})
+    return isinstance(versions, dict) and all(
+        isinstance(version, str) for version in versions.values()
+    )
+
+
+_FLOAT32 = Rule(lambda dtype: bool(dtype == "float32"), "'float32'")
+_WITH_VERSIONS = Rule(_has_versions, "an object, its versions texts by package")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """What ``config.json`` says about a model.
+
+    Attributes
+    ----------
+    format_version
+        Version of the checkpoint format.
+    builder
+        Name of the nequip model builder.
+    arguments
+        Its keyword arguments, apart from the elements, cutoff, dtype and seed.
+    elements
+        Chemical symbols, in the order of the model's types.
+    cutoff_A
+        Radial cutoff in Å.
+    dtype
+        Precision in which the weights are stored.
+    isolated_atom_energies_eV
+        Energy of the free atom of each element on the model's scale, in eV.
+    labels
+        What the energies are: teacher, level of theory, reference.
+    kind
+        ``potential``, or ``starting-point`` if it must be fine-tuned before use.
+    provenance
+        Versions, recipe, seed and data hashes that made the weights.
+    needs_synthzoo
+        The first synthzoo that reads this format version.
+    weights_sha256, golden_sha256
+        Hashes of the two other files; `write_checkpoint` fills them in.
+    """
+
+    format_version: int
+    builder: str
+    arguments: dict[str, Any]
+    elements: Annotated[tuple[Symbol, ...], NOT_EMPTY, DIFFERENT]
+    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)]
+    dtype: Annotated[str, _FLOAT32]
+    isolated_atom_energies_eV: dict[str, Annotated[float, number(-1e9, 1e9)]]
+    labels: dict[str, Any]
+    kind: Literal["potential", "starting-point"]
+    provenance: Annotated[dict[str, Any], _WITH_VERSIONS]
+    needs_synthzoo: str = FORMAT_SINCE
+    weights_sha256: Annotated[str, matching(SHA256, "a SHA-256")] = ""
+    golden_sha256: Annotated[str, matching(SHA256, "a SHA-256")] = ""
+
+
+UNSEALED = ("provenance", "needs_synthzoo", "golden_sha256")
+"""What may change in a description without making it that of another model."""
+
+
+def seal_of(config: CheckpointConfig) -> str:
+    """Return a hash of all that decides what a model is and what its numbers mean.
+
+    Parameters
+    ----------
+    config
+        The description, the hash of the weights included.
+    """
+    content = {
+        name: value for name, value in asdict(config).items() if name not in UNSEALED
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def parse_config(content: bytes, *, where: str) -> CheckpointConfig:
+    """Return the description that a ``config.json`` holds.
+
+    Parameters
+    ----------
+    content
+        Of the file.
+    where
+        What to call it in messages.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no JSON, of a newer format, or describes what is not allowed.
+    """
+    try:
+        raw = read_json(content, source=where)
+        _check_format_version(raw)
+        config = from_values(CheckpointConfig, raw, source=where)
+        _check_all(config, raw)
+    except InputError as error:
+        raise CheckpointError(str(error)) from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    return config
+
+
+def _check_format_version(raw: Any) -> None:
+    if not isinstance(raw, dict):
+        raise CheckpointError("expected a JSON object.")
+    found = raw.get("format_version")
+    if not is_whole(found) or not 1 <= found < LARGEST:
+        raise CheckpointError(
+            f"format_version must be a whole number from 1, not {reprlib.repr(found)}."
+        )
+    if found > FORMAT_VERSION:
+        raise CheckpointError(
+            f"the checkpoint has format {found}, and this synthzoo "
+            f"{synthzoo.__version__} reads up to {FORMAT_VERSION}. Install "
+            f"synthzoo >= {str(raw.get('needs_synthzoo', 'the newest'))[:20]}."
+        )
+
+
+def _check_all(config: CheckpointConfig, raw: Mapping[str, Any]) -> None:
+    """Check what no single value says."""
+    known = [field.name for field in fields(CheckpointConfig)]
+    if missing := [name for name in known if name not in raw]:
+        raise CheckpointError(f"missing keys {missing}.")
+    if set(config.isolated_atom_energies_eV) != set(config.elements):
+        raise CheckpointError(
+            "isolated_atom_energies_eV must have one energy for each element."
+        )
+    check_arguments(config.builder, config.arguments, config.elements)

@@ -1,0 +1,1 @@
+"""Files, workers, jobs that resume, and where a result comes from."""

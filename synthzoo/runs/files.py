@@ -1,0 +1,337 @@
+"""All-or-nothing files and folders: written under another name, renamed last."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from synthzoo.errors import InputError, SynthzooError
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+"""Form of a SHA-256."""
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+DISK_FAULTS = DISK_FULL | NO_ACCESS
+"""Faults of the file system that are the user's to mend, not ours."""
+
+TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
+"""Answers to a folder that is to get the name of another one, or of a file."""
+
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Answers of a file system that cannot lock files."""
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside a file; rename it on success, delete it on error.
+
+    Parameters
+    ----------
+    path
+        Final name; an existing file is replaced.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the error names it.
+    """
+    partial = _neighbour(path)
+    try:
+        with named_faults(path, partial):
+            yield partial
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, or none; see `new_file`.
+
+    Parameters
+    ----------
+    path
+        Name of the file; an existing one is replaced.
+    text
+        Its content.
+    """
+    with new_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside a path; rename it on success, else delete it.
+
+    Parameters
+    ----------
+    path
+        Final name; an empty folder may have it.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written; the error names it.
+    """
+    partial = _neighbour(path)
+    try:
+        with named_faults(path, partial):
+            partial.mkdir(parents=True)
+            yield partial
+            partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def named_faults(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """Let a fault of the file system name the file, which Python leaves out on writing.
+
+    Parameters
+    ----------
+    path
+        What is written in the block.
+    partial
+        Its temporary name, which would tell the user nothing.
+    """
+    try:
+        yield
+    except OSError as error:
+        hidden = str(partial or path)
+        name = str(error.filename or hidden)
+        if error.errno not in DISK_FAULTS or not name.startswith(hidden):
+            raise
+        shown = str(path) + name.removeprefix(hidden)
+        raise OSError(error.errno, os.strerror(error.errno), shown) from error
+
+
+@contextmanager
+def sole_writer(output: Path) -> Iterator[None]:
+    """Keep other processes from writing to an output while a block runs.
+
+    The operating system frees the lock when the process ends, however it ends. What a
+    killed process has left of an unfinished output is removed.
+
+    Parameters
+    ----------
+    output
+        File or folder that the block makes.
+
+    Raises
+    ------
+    InputError
+        If there is no folder to write it into.
+    SynthzooError
+        If another process is writing to it.
+    """
+    from filelock import FileLock, Timeout
+
+    if not output.parent.is_dir():
+        raise InputError(f"There is no folder {output.parent} to write {output.name}.")
+    place = output.with_name(f".{output.name}.lock")
+    lock = FileLock(place, timeout=0)
+    try:
+        with named_faults(output, place):
+            lock.acquire()
+    except Timeout as error:
+        raise SynthzooError(
+            f"Another run is writing to {output}; wait until it has ended."
+        ) from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        remove_partial(output.parent, output.name)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            place.unlink()
+        lock.release()
+
+
+def remove_partial(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes have left of unfinished files and folders.
+
+    Parameters
+    ----------
+    folder
+        Where to look; nobody else may be writing there.
+    name
+        Final name of what was to be made; any if not given.
+    """
+    pattern = "*" if name is None else glob.escape(name)
+    for path in folder.glob(PARTIAL.format(pattern)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+@contextmanager
+def new_output(path: Path) -> Iterator[None]:
+    """Keep a place for a new file: nothing may be there, and nobody else may write it.
+
+    Parameters
+    ----------
+    path
+        File that the block makes.
+
+    Raises
+    ------
+    InputError
+        If anything is there already, or there is no folder to write it into.
+    SynthzooError
+        If another process is writing to it.
+    """
+    with sole_writer(path):
+        refuse_existing_path(path)
+        yield
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise `InputError` unless a folder can be made at this place.
+
+    Parameters
+    ----------
+    folder
+        Where it would be; an empty folder may stand there.
+    """
+    if folder.is_symlink() or folder.is_file():
+        raise InputError(f"{folder} exists and is not a folder; choose another name.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} exists and is not empty; choose another name.")
+
+
+def refuse_existing_path(path: Path) -> None:
+    """Raise `InputError` if anything is at this place already, an empty folder too.
+
+    Parameters
+    ----------
+    path
+        Where a file, or a folder that nothing may stand for, is to be made.
+    """
+    if path.exists():
+        raise InputError(f"{path} exists; remove it or choose another name.")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path exists; False, too, if it is too long to be one.
+
+    Parameters
+    ----------
+    path
+        What a user, or a file of others, has named.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+@contextmanager
+def new_output_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder as `new_folder` does; never replace what is there.
+
+    Parameters
+    ----------
+    path
+        Final name; an empty folder may have it.
+
+    Raises
+    ------
+    InputError
+        If something else is there, or is made there by another process meanwhile.
+    """
+    refuse_existing(path)
+    try:
+        with new_folder(path) as partial:
+            yield partial
+    except OSError as error:
+        if error.errno in TAKEN:
+            refuse_existing(path)
+        raise
+
+
+def packaged_folder(room: Path, name: str) -> Path:
+    """Return a folder that a wheel carries in a subpackage, a checkout at its top level.
+
+    Parameters
+    ----------
+    room
+        Folder of the subpackage.
+    name
+        Name of the folder.
+
+    Raises
+    ------
+    InputError
+        If the installation has none.
+    """
+    for folder in (room / name, room.parents[1] / name):
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        f"There is no folder {name} in {room} or {room.parents[1]}; "
+        "install synthzoo anew."
+    )
+
+
+def read_pieces(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file, which may be larger than memory.
+
+    Parameters
+    ----------
+    path
+        File to read.
+
+    Yields
+    ------
+    piece
+        Up to a MiB.
+    """
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of some files, one after the other.
+
+    Parameters
+    ----------
+    files
+        Files to read.
+
+    Raises
+    ------
+    InputError
+        If one is missing.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"There is no file {file}.")
+        for piece in read_pieces(file):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+PARTIAL = ".{}.part-????????????"
+"""Pattern of the names that unfinished files and folders have."""
+
+
+def _neighbour(path: Path) -> Path:
+    """Return a hidden name beside a path that nobody else takes, on any machine."""
+    return path.with_name(f".{path.name}.part-{uuid.uuid4().hex[:12]}")

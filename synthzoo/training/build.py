@@ -1,0 +1,260 @@
+"""All stages of a recipe in one call: generate, relabel, pretrain, verify."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthzoo.data.structures import iter_structures
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.generation.run import generate_structures
+from synthzoo.labelling.relabel import relabel_file
+from synthzoo.models.checkpoint import read_config, verify_checkpoint
+from synthzoo.recipes.loading import (
+    GenerateRecipe,
+    PretrainRecipe,
+    RelabelRecipe,
+    load_recipe,
+    recipe_hash,
+    teacher_name,
+)
+from synthzoo.runs.files import new_file, sole_writer
+from synthzoo.runs.provenance import installed_versions
+from synthzoo.runs.resumable import working_folder
+from synthzoo.training.curves import read_errors
+from synthzoo.training.place import TrainingPlace
+from synthzoo.training.pretrain import pretrain
+
+STRUCTURES_FILE = "structures.xyz"
+LABELLED_FILE = "labelled.xyz"
+CHECKPOINT_FOLDER = "checkpoint"
+RECORD_FILE = "build.json"
+STAGES = {
+    "generate": STRUCTURES_FILE,
+    "relabel": LABELLED_FILE,
+    "pretrain": CHECKPOINT_FOLDER,
+}
+"""What each section of a recipe makes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSummary:
+    """What `build_checkpoint` made.
+
+    Attributes
+    ----------
+    checkpoint
+        Its folder; it works wherever a model's name does.
+    structures, labelled
+        How many were generated, and how many of them have labels.
+    epochs
+        Length of the fit.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        On the structures that were held out, against the teacher.
+    verification
+        What recomputing its golden predictions gave, in words.
+    seconds
+        What each stage took; if it was interrupted, its last part.
+    """
+
+    checkpoint: Path
+    structures: int
+    labelled: int
+    epochs: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+    verification: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipes:
+    generate: GenerateRecipe
+    relabel: RelabelRecipe
+    pretrain: PretrainRecipe
+
+    def manifest(self) -> dict[str, str]:
+        """Return what decides the result."""
+        return {
+            field.name: recipe_hash(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        }
+
+
+def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
+    recipe: str | Path,
+    output: str | Path,
+    *,
+    driver: str | None = None,
+    teacher: str | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    trust: bool = False,
+) -> BuildSummary:
+    """Make a checkpoint from nothing, as a recipe says.
+
+    Each stage is that of the chain, and leaves its file in the output's folder. A stage
+    that is complete is not repeated, and the same call goes on in the middle of one.
+
+    Parameters
+    ----------
+    recipe
+        File, or name of a recipe that comes with synthzoo, with the sections
+        ``generate``, ``relabel`` and ``pretrain``.
+    output
+        Folder for structures, labels and checkpoint.
+    driver
+        Teacher that moves the atoms, if it lies elsewhere than the recipe says.
+    teacher
+        Teacher that labels, if it lies elsewhere; it is the driver, too, where the
+        recipe names the same one.
+    workers
+        How many work at a time; one for each core if not given.
+    device
+        Where to train, as for `synthzoo.training.place.TrainingPlace`.
+    trust
+        Whether the recipe may name any class as its teacher, as for
+        `synthzoo.recipes.loading.load_recipe`.
+
+    Raises
+    ------
+    InputError
+        If the recipe lacks a section, or the folder is of another recipe.
+    CheckpointError
+        If the checkpoint does not verify.
+    SynthzooError
+        As for each stage.
+    """
+    output = Path(output)
+    recipes = _load(recipe, driver, teacher, trust=trust)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with sole_writer(output), _Record(output, recipes.manifest()) as record:
+        made, labelled = output / STRUCTURES_FILE, output / LABELLED_FILE
+        checkpoint = output / CHECKPOINT_FOLDER
+        if _is_missing(made):
+            with record.timed("generate"):
+                generate_structures(recipes.generate, made, workers=workers)
+        if _is_missing(labelled):
+            with record.timed("relabel"):
+                relabel_file(made, labelled, recipe=recipes.relabel, workers=workers)
+        if not checkpoint.exists():
+            with record.timed("pretrain"):
+                place = TrainingPlace(device=device)
+                pretrain(recipes.pretrain, labelled, checkpoint, place=place)
+        return _summary(output, record, _verified(checkpoint))
+
+
+def _is_missing(output: Path) -> bool:
+    """Return whether a file is not there, or something is left to be tidied up."""
+    return not output.exists() or working_folder(output).exists()
+
+
+def _verified(checkpoint: Path) -> str:
+    found = verify_checkpoint(checkpoint)
+    if not found.passed:
+        raise CheckpointError(f"{checkpoint}: {found.summary()}")
+    return found.summary()
+
+
+def _summary(output: Path, record: _Record, verification: str) -> BuildSummary:
+    """Return what is in the folder, whichever call has made it."""
+    checkpoint = output / CHECKPOINT_FOLDER
+    made = read_config(checkpoint).provenance
+    errors = {found.epoch: found for found in read_errors(working_folder(checkpoint))}
+    kept = errors[made["kept_epoch"]]
+    return BuildSummary(
+        checkpoint=checkpoint,
+        structures=sum(1 for _ in iter_structures(output / STRUCTURES_FILE)),
+        labelled=sum(1 for _ in iter_structures(output / LABELLED_FILE)),
+        epochs=made["epochs"],
+        energy_rmse_meV_per_atom=kept.energy_rmse_meV_per_atom,
+        force_rmse_eV_A=kept.force_rmse_eV_A,
+        verification=verification,
+        seconds=record.seconds,
+    )
+
+
+def _load(
+    recipe: str | Path, driver: str | None, teacher: str | None, *, trust: bool
+) -> _Recipes:
+    if driver is None and teacher is not None and _has_one_teacher(recipe):
+        driver = teacher
+    return _Recipes(
+        generate=load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust),
+        relabel=load_recipe(RelabelRecipe, recipe, teacher=teacher, trust=trust),
+        pretrain=load_recipe(PretrainRecipe, recipe),
+    )
+
+
+def _has_one_teacher(recipe: str | Path) -> bool:
+    """Return whether what moves the atoms is what labels them."""
+    generate = load_recipe(GenerateRecipe, recipe, trust=True)
+    relabel = load_recipe(RelabelRecipe, recipe, trust=True)
+    return teacher_name(generate.driver) == teacher_name(relabel.teacher)
+
+
+class _Record:
+    """What decides the result, and how long each stage took, kept in a file.
+
+    A stage of which nothing is there yet may be changed; if no stage leaves anything,
+    folder and file go, too.
+    """
+
+    def __init__(self, output: Path, manifest: dict[str, str]) -> None:
+        self._folder, self._manifest = output, manifest
+        self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> _Record:
+        path = self._folder / RECORD_FILE
+        if path.is_file():
+            found = json.loads(path.read_text())
+            self._compare(found["recipe"])
+            self.seconds = found["seconds"]
+        self._folder.mkdir(exist_ok=True)
+        self._write()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not any(map(self._is_begun, STAGES)):
+            (self._folder / RECORD_FILE).unlink()
+            with suppress(OSError):
+                self._folder.rmdir()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Note how long a block takes, if it comes to its end."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 1)
+        self._write()
+
+    def _is_begun(self, stage: str) -> bool:
+        output = self._folder / STAGES[stage]
+        return output.exists() or working_folder(output).exists()
+
+    def _compare(self, found: dict[str, str]) -> None:
+        changed = [
+            name
+            for name in STAGES
+            if found[name] != self._manifest[name] and self._is_begun(name)
+        ]
+        if changed:
+            raise InputError(
+                f"{self._folder} was begun with another section "
+                f"{', '.join(changed)}. Choose another folder, or remove it to start "
+                "anew."
+            )
+
+    def _write(self) -> None:
+        values = {
+            "recipe": self._manifest,
+            "seconds": self.seconds,
+            "versions": installed_versions(),
+        }
+        with new_file(self._folder / RECORD_FILE) as partial:
+            partial.write_text(json.dumps(values, indent=1))

@@ -1,0 +1,323 @@
+"""One fit for pre-training and fine-tuning, with nequip's losses and EMA."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from nequip.data import AtomicDataDict
+
+from synthzoo.errors import DivergedError
+from synthzoo.models.graphs import AtomBatches, Graph, ReplayBatches, loader
+from synthzoo.training.logs import (
+    ENERGY_ERROR,
+    FORCES_ERROR,
+    History,
+    Progress,
+    tensorboard_logger,
+)
+from synthzoo.training.module import FitModule, Patience, SharedBatches
+from synthzoo.training.place import (
+    TrainingPlace,
+    is_first_process,
+    leave_processes,
+    trainer_arguments,
+)
+from synthzoo.training.states import (
+    BEST,
+    LAST,
+    WholeStates,
+    find_state,
+    read_state,
+    state_file,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch.utils.data import DataLoader
+
+    from synthzoo.recipes.loading import FitRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """The weights that were found, and what they are worth.
+
+    Attributes
+    ----------
+    model
+        With the averaged weights of the best epoch, in evaluation mode.
+    epochs, steps
+        How long the fit ran, interruptions left out.
+    kept_epoch
+        Epoch whose weights these are.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        Validation errors of that epoch; NaN without a validation set.
+    """
+
+    model: torch.nn.Module
+    epochs: int
+    steps: int
+    kept_epoch: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+
+
+def fit(  # noqa: PLR0913  the sets, and how
+    network: torch.nn.Module,
+    recipe: FitRecipe,
+    *,
+    training: Sequence[Graph],
+    validation: Sequence[Graph],
+    folder: Path,
+    names: Sequence[str] | None = None,
+    replay: Sequence[Graph] = (),
+    device: str = "cpu",
+    place: TrainingPlace | None = None,
+    callbacks: Sequence[Callback] = (),
+    tensorboard: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Fit a network to labelled structures; go on where an earlier run was killed.
+
+    The caller runs this inside `synthzoo.models.isolation.nequip_session`.
+
+    Parameters
+    ----------
+    network
+        Untrained, or with the weights to start from; it is trained in place.
+    recipe
+        How its weights are found.
+    training, validation
+        Graphs from `models.graphs.to_graph`. Without a validation set the weights of
+        the last epoch must be kept.
+    folder
+        Where states and logs are kept.
+    names
+        What to call the training structures in messages.
+    replay
+        Other graphs, of which every batch gets the recipe's share; an energy that is
+        NaN is not fitted.
+    device
+        Where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
+    place
+        Where to fit with several processes, instead; from
+        `synthzoo.training.place.check_place`.
+    callbacks
+        What else is done on the way, before states are saved.
+    tensorboard
+        Whether to write logs for TensorBoard, too.
+    progress
+        Whether to show a bar, on a terminal.
+
+    Raises
+    ------
+    DivergedError
+        If the loss stops being a number; it holds the last good weights.
+    """
+    place = place or TrainingPlace(device=device)
+    graphs = [*training, *replay]
+    batches = _batches(training, replay, recipe, place.processes)
+    names = names or [f"structure number {n + 1}" for n in range(len(training))]
+    module = FitModule(
+        network=network,
+        recipe=recipe,
+        total_steps=recipe.max_epochs * len(batches),
+        training=(graphs, [*names, *["a replayed structure"] * len(replay)]),
+        gaps=bool(replay),
+    )
+    held_out = _held_out(validation, recipe, place.processes)
+    first = [*callbacks, Progress()] if progress and is_first_process() else callbacks
+    with _quiet():
+        trainer = _trainer(
+            recipe,
+            folder,
+            place,
+            first=first,
+            tensorboard=tensorboard,
+            validated=held_out is not None,
+        )
+        module.world_size = trainer.world_size
+        try:
+            with _interruptible():
+                trainer.fit(
+                    module,
+                    _loader(graphs, batches, place.processes),
+                    held_out,
+                    ckpt_path=find_state(folder),
+                )
+                return _kept(module, recipe, folder, trainer, held_out)
+        except DivergedError as error:
+            leave_processes(place)  # the first one measures what is kept alone
+            error.kept = _last_good(module, recipe, folder, validation)
+            raise
+        finally:
+            leave_processes(place)
+
+
+def _kept(
+    module: FitModule,
+    recipe: FitRecipe,
+    folder: Path,
+    trainer: lightning.Trainer,
+    held_out: DataLoader[Any] | None,
+) -> FitResult:
+    """Return the weights that are kept, measured once more."""
+    epochs, steps = trainer.current_epoch, trainer.global_step
+    state = read_state(state_file(folder, recipe.keep))
+    module.load_state_dict(state["state_dict"])
+    errors: Mapping[str, float] = {ENERGY_ERROR: math.nan, FORCES_ERROR: math.nan}
+    if held_out is not None:
+        trainer.loggers = []  # these errors are on record already
+        (errors,) = trainer.validate(module, held_out, verbose=False)
+    (model,) = module.evaluation_model.values()
+    return FitResult(
+        model=model.eval(),
+        epochs=max(epochs, int(state["epoch"]) + 1),
+        steps=max(steps, int(state["global_step"])),
+        kept_epoch=int(state["epoch"]) + 1,
+        energy_rmse_meV_per_atom=1000 * errors[ENERGY_ERROR],
+        force_rmse_eV_A=errors[FORCES_ERROR],
+    )
+
+
+def _last_good(
+    module: FitModule,
+    recipe: FitRecipe,
+    folder: Path,
+    validation: Sequence[Graph],
+) -> FitResult | None:
+    """Return what was kept before the fit diverged, if anything was."""
+    if not is_first_process() or not state_file(folder, recipe.keep).is_file():
+        return None
+    measuring = lightning.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+    )
+    held_out = _held_out(validation, recipe, processes=1)
+    return _kept(module, recipe, folder, measuring, held_out)
+
+
+def sizes_of(graphs: Sequence[Graph]) -> list[int]:
+    """Return the number of atoms of each graph.
+
+    Parameters
+    ----------
+    graphs
+        Structures.
+    """
+    return [AtomicDataDict.num_nodes(graph) for graph in graphs]
+
+
+def _batches(
+    training: Sequence[Graph],
+    replay: Sequence[Graph],
+    recipe: FitRecipe,
+    processes: int,
+) -> AtomBatches:
+    sizes = sizes_of(training)
+    if not replay:
+        return AtomBatches(sizes, recipe.batch_atoms, recipe.seed, shares=processes)
+    return ReplayBatches(
+        sizes,
+        recipe.batch_atoms,
+        recipe.seed,
+        replay_sizes=sizes_of(replay),
+        share=recipe.replay_share,
+    )
+
+
+def _held_out(
+    validation: Sequence[Graph], recipe: FitRecipe, processes: int
+) -> DataLoader[Any] | None:
+    if not validation:
+        return None
+    sizes = sizes_of(validation)
+    batches = AtomBatches(sizes, 4 * recipe.batch_atoms, seed=0, shares=processes)
+    return _loader(validation, batches, processes)
+
+
+def _loader(
+    graphs: Sequence[Graph], batches: AtomBatches, processes: int
+) -> DataLoader[Any]:
+    if processes == 1:
+        return loader(graphs, batches)
+    return loader(graphs, SharedBatches(batches, sizes_of(graphs)))
+
+
+def _trainer(
+    recipe: FitRecipe,
+    folder: Path,
+    place: TrainingPlace,
+    *,
+    first: Sequence[Callback],
+    tensorboard: bool,
+    validated: bool,
+) -> lightning.Trainer:
+    callbacks: list[Callback] = [*first, History(folder)]
+    if tensorboard:
+        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+    if recipe.patience is not None:
+        callbacks.append(Patience(FORCES_ERROR, patience=recipe.patience))
+    if validated:  # before the last state, which records what is the best so far
+        callbacks.append(_store(folder, BEST, monitor=FORCES_ERROR))
+    callbacks.append(_store(folder, LAST, monitor=None))
+    return lightning.Trainer(
+        **trainer_arguments(place),
+        max_epochs=recipe.max_epochs,
+        gradient_clip_val=recipe.gradient_clip,
+        callbacks=callbacks,
+        logger=tensorboard_logger(folder) if tensorboard else False,
+        plugins=[WholeStates()],
+        log_every_n_steps=1_000_000,  # whole epochs only
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        inference_mode=False,  # forces are a derivative in validation, too
+    )
+
+
+def _store(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder, filename=name, monitor=monitor, enable_version_counter=False
+    )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C pass: Lightning ends the program, and takes no further signals."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice, which is for people who call it themselves, away."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,423 @@
+"""What Lightning trains: nequip's module with our network, learning rate and guard."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as group
+from lightning.pytorch.callbacks import EarlyStopping
+from nequip.data import AtomicDataDict
+from nequip.train import EMALightningModule
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Sampler
+
+from synthzoo.errors import DivergedError, InputError
+
+if TYPE_CHECKING:
+    import lightning
+
+    from synthzoo.models.graphs import AtomBatches, Graph
+    from synthzoo.recipes.loading import FitRecipe
+
+
+MAX_NAMED = 5
+
+
+def explain(
+    network: torch.nn.Module,
+    batch: Graph,
+    known: Sequence[Graph],
+    names: Sequence[str],
+) -> str:
+    """Return in words which structures of a batch give no finite loss or gradient.
+
+    Parameters
+    ----------
+    network
+        As it is at the fault; its gradients are lost.
+    batch
+        Structures on which it happened.
+    known
+        All structures of the fit.
+    names
+        What to call them.
+    """
+    frames = [
+        AtomicDataDict.frame_from_batched(batch, index)
+        for index in range(AtomicDataDict.num_frames(batch))
+    ]
+    bad = [frame for frame in frames if not _is_sound(network, frame)]
+    if not bad:
+        return "No structure does that alone: the weights have probably diverged"
+    if len(bad) == len(frames) > 1:
+        return f"None of its {len(frames)} structures is: the weights have diverged"
+    found = [_name(frame, known, names) for frame in bad[:MAX_NAMED]]
+    more = f" and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
+    return f"It comes from {', '.join(found)}{more}"
+
+
+def _is_sound(network: torch.nn.Module, frame: Graph) -> bool:
+    """Return whether loss and gradient of a structure alone are finite."""
+    network.zero_grad()
+    output = network(frame.copy())
+    loss = torch.zeros(())
+    for key in (AtomicDataDict.TOTAL_ENERGY_KEY, AtomicDataDict.FORCE_KEY):
+        known = ~torch.isnan(frame[key])  # replayed structures have no energy
+        error = output[key][known] - frame[key][known]
+        loss = loss.to(error.device) + error.square().sum()
+    if not torch.isfinite(loss):
+        return False
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), math.inf)
+    return bool(torch.isfinite(norm))
+
+
+def _name(frame: Graph, known: Sequence[Graph], names: Sequence[str]) -> str:
+    """Return what a structure is called, found again by its positions."""
+    key = AtomicDataDict.POSITIONS_KEY
+    positions = frame[key].detach().cpu()
+    for graph, name in zip(known, names, strict=True):
+        same = graph[key].shape == positions.shape
+        if same and torch.equal(graph[key].detach().cpu(), positions):
+            return name
+    return "a structure that cannot be named"
+
+
+def loss_of(recipe: FitRecipe, *, gaps: bool = False) -> dict[str, Any]:
+    """Return what nequip makes the loss of.
+
+    Errors of energy per atom and of force components enter as squares; beyond the
+    recipe's limits, if it has any, they go on growing as a straight line (Huber 1964,
+    doi:10.1214/aoms/1177703732), so that a few structures far from equilibrium do not
+    outweigh all others.
+
+    Parameters
+    ----------
+    recipe
+        Weights of both, and the limits.
+    gaps
+        Whether labels may be missing (NaN), and then count nothing.
+    """
+    return {
+        "_target_": "nequip.train.MetricsManager",
+        "metrics": [
+            {
+                "name": "per_atom_energy_mse",
+                "field": {
+                    "_target_": "nequip.data.PerAtomModifier",
+                    "field": AtomicDataDict.TOTAL_ENERGY_KEY,
+                },
+                "ignore_nan": gaps,
+                **_term(recipe.energy_weight, recipe.energy_huber_eV),
+            },
+            {
+                "name": "forces_mse",
+                "field": AtomicDataDict.FORCE_KEY,
+                "ignore_nan": gaps,
+                **_term(recipe.forces_weight, recipe.forces_huber_eV_A),
+            },
+        ],
+    }
+
+
+def _term(weight: float, limit: float | None) -> dict[str, Any]:
+    if limit is None:
+        return {
+            "coeff": weight,
+            "metric": {"_target_": "nequip.train.MeanSquaredError"},
+        }
+    huber = {"_target_": "nequip.train.HuberLoss", "delta": limit}
+    return {"coeff": 2 * weight, "metric": huber}  # nequip's has half the square
+
+
+WARMUP_START = 0.01
+
+
+def rate_factor(step: int, total_steps: int, recipe: FitRecipe) -> float:
+    """Return the learning rate at a step, as a share of its largest value.
+
+    Linear warm-up, constant, then half a cosine down to zero.
+
+    Parameters
+    ----------
+    step
+        Steps taken so far.
+    total_steps
+        Steps of the whole fit.
+    recipe
+        Length of the warm-up and start of the decay.
+    """
+    warmup = min(1.0, WARMUP_START + step / max(1, recipe.warmup_steps))
+    start = recipe.decay_start * total_steps
+    if step <= start:
+        return warmup
+    done = min(1.0, (step - start) / max(1.0, total_steps - start))
+    return warmup * (1 + math.cos(math.pi * done)) / 2
+
+
+def parameter_groups(
+    network: torch.nn.Module, recipe: FitRecipe
+) -> list[dict[str, Any]]:
+    """Return the weights to train, by part of the network, each with its rate.
+
+    Parameters
+    ----------
+    network
+        Module to train; frozen weights are marked as such.
+    recipe
+        With the frozen parts and the rates.
+
+    Raises
+    ------
+    InputError
+        If a frozen part is not one of the network's, or nothing is left to train.
+    """
+    if not recipe.frozen and recipe.layer_rate_factor == 1:
+        return [{"params": list(network.parameters()), "lr": recipe.learning_rate}]
+    parts: dict[str, list[torch.nn.Parameter]] = {}
+    for name, value in network.named_parameters():
+        parts.setdefault(_part_of(name), []).append(value)
+    names = sorted(parts, key=_depth)
+    if unknown := sorted(set(recipe.frozen) - set(names)):
+        raise InputError(
+            f"{', '.join(unknown)} cannot be frozen: the parts of this network are "
+            f"{', '.join(names)}."
+        )
+    groups = []
+    for above, name in enumerate(reversed(names)):
+        if name in recipe.frozen:
+            for value in parts[name]:
+                value.requires_grad = False
+            continue
+        rate = recipe.learning_rate * recipe.layer_rate_factor**above
+        groups.append({"params": parts[name], "lr": rate})
+    if not groups:
+        raise InputError("Every part of the network is frozen: nothing can be fitted.")
+    return groups[::-1]
+
+
+def _part_of(name: str) -> str:
+    """Return the part of the network that a weight belongs to."""
+    if match := re.search(r"\blayer(\d+)_", name):
+        return f"layer{match[1]}"
+    return "readout" if "readout" in name else "embedding"
+
+
+def _depth(part: str) -> int:
+    return {"embedding": -1, "readout": 10**6}.get(part) or int(
+        part.removeprefix("layer")
+    )
+
+
+ADAM_BETA1 = 0.9
+
+
+class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
+    """Our network, learning rate and guard on nequip's training module.
+
+    Parameters
+    ----------
+    network
+        Module to train.
+    recipe
+        How.
+    total_steps
+        Length of the whole fit, for the learning rate.
+    training
+        All structures that are fitted, with what to call them.
+    gaps
+        Whether some have no energy.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: torch.nn.Module,
+        recipe: FitRecipe,
+        total_steps: int,
+        training: tuple[Sequence[Graph], Sequence[str]],
+        gaps: bool = False,
+    ) -> None:
+        monitored = {"per_atom_energy_rmse": None, "forces_rmse": 1.0}
+        super().__init__(
+            model=network,  # goes through _build_model
+            num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
+            loss=loss_of(recipe, gaps=gaps),
+            val_metrics={
+                "_target_": "nequip.train.EnergyForceMetrics",
+                "coeffs": monitored,
+            },
+            ema_decay=recipe.ema_decay,
+        )
+        self.recipe = recipe
+        self.total_steps = total_steps
+        self._training = training
+        self._batch: tuple[int, Graph] = (0, {})
+        self._start = [value.detach().clone() for value in self.model.parameters()]
+
+    def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
+        """Store none: a resumed run is built anew from its recipe."""
+
+    def _build_model(self, model_config: torch.nn.Module) -> torch.nn.Module:
+        """Return the network as it is: it was built by synthzoo.models.checkpoint."""
+        return model_config
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return Adam and the learning rate's schedule, which moves at every step."""
+        optimizer = torch.optim.Adam(
+            parameter_groups(self.model, self.recipe),
+            betas=(ADAM_BETA1, self.recipe.adam_beta2),
+        )
+        schedule = LambdaLR(
+            optimizer, lambda step: rate_factor(step, self.total_steps, self.recipe)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, then let the start pull, before the average is updated."""
+        if self.recipe.pull:
+            optimizer = self.optimizers()
+            share = self.recipe.pull * optimizer.param_groups[-1]["lr"]
+            with torch.no_grad():
+                for value, start in zip(
+                    self.model.parameters(), self._start, strict=True
+                ):
+                    value.lerp_(start.to(value.device), share)
+        super().optimizer_step(*args, **kwargs)
+
+    def training_step(
+        self, batch: Graph, batch_idx: int, dataloader_idx: int = 0
+    ) -> torch.Tensor:
+        """Return the loss of a batch; stop if it is not a finite number."""
+        self._batch = batch_idx, dict(batch)
+        loss: torch.Tensor = super().training_step(batch, batch_idx, dataloader_idx)
+        if not torch.isfinite(loss):
+            raise self._diverged("loss")
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient; stop if it is not finite, before it spoils the weights."""
+        del gradient_clip_algorithm  # by norm
+        values = [
+            value for group in optimizer.param_groups for value in group["params"]
+        ]
+        norm = torch.nn.utils.clip_grad_norm_(values, gradient_clip_val or math.inf)
+        if not torch.isfinite(norm):
+            raise self._diverged("gradient")
+
+    def _diverged(self, what: str) -> DivergedError:
+        number, batch = self._batch
+        (network,) = self.model.values()
+        return DivergedError(
+            f"The {what} is not a finite number at epoch {self.current_epoch}, batch "
+            f"{number}. {explain(network, batch, *self._training)}. Lower the learning "
+            "rate, or look for absurd labels and atoms that almost touch."
+        )
+
+
+class Patience(EarlyStopping):
+    """Early stopping that a resumed run does not forget."""
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Stop at once a run that was killed after it had run out of patience."""
+        del pl_module
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class SharedBatches(Sampler[list[int]]):
+    """The share of this process of each batch.
+
+    Together the shares are the batch, none is empty, and the numbers of atoms are about
+    the same.
+
+    Parameters
+    ----------
+    batches
+        Whole batches.
+    sizes
+        Number of atoms of each structure.
+    """
+
+    def __init__(self, batches: AtomBatches, sizes: Sequence[int]) -> None:
+        self.batches = batches
+        self.sizes = sizes
+
+    @property
+    def sampler(self) -> SharedBatches:
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch.
+
+        Parameters
+        ----------
+        epoch
+            Number of the epoch.
+        """
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield this process's structures of each batch."""
+        together = group.is_available() and group.is_initialized()
+        rank = group.get_rank() if together else 0
+        processes = group.get_world_size() if together else 1
+        for batch in self.batches:
+            yield share_out(batch, self.sizes, processes)[rank]
+
+
+def share_out(
+    batch: Sequence[int], sizes: Sequence[int], processes: int
+) -> list[list[int]]:
+    """Return the structures of a batch in as many parts of about the same size.
+
+    Parameters
+    ----------
+    batch
+        Indices of structures.
+    sizes
+        Number of atoms of each structure, of which the batch holds some.
+    processes
+        Number of parts.
+
+    Raises
+    ------
+    InputError
+        If there are fewer structures than parts.
+
+    Examples
+    --------
+    >>> share_out([0, 1, 2, 3], [8, 2, 5, 4], 2)
+    [[0, 1], [2, 3]]
+    """
+    if len(batch) < processes:
+        raise InputError(
+            f"A batch of {len(batch)} structure(s) cannot be shared by {processes} "
+            "processes. Use fewer devices, or give more structures."
+        )
+    parts: list[list[int]] = [[] for _ in range(processes)]
+    atoms = [0] * processes
+    for index in sorted(batch, key=lambda index: (-sizes[index], index)):
+        lightest = atoms.index(min(atoms))
+        parts[lightest].append(index)
+        atoms[lightest] += sizes[index]
+    return [sorted(part) for part in parts]

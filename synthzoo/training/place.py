@@ -1,0 +1,240 @@
+"""Where a fit runs: processor or GPUs, how many processes, and compiled or not."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from synthzoo.errors import CheckpointError, InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import torch
+
+    from synthzoo.models.config import CheckpointConfig
+
+Kernels = Literal["openequivariance", "cuequivariance"]
+
+MODIFIERS: dict[Kernels, tuple[str, str]] = {
+    "openequivariance": ("enable_OpenEquivariance", "openequivariance"),
+    "cuequivariance": ("enable_CuEquivariance", "cuequivariance_torch"),
+}
+"""Name of nequip's model modifier, and the package that it needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlace:
+    """Where to train.
+
+    Several processes share each batch, so that what is learnt does not depend on how
+    many they are. Lightning starts those of the same machine by running the same
+    program again; on several machines each has to be given the same command (or
+    ``srun``, under Slurm).
+
+    Attributes
+    ----------
+    device
+        ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
+    devices
+        GPUs of a machine, or processes on the CPU.
+    nodes
+        Machines.
+    compiled
+        Let nequip compile the network for training, on a GPU; that takes minutes at the
+        start.
+    kernels
+        Other kernels for the tensor products of nequip, on a GPU.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    compiled: bool = False
+    kernels: Kernels | None = None
+
+    @property
+    def processes(self) -> int:
+        """How many processes share each batch."""
+        return self.devices * self.nodes
+
+
+def check_place(place: TrainingPlace) -> TrainingPlace:
+    """Return a place with its device found out.
+
+    Parameters
+    ----------
+    place
+        What was asked for.
+
+    Raises
+    ------
+    InputError
+        If this machine does not have it, or its parts do not go together.
+    MissingExtraError
+        If the package of the kernels is not installed.
+    """
+    from synthzoo.models.calculator import find_device
+
+    if place.devices < 1 or place.nodes < 1:
+        raise InputError(
+            f"devices and nodes must be at least 1, not {place.devices} and "
+            f"{place.nodes}."
+        )
+    device = find_device(place.device)
+    _check_count(place, device)
+    if place.compiled and device == "cpu":
+        raise InputError(
+            "Compiling is for GPUs; on the CPU the network has fast loops already."
+        )
+    if place.kernels is not None:
+        _check_kernels(place.kernels, device)
+    return replace(place, device=device)
+
+
+def _check_count(place: TrainingPlace, device: str) -> None:
+    import torch
+
+    if device == "cpu" or place.devices == 1:
+        return
+    count = torch.cuda.device_count()
+    if ":" in device:
+        raise InputError(
+            f"{device} is one GPU, but {place.devices} devices are asked for: give "
+            "`cuda`."
+        )
+    if place.devices > count:
+        raise InputError(
+            f"{place.devices} GPUs are asked for, but this machine has {count}."
+        )
+
+
+def _check_kernels(kernels: Kernels, device: str) -> None:
+    if device == "cpu":
+        raise InputError(
+            f"The kernels of {kernels} are for GPUs, and the fit would run on the CPU."
+        )
+    package = MODIFIERS[kernels][1]
+    if find_spec(package) is None:
+        raise MissingExtraError(
+            f"The kernels need the package {package}: see "
+            f"https://nequip.readthedocs.io/en/latest/guide/accelerations/{kernels}.html"
+        )
+
+
+def trainer_arguments(place: TrainingPlace) -> dict[str, Any]:
+    """Return what Lightning's trainer has to know.
+
+    Parameters
+    ----------
+    place
+        From `check_place`.
+    """
+    from nequip.train import SimpleDDPStrategy
+
+    kind, _, index = place.device.partition(":")
+    return {
+        "accelerator": kind,
+        "devices": [int(index)] if index else place.devices,
+        "num_nodes": place.nodes,
+        "strategy": SimpleDDPStrategy() if place.processes > 1 else "auto",
+        "use_distributed_sampler": False,  # the batches are shared here already
+    }
+
+
+def leave_processes(place: TrainingPlace) -> None:
+    """Leave the group of processes that a fit has formed, if it has.
+
+    Parameters
+    ----------
+    place
+        From `check_place`.
+    """
+    import torch.distributed as group
+
+    if place.processes > 1 and group.is_initialized():
+        group.destroy_process_group()
+
+
+def opens_run(place: TrainingPlace) -> bool:
+    """Return whether this process opens the run, of those that fit together.
+
+    Parameters
+    ----------
+    place
+        Where they fit.
+    """
+    machine = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
+    return place.processes == 1 or (is_first_process() and machine == "0")
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process that writes, of those that fit together."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def prepare(network: torch.nn.Module, place: TrainingPlace) -> torch.nn.Module:
+    """Return a network with the kernels that a place asks for.
+
+    Parameters
+    ----------
+    network
+        It may be changed in place; its weights keep their names.
+    place
+        From `check_place`.
+
+    Raises
+    ------
+    CheckpointError
+        If the installed nequip cannot do it.
+    """
+    if place.kernels is None:
+        return network
+    from nequip.model import modify
+
+    try:
+        changed: torch.nn.Module = modify(
+            network, [{"modifier": MODIFIERS[place.kernels][0]}]
+        )
+    except (ImportError, RuntimeError) as error:
+        raise CheckpointError(
+            f"nequip cannot use the kernels of {place.kernels} here: {error}"
+        ) from error
+    return changed
+
+
+def compile_mode(place: TrainingPlace) -> AbstractContextManager[object]:
+    """Return a context in which nequip builds networks that compile themselves.
+
+    Parameters
+    ----------
+    place
+        From `check_place`; the context does nothing unless it says so.
+    """
+    if not place.compiled:
+        return nullcontext()
+    from nequip.model.utils import override_model_compile_mode
+
+    context: AbstractContextManager[object] = override_model_compile_mode("compile")
+    return context
+
+
+def plain_copy(network: torch.nn.Module, config: CheckpointConfig) -> torch.nn.Module:
+    """Return a network with the same weights that is neither compiled nor on a GPU.
+
+    Parameters
+    ----------
+    network
+        Fitted.
+    config
+        Its description.
+    """
+    from synthzoo.models.checkpoint import build_model, load_weights
+
+    plain = build_model(config)
+    weights = {name: value.cpu() for name, value in network.state_dict().items()}
+    load_weights(plain, weights, where="The fitted model")
+    return plain.eval()

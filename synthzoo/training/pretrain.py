@@ -1,0 +1,366 @@
+"""Stage 3: labelled structures to a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from synthzoo.errors import DivergedError, InputError
+from synthzoo.models.checkpoint import (
+    CONFIG_FILE,
+    build_model,
+    load_model,
+    read_config,
+    write_checkpoint,
+)
+from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
+from synthzoo.models.isolation import nequip_session
+from synthzoo.recipes.loading import PretrainRecipe, recipe_hash, recipe_values
+from synthzoo.recipes.schema import hashed_values
+from synthzoo.runs.files import hash_files, new_file, refuse_existing_path
+from synthzoo.runs.resumable import Run, join_run, open_run
+from synthzoo.training.curves import draw_curves
+from synthzoo.training.place import (
+    TrainingPlace,
+    check_place,
+    compile_mode,
+    is_first_process,
+    opens_run,
+    plain_copy,
+    prepare,
+)
+from synthzoo.training.sets import PretrainSets, find_provenance, make_sets, read_files
+from synthzoo.zoo.find import find_folder
+
+if TYPE_CHECKING:
+    import torch
+
+    from synthzoo.training.fit import FitResult
+
+RECIPE_FILE, CHECKPOINT_FOLDER = "recipe.yaml", "checkpoint"
+RESULTS = ("*.ckpt",)
+"""In the working folder: what is worth going on from."""
+
+CONFIG_SHA256 = "config_sha256"
+LAST_GOOD_FOLDER = "last-good"
+"""In the working folder: the checkpoint that a fit had come to when it diverged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSummary:
+    """What a run of `pretrain` made.
+
+    Attributes
+    ----------
+    output
+        Checkpoint folder.
+    parameters
+        Number of trained weights.
+    training_structures, training_atoms, validation_structures
+        Sizes of the two sets.
+    epochs, kept_epoch, steps
+        Length of the fit, and the epoch whose weights were kept.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        Errors on the validation set, against the labels.
+    labels
+        Where energies and forces were read.
+    seconds
+        Wall time of this run; of its last part if it was interrupted.
+    """
+
+    output: Path
+    parameters: int
+    training_structures: int
+    training_atoms: int
+    validation_structures: int
+    epochs: int
+    kept_epoch: int
+    steps: int
+    energy_rmse_meV_per_atom: float
+    force_rmse_eV_A: float
+    labels: str
+    seconds: float
+
+
+def pretrain(  # noqa: PLR0913  what to train, and where
+    recipe: PretrainRecipe,
+    data: Path | Sequence[Path],
+    output: Path,
+    *,
+    start: str | Path | None = None,
+    place: TrainingPlace | None = None,
+    format: str | None = None,
+    teacher_sha256: str | None = None,
+    tensorboard: bool = False,
+) -> PretrainSummary:
+    """Train a network on labelled structures and write it as a checkpoint.
+
+    The state of the fit, its logs and the resolved recipe are kept in ``OUTPUT.parts``,
+    with a figure of the errors over the epochs;
+    a run that was killed goes on there after its last whole epoch and ends in the same
+    weights as one that was not. Where the loss stops being a number, the best weights
+    so far are written as a checkpoint there, ``OUTPUT.parts/last-good``.
+
+    Parameters
+    ----------
+    recipe
+        Network and fit.
+    data
+        Files with labelled structures, as `synthzoo.relabel_file` makes them;
+        energies are relative to isolated atoms.
+    output
+        Checkpoint folder to make.
+    start
+        Checkpoint whose network and weights the fit starts from, instead of a new
+        network of the recipe's shape.
+    place
+        Where to train; a GPU if there is one, else this process, if not given.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
+    teacher_sha256
+        SHA-256 of the teacher's file that must have labelled the structures.
+    tensorboard
+        Whether to write logs for TensorBoard, too.
+
+    Raises
+    ------
+    InputError
+        If the output exists, labels are missing or not finite, the set cannot be split,
+        the start knows other elements or cannot grow as the recipe wants, or the recipe
+        wants that of no start.
+    DivergedError
+        If the loss stops being a number.
+    """
+    started = time.monotonic()
+    place = check_place(place or TrainingPlace())
+    if recipe.grow and start is None:
+        raise InputError("The recipe grows a network: say which one it starts from.")
+    if tensorboard:
+        from synthzoo.training.logs import check_tensorboard
+
+        check_tensorboard()
+    output = Path(output)
+    files = [data] if isinstance(data, Path) else list(data)
+    start = None if start is None else find_folder(start)
+    made = {"data_sha256": hash_files(files)} | _begun(start)
+    manifest = {"recipe": hashed_values(recipe)} | made
+    with _opened(output, manifest, place) as run:
+        if run.finished is not None:
+            return _read_summary(output, run.finished)
+        structures, names = read_files(files, format=format)
+        made |= find_provenance(structures, teacher_sha256=teacher_sha256)
+        with nequip_session():
+            sets = make_sets(structures, names, recipe, _cutoff_A(recipe, start))
+            with compile_mode(place):
+                network, config = _network(recipe, sets, start)
+            training = _Training(
+                recipe=recipe,
+                sets=sets,
+                folder=run.folder,
+                place=place,
+                config=config,
+                made=made,
+                tensorboard=tensorboard,
+            )
+            result = training.fit(prepare(network, place))
+            summary = _summary(output, sets, result, seconds=time.monotonic() - started)
+            if is_first_process():
+                checkpoint = training.write(CHECKPOINT_FOLDER, result)
+                draw_curves(run.folder)
+                run.complete(_recorded(summary, checkpoint))
+                checkpoint.replace(output)
+    return summary
+
+
+def _opened(
+    output: Path, manifest: dict[str, Any], place: TrainingPlace
+) -> AbstractContextManager[Run]:
+    if opens_run(place):
+        return open_run(output, manifest, results=RESULTS)
+    return nullcontext(join_run(output, manifest))
+
+
+def _recorded(summary: PretrainSummary, checkpoint: Path) -> dict[str, Any]:
+    """Return what the record of a run says when everything is computed."""
+    values = dataclasses.asdict(summary)
+    del values["output"]
+    return values | {CONFIG_SHA256: hash_files([checkpoint / CONFIG_FILE])}
+
+
+def _read_summary(output: Path, recorded: dict[str, Any]) -> PretrainSummary:
+    """Return the summary of a run that is complete, if the output is its checkpoint."""
+    values = dict(recorded)
+    sha256, config = values.pop(CONFIG_SHA256), output / CONFIG_FILE
+    if not config.is_file() or hash_files([config]) != sha256:
+        refuse_existing_path(output)
+    return PretrainSummary(output=output, **values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    """One pre-training, its inputs checked."""
+
+    recipe: PretrainRecipe
+    sets: PretrainSets
+    folder: Path
+    place: TrainingPlace
+    config: CheckpointConfig
+    made: dict[str, str]
+    tensorboard: bool
+
+    def fit(self, network: torch.nn.Module) -> FitResult:
+        """Fit the network; if that diverges, write what was good."""
+        import torch
+
+        from synthzoo.training.fit import fit
+
+        if is_first_process():
+            with new_file(self.folder / RECIPE_FILE) as partial:
+                partial.write_text(yaml.safe_dump(recipe_values(self.recipe)))
+        if self.recipe.fit.threads is not None:
+            torch.set_num_threads(self.recipe.fit.threads)
+        try:
+            return fit(
+                network,
+                self.recipe.fit,
+                training=self.sets.training,
+                validation=self.sets.validation,
+                names=self.sets.names,
+                folder=self.folder,
+                place=self.place,
+                tensorboard=self.tensorboard,
+            )
+        except DivergedError as error:
+            if not is_first_process():  # a failure here would end the one that tells
+                raise SystemExit(0) from error
+            if error.kept is None:
+                raise
+            raise self._kept(error, error.kept) from error
+
+    def write(self, name: str, result: FitResult) -> Path:
+        """Write what was found as a checkpoint in the working folder."""
+        place = self.folder / name
+        if place.exists():  # of an earlier attempt that came as far
+            shutil.rmtree(place)
+        model, made = result.model, self.made | self.sets.sizes
+        if self.place.compiled or self.place.kernels is not None:
+            model = plain_copy(model, self.config)
+        write_checkpoint(
+            place,
+            model=model,
+            config=_with_result(self.config, self.recipe, result, made),
+            golden=self.sets.golden,
+        )
+        return place
+
+    def _kept(self, error: DivergedError, result: FitResult) -> DivergedError:
+        place = self.write(LAST_GOOD_FOLDER, result)
+        return DivergedError(
+            f"{error} The weights of epoch {result.kept_epoch} are kept: {place}."
+        )
+
+
+def _summary(
+    output: Path, sets: PretrainSets, result: FitResult, *, seconds: float
+) -> PretrainSummary:
+    return PretrainSummary(
+        output=output,
+        parameters=sum(weight.numel() for weight in result.model.parameters()),
+        **sets.sizes,
+        epochs=result.epochs,
+        kept_epoch=result.kept_epoch,
+        steps=result.steps,
+        energy_rmse_meV_per_atom=result.energy_rmse_meV_per_atom,
+        force_rmse_eV_A=result.force_rmse_eV_A,
+        labels=str(sets.keys),
+        seconds=seconds,
+    )
+
+
+def _begun(start: Path | None) -> dict[str, str]:
+    """Return what is on record of the checkpoint that a fit starts from."""
+    if start is None:
+        return {}
+    begun = read_config(start)
+    made = {"start_weights_sha256": str(begun.weights_sha256)}
+    if "licence" in begun.provenance:
+        made["licence"] = begun.provenance["licence"]
+    return made
+
+
+def _cutoff_A(recipe: PretrainRecipe, start: Path | None) -> float:
+    return recipe.model.cutoff_A if start is None else read_config(start).cutoff_A
+
+
+def _network(
+    recipe: PretrainRecipe, sets: PretrainSets, start: Path | None
+) -> tuple[torch.nn.Module, CheckpointConfig]:
+    """Return a new network, or that of the start, with its description."""
+    if start is None:
+        config = _config(recipe, sets)
+        return build_model(config, seed=recipe.fit.seed), config
+    network, config = load_model(start)
+    if config.elements != sets.elements:
+        raise InputError(
+            f"{start} knows {', '.join(config.elements)}, but the structures are of "
+            f"{', '.join(sets.elements)}."
+        )
+    if recipe.grow:
+        from synthzoo.models.growth import grow  # imports what changes the process
+
+        network, config = grow(network, config, recipe.grow, seed=recipe.fit.seed)
+    return network.train(), dataclasses.replace(config, kind=recipe.kind)
+
+
+def _config(recipe: PretrainRecipe, sets: PretrainSets) -> CheckpointConfig:
+    from synthzoo.models.graphs import force_rms_eV_A, mean_neighbours
+
+    shape = dataclasses.asdict(recipe.model)
+    cutoff_A = shape.pop("cutoff_A")
+    shape["num_features"] = list(shape["num_features"])
+    zeros = dict.fromkeys(sets.elements, 0.0)
+    statistics = {
+        "avg_num_neighbors": mean_neighbours(sets.training),
+        "per_type_energy_scales": force_rms_eV_A(sets.training),
+        "per_type_energy_shifts": zeros,
+    }
+    return CheckpointConfig(
+        format_version=FORMAT_VERSION,
+        builder="NequIPGNNModel",
+        arguments=shape | statistics,
+        elements=sets.elements,
+        cutoff_A=cutoff_A,
+        dtype="float32",
+        isolated_atom_energies_eV=zeros,
+        labels={},
+        kind=recipe.kind,
+        provenance={},
+    )
+
+
+def _with_result(
+    config: CheckpointConfig,
+    recipe: PretrainRecipe,
+    result: FitResult,
+    made: dict[str, Any],
+) -> CheckpointConfig:
+    labels = {
+        "teacher": made["teacher"],
+        "energy": "total energy of the cell minus its isolated atoms",
+    }
+    fitted = {
+        "pretrain_recipe": recipe_hash(recipe)[:12],
+        "seed": recipe.fit.seed,
+        "epochs": result.epochs,
+        "kept_epoch": result.kept_epoch,
+        "steps": result.steps,
+    }
+    return dataclasses.replace(config, labels=labels, provenance=made | fitted)

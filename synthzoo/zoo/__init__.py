@@ -1,0 +1,1 @@
+"""The models of the zoo and of the hub: cards, register, downloads."""

@@ -1,0 +1,179 @@
+"""From a reference to the folder of a checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from synthzoo.errors import InputError
+from synthzoo.legacy.upstream import find_converted, kept_folder
+from synthzoo.models.checkpoint import CARD_FILE, MODEL_FILES
+from synthzoo.runs.files import new_folder
+from synthzoo.zoo import registry
+from synthzoo.zoo.cards import NO_LICENCE, ModelCard
+from synthzoo.zoo.download import cached_folder, find_remote
+from synthzoo.zoo.references import Place, Remote, place_of, remote_of
+
+if TYPE_CHECKING:
+    from synthzoo.zoo.card_records import FileRecord
+
+
+def copy_checkpoint(folder: Path, destination: Path) -> Path:
+    """Copy a checkpoint and its card; return where the copy is.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    destination
+        New folder, which appears only when it is complete; or such a copy.
+
+    Raises
+    ------
+    InputError
+        If the destination holds something else, or cannot be written.
+    """
+    destination = destination.absolute()
+    if destination == Path.cwd():
+        raise InputError("Choose a new folder; the current one cannot be replaced.")
+    page = registry.page_of(folder)
+    wanted = None
+    try:
+        with new_folder(destination) as partial:
+            for name in MODEL_FILES:
+                shutil.copyfile(folder / name, partial / name)
+            if page is not None:
+                (partial / CARD_FILE).write_text(page, encoding="utf-8")
+            wanted = _contents(partial)
+    except OSError as error:
+        if wanted is None or not destination.exists():
+            raise InputError(
+                f"{destination} cannot be written: {error.strerror}."
+            ) from error
+        _refuse_others(destination, wanted)
+    return destination
+
+
+def _refuse_others(folder: Path, wanted: Mapping[str, FileRecord | None]) -> None:
+    # A copy that somebody else has just made will do; anything else will not.
+    if not folder.is_dir():
+        raise InputError(f"{folder} exists and is not a folder.")
+    if _contents(folder) != wanted:
+        raise InputError(
+            f"{folder} exists and holds something else. Choose another folder."
+        )
+
+
+def _contents(folder: Path) -> dict[str, FileRecord | None]:
+    return {
+        path.name: registry.file_record(path) if path.is_file() else None
+        for path in folder.iterdir()
+    }
+
+
+Location = Literal["bundled", "cached", "hub", "authors", "missing"]
+
+
+def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
+    """Return the folder of a checkpoint, downloaded only if it is nowhere on disk.
+
+    The hashes of a model of the register are checked before the folder is returned.
+
+    Parameters
+    ----------
+    reference
+        Folder, name or alias, or ``hf:organisation/name`` with an optional
+        ``@revision``.
+    offline
+        Whether the network is forbidden, as by HF_HUB_OFFLINE.
+
+    Raises
+    ------
+    UnknownModelError
+        If no model of the register has that name.
+    CheckpointError
+        If the folder does not exist, or holds no checkpoint.
+    IntegrityError
+        If a file is not the one on record.
+    HubError
+        If the hub is needed and does not deliver.
+    """
+    return _find(place_of(reference), offline=offline)
+
+
+def fetch(reference: str | Path, *, destination: Path | None = None) -> Path:
+    """Return the folder of a checkpoint, up to date and ready for use without network.
+
+    Unlike `find_folder` this asks the hub what a branch points to now.
+
+    Parameters
+    ----------
+    reference
+        As for `find_folder`.
+    destination
+        New folder to copy the checkpoint and its card to; it appears only when it is
+        complete.
+
+    Raises
+    ------
+    SynthzooError
+        As for `find_folder`.
+    InputError
+        If the destination holds something else, or cannot be written.
+    """
+    folder = _find(place_of(reference), refresh=True)
+    return copy_checkpoint(folder, destination) if destination is not None else folder
+
+
+def fetch_all() -> tuple[Path, ...]:
+    """Return the folder of every model of the register, for use without network.
+
+    Models whose authors gave no licence are left out: only who asks for one by its name
+    gets it, see `unlicensed`.
+
+    Raises
+    ------
+    SynthzooError
+        As for `find_folder`.
+    """
+    left_out = set(unlicensed())
+    names = (card.name for card in registry.model_cards())
+    return tuple(fetch(name) for name in names if name not in left_out)
+
+
+def unlicensed() -> tuple[str, ...]:
+    """Return the names of the models whose authors gave no licence."""
+    cards = registry.model_cards()
+    return tuple(card.name for card in cards if card.licence == NO_LICENCE)
+
+
+def location(card: ModelCard) -> Location:
+    """Return where `find_folder` would take a model from; nothing is opened.
+
+    Parameters
+    ----------
+    card
+        A model of the register.
+    """
+    if registry.bundled_folder(card) is not None:
+        return "bundled"
+    if card.published is not None:
+        kept = kept_folder(card).is_dir()
+        return "cached" if kept else "authors"
+    remote = remote_of(card)
+    if remote is None:
+        return "missing"
+    return "cached" if cached_folder(remote) else "hub"
+
+
+def _find(place: Place, *, offline: bool = False, refresh: bool = False) -> Path:
+    if isinstance(place, Path):
+        return place
+    from huggingface_hub import is_offline_mode
+
+    offline = offline or is_offline_mode()
+    if isinstance(place, Remote):
+        return find_remote(place, offline=offline, refresh=refresh)
+    return find_converted(place, offline=offline)

@@ -1,0 +1,233 @@
+"""What a reference to a model means; the network is not needed to know that."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthzoo.errors import CheckpointError, HubError, InputError, IntegrityError
+from synthzoo.models.checkpoint import (
+    CONFIG_FILE,
+    GOLDEN_FILE,
+    WEIGHTS_FILE,
+    read_config,
+)
+from synthzoo.runs.files import is_there
+from synthzoo.zoo import registry
+from synthzoo.zoo.card_records import COMMIT, REPOSITORY, FileRecord
+from synthzoo.zoo.cards import ModelCard
+
+
+def check_files(
+    folder: Path, records: Mapping[str, FileRecord], *, way_out: str
+) -> None:
+    """Compare the files of a folder with their records, before anything is parsed.
+
+    Parameters
+    ----------
+    folder
+        Where the files lie.
+    records
+        Size and hash of each.
+    way_out
+        Sentence at the end of the error.
+
+    Raises
+    ------
+    IntegrityError
+        If a file is missing, cannot be read, or differs; both hashes are named.
+    """
+    for name, record in records.items():
+        path = folder / name
+        try:
+            found = registry.file_record(path)
+        except OSError as error:
+            raise IntegrityError(
+                f"{path} cannot be read ({error.strerror}). {way_out}"
+            ) from error
+        if found != record:
+            raise IntegrityError(
+                f"{path}{_nature(path)} is not the file on record. Expected SHA-256 "
+                f"{record.sha256} ({record.size} bytes), found {found.sha256} "
+                f"({found.size} bytes). {way_out}"
+            )
+
+
+def check_own_hashes(folder: Path, *, way_out: str) -> None:
+    """Compare the files of a checkpoint with the hashes in its ``config.json``.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    way_out
+        Sentence at the end of the error.
+
+    Raises
+    ------
+    CheckpointError
+        If ``config.json`` does not describe a checkpoint.
+    IntegrityError
+        If another file cannot be read, or differs.
+    """
+    if nature := _nature(folder / CONFIG_FILE):
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE}{nature} does not describe a checkpoint. {way_out}"
+        )
+    config = read_config(folder)
+    hashes = {WEIGHTS_FILE: config.weights_sha256, GOLDEN_FILE: config.golden_sha256}
+    records = {
+        name: FileRecord(size=(folder / name).stat().st_size, sha256=sha256)
+        for name, sha256 in hashes.items()
+    }
+    check_files(folder, records, way_out=way_out)
+
+
+def _nature(path: Path) -> str:
+    # Return what a file looks like instead of what it should be, if that is clear.
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return " (a web page)"
+    if start.startswith(b"version https://git-lfs"):
+        return " (a Git LFS pointer)"
+    return ""
+
+
+_REFERENCE = re.compile(
+    rf"hf:(?P<repository>{REPOSITORY.pattern})(@(?P<revision>\w[\w./-]*))?", re.ASCII
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A repository at a revision, and its files' hashes if the register has them.
+
+    Attributes
+    ----------
+    repository
+        As ``organisation/name``.
+    revision
+        Branch, tag or commit.
+    card
+        Of the model of the register that it holds; none of any other.
+    """
+
+    repository: str
+    revision: str
+    card: ModelCard | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision can never mean something else."""
+        return COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def reference(self) -> str:
+        """What a user types to get it."""
+        return self.card.name if self.card else f"hf:{self.repository}@{self.revision}"
+
+
+Place = Path | Remote | ModelCard
+"""A folder, a repository, or a model that is made of a file of its authors."""
+
+
+def place_of(reference: str | Path) -> Place:
+    """Return where the checkpoint is that a reference means.
+
+    The hashes of a bundled checkpoint are checked.
+
+    Parameters
+    ----------
+    reference
+        As for `find_folder`.
+
+    Raises
+    ------
+    SynthzooError
+        As for `find_folder`.
+    """
+    if isinstance(reference, Path):
+        return _existing(reference)
+    if reference.startswith("hf:"):
+        return _parse(reference)
+    path = _expanded(Path(reference))
+    separators = [mark for mark in (os.sep, os.altsep) if mark]
+    group = any(reference.startswith(name) for name in registry.groups())
+    if is_there(path / CONFIG_FILE) or (
+        not group and any(mark in reference for mark in separators)
+    ):
+        return _existing(path)
+    return _registered(registry.find_card(reference))
+
+
+def remote_of(card: ModelCard) -> Remote | None:
+    """Return the repository of a model of the register, if it is published.
+
+    Parameters
+    ----------
+    card
+        A model of the register.
+    """
+    repository, revision = card.hub.repository, card.hub.revision
+    if repository is None or revision is None:
+        return None
+    return Remote(repository=repository, revision=revision, card=card)
+
+
+def _existing(path: Path) -> Path:
+    path = _expanded(path)
+    if is_there(path) and path.is_dir():
+        return path
+    hint = ""
+    if REPOSITORY.fullmatch(str(path)):
+        hint = f" For a repository of the hub write hf:{path}."
+    raise CheckpointError(f"There is no folder {path}.{hint}")
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # the home folder of a user who does not exist
+        return path
+
+
+def _parse(reference: str) -> Place:
+    match = _REFERENCE.fullmatch(reference)
+    if match is None or ".." in reference:
+        raise InputError(
+            f"Expected hf:organisation/name or hf:organisation/name@revision, found "
+            f"{reference!r}."
+        )
+    repository, revision = match["repository"], match["revision"]
+    for card in registry.model_cards():
+        published = remote_of(card)
+        if (
+            published
+            and published.repository == repository
+            and revision in {None, published.revision}
+        ):
+            return _registered(card)
+    return Remote(repository=repository, revision=revision or "main")
+
+
+def _registered(card: ModelCard) -> Place:
+    folder = registry.bundled_folder(card)
+    if folder is not None:
+        check_files(
+            folder,
+            card.files,
+            way_out="Install it anew: pip install --force-reinstall synthzoo",
+        )
+        return folder
+    if card.published is not None:
+        return card
+    if published := remote_of(card):
+        return published
+    raise HubError(
+        f"{card.name} is not published yet, and this installation was made without "
+        "the bundled checkpoints. Install a released synthzoo."
+    )

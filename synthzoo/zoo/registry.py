@@ -1,0 +1,177 @@
+"""The zoo's register: every file `model_cards/<name>.md` is one model.
+
+A card's head holds all facts about a model. Lists, tables, hub pages and tests are made
+from it, so that no fact is written twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+from pathlib import Path
+
+from synthzoo.errors import InputError, UnknownModelError
+from synthzoo.runs.files import packaged_folder, read_pieces
+from synthzoo.zoo.card_records import FileRecord
+from synthzoo.zoo.cards import ModelCard, read_card, render_card
+
+
+def cards_folder() -> Path:
+    """Return the folder of the model cards that come with synthzoo.
+
+    Raises
+    ------
+    InputError
+        If the installation has none.
+    """
+    return packaged_folder(Path(__file__).parent, "model_cards")
+
+
+def model_cards(folder: Path | None = None) -> tuple[ModelCard, ...]:
+    """Return the cards of all models, sorted by name.
+
+    Parameters
+    ----------
+    folder
+        Where the cards lie, if not in this installation.
+
+    Raises
+    ------
+    InputError
+        If a card is malformed or two cards share a name.
+    """
+    return _read_cards(folder) if folder is not None else _installed_cards()
+
+
+@functools.cache
+def _installed_cards() -> tuple[ModelCard, ...]:
+    return _read_cards(cards_folder())
+
+
+def _read_cards(folder: Path) -> tuple[ModelCard, ...]:
+    cards = tuple(read_card(path) for path in sorted(folder.glob("*.md")))
+    owners: dict[str, ModelCard] = {}
+    for card in cards:
+        for name in card.names:
+            if name in owners:
+                raise InputError(
+                    f"{card.path}: the name {name!r} is taken by {owners[name].path}."
+                )
+            owners[name] = card
+    return cards
+
+
+def find_card(name: str, folder: Path | None = None) -> ModelCard:
+    """Return the card of the model with this name or alias.
+
+    Parameters
+    ----------
+    name
+        Name or alias.
+    folder
+        Where the cards lie, if not in this installation.
+
+    Raises
+    ------
+    UnknownModelError
+        If no card carries the name; the message offers the nearest ones.
+    """
+    cards = {known: card for card in model_cards(folder) for known in card.names}
+    if name in cards:
+        return cards[name]
+    near = difflib.get_close_matches(name.lower(), cards, n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise UnknownModelError(f"No model named {name!r}.{hint} See `synthzoo list`.")
+
+
+def groups(folder: Path | None = None) -> tuple[str, ...]:
+    """Return what names with a slash begin with, such as ``paper/``.
+
+    Parameters
+    ----------
+    folder
+        Where the cards lie, if not in this installation.
+    """
+    names = [name for card in model_cards(folder) for name in card.names]
+    return tuple(
+        sorted({name.partition("/")[0] + "/" for name in names if "/" in name})
+    )
+
+
+def bundled_folder(card: ModelCard) -> Path | None:
+    """Return the checkpoint that is part of this installation, if there is one.
+
+    Parameters
+    ----------
+    card
+        A model of the register.
+    """
+    folder = Path(__file__).parent / "weights" / card.name
+    return folder if folder.is_dir() else None
+
+
+def file_record(path: Path) -> FileRecord:
+    """Return the size and SHA-256 of a file.
+
+    Parameters
+    ----------
+    path
+        Any file.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    for piece in read_pieces(path):
+        digest.update(piece)
+        size += len(piece)
+    return FileRecord(size=size, sha256=digest.hexdigest())
+
+
+def file_records(folder: Path) -> dict[str, FileRecord]:
+    """Return what a card's `files` should say about the checkpoint in a folder.
+
+    Parameters
+    ----------
+    folder
+        A checkpoint.
+
+    Raises
+    ------
+    InputError
+        If a file of the checkpoint is missing.
+    """
+    from synthzoo.models.checkpoint import MODEL_FILES
+
+    missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder} is not a whole checkpoint: {missing} missing.")
+    return {name: file_record(folder / name) for name in MODEL_FILES}
+
+
+def card_of(folder: Path) -> ModelCard | None:
+    """Return the card of the register whose files a checkpoint's are, if there is one.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    """
+    records = file_records(folder)
+    return next((card for card in model_cards() if card.files == records), None)
+
+
+def page_of(folder: Path) -> str | None:
+    """Return the page of a checkpoint: its card's, or the one in its folder.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint.
+    """
+    from synthzoo.models.checkpoint import CARD_FILE
+
+    card = card_of(folder)
+    if card is not None:
+        return render_card(card)
+    page = folder / CARD_FILE
+    return page.read_text(encoding="utf-8") if page.is_file() else None

@@ -74,8 +74,6 @@ if TYPE_CHECKING:
     from synthzoo.inspection.summary import inspect_files as inspect_files
     from synthzoo.inspection.summary import inspect_structures as inspect_structures
     from synthzoo.labelling.relabel import relabel_file as relabel_file
-    from synthzoo.legacy.convert import import_paper as import_paper
-    from synthzoo.models.calculator import load_calculator as load_calculator
     from synthzoo.models.checkpoint import verify_checkpoint as verify_checkpoint
     from synthzoo.models.predict import predict_structures as predict_structures
     from synthzoo.stability.check import check_stability as check_stability
@@ -86,7 +84,9 @@ if TYPE_CHECKING:
     from synthzoo.training.build import build_checkpoint as build_checkpoint
     from synthzoo.training.pretrain import pretrain as pretrain
     from synthzoo.zoo.find import fetch as fetch
+    from synthzoo.zoo.load import load_calculator as load_calculator
     from synthzoo.zoo.publish import publish as publish
+    from synthzoo.zoo.published import import_paper as import_paper
     from synthzoo.zoo.registry import find_card as find_card
     from synthzoo.zoo.registry import model_cards as model_cards
     from synthzoo.zoo.scale_model import transmute_model as transmute_model
@@ -110,7 +110,7 @@ _HOME = {
     "import_paper": "legacy.convert",
     "inspect_files": "inspection.summary",
     "inspect_structures": "inspection.summary",
-    "load_calculator": "models.calculator",
+    "load_calculator": "zoo.load",
     "load_committee": "finetuning.committee",
     "load_sample": "data.samples",
     "model_cards": "zoo.registry",

@@ -150,7 +150,7 @@ def _checkpoint(name: str, device: str) -> Potential:
             f"{name} is a starting point for fine-tuning, not yet a potential; there "
             "is nothing to test before it is fine-tuned."
         )
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     return Potential(
         calculator=load_calculator(folder, device=device),

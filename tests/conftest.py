@@ -133,7 +133,8 @@ def write_tiny_checkpoint(folder: Path) -> None:
     """Write a checkpoint of an untrained two-layer NequIP model of carbon."""
     from ase.build import bulk
 
-    from synthzoo.models.checkpoint import build_model, write_checkpoint
+    from synthzoo.models.checkpoint import write_checkpoint
+    from synthzoo.models.network import build_model
 
     config = tiny_config()
     golden = [bulk("C", cubic=cubic) for cubic in (False, True)]
@@ -154,6 +155,6 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_calculator(tiny_checkpoint: Path) -> SynthzooCalculator:
     """Return a fresh calculator of the tiny checkpoint on the CPU."""
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     return load_calculator(tiny_checkpoint, device="cpu")

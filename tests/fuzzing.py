@@ -35,20 +35,11 @@ from synthzoo.errors import SynthzooError
 from synthzoo.evaluation.errors import evaluate_models
 from synthzoo.finetuning.data_check import check_data
 from synthzoo.inspection.summary import inspect_files, inspect_structures
-from synthzoo.models.calculator import load_calculator
-from synthzoo.models.checkpoint import (
-    CONFIG_FILE,
-    GOLDEN_FILE,
-    WEIGHTS_FILE,
-    build_model,
-    golden_structures,
-    read_config,
-    verify_checkpoint,
-)
-from synthzoo.models.config import parse_config
-from synthzoo.models.predict import predict_file, predict_structures
+from synthzoo.models.checkpoint import golden_structures, read_config, verify_checkpoint
+from synthzoo.models.config import CONFIG_FILE, GOLDEN_FILE, WEIGHTS_FILE, parse_config
+from synthzoo.models.network import build_model
+from synthzoo.models.predict import predict_structures
 from synthzoo.recipes.loading import (
-    SECTIONS,
     load_recipe,
     parse_recipe,
     recipe_hash,
@@ -58,8 +49,11 @@ from synthzoo.recipes.loading import (
 from synthzoo.teachers import reference_sha256
 from synthzoo.teachers.catalogue import resolve_reference
 from synthzoo.zoo.cards import model_table, read_card, render_card
+from synthzoo.zoo.load import load_calculator
+from synthzoo.zoo.predict_file import predict_file
 from synthzoo.zoo.references import place_of
 from synthzoo.zoo.registry import cards_folder
+from tests.recipe_classes import SECTIONS
 
 if TYPE_CHECKING:
     from synthzoo.models.calculator import SynthzooCalculator

@@ -51,7 +51,7 @@ run_benchmark(
 @pytest.fixture(scope="module")
 def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write 12 rattled crystals with total energies, and a dimer with an absurd one."""
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     calculator = load_calculator(tiny_checkpoint)
     structures = []

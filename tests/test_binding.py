@@ -17,8 +17,9 @@ from synthzoo.finetuning.data_check import check_data
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.request import Request, read_sets
 from synthzoo.finetuning.run import finetune
-from synthzoo.models.calculator import load_calculator
-from synthzoo.models.checkpoint import build_model, read_config, write_checkpoint
+from synthzoo.models.checkpoint import read_config, write_checkpoint
+from synthzoo.models.network import build_model
+from synthzoo.zoo.load import load_calculator
 from tests.conftest import tiny_config
 
 if TYPE_CHECKING:

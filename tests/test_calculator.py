@@ -29,14 +29,11 @@ from ase.optimize import BFGS
 from ase.phonons import Phonons
 
 from synthzoo.errors import InputError
-from synthzoo.models.calculator import (
-    StartingPointWarning,
-    SynthzooCalculator,
-    find_device,
-    load_calculator,
-)
-from synthzoo.models.checkpoint import build_model, load_model, write_checkpoint
+from synthzoo.models.calculator import SynthzooCalculator, find_device
+from synthzoo.models.checkpoint import load_model, write_checkpoint
 from synthzoo.models.isolation import nequip_session, preserved_process_state
+from synthzoo.models.network import build_model
+from synthzoo.zoo.load import StartingPointWarning, load_calculator
 from tests.conftest import tiny_config
 
 ROUNDING_EV = 1e-9
@@ -510,18 +507,19 @@ def test_structure_that_has_no_energy_is_one_clear_error(
 
 
 def test_element_error_names_models_that_know_it(
-    tiny_calculator: SynthzooCalculator, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The way out is another model of the zoo, where there is one."""
     cards = [
         SimpleNamespace(name="carbon-1", elements=("C",)),
         SimpleNamespace(name="carbide-1", elements=("C", "Si")),
     ]
-    monkeypatch.setattr("synthzoo.models.calculator.model_cards", lambda: cards)
+    monkeypatch.setattr("synthzoo.zoo.load.model_cards", lambda: cards)
+    calculator = copy.deepcopy(load_calculator(tiny_checkpoint))
     with pytest.raises(InputError, match="know all its elements: carbide-1"):
-        tiny_calculator.calculate(bulk("SiC", "zincblende", a=4.36))
+        calculator.calculate(bulk("SiC", "zincblende", a=4.36))
     with pytest.raises(InputError, match="No model of the zoo knows all"):
-        tiny_calculator.calculate(bulk("Cu"))
+        calculator.calculate(bulk("Cu"))
 
 
 def test_calculator_without_a_structure_says_so(tiny_calculator: SynthzooCalculator):

@@ -25,21 +25,25 @@ from ase.build import bulk
 import synthzoo.models.checkpoint
 from synthzoo.errors import CheckpointError, InputError, IntegrityError
 from synthzoo.models.architecture import check_arguments
-from synthzoo.models.calculator import SynthzooCalculator, load_calculator
+from synthzoo.models.calculator import SynthzooCalculator
 from synthzoo.models.checkpoint import (
-    CONFIG_FILE,
-    GOLDEN_FILE,
-    MODEL_FILES,
-    WEIGHTS_FILE,
-    build_model,
     load_model,
     read_config,
     verify_checkpoint,
     write_checkpoint,
 )
-from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
+from synthzoo.models.config import (
+    CONFIG_FILE,
+    FORMAT_VERSION,
+    GOLDEN_FILE,
+    MODEL_FILES,
+    WEIGHTS_FILE,
+    CheckpointConfig,
+)
 from synthzoo.models.golden import Golden, representative
+from synthzoo.models.network import build_model
 from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.load import load_calculator
 
 Edit = Callable[[dict[str, Any]], None]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from synthzoo.generation.estimate import estimate_cost
-from synthzoo.generation.recipe import Dimers
+from synthzoo.generation.recipe import Dimers, GenerateRecipe
 from synthzoo.generation.run import generate_structures
-from synthzoo.recipes.loading import GenerateRecipe, load_recipe
+from synthzoo.recipes.loading import load_recipe
 from tests.toy import generate_recipe
 
 

@@ -15,12 +15,15 @@ from ase.build import bulk
 
 from synthzoo.data.structures import group_of, read_structures
 from synthzoo.demo import run
+from synthzoo.demo import summary as summary_names
 from synthzoo.demo.report import demo_table, write_demo_figure, write_demo_report
-from synthzoo.demo.run import CHECK_FOLDER, DemoSummary, run_demo, tune_sample
+from synthzoo.demo.run import run_demo, tune_sample
+from synthzoo.demo.summary import CHECK_FOLDER, DemoSummary
 from synthzoo.errors import InputError
 from synthzoo.evaluation.crystals import fit_curve, smooth_curve
 from synthzoo.finetuning.recipe import FinetuneRecipe
-from synthzoo.models.checkpoint import build_model, read_config, write_checkpoint
+from synthzoo.models.checkpoint import read_config, write_checkpoint
+from synthzoo.models.network import build_model
 from synthzoo.zoo.card_records import Crystal, ReferenceValues
 from synthzoo.zoo.find import find_folder
 
@@ -60,22 +63,22 @@ def test_demo_writes_every_file_it_names(summary: DemoSummary) -> None:
     """The folder holds figure, report, results and structures, and nothing else."""
     names = {path.name for path in summary.output.iterdir()}
     assert names == {
-        run.FIGURE_FILE,
-        run.REPORT_FILE,
-        run.RESULTS_FILE,
-        run.RELAXED_FILE,
-        run.CURVE_FILE,
-        run.TRAJECTORY_FILE,
+        summary_names.FIGURE_FILE,
+        summary_names.REPORT_FILE,
+        summary_names.RESULTS_FILE,
+        summary_names.RELAXED_FILE,
+        summary_names.CURVE_FILE,
+        summary_names.TRAJECTORY_FILE,
         CHECK_FOLDER,
     }
     report = summary.report.read_text(encoding="utf-8")
-    assert all(name in report for name in names - {run.REPORT_FILE})
+    assert all(name in report for name in names - {summary_names.REPORT_FILE})
     assert matplotlib.image.imread(summary.figure).shape[0] > 500
 
 
 def test_results_repeat_the_summary(summary: DemoSummary) -> None:
     """The JSON file holds the same numbers, with the hash and seed that made them."""
-    found = json.loads((summary.output / run.RESULTS_FILE).read_text())
+    found = json.loads((summary.output / summary_names.RESULTS_FILE).read_text())
     assert found["diamond"]["a_A"] == summary.diamond.a_A
     assert found["weights_sha256"] == summary.weights_sha256
     assert found["seed"] == summary.seed
@@ -84,7 +87,7 @@ def test_results_repeat_the_summary(summary: DemoSummary) -> None:
 
 def test_structures_carry_their_energies(summary: DemoSummary) -> None:
     """The relaxed crystals hold the energies and lattice constants of the table."""
-    diamond, sheet = read_structures(summary.output / run.RELAXED_FILE)
+    diamond, sheet = read_structures(summary.output / summary_names.RELAXED_FILE)
     energy_eV_per_atom = diamond.get_potential_energy() / len(diamond)
     assert energy_eV_per_atom == pytest.approx(summary.diamond.energy_eV_per_atom)
     assert sheet.cell.lengths()[0] == pytest.approx(summary.graphene.a_A)
@@ -93,7 +96,7 @@ def test_structures_carry_their_energies(summary: DemoSummary) -> None:
 
 def test_trajectory_spans_the_dynamics(summary: DemoSummary) -> None:
     """Frames are evenly spaced from the start to the end of the run."""
-    frames = read_structures(summary.output / run.TRAJECTORY_FILE)
+    frames = read_structures(summary.output / summary_names.TRAJECTORY_FILE)
     times_ps = [atoms.info["time_ps"] for atoms in frames]
     assert times_ps[0] == 0
     assert times_ps[-1] == pytest.approx(SHORT_PS)
@@ -107,7 +110,7 @@ def test_free_atoms_keep_their_energy_and_start_temperature(
     """Without forces nothing drifts, and the atoms keep the temperature drawn."""
     dynamics = summary.dynamics
     assert abs(dynamics.drift_meV_per_atom) < 1e-3
-    assert dynamics.mean_temperature_K == pytest.approx(run.START_K, rel=1e-3)
+    assert dynamics.mean_temperature_K == pytest.approx(summary_names.START_K, rel=1e-3)
 
 
 def test_same_seed_same_demo(
@@ -160,7 +163,7 @@ def test_what_the_model_gets_wrong_stands_in_the_report(
     """A card's known failures are told where its successes are shown."""
     found = dataclasses.replace(summary, failures=("Graphite is wrong.",))
     write_demo_report(tmp_path, found)
-    report = (tmp_path / run.REPORT_FILE).read_text(encoding="utf-8")
+    report = (tmp_path / summary_names.REPORT_FILE).read_text(encoding="utf-8")
     assert "known to get wrong\n\n- Graphite is wrong.\n" in report
     assert "known to get wrong" not in summary.report.read_text(encoding="utf-8")
 
@@ -252,12 +255,14 @@ def test_tuning_is_tested_on_structures_of_other_origin(
     )
     parts = [
         {group_of(atoms) for atoms in read_structures(tmp_path / name)}
-        for name in (run.TRAINING_FILE, run.TEST_FILE)
+        for name in (summary_names.TRAINING_FILE, summary_names.TEST_FILE)
     ]
     assert len(parts[0]) == found.training_structures == 6
     assert not parts[0] & parts[1]
-    assert len(read_structures(tmp_path / run.TEST_FILE)) == (found.test_structures)
-    report = tmp_path / run.REPORT_FILE
+    assert len(read_structures(tmp_path / summary_names.TEST_FILE)) == (
+        found.test_structures
+    )
+    report = tmp_path / summary_names.REPORT_FILE
     write_demo_report(tmp_path, dataclasses.replace(summary, tuned=found))
     text = report.read_text(encoding="utf-8")
     assert found.verdict in text
@@ -346,4 +351,4 @@ def test_figure_without_reference_has_one_curve(
     """A model without a card is drawn without a teacher, not with an empty one."""
     assert summary.reference is None
     write_demo_figure(tmp_path, summary)
-    assert (tmp_path / run.FIGURE_FILE).stat().st_size > 10_000
+    assert (tmp_path / summary_names.FIGURE_FILE).stat().st_size > 10_000

@@ -31,7 +31,7 @@ def own_labels(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     Energies lie 3 eV/atom lower, and in the group "large" another 0.1 eV/atom; forces
     of that group differ by 0.5 eV/Å in one of three components.
     """
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     calculator = load_calculator(tiny_checkpoint)
     structures = []

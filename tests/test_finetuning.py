@@ -38,7 +38,7 @@ finetune(model, data, output, recipe=recipe, workers=1)
 @pytest.fixture(scope="module")
 def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write 16 rattled crystals with total energies of a stiffer network, far away."""
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     calculator = load_calculator(tiny_checkpoint)
     structures = []
@@ -65,8 +65,8 @@ def test_the_tuned_model_gives_the_users_total_energies(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """No offset is left, the checkpoint verifies, and nothing else lies around."""
-    from synthzoo.models.calculator import load_calculator
     from synthzoo.models.checkpoint import read_config, verify_checkpoint
+    from synthzoo.zoo.load import load_calculator
 
     output = tmp_path / "mine"
     summary = finetune(tiny_checkpoint, dft, output, recipe=SHORT)
@@ -96,8 +96,8 @@ def test_an_isolated_atom_in_the_data_is_the_reference(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """It is found, told, left out of the fit, and right in the tuned model."""
-    from synthzoo.models.calculator import load_calculator
     from synthzoo.models.checkpoint import read_config
+    from synthzoo.zoo.load import load_calculator
 
     atom = Atoms("C", cell=[20.0] * 3, pbc=True)
     alone = label(atom, energy_eV=OFFSET_EV, forces_eV_A=np.zeros((1, 3)))

@@ -289,7 +289,7 @@ def test_check_heeds_what_the_fit_would_heed(
 
 def supercells(checkpoint: Path) -> list[Atoms]:
     """Return supercells of diamond with one displaced atom each, as for phonons."""
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     calculator = load_calculator(checkpoint)
     found = []

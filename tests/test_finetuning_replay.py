@@ -18,8 +18,8 @@ from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.replay import find_replay, read_synthetic
 from synthzoo.finetuning.run import finetune
-from synthzoo.models.calculator import load_calculator
 from synthzoo.models.checkpoint import read_config
+from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
     from ase import Atoms

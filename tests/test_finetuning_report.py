@@ -38,7 +38,7 @@ FILES = {"config.json", "model.safetensors", "golden.safetensors", "recipe.yaml"
 
 def labelled_crystals(checkpoint: Path, count: int, offset_eV: float) -> list[Atoms]:
     """Return crystals with a checkpoint's labels, made stiffer and moved."""
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     calculator = load_calculator(checkpoint)
     structures = []
@@ -363,7 +363,7 @@ def test_frames_of_one_run_are_no_independent_evidence(groups: int, energy: str)
 def test_probes_are_a_dimer_of_each_element_and_known_crystals(tiny_checkpoint: Path):
     """Curves of the same model twice agree."""
     from synthzoo.finetuning.probes import probe
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     model = load_calculator(tiny_checkpoint)
     curves = probe(model, model, ["C"])

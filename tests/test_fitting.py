@@ -14,9 +14,11 @@ from ase import Atoms
 
 from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import DivergedError, InputError, MissingExtraError
-from synthzoo.recipes.loading import PretrainRecipe, named_teacher_sha256, recipe_values
+from synthzoo.labelling.recipe import named_teacher_sha256
+from synthzoo.recipes.loading import recipe_values
 from synthzoo.training.module import share_out
 from synthzoo.training.place import TrainingPlace, check_place
+from synthzoo.training.recipe import PretrainRecipe
 from synthzoo.training.sets import find_provenance, make_sets
 from tests.extras import need
 from tests.toy import pretrain_recipe
@@ -129,8 +131,9 @@ def test_a_place_that_is_not_there_is_refused(place: TrainingPlace, message: str
 
 def test_a_compiled_network_becomes_a_plain_one(tiny_checkpoint: Path):
     """Nequip's network for compiling has the weights' names; so has what is written."""
-    from synthzoo.models.checkpoint import build_model, read_config
+    from synthzoo.models.checkpoint import read_config
     from synthzoo.models.isolation import nequip_session
+    from synthzoo.models.network import build_model
     from synthzoo.training.place import compile_mode, plain_copy
 
     config = read_config(tiny_checkpoint)

@@ -15,10 +15,16 @@ import pytest
 
 from synthzoo.data.structures import check_structure, density_g_cm3, read_structures
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.generation.recipe import Compressed, MeltQuench, Packing, Part
+from synthzoo.generation.recipe import (
+    Compressed,
+    GenerateRecipe,
+    MeltQuench,
+    Packing,
+    Part,
+    ThinRecipe,
+)
 from synthzoo.generation.run import generate_jobs, generate_structures, grid_points
 from synthzoo.inspection.card import summary_paths
-from synthzoo.recipes.loading import GenerateRecipe, ThinRecipe
 from synthzoo.runs.resumable import working_folder
 from tests.faulty_calculators import FAULTY
 from tests.toy import generate_recipe

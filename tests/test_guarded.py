@@ -200,7 +200,7 @@ def test_the_child_has_one_thread_and_its_own_random_state():
     assert call_guarded(partial(os.getenv, "OMP_NUM_THREADS"), limit_s=60) == "1"
     before = np.random.get_state()  # noqa: NPY002
     try:
-        np.random.seed(3)  # noqa: NPY002  what a user's script has
+        np.random.seed(3)  # noqa: NPY002
         expected = draw()
         np.random.seed(3)  # noqa: NPY002
         assert call_guarded(draw, limit_s=60) != expected
@@ -300,8 +300,8 @@ def test_a_child_that_died_between_two_works_is_replaced():
 def test_an_idle_child_ends():
     """Workers of a cluster do other things, too; no memory is held for ever."""
     code = (
-        "import os, sys; from synthzoo.runs import workers; workers.IDLE_LIMIT_S = 0.1; "
-        "workers.serve(int(sys.argv[1]), os.getppid())"
+        "import os, sys; from synthzoo.runs import workers; "
+        "workers.IDLE_LIMIT_S = 0.1; workers.serve(int(sys.argv[1]), os.getppid())"
     )
     ours, theirs = Pipe()
     number = theirs.fileno()

@@ -26,13 +26,13 @@ from synthzoo.errors import (
     IntegrityError,
     UnknownModelError,
 )
-from synthzoo.models.checkpoint import (
+from synthzoo.models.checkpoint import verify_checkpoint
+from synthzoo.models.config import (
     CARD_FILE,
     CONFIG_FILE,
     GOLDEN_FILE,
     MODEL_FILES,
     WEIGHTS_FILE,
-    verify_checkpoint,
 )
 from synthzoo.runs.files import hash_files
 from synthzoo.zoo import find, registry
@@ -869,7 +869,7 @@ def test_a_published_model_predicts_the_same_everywhere(
     """Publish, fetch, verify, predict: the whole way round through the hub."""
     from ase.build import bulk
 
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     card = zoo.add(files)
     bundled = zoo.bundle(card, files)

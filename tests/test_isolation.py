@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from synthzoo.models.calculator import load_calculator
 from synthzoo.models.isolation import nequip_session, preserved_process_state
+from synthzoo.zoo.load import load_calculator
 
 FRESH_PROCESS = """
 import json, os, random, sys, warnings

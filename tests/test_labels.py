@@ -27,9 +27,9 @@ from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.evaluation.errors import evaluate_models
 from synthzoo.finetuning.data_check import check_data
-from synthzoo.legacy import convert
-from synthzoo.recipes.loading import FitRecipe, PretrainRecipe
+from synthzoo.training.recipe import FitRecipe, PretrainRecipe
 from synthzoo.training.sets import make_sets
+from synthzoo.zoo import published
 
 
 def labelled(**info) -> Atoms:
@@ -297,10 +297,10 @@ def test_every_command_reads_the_same_labels(tmp_path: Path):
     """Evaluation, all fits, calibration and inspection: one file, one choice."""
     labels = "energies under dft_energy, forces under dft_forces"
     state = Path(__file__).parent / "legacy" / "no-parity.pth"
-    made = convert.import_paper(state, tmp_path / "made", avg_num_neighbors=20.0)
+    made = published.import_paper(state, tmp_path / "made", avg_num_neighbors=20.0)
     calculator = load_calculator(made.output)
     frames = []
-    for atoms in convert.small_structures(("C",)):
+    for atoms in published.small_structures(("C",)):
         calculator.calculate(atoms)
         frame = label(atoms, energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
         frame.info |= {"dft_energy": calculator.results["energy"], "nep_energy": -2.0}
@@ -310,7 +310,7 @@ def test_every_command_reads_the_same_labels(tmp_path: Path):
     data = tmp_path / "set.xyz"
     write_structures(data, frames)
     (evaluated,) = evaluate_models([str(made.output)], data)
-    again = convert.import_paper(state, tmp_path / "again", calibrate_with=data)
+    again = published.import_paper(state, tmp_path / "again", calibrate_with=data)
     assert again.calibration is not None
     checked = check_data(made.output, data)
     names = [str(number) for number in range(len(frames))]

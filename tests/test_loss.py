@@ -7,8 +7,8 @@ import torch
 from hydra.utils import instantiate
 from nequip.data import AtomicDataDict
 
-from synthzoo.recipes.loading import FitRecipe
 from synthzoo.training.module import loss_of
+from synthzoo.training.recipe import FitRecipe
 
 
 def loss_at(recipe: FitRecipe, energy_eV: float, force_eV_A: float) -> float:

@@ -15,7 +15,8 @@ import yaml
 
 import synthzoo
 from synthzoo.cli import main
-from synthzoo.recipes.loading import SECTIONS, find_recipe, parse_recipe
+from synthzoo.recipes.loading import find_recipe, parse_recipe
+from tests.recipe_classes import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -36,18 +36,12 @@ from synthzoo.errors import (
 from synthzoo.evaluation.errors import evaluate_models
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune
-from synthzoo.legacy import convert, upstream
-from synthzoo.legacy.convert import calibrate
+from synthzoo.legacy.calibrate import calibrate
 from synthzoo.legacy.state import Assumptions, convert_state, read_state
 from synthzoo.models.calculator import SynthzooCalculator
-from synthzoo.models.checkpoint import (
-    build_model,
-    load_model,
-    load_weights,
-    read_config,
-    verify_checkpoint,
-)
-from synthzoo.zoo import find, registry
+from synthzoo.models.checkpoint import load_model, read_config, verify_checkpoint
+from synthzoo.models.network import build_model, load_weights
+from synthzoo.zoo import find, published, registry, upstream
 from synthzoo.zoo.cards import read_card
 from synthzoo.zoo.publish import publish
 from tests.example_card import example_head, write_card
@@ -87,7 +81,7 @@ def test_published_files_predict_what_they_did(
 ):
     """All ten, converted as on first use, against nequip 0.5.6's own predictions."""
     source = shared(f"paper-weights/{file_of(card)}")
-    convert.convert_published(card, source, tmp_path / "converted")
+    published.convert_published(card, source, tmp_path / "converted")
     model, config = load_model(tmp_path / "converted")
     set_neighbours(model, 32.0)
     calculator = SynthzooCalculator(model, config, device="cpu")
@@ -141,7 +135,7 @@ def test_other_shapes_are_exact(name: str, assumptions: Assumptions):
     )
     calculator = in_float64(model, config)
     expected = json.loads((LEGACY / f"{name}.json").read_text())
-    structures = convert.small_structures(assumptions.elements)
+    structures = published.small_structures(assumptions.elements)
     for atoms, known in zip(structures, expected, strict=True):
         calculator.calculate(atoms)
         assert calculator.results["energy"] == pytest.approx(known["energy"], abs=1e-6)
@@ -157,7 +151,7 @@ def test_the_largest_model_agrees_with_its_teacher(shared: Shared, tmp_path: Pat
     assert card.published is not None
     assert card.published.avg_num_neighbors == 31.65
     folder = tmp_path / "converted"
-    convert.convert_published(card, shared(f"paper-weights/{file_of(card)}"), folder)
+    published.convert_published(card, shared(f"paper-weights/{file_of(card)}"), folder)
     (found,) = evaluate_models(
         [str(folder)],
         shared("data/carbon-quenched-gap17.extxyz"),
@@ -181,7 +175,7 @@ def test_the_number_of_neighbours_is_found_from_labels(tmp_path: Path):
     model, config = convert_state(state, SMALL, where="the file")
     calculator = SynthzooCalculator(model, config, device="cpu")
     labelled = []
-    for atoms in convert.small_structures(("C",)):
+    for atoms in published.small_structures(("C",)):
         calculator.calculate(atoms)
         found = calculator.results
         labelled.append(
@@ -189,7 +183,7 @@ def test_the_number_of_neighbours_is_found_from_labels(tmp_path: Path):
         )
     data = tmp_path / "labelled.xyz"
     write_structures(data, labelled)
-    summary = convert.import_paper(
+    summary = published.import_paper(
         LEGACY / "no-parity.pth", tmp_path / "new", calibrate_with=data
     )
     assert summary.avg_num_neighbors == pytest.approx(20.0, abs=0.05)
@@ -402,18 +396,18 @@ def test_an_unknown_file_needs_its_number_of_neighbours(tmp_path: Path):
     """It is not guessed, and not asked for twice."""
     source = LEGACY / "no-parity.pth"
     with pytest.raises(InputError, match=r"Give --avg-num-neighbors, or --calibrate"):
-        convert.import_paper(source, tmp_path / "new")
+        published.import_paper(source, tmp_path / "new")
     with pytest.raises(InputError, match="or data to find it with"):
-        convert.import_paper(
+        published.import_paper(
             source, tmp_path / "new", avg_num_neighbors=3.0, calibrate_with=source
         )
     with pytest.raises(InputError, match="above 0"):
-        convert.import_paper(source, tmp_path / "new", avg_num_neighbors=-1.0)
+        published.import_paper(source, tmp_path / "new", avg_num_neighbors=-1.0)
     for wrong in ({"elements": ("Xx",)}, {"elements": ("C", "C")}):
         with pytest.raises(InputError, match="different chemical symbols"):
-            convert.import_paper(source, tmp_path / "new", **wrong)
+            published.import_paper(source, tmp_path / "new", **wrong)
     with pytest.raises(InputError, match="cutoff must be up to"):
-        convert.import_paper(source, tmp_path / "new", cutoff_A=-1.0)
+        published.import_paper(source, tmp_path / "new", cutoff_A=-1.0)
     assert not (tmp_path / "new").exists()
 
 
@@ -682,7 +676,7 @@ def test_what_has_no_licence_is_not_published(card: ModelCard, tmp_path: Path):
 def test_the_cache_lies_where_the_hub_library_has_it():
     """The place is worked out without huggingface_hub; both must agree."""
     code = (
-        "from synthzoo.legacy import upstream; from synthzoo.zoo import registry;"
+        "from synthzoo.zoo import registry, upstream;"
         "from huggingface_hub.constants import HF_ASSETS_CACHE;"
         "card = registry.find_card('paper/ace-100');"
         "print(upstream.kept_folder(card).parents[3] == __import__('pathlib')"

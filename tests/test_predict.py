@@ -15,7 +15,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import synthzoo.models.predict
 from synthzoo.errors import CheckpointError, InputError, SynthzooError
-from synthzoo.models.predict import predict_file, predict_structures
+from synthzoo.models.predict import predict_structures
+from synthzoo.zoo.predict_file import predict_file
 
 if TYPE_CHECKING:
     from synthzoo.models.calculator import SynthzooCalculator

@@ -9,15 +9,10 @@ import yaml
 
 from synthzoo.errors import InputError
 from synthzoo.finetuning.recipe import FinetuneRecipe
-from synthzoo.generation.recipe import MeltQuench
+from synthzoo.generation.recipe import GenerateRecipe, MeltQuench, ThinRecipe
+from synthzoo.labelling.recipe import RelabelRecipe
+from synthzoo.models.recipe import ModelRecipe
 from synthzoo.recipes.loading import (
-    SECTIONS,
-    FitRecipe,
-    GenerateRecipe,
-    ModelRecipe,
-    PretrainRecipe,
-    RelabelRecipe,
-    ThinRecipe,
     find_recipe,
     load_recipe,
     parse_recipe,
@@ -26,6 +21,8 @@ from synthzoo.recipes.loading import (
     recipes_folder,
 )
 from synthzoo.stability.protocol import MdRecipe
+from synthzoo.training.recipe import FitRecipe, PretrainRecipe
+from tests.recipe_classes import SECTIONS
 
 SHIPPED = sorted(recipes_folder().glob("*.yaml"))
 

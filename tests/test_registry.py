@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from synthzoo.errors import InputError, UnknownModelError
-from synthzoo.models.checkpoint import MODEL_FILES
+from synthzoo.models.config import MODEL_FILES
 from synthzoo.zoo import registry
 from synthzoo.zoo.card_records import FileRecord
 from synthzoo.zoo.cards import render_card

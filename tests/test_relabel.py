@@ -19,8 +19,8 @@ from synthzoo.errors import (
     SynthzooError,
     TeacherError,
 )
+from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import Labeller, relabel_file
-from synthzoo.recipes.loading import RelabelRecipe
 from tests.faulty_calculators import FAULTY, copper
 
 

@@ -19,13 +19,9 @@ from synthzoo.data.structures import (
     split_by_group,
 )
 from synthzoo.errors import InputError
-from synthzoo.recipes.loading import (
-    GenerateRecipe,
-    RelabelRecipe,
-    load_recipe,
-    recipe_hash,
-    teacher_name,
-)
+from synthzoo.generation.recipe import GenerateRecipe
+from synthzoo.labelling.recipe import RelabelRecipe
+from synthzoo.recipes.loading import load_recipe, recipe_hash, teacher_name
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -27,17 +27,16 @@ from synthzoo.finetuning.recipe import (
     resolve_recipe,
 )
 from synthzoo.finetuning.run import finetune
-from synthzoo.legacy import convert
-from synthzoo.models.calculator import StartingPointWarning, load_calculator
 from synthzoo.models.checkpoint import (
-    build_model,
     golden_structures,
     load_model,
     read_config,
     verify_checkpoint,
     write_checkpoint,
 )
-from synthzoo.zoo import scale_model
+from synthzoo.models.network import build_model
+from synthzoo.zoo import published, scale_model
+from synthzoo.zoo.load import StartingPointWarning, load_calculator
 from synthzoo.zoo.scale_model import transmute_model
 from tests.conftest import tiny_config
 
@@ -160,7 +159,7 @@ def test_all_that_has_a_length_or_an_energy_is_scaled(
 def test_networks_of_2023_scale_too(tmp_path: Path):
     """They have another builder, and other radial networks."""
     before = tmp_path / "start"
-    convert.import_paper(LEGACY / "no-parity.pth", before, avg_num_neighbors=20.0)
+    published.import_paper(LEGACY / "no-parity.pth", before, avg_num_neighbors=20.0)
     transmute_model(before, tmp_path / "si", element="Si", scale=1.4)
     assert_scaled(before, tmp_path / "si", scale=1.4, factor=1.0)
 

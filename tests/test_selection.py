@@ -102,7 +102,7 @@ def test_small_cells_are_repeated():
 @pytest.fixture
 def crystals(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     """Write 8 rattled cells with labels of a stiffer network."""
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     calculator = load_calculator(tiny_checkpoint)
     structures = []

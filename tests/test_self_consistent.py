@@ -14,8 +14,9 @@ from ase.calculators.emt import EMT
 
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
-from synthzoo.recipes.loading import RelabelRecipe, load_recipe
+from synthzoo.recipes.loading import load_recipe
 from synthzoo.teachers import load_teacher
 from synthzoo.teachers.checks import check_teacher
 from synthzoo.teachers.loading import open_teacher

@@ -15,8 +15,8 @@ from ase.calculators.emt import EMT
 
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
+from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
-from synthzoo.recipes.loading import RelabelRecipe
 from synthzoo.teachers import Teacher, load_teacher, open_teacher
 from synthzoo.teachers.gap import refuse_programs
 from tests.extras import need
@@ -266,7 +266,7 @@ def test_doubt_is_written_to_the_labelled_file(gap_file: Path, tmp_path: Path):
 
 def test_a_checkpoint_teaches_in_double_precision(tiny_checkpoint: Path):
     """Distillation: the checkpoint's own energies, with nothing taken off."""
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     teacher = load_teacher(f"zoo:{tiny_checkpoint}")
     atoms = diamonds(3)[1]

@@ -14,7 +14,8 @@ import pytest
 
 from synthzoo.data.structures import write_structures
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.recipes.loading import FitRecipe, recipe_values
+from synthzoo.recipes.loading import recipe_values
+from synthzoo.training.recipe import FitRecipe
 from tests.toy import pretrain_recipe
 
 SCRIPT = """

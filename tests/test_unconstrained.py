@@ -39,8 +39,8 @@ import synthzoo
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import label, read_structures
 from synthzoo.evaluation.errors import evaluate_models
-from synthzoo.models.calculator import load_calculator
-from synthzoo.models.predict import predict_file
+from synthzoo.zoo.load import load_calculator
+from synthzoo.zoo.predict_file import predict_file
 
 if TYPE_CHECKING:
     from synthzoo.data.frames import FrameSet
@@ -251,7 +251,7 @@ def test_calibration_finds_the_number_of_the_free_structures(
     tiny_checkpoint: Path, files: tuple[Path, Path]
 ):
     """It is the number with which the labels were made, or near it."""
-    from synthzoo.legacy.convert import calibrate
+    from synthzoo.legacy.calibrate import calibrate
     from synthzoo.models.checkpoint import load_model
 
     found = []

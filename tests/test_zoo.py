@@ -15,7 +15,8 @@ from benchmarks.carbon_physics import layer_energies, measure
 from synthzoo import import_paper, load_calculator
 from synthzoo.cli import main
 from synthzoo.evaluation.crystals import relax_crystals
-from synthzoo.models.checkpoint import WEIGHTS_FILE, load_model, verify_checkpoint
+from synthzoo.models.checkpoint import load_model, verify_checkpoint
+from synthzoo.models.config import WEIGHTS_FILE
 from synthzoo.models.isolation import nequip_session
 from synthzoo.teachers import load_teacher
 from synthzoo.zoo.cards import ModelCard, published_file

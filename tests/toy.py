@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from synthzoo.generation.recipe import Crystals, Dimers, MeltQuench, Packing, Surfaces
-from synthzoo.recipes.loading import (
-    FitRecipe,
+from synthzoo.generation.recipe import (
+    Crystals,
+    Dimers,
     GenerateRecipe,
-    ModelRecipe,
-    PretrainRecipe,
+    MeltQuench,
+    Packing,
+    Surfaces,
 )
+from synthzoo.models.recipe import ModelRecipe
+from synthzoo.training.recipe import FitRecipe, PretrainRecipe
 
 
 def generate_recipe(driver: str) -> GenerateRecipe:

@@ -62,7 +62,7 @@ def import_paper(
     width and depth: default nonlinearities (shifted softplus), envelope exponent 6.
     Nothing in FILE is executed.
     """
-    from synthzoo.legacy.convert import import_paper as convert
+    from synthzoo.zoo.published import import_paper as convert
 
     summary = convert(file, output, **given(elements=elements or None, **options))
     echo_result(summary, as_json=as_json)

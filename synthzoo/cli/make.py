@@ -58,8 +58,9 @@ def generate(
     cores. The same command goes on where a killed one stopped. `synthzoo estimate` says
     before what a recipe costs.
     """
+    from synthzoo.generation.recipe import GenerateRecipe
     from synthzoo.generation.run import generate_structures
-    from synthzoo.recipes.loading import GenerateRecipe, load_recipe
+    from synthzoo.recipes.loading import load_recipe
 
     loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
     with where_to_work(**place) as where:
@@ -92,8 +93,9 @@ def relabel(
     OUTPUT is written as extended XYZ. The same command goes on where a killed one
     stopped.
     """
+    from synthzoo.labelling.recipe import RelabelRecipe
     from synthzoo.labelling.relabel import relabel_file
-    from synthzoo.recipes.loading import RelabelRecipe, load_recipe
+    from synthzoo.recipes.loading import load_recipe
 
     trust, read_as = options.pop("trust"), options.pop("format")
     if recipe is not None:
@@ -144,13 +146,11 @@ def pretrain(
     RECIPE is a file, or a name; OUTPUT becomes a checkpoint. The same command goes on
     after the last whole epoch of a killed one.
     """
-    from synthzoo.recipes.loading import (
-        PretrainRecipe,
-        load_recipe,
-        named_teacher_sha256,
-    )
+    from synthzoo.labelling.recipe import named_teacher_sha256
+    from synthzoo.recipes.loading import load_recipe
     from synthzoo.training.place import is_first_process
     from synthzoo.training.pretrain import pretrain as train
+    from synthzoo.training.recipe import PretrainRecipe
 
     loaded = load_recipe(PretrainRecipe, recipe)
     loaded = dataclasses.replace(loaded, **given(structures=structures))
@@ -330,7 +330,8 @@ def estimate(
     RECIPE is a file, or a name. A few short trajectories are run.
     """
     from synthzoo.generation.estimate import estimate_cost
-    from synthzoo.recipes.loading import GenerateRecipe, load_recipe
+    from synthzoo.generation.recipe import GenerateRecipe
+    from synthzoo.recipes.loading import load_recipe
     from synthzoo.teachers.loading import called_apart
 
     loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
@@ -362,8 +363,8 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
 
     They are written to OUTPUT in their order.
     """
+    from synthzoo.generation.recipe import ThinRecipe
     from synthzoo.generation.thin import thin_file
-    from synthzoo.recipes.loading import ThinRecipe
 
     format = options.pop("format")
     recipe = ThinRecipe(**given(**options))

@@ -175,7 +175,7 @@ def predict(
 
     STRUCTURES is a file in any format that ASE reads.
     """
-    from synthzoo.models.predict import predict_file
+    from synthzoo.zoo.predict_file import predict_file
 
     summary = predict_file(model, structures, output, **given(**options))
     echo_result(summary, as_json=as_json)

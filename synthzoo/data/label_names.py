@@ -6,6 +6,9 @@ import re
 from enum import IntEnum
 from functools import cache
 
+PREDICTED_BY = "predicted_by"
+"""Key in ``Atoms.info``: which model and which versions made the labels."""
+
 VIRIAL = "virial"
 """In a key: minus the volume times the stress, as GAP and MACE write it."""
 

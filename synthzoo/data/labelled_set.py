@@ -183,3 +183,14 @@ def as_labelled(frames: FrameSet, keys: LabelKeys) -> LabelledSet:
         check_structure(atoms, name=origin)
         labels.append(labels_of(atoms, keys, name=origin))
     return LabelledSet(structures=frames.structures, labels=labels, origins=origins)
+
+
+def rms(values: NDArray[np.float64]) -> float:
+    """Return the root of the mean square of some numbers.
+
+    Parameters
+    ----------
+    values
+        Numbers of any shape, at least one.
+    """
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -11,6 +11,7 @@ import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.data.label_names import (
+    PREDICTED_BY,
     VIRIAL,
     Standing,
     could_be,
@@ -19,7 +20,6 @@ from synthzoo.data.label_names import (
     standing,
 )
 from synthzoo.errors import InputError
-from synthzoo.models.predict import PREDICTED_BY
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -11,7 +11,7 @@ from ase.build import bulk, graphene
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from synthzoo.demo import run
+from synthzoo.demo import summary as names
 from synthzoo.evaluation.crystal_properties import EXPERIMENT_DOIS, EXPERIMENTS
 from synthzoo.evaluation.crystals import ATOMS_PER_CELL, fit_curve, smooth_curve
 from synthzoo.finetuning.figures import colour_keys, draw_errors
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from synthzoo.demo.run import DemoSummary, TunedSample
+    from synthzoo.demo.summary import DemoSummary, TunedSample
     from synthzoo.evaluation.crystals import EnergyVolume, Relaxation
     from synthzoo.zoo.card_records import Crystal
 
@@ -48,7 +48,7 @@ def write_demo_figure(folder: Path, summary: DemoSummary) -> None:
     Parameters
     ----------
     folder
-        Where to write `synthzoo.demo.run.FIGURE_FILE`.
+        Where to write `synthzoo.demo.summary.FIGURE_FILE`.
     summary
         What the demo found.
     """
@@ -66,7 +66,7 @@ def write_demo_figure(folder: Path, summary: DemoSummary) -> None:
     if summary.tuned:
         _draw_tuning((panels["f"], panels["g"]), summary.tuned)
     _draw_dynamics(panels["t"], panels["e"], summary)
-    save_figure(figure, folder / run.FIGURE_FILE)
+    save_figure(figure, folder / names.FIGURE_FILE)
 
 
 def _title(summary: DemoSummary) -> str:
@@ -173,7 +173,7 @@ def _draw_dynamics(temperature: Axes, energy: Axes, summary: DemoSummary) -> Non
     dynamics = summary.dynamics
     size = f"{dynamics.atoms} atoms of diamond, constant energy"
     temperature.plot(dynamics.times_ps, dynamics.temperatures_K, color=MODEL_COLOUR)
-    temperature.axhline(run.TEMPERATURE_K, color=QUIET_COLOUR, linestyle="--")
+    temperature.axhline(names.TEMPERATURE_K, color=QUIET_COLOUR, linestyle="--")
     temperature.set_title(f"{size}: {dynamics.mean_temperature_K:.0f} K", fontsize=11)
     temperature.set_ylabel("temperature (K)")
     temperature.set_ylim(bottom=0)
@@ -197,7 +197,7 @@ def write_demo_report(folder: Path, summary: DemoSummary) -> None:
     Parameters
     ----------
     folder
-        Where to write `synthzoo.demo.run.REPORT_FILE`.
+        Where to write `synthzoo.demo.summary.REPORT_FILE`.
     summary
         What the demo found.
     """
@@ -207,16 +207,16 @@ def write_demo_report(folder: Path, summary: DemoSummary) -> None:
         table=demo_table(summary),
         sources=_sources(summary),
         failures=_failures_text(summary),
-        figure=run.FIGURE_FILE,
-        relaxed=run.RELAXED_FILE,
-        curve=run.CURVE_FILE,
-        trajectory=run.TRAJECTORY_FILE,
-        results=run.RESULTS_FILE,
+        figure=names.FIGURE_FILE,
+        relaxed=names.RELAXED_FILE,
+        curve=names.CURVE_FILE,
+        trajectory=names.TRAJECTORY_FILE,
+        results=names.RESULTS_FILE,
         atoms=summary.dynamics.atoms,
         duration_ps=summary.dynamics.times_ps[-1],
         timestep_fs=summary.dynamics.timestep_fs,
-        start_K=run.START_K,
-        temperature_K=run.TEMPERATURE_K,
+        start_K=names.START_K,
+        temperature_K=names.TEMPERATURE_K,
         points=len(summary.curve.volumes_A3_per_atom),
         tuning=_tuning_text(summary),
         check=_check_text(summary),
@@ -225,7 +225,7 @@ def write_demo_report(folder: Path, summary: DemoSummary) -> None:
         seed=summary.seed,
         versions=", ".join(f"{key} {value}" for key, value in summary.versions.items()),
     )
-    (folder / run.REPORT_FILE).write_text(text, encoding="utf-8")
+    (folder / names.REPORT_FILE).write_text(text, encoding="utf-8")
 
 
 _REPORT = """\
@@ -269,8 +269,8 @@ def _tuning_text(summary: DemoSummary) -> str:
         return ""
     before, after = found.before[0], found.after[0]
     command = (
-        f"synthzoo finetune {summary.model} {run.TRAINING_FILE} "
-        f"-o {run.TUNED_FOLDER} --test {run.TEST_FILE}"
+        f"synthzoo finetune {summary.model} {names.TRAINING_FILE} "
+        f"-o {names.TUNED_FOLDER} --test {names.TEST_FILE}"
     )
     table = markdown_table(
         ("On structures that it has not seen", "before", "after"),
@@ -290,7 +290,7 @@ def _tuning_text(summary: DemoSummary) -> str:
     return f"""\
 4. The model was fine-tuned on {found.training_structures} structures of the sample
    `{found.sample}` (DFT, strained crystals and surfaces) and tested on
-   {found.test_structures} others: `{run.TUNED_FOLDER}/report.html`.
+   {found.test_structures} others: `{names.TUNED_FOLDER}/report.html`.
    The command, which took {found.seconds:.0f} s:
    `{command}`
 
@@ -308,7 +308,7 @@ def _check_text(summary: DemoSummary) -> str:
     lines = "\n".join(f"   - {line}" for line in check.lines)
     return f"""\
 {number}. Is {model} stable? It **{verdict}** a short form of the protocol
-   `{check.protocol}`: `{run.CHECK_FOLDER}/report.html`.
+   `{check.protocol}`: `{names.CHECK_FOLDER}/report.html`.
 
 {lines}
 """

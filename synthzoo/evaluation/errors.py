@@ -14,6 +14,7 @@ import numpy as np
 
 from synthzoo.data import unconstrained
 from synthzoo.data.frames import read_frames
+from synthzoo.data.labelled_set import rms
 from synthzoo.data.labels import Labels, find_label_keys
 from synthzoo.data.structures import kind_of
 from synthzoo.errors import InputError
@@ -239,9 +240,9 @@ def predict_with(model: str, structures: Sequence[Atoms]) -> Iterator[Atoms]:
     atoms
         Labelled copies, in order.
     """
-    from synthzoo.models.calculator import load_calculator
     from synthzoo.models.predict import predict_structures
     from synthzoo.teachers.loading import KINDS, open_teacher
+    from synthzoo.zoo.load import load_calculator
 
     kind = str(model).partition(":")[0]
     if kind in KINDS and kind != "zoo" and not is_there(Path(model)):
@@ -379,17 +380,6 @@ def _errors(name: str, group: Sequence[Residual], constant: float) -> GroupError
         energy_rmse_meV_per_atom=1000 * rms(energies),
         force_rmse_eV_A=rms(forces),
     )
-
-
-def rms(values: NDArray[np.float64]) -> float:
-    """Return the root of the mean square of some numbers.
-
-    Parameters
-    ----------
-    values
-        Numbers of any shape, at least one.
-    """
-    return float(np.sqrt(np.mean(np.square(values))))
 
 
 COLOURS = (BLUE, ORANGE, GREEN, "#8a5fbf", DARK_GREY)

@@ -10,11 +10,13 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from synthzoo.errors import InputError
-from synthzoo.models.calculator import SynthzooCalculator, load_calculator
 from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from synthzoo.models.calculator import SynthzooCalculator
 
 MEMBERS_FOLDER = "committee"
 """In a checkpoint's folder: one checkpoint for each member."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from synthzoo.errors import CheckpointError, InputError
-from synthzoo.models.checkpoint import build_model, load_weights
+from synthzoo.models.network import build_model, load_weights
 
 if TYPE_CHECKING:
     import torch

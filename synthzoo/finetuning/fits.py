@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from synthzoo.errors import SynthzooError
-from synthzoo.models.checkpoint import build_model, load_model, read_config
+from synthzoo.models.checkpoint import load_model, read_config
 from synthzoo.models.isolation import nequip_session
-from synthzoo.recipes.loading import FitRecipe
+from synthzoo.models.network import build_model
 from synthzoo.runs.files import new_file
 from synthzoo.runs.workers import GuardedThreads, Lost, call_guarded
+from synthzoo.training.recipe import FitRecipe
 
 if TYPE_CHECKING:
     import torch

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from synthzoo.finetuning.direct import direct_reference, visits_from_scratch
 from synthzoo.finetuning.fits import FitJob, fit_recipe
 from synthzoo.finetuning.plan import take_off
-from synthzoo.finetuning.select_by_md import SNAPSHOT_SHARES
 
 if TYPE_CHECKING:
     from synthzoo.data.labelled_set import LabelledSet
     from synthzoo.finetuning.plan import Plan
     from synthzoo.finetuning.recipe import FinetuneRecipe
     from synthzoo.finetuning.request import Request, Sets
+
+SNAPSHOT_SHARES = (0.6, 0.8)
+"""Weights are kept after these shares of the epochs; the last ones are, anyway."""
 
 FIT, DIRECT = "fit", "direct"
 """Names of the first fit, which is kept if it is the only one, and of those from

@@ -25,8 +25,8 @@ from synthzoo.finetuning.energy_reference import (
     find_reference,
 )
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
-from synthzoo.models.calculator import StartingPointWarning, load_calculator
 from synthzoo.models.predict import predict_structures
+from synthzoo.zoo.load import StartingPointWarning, load_calculator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

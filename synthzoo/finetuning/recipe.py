@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from synthzoo.recipes.schema import LATER, Count, CountFrom0, NotNegative, Share
+from synthzoo.recipes.schema import (
+    LATER,
+    Count,
+    CountFrom0,
+    NotNegative,
+    Section,
+    Share,
+)
 from synthzoo.training.recipe import LearningRate, StepsRecipe
 
 Value = TypeVar("Value")
@@ -17,7 +24,7 @@ ReplayLabels = Literal["start", "teacher"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneRecipe(StepsRecipe):
+class FinetuneRecipe(StepsRecipe, Section):
     """How to fine-tune a checkpoint; what is not given follows from the data's size.
 
     `StepsRecipe` has the other attributes.
@@ -54,6 +61,8 @@ class FinetuneRecipe(StepsRecipe):
         What replayed structures are held to: what the start says itself (``start``), or
         the forces that its teacher says (``teacher``).
     """
+
+    section = "finetune"
 
     visits: Count | None = None
     learning_rate: LearningRate | None = None

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 PROTOCOL = "select"
 """What candidates have to survive: the recipe ``md-select``."""
 
-SNAPSHOT_SHARES = (0.6, 0.8)
-"""Weights are kept after these shares of the epochs; the last ones are, anyway."""
 
 STARTS = 2
 MOST_ATOMS = 100

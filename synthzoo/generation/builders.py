@@ -24,9 +24,9 @@ if TYPE_CHECKING:
         Dimers,
         MeltQuench,
         Packing,
-        Range,
         Surfaces,
     )
+    from synthzoo.recipes.schema import Range
 
 MAX_TRIALS_PER_ATOM = 2000
 VACUUM_A = 10.0

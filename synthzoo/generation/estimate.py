@@ -24,7 +24,7 @@ from synthzoo.generation.recipe import (
 from synthzoo.teachers import load_teacher
 
 if TYPE_CHECKING:
-    from synthzoo.recipes.loading import GenerateRecipe
+    from synthzoo.generation.recipe import GenerateRecipe
     from synthzoo.teachers import Teacher
 
 SAMPLED_DENSITIES = 3

@@ -20,7 +20,8 @@ from synthzoo.teachers.lammps import RestartingLAMMPS
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.generation.recipe import MeltQuench, Range, StageName
+    from synthzoo.generation.recipe import MeltQuench, StageName
+    from synthzoo.recipes.schema import Range
 
 RELAX_STEPS = 15
 """Steps that take the worst forces off a random packing before it is heated."""

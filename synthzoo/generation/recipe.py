@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from synthzoo.models.architecture import (
+    MAX_CUTOFF_A,
+)
 from synthzoo.recipes.schema import (
     LATER,
+    NOT_EMPTY,
     RISING,
     Checked,
     Count,
     NotNegative,
     Positive,
+    PositiveRange,
+    RangeFrom0,
+    Section,
+    Seed,
     Share,
+    Symbol,
+    above_0,
 )
 
 SECONDS_PER_HOUR = 3600.0
@@ -20,11 +30,6 @@ SECONDS_PER_HOUR = 3600.0
 Thermostat = Literal["langevin", "bussi", "nose-hoover"]
 StageName = Literal["melt", "quench", "anneal", "cool", "surface"]
 
-Range = Annotated[tuple[float, float], RISING]
-"""Lower and upper end of an interval from which a value is drawn uniformly."""
-
-PositiveRange = Annotated[tuple[Positive, Positive], RISING]
-RangeFrom0 = Annotated[tuple[NotNegative, NotNegative], RISING]
 
 Atoms = Annotated[tuple[Count, Count], RISING]
 """Smallest and largest number of atoms."""
@@ -245,3 +250,54 @@ class Compressed(Checked):
 
 
 Part = Packing | MeltQuench | Crystals | Surfaces | Compressed | Dimers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThinRecipe(Checked):
+    """Which structures of a set to keep: those that are least like each other.
+
+    Attributes
+    ----------
+    keep
+        Number of structures.
+    cutoff_A
+        Radius of the atomic environments that are compared.
+    environments
+        Each structure is represented by so many of its environments, those that are
+        least like each other.
+    one_of_each
+        Key in ``Atoms.info``, such as ``kind``: at least one structure is kept for each
+        of its values.
+    """
+
+    keep: Count
+    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)] = 5.0
+    environments: Count = 8
+    one_of_each: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateRecipe(Section):
+    """Which synthetic structures to make.
+
+    Attributes
+    ----------
+    element
+        Chemical symbol.
+    seed
+        Every part, trajectory and structure draws from its own stream under this seed.
+    driver
+        Teacher whose forces move the atoms, such as ``ace:c_ace.yace``.
+    parts
+        What to make, in this order.
+    thin
+        Which of the structures to keep; all of them if not given.
+    """
+
+    section = "generate"
+
+    element: Symbol
+    seed: Seed
+    driver: str
+    parts: Annotated[tuple[Part, ...], NOT_EMPTY]
+    thin: ThinRecipe | None = field(default=None, metadata=LATER)

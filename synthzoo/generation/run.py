@@ -29,15 +29,15 @@ from synthzoo.generation.recipe import (
     Compressed,
     Crystals,
     Dimers,
+    GenerateRecipe,
     MeltQuench,
     Packing,
     Part,
-    Range,
     Surfaces,
 )
 from synthzoo.generation.thin import thin_file
 from synthzoo.inspection.card import summarise_file, summary_paths
-from synthzoo.recipes.loading import GenerateRecipe, recipe_hash, recipe_values
+from synthzoo.recipes.loading import recipe_hash, recipe_values
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import Run, join, open_run, run_jobs, worker_threads
 from synthzoo.runs.workers import call_guarded
@@ -47,6 +47,8 @@ from synthzoo.teachers.loading import provenance_when_tested
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from synthzoo.recipes.schema import Range
 
 
 STRUCTURES_FILE = "structures.xyz"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from synthzoo.recipes.loading import ThinRecipe
+    from synthzoo.generation.recipe import ThinRecipe
 
 RADIAL_FUNCTIONS = 6
 LARGEST_ANGULAR = 4

@@ -26,7 +26,7 @@ from synthzoo.data.structures import (
 from synthzoo.data.xyz_writing import write_frame
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.inspection.card import summarise_file, summary_paths
-from synthzoo.recipes.loading import RelabelRecipe, recipe_hash, recipe_values
+from synthzoo.recipes.loading import recipe_hash, recipe_values
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import (
     Run,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.data.frames import RawFrame
+    from synthzoo.labelling.recipe import RelabelRecipe
 
 
 LABELLED, LEFT_OUT, FAILED = "labelled", "left out", "failed"

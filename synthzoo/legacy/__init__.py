@@ -1,1 +1,1 @@
-"""Networks of 2023: their files, and checkpoints made from them."""
+"""Networks of 2023: their files, and the number that these lack."""

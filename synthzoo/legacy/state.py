@@ -33,9 +33,9 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthzoo.errors import CheckpointError
-from synthzoo.models.checkpoint import build_model, load_weights
 from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.models.isolation import nequip_session
+from synthzoo.models.network import build_model, load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
 from synthzoo.models.isolation import MODEL_GATE, nequip_session
-from synthzoo.zoo.find import find_folder
-from synthzoo.zoo.registry import model_cards
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -30,15 +27,12 @@ with nequip_session():  # these imports change warnings filters and the environm
 
     from synthzoo.data.structures import SAME_PLACE_A, check_structure
     from synthzoo.models.acceleration import settle
-    from synthzoo.models.checkpoint import build_model, load_model, load_weights
     from synthzoo.models.graphs import NEIGHBOUR_SEARCH
+    from synthzoo.models.network import build_model, load_weights
 
+Advice = Callable[[Collection[str]], str]
 Graph = dict[str, torch.Tensor]
 """nequip's ``AtomicDataDict``: structures with their neighbour lists."""
-
-
-class StartingPointWarning(UserWarning):
-    """The checkpoint is only a start for fine-tuning, and not yet a potential."""
 
 
 class OverlapError(InputError):
@@ -63,6 +57,9 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         Description of the model.
     device
         ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
+    advise
+        Returns what to do about a structure of the given elements that the model does
+        not know; it ends that error's message.
 
     Raises
     ------
@@ -74,7 +71,12 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, model: torch.nn.Module, config: CheckpointConfig, *, device: str = "auto"
+        self,
+        model: torch.nn.Module,
+        config: CheckpointConfig,
+        *,
+        device: str = "auto",
+        advise: Advice | None = None,
     ) -> None:
         elements = list(config.elements)
         with MODEL_GATE.computing():
@@ -91,6 +93,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             )
             settle(model)
         self.config = config
+        self.advise = advise
         self._numbers = {atomic_numbers[element] for element in elements}
 
     def calculate(
@@ -175,7 +178,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         """
         check_structure(atoms, name=name, overlaps=False)
         if not self._numbers.issuperset(atoms.numbers.tolist()):
-            _refuse_elements(atoms, self.config.elements, name)
+            self._refuse_elements(atoms, name)
 
     def atoms_to_data(self, atoms: Atoms) -> Graph:
         """Return nequip's input for a structure, its neighbour list included.
@@ -237,52 +240,15 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         return _restore, (*content, str(self.device)), self._memory()
 
     def _memory(self) -> dict[str, Any]:
-        return {"atoms": self.atoms, "results": self.results}
+        return {"atoms": self.atoms, "results": self.results, "advise": self.advise}
 
-
-def load_calculator(
-    model: str | Path, *, device: str = "auto", dtype: str = "float32"
-) -> SynthzooCalculator:
-    """Return a calculator for a model of the zoo; the process stays as it was.
-
-    Parameters
-    ----------
-    model
-        Name or alias, folder of a checkpoint, or ``hf:organisation/name``.
-    device
-        ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
-    dtype
-        Precision of the model; ``float64`` for phonons and tight optimisations.
-
-    Raises
-    ------
-    InputError
-        If there is no such device or dtype.
-    UnknownModelError
-        If no model has that name.
-    CheckpointError
-        If the checkpoint is damaged or not allowed.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> atoms = bulk("C")
-    >>> atoms.calc = load_calculator("carbon")
-    >>> atoms.get_forces().shape
-    (2, 3)
-    """
-    find_device(device)  # before the slow part
-    loaded, config = load_model(find_folder(model), dtype=dtype)
-    if config.kind == "starting-point":
-        warnings.warn(
-            f"{model} is a starting point, not yet a potential: its energies and "
-            "forces mean nothing before it is fine-tuned.",
-            StartingPointWarning,
-            stacklevel=2,
+    def _refuse_elements(self, atoms: Atoms, name: str) -> None:
+        unknown = sorted(set(atoms.symbols) - set(self.config.elements))
+        advice = f" {self.advise(set(atoms.symbols))}" if self.advise else ""
+        raise InputError(
+            f"{name} contains {', '.join(unknown)}, but this model knows only "
+            f"{', '.join(self.config.elements)}.{advice}"
         )
-    return SynthzooCalculator(
-        loaded.requires_grad_(requires_grad=False), config, device=device
-    )
 
 
 def find_device(device: str) -> str:
@@ -346,20 +312,3 @@ def _results(
 
 def _on_cpu(array: Any) -> torch.Tensor:
     return torch.tensor(array, device="cpu")  # whatever torch's default device is
-
-
-def _refuse_elements(atoms: Atoms, elements: Collection[str], name: str) -> None:
-    unknown = sorted(set(atoms.symbols) - set(elements))
-    able = [
-        card.name for card in model_cards() if set(atoms.symbols) <= set(card.elements)
-    ]
-    advice = (
-        f"These models of the zoo know all its elements: {', '.join(able)}."
-        if able
-        else "No model of the zoo knows all its elements; `synthzoo pretrain` makes "
-        "one from structures that a teacher has labelled."
-    )
-    raise InputError(
-        f"{name} contains {', '.join(unknown)}, but this model knows only "
-        f"{', '.join(elements)}. {advice}"
-    )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthzoo.errors import CheckpointError, InputError, IntegrityError, one_line
-from synthzoo.models.architecture import check_arguments
-from synthzoo.models.config import CheckpointConfig, parse_config, seal_of
+from synthzoo.errors import CheckpointError, InputError, IntegrityError
+from synthzoo.models.config import (
+    CARD_FILE,
+    CONFIG_FILE,
+    GOLDEN_FILE,
+    WEIGHTS_FILE,
+    CheckpointConfig,
+    parse_config,
+    seal_of,
+)
 from synthzoo.models.golden import (
     Golden,
     Verification,
@@ -25,7 +30,7 @@ from synthzoo.models.golden import (
     representative,
     unpack_golden,
 )
-from synthzoo.models.isolation import MODEL_GATE, nequip_session
+from synthzoo.models.network import build_model, load_weights
 from synthzoo.runs.files import new_output_folder, refuse_existing
 from synthzoo.runs.provenance import installed_versions
 
@@ -34,16 +39,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-GOLDEN_FILE = "golden.safetensors"
-CARD_FILE = "README.md"
-MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
 
 OLD_TOLERANCE = 10.0
 """Times that of `verify_checkpoint`: another model is refused, no other machine."""
 
-DTYPES = ("float32", "float64")
 MAX_BYTES = {
     CONFIG_FILE: 2**20,
     WEIGHTS_FILE: 2**31,
@@ -72,52 +71,6 @@ def read_config(folder: str | Path) -> CheckpointConfig:
         raise CheckpointError(f"There is no checkpoint folder {folder}.")
     path = folder / CONFIG_FILE
     return parse_config(_read_bytes(folder, CONFIG_FILE), where=str(path))
-
-
-def build_model(
-    config: CheckpointConfig, *, dtype: str | None = None, seed: int = 0
-) -> Module:
-    """Return an untrained nequip model of the described architecture, ready to train.
-
-    The process state of the caller is kept. On a CPU the model is evaluated by
-    `synthzoo.models.acceleration` where that is possible.
-
-    Parameters
-    ----------
-    config
-        Description of the model.
-    dtype
-        Precision of the model; that of the checkpoint if not given.
-    seed
-        Seed of the initial weights.
-
-    Raises
-    ------
-    CheckpointError
-        If the installed nequip refuses the description.
-    """
-    check_arguments(config.builder, config.arguments, config.elements)
-    with nequip_session(), MODEL_GATE.building():
-        warnings.simplefilter("ignore")  # advice on arguments, meant for training
-        try:
-            model: Module = _builder(config.builder)(
-                seed=seed,
-                model_dtype=_checked_dtype(dtype or config.dtype),
-                type_names=list(config.elements),
-                r_max=config.cutoff_A,
-                **copy.deepcopy(config.arguments),
-            )
-        except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"nequip {installed_versions()['nequip']} cannot build the model that "
-                f"{CONFIG_FILE} describes: {one_line(error)}."
-            ) from error
-        from synthzoo.models.acceleration import (
-            accelerate,  # imports what changes the process
-        )
-
-        accelerate(model)
-    return model
 
 
 def load_model(
@@ -154,38 +107,6 @@ def load_model(
                 "compute otherwise; fetch or copy the checkpoint again."
             )
     return model, config
-
-
-def load_weights(model: Module, weights: Mapping[str, Tensor], *, where: str) -> None:
-    """Put weights into a model of just this architecture.
-
-    Parameters
-    ----------
-    model
-        Model to change.
-    weights
-        Tensors by name; nothing may be missing or left over.
-    where
-        What to call the weights in a message.
-
-    Raises
-    ------
-    CheckpointError
-        If names or shapes differ, or a number is not finite.
-    """
-    with MODEL_GATE.computing():
-        for name, tensor in weights.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise CheckpointError(
-                    f"{where}: {name} holds numbers that are not finite."
-                )
-        try:
-            model.load_state_dict(dict(weights), strict=True)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{where} does not fit the model that {CONFIG_FILE} describes: "
-                f"{one_line(error)}."
-            ) from error
 
 
 def write_checkpoint(
@@ -316,24 +237,6 @@ def _compare(
     return compare_golden(
         recorded, here, recorded_versions=dict(config.provenance.get("versions", {}))
     )
-
-
-def _builder(name: str) -> Callable[..., Module]:
-    """Return a function of nequip, or ours for the networks of 2023."""
-    builder: Callable[..., Module]
-    if name == "LegacyNequIPModel":
-        from synthzoo.models.legacy_network import legacy_nequip_model as builder
-    else:
-        import nequip.model
-
-        builder = getattr(nequip.model, name)
-    return builder
-
-
-def _checked_dtype(dtype: str) -> str:
-    if dtype not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
-    return dtype
 
 
 def _read_bytes(folder: Path, name: str) -> bytes:

@@ -26,6 +26,12 @@ from synthzoo.recipes.schema import (
 )
 from synthzoo.runs.files import SHA256
 
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+GOLDEN_FILE = "golden.safetensors"
+CARD_FILE = "README.md"
+MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
+
 FORMAT_VERSION = 1
 """The newest version of the format that this synthzoo reads and writes."""
 

@@ -18,7 +18,7 @@ from e3nn.o3 import Irreps
 
 from synthzoo.errors import InputError
 from synthzoo.models.acceleration.plan import gate_columns, message_paths, mixings
-from synthzoo.models.checkpoint import build_model
+from synthzoo.models.network import build_model
 
 if TYPE_CHECKING:
     from e3nn.o3 import FullyConnectedTensorProduct, Linear

@@ -11,243 +11,20 @@ import hashlib
 import json
 import re
 import reprlib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from synthzoo.errors import InputError
-from synthzoo.finetuning.recipe import FinetuneRecipe
-from synthzoo.generation.recipe import Part, Range  # noqa: TC001  from_values resolves them
-from synthzoo.models.architecture import (
-    EXPONENTS,
-    MAX_BESSELS,
-    MAX_CUTOFF_A,
-    MAX_DEPTH,
-    MAX_FEATURES,
-    MAX_L,
-    MAX_LAYERS,
-    MAX_WIDTH,
-)
 from synthzoo.recipes.plain_values import read_yaml
 from synthzoo.recipes.schema import (
-    LATER,
-    NOT_EMPTY,
-    Checked,
-    Count,
-    CountFrom0,
-    NotNegative,
-    Positive,
-    Seed,
-    Share,
-    Symbol,
-    above_0,
+    Section,
     from_values,
     hashed_values,
-    matching,
-    number,
-    whole,
 )
-from synthzoo.runs.files import SHA256, is_there, packaged_folder
-from synthzoo.stability.protocol import MdRecipe
-from synthzoo.training.recipe import LearningRate, StepsRecipe
+from synthzoo.runs.files import is_there, packaged_folder
 
-
-@dataclass(frozen=True, kw_only=True)
-class ThinRecipe(Checked):
-    """Which structures of a set to keep: those that are least like each other.
-
-    Attributes
-    ----------
-    keep
-        Number of structures.
-    cutoff_A
-        Radius of the atomic environments that are compared.
-    environments
-        Each structure is represented by so many of its environments, those that are
-        least like each other.
-    one_of_each
-        Key in ``Atoms.info``, such as ``kind``: at least one structure is kept for each
-        of its values.
-    """
-
-    keep: Count
-    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)] = 5.0
-    environments: Count = 8
-    one_of_each: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateRecipe(Checked):
-    """Which synthetic structures to make.
-
-    Attributes
-    ----------
-    element
-        Chemical symbol.
-    seed
-        Every part, trajectory and structure draws from its own stream under this seed.
-    driver
-        Teacher whose forces move the atoms, such as ``ace:c_ace.yace``.
-    parts
-        What to make, in this order.
-    thin
-        Which of the structures to keep; all of them if not given.
-    """
-
-    element: Symbol
-    seed: Seed
-    driver: str
-    parts: Annotated[tuple[Part, ...], NOT_EMPTY]
-    thin: ThinRecipe | None = field(default=None, metadata=LATER)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelabelRecipe(Checked):
-    """How to label structures with a teacher, and which to leave out.
-
-    Attributes
-    ----------
-    teacher
-        Label source, such as ``ace:c_ace.yace``.
-    teacher_sha256
-        SHA-256 that the teacher's file must have; any file if not given.
-    max_force_eV_A
-        A structure with a longer force vector on any atom is left out.
-    min_distance_A
-        A structure with a shorter distance is left out.
-    energy_window_eV_per_atom
-        Structures outside of it are left out; relative to isolated atoms.
-    max_seconds
-        A structure that takes the teacher longer fails; never if not given.
-    chunk_structures
-        Structures per unit of work; what is lost when a run is killed.
-    """
-
-    teacher: str
-    teacher_sha256: Annotated[str, matching(SHA256, "a SHA-256")] | None = None
-    max_force_eV_A: Positive | None = 30.0
-    min_distance_A: Positive | None = None
-    energy_window_eV_per_atom: Range | None = None
-    max_seconds: Positive | None = field(default=600.0, metadata=LATER)
-    chunk_structures: Count = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelRecipe(Checked):
-    """The shape of the network: the arguments of `nequip.model.NequIPGNNModel`.
-
-    Attributes
-    ----------
-    cutoff_A
-        Radius within which atoms are neighbours.
-    num_layers
-        Number of interaction blocks.
-    l_max
-        Largest rotation order of the features.
-    parity
-        Whether features of odd mirror parity are kept.
-    num_features
-        Features for each rotation order from 0 to ``l_max``.
-    type_embed_num_features
-        Features that tell the elements apart.
-    radial_mlp_depth
-        Hidden layers of the radial network.
-    radial_mlp_width
-        Neurons of each of them.
-    num_bessels
-        Bessel functions that describe a distance.
-    bessel_trainable
-        Whether their frequencies are trained.
-    polynomial_cutoff_p
-        Exponent of the polynomial cutoff.
-    """
-
-    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)] = 4.0
-    num_layers: Annotated[int, whole(1, MAX_LAYERS)] = 4
-    l_max: Annotated[int, whole(0, MAX_L)] = 1
-    parity: bool = False
-    num_features: tuple[Annotated[int, whole(1, MAX_FEATURES)], ...] = (32, 16)
-    type_embed_num_features: Annotated[int, whole(1, MAX_FEATURES)] = 8
-    radial_mlp_depth: Annotated[int, whole(0, MAX_DEPTH)] = 1
-    radial_mlp_width: Annotated[int, whole(1, MAX_WIDTH)] = 32
-    num_bessels: Annotated[int, whole(1, MAX_BESSELS)] = 8
-    bessel_trainable: bool = True
-    polynomial_cutoff_p: Annotated[int, whole(*EXPONENTS)] = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitRecipe(StepsRecipe):
-    """How the weights are found; `StepsRecipe` has the other attributes.
-
-    Attributes
-    ----------
-    max_epochs
-        Number of passes over the training set.
-    learning_rate
-        Of Adam, after the warm-up.
-    energy_weight
-        Factor of the mean squared error of energy per atom (eV) in the loss.
-    validation_share
-        Share of the structures that is held out, whole groups each.
-    keep
-        Epoch whose averaged weights are kept: that with the smallest force error on the
-        validation set, or the last, for a fit that starts from weights which have seen
-        a part of that set.
-    patience
-        Epochs without a better validation error after which training stops; never if
-        not given.
-    energy_huber_eV, forces_huber_eV_A
-        Errors (per atom, per component) beyond which the loss grows in proportion, no
-        longer with their squares; never if not given.
-    adam_beta2
-        Decay of Adam's mean of squared gradients.
-    """
-
-    max_epochs: Count = 50
-    learning_rate: LearningRate = 0.01
-    energy_weight: NotNegative = 4.0
-    validation_share: Share = 0.06
-    keep: Literal["best", "last"] = "best"
-    patience: CountFrom0 | None = None
-    energy_huber_eV: Positive | None = field(default=None, metadata=LATER)
-    forces_huber_eV_A: Positive | None = field(default=None, metadata=LATER)
-    adam_beta2: Annotated[float, number(0, 1)] = field(default=0.999, metadata=LATER)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainRecipe(Checked):
-    """From labelled structures to a checkpoint.
-
-    Attributes
-    ----------
-    kind
-        Whether the checkpoint is a potential or only a start for fine-tuning.
-    structures
-        Number of training structures, of those that are not held out; all of them if
-        not given. Fewer are a part of more, and the validation set stays the same.
-    model
-        Shape of the network.
-    grow
-        Features of each layer but the last, such as ``64x0e+32x1o+32x1e``, to which the
-        network that the fit starts from is made wider; its predictions stay at first.
-    fit
-        How its weights are found.
-    """
-
-    kind: Literal["potential", "starting-point"] = "potential"
-    structures: Count | None = field(default=None, metadata=LATER)
-    model: ModelRecipe = field(default_factory=ModelRecipe)
-    grow: tuple[str, ...] = field(default=(), metadata=LATER)
-    fit: FitRecipe = field(default_factory=FitRecipe)
-
-
-SECTIONS: dict[str, type] = {
-    "generate": GenerateRecipe,
-    "relabel": RelabelRecipe,
-    "pretrain": PretrainRecipe,
-    "finetune": FinetuneRecipe,
-    "md": MdRecipe,
-}
+SECTIONS = ("generate", "relabel", "pretrain", "finetune", "md")
+"""Names of the sections of a recipe file, in the order of the stages."""
 
 TEACHER_KEYS = {"driver", "teacher"}
 """Keys of recipes whose values are references of teachers."""
@@ -257,9 +34,7 @@ CLASS_KIND = "ase"
 
 _QUOTED_PATH, _LAST_PART = re.compile(r'"[^"]*/([^"/]*)"'), r'"\1"'
 
-Recipe = TypeVar(
-    "Recipe", GenerateRecipe, RelabelRecipe, PretrainRecipe, FinetuneRecipe, MdRecipe
-)
+Recipe = TypeVar("Recipe", bound=Section)
 
 
 def load_recipe(
@@ -295,7 +70,7 @@ def load_recipe(
     this one), whose section of the same name is meant.
     """
     path = find_recipe(path)
-    name = next(name for name, known in SECTIONS.items() if known is cls)
+    name = cls.section
     section = _section(path, name)
     if isinstance(section, str):
         beside = path.parent / section
@@ -330,7 +105,7 @@ def _refuse_foreign_class(recipe: Any, path: Path) -> None:
 
 
 def _section(path: Path, name: str) -> Any:
-    sections = _read_yaml(path)
+    sections = read_sections(path)
     if unknown := [key for key in sections if key not in SECTIONS]:
         raise InputError(
             f"{path}: unknown sections {reprlib.repr(unknown)}. Known sections: "
@@ -339,24 +114,6 @@ def _section(path: Path, name: str) -> Any:
     if name not in sections:
         raise InputError(f"{path} has no section `{name}`.")
     return sections[name]
-
-
-def named_teacher_sha256(path: Path | str) -> str | None:
-    """Return the SHA-256 of the teacher's file that a recipe names, if it does.
-
-    Parameters
-    ----------
-    path
-        YAML file, or the name of a recipe that comes with synthzoo.
-
-    Raises
-    ------
-    InputError
-        As for `load_recipe`, if the file has a section `relabel`.
-    """
-    if "relabel" not in _read_yaml(find_recipe(path)):
-        return None
-    return load_recipe(RelabelRecipe, path, trust=True).teacher_sha256
 
 
 def parse_recipe(cls: type[Recipe], values: Any, *, source: str) -> Recipe:
@@ -469,7 +226,19 @@ def find_recipe(name: Path | str) -> Path:
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_sections(path: Path) -> dict[str, Any]:
+    """Return the sections of a recipe file as plain values.
+
+    Parameters
+    ----------
+    path
+        YAML file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or does not hold sections.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -131,6 +131,12 @@ RISING = Rule(lambda ends: ends[0] <= ends[1], "a smaller, then a larger number"
 DIFFERENT = Rule(lambda values: len(set(values)) == len(values), "no entry twice")
 NOT_EMPTY = Rule(lambda values: len(values) > 0, "at least one entry")
 
+Range = Annotated[tuple[float, float], RISING]
+"""Lower and upper end of an interval from which a value is drawn uniformly."""
+
+PositiveRange = Annotated[tuple[Positive, Positive], RISING]
+RangeFrom0 = Annotated[tuple[NotNegative, NotNegative], RISING]
+
 
 class Checked:
     """Base of dataclasses that refuse values which break a rule of their annotations.
@@ -146,6 +152,13 @@ class Checked:
             value = getattr(self, name)
             for path, rule, found in _broken(hint, value, name):
                 raise _wrong(type(self).__name__, path, rule.expected, found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Section(Checked):
+    """Base of the recipes that are one section of a recipe file."""
+
+    section = ""
 
 
 def from_values(

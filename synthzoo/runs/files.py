@@ -265,7 +265,7 @@ def new_output_folder(path: Path) -> Iterator[Path]:
 
 
 def packaged_folder(room: Path, name: str) -> Path:
-    """Return a folder that a wheel carries in a subpackage, a checkout at its top level.
+    """Return a folder that a wheel has in a subpackage, a checkout at its top level.
 
     Parameters
     ----------

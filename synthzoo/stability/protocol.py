@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from ase.data import atomic_masses, atomic_numbers
 
 from synthzoo.errors import InputError
-from synthzoo.generation.recipe import (  # noqa: TC001  from_values resolves them
-    PositiveRange,
-    Thermostat,
-)
+from synthzoo.generation.recipe import Thermostat  # noqa: TC001  from_values needs it
 from synthzoo.recipes.schema import (
     NOT_EMPTY,
     Checked,
@@ -21,6 +18,8 @@ from synthzoo.recipes.schema import (
     CountFrom0,
     NotNegative,
     Positive,
+    PositiveRange,
+    Section,
     whole,
 )
 
@@ -223,7 +222,7 @@ class Limits(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MdRecipe(Checked):
+class MdRecipe(Section):
     """A protocol.
 
     Attributes
@@ -255,6 +254,8 @@ class MdRecipe(Checked):
     limits
         Where soundness ends.
     """
+
+    section = "md"
 
     name: str = "custom"
     stages: Annotated[tuple[Stage, ...], NOT_EMPTY]

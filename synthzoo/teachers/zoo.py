@@ -15,7 +15,7 @@ def zoo_sha256(what: str) -> str:
     what
         Name or folder of a checkpoint.
     """
-    from synthzoo.models.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+    from synthzoo.models.config import CONFIG_FILE, WEIGHTS_FILE
 
     folder = _folder(what)
     return files_sha256([folder / CONFIG_FILE, folder / WEIGHTS_FILE])
@@ -32,7 +32,7 @@ def load_zoo(reference: str, what: str, sha256: str) -> Teacher:
         As the user named it, the model in it, and the hash of its files.
     """
     from synthzoo import __version__
-    from synthzoo.models.calculator import load_calculator
+    from synthzoo.zoo.load import load_calculator
 
     calculator = load_calculator(_folder(what), device="cpu", dtype="float64")
     elements = calculator.config.elements

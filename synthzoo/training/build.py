@@ -12,23 +12,19 @@ from pathlib import Path
 
 from synthzoo.data.structures import iter_structures
 from synthzoo.errors import CheckpointError, InputError
+from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import generate_structures
+from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
 from synthzoo.models.checkpoint import read_config, verify_checkpoint
-from synthzoo.recipes.loading import (
-    GenerateRecipe,
-    PretrainRecipe,
-    RelabelRecipe,
-    load_recipe,
-    recipe_hash,
-    teacher_name,
-)
+from synthzoo.recipes.loading import load_recipe, recipe_hash, teacher_name
 from synthzoo.runs.files import new_file, sole_writer
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.runs.resumable import working_folder
 from synthzoo.training.curves import read_errors
 from synthzoo.training.place import TrainingPlace
 from synthzoo.training.pretrain import pretrain
+from synthzoo.training.recipe import PretrainRecipe
 
 STRUCTURES_FILE = "structures.xyz"
 LABELLED_FILE = "labelled.xyz"

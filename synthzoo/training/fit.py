@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import torch
     from torch.utils.data import DataLoader
 
-    from synthzoo.recipes.loading import FitRecipe
+    from synthzoo.training.recipe import FitRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

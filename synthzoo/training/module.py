@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import lightning
 
     from synthzoo.models.graphs import AtomBatches, Graph
-    from synthzoo.recipes.loading import FitRecipe
+    from synthzoo.training.recipe import FitRecipe
 
 
 MAX_NAMED = 5

@@ -232,7 +232,7 @@ def plain_copy(network: torch.nn.Module, config: CheckpointConfig) -> torch.nn.M
     config
         Its description.
     """
-    from synthzoo.models.checkpoint import build_model, load_weights
+    from synthzoo.models.network import build_model, load_weights
 
     plain = build_model(config)
     weights = {name: value.cpu() for name, value in network.state_dict().items()}

@@ -14,16 +14,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from synthzoo.errors import DivergedError, InputError
-from synthzoo.models.checkpoint import (
-    CONFIG_FILE,
-    build_model,
-    load_model,
-    read_config,
-    write_checkpoint,
-)
-from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
+from synthzoo.models.checkpoint import load_model, read_config, write_checkpoint
+from synthzoo.models.config import CONFIG_FILE, FORMAT_VERSION, CheckpointConfig
 from synthzoo.models.isolation import nequip_session
-from synthzoo.recipes.loading import PretrainRecipe, recipe_hash, recipe_values
+from synthzoo.models.network import build_model
+from synthzoo.recipes.loading import recipe_hash, recipe_values
 from synthzoo.recipes.schema import hashed_values
 from synthzoo.runs.files import hash_files, new_file, refuse_existing_path
 from synthzoo.runs.resumable import Run, join_run, open_run
@@ -44,6 +39,7 @@ if TYPE_CHECKING:
     import torch
 
     from synthzoo.training.fit import FitResult
+    from synthzoo.training.recipe import PretrainRecipe
 
 RECIPE_FILE, CHECKPOINT_FOLDER = "recipe.yaml", "checkpoint"
 RESULTS = ("*.ckpt",)

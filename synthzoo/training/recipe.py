@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
+from synthzoo.models.recipe import ModelRecipe
 from synthzoo.recipes.schema import (
     LATER,
     Checked,
@@ -12,9 +13,11 @@ from synthzoo.recipes.schema import (
     CountFrom0,
     NotNegative,
     Positive,
+    Section,
     Seed,
     Share,
     above_0,
+    number,
 )
 
 LearningRate = Annotated[float, above_0(10)]
@@ -67,3 +70,71 @@ class StepsRecipe(Checked):
     layer_rate_factor: Positive = field(default=1.0, metadata=LATER)
     pull: NotNegative = field(default=0.0, metadata=LATER)
     replay_share: Share = field(default=0.3, metadata=LATER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRecipe(StepsRecipe):
+    """How the weights are found; `StepsRecipe` has the other attributes.
+
+    Attributes
+    ----------
+    max_epochs
+        Number of passes over the training set.
+    learning_rate
+        Of Adam, after the warm-up.
+    energy_weight
+        Factor of the mean squared error of energy per atom (eV) in the loss.
+    validation_share
+        Share of the structures that is held out, whole groups each.
+    keep
+        Epoch whose averaged weights are kept: that with the smallest force error on the
+        validation set, or the last, for a fit that starts from weights which have seen
+        a part of that set.
+    patience
+        Epochs without a better validation error after which training stops; never if
+        not given.
+    energy_huber_eV, forces_huber_eV_A
+        Errors (per atom, per component) beyond which the loss grows in proportion, no
+        longer with their squares; never if not given.
+    adam_beta2
+        Decay of Adam's mean of squared gradients.
+    """
+
+    max_epochs: Count = 50
+    learning_rate: LearningRate = 0.01
+    energy_weight: NotNegative = 4.0
+    validation_share: Share = 0.06
+    keep: Literal["best", "last"] = "best"
+    patience: CountFrom0 | None = None
+    energy_huber_eV: Positive | None = field(default=None, metadata=LATER)
+    forces_huber_eV_A: Positive | None = field(default=None, metadata=LATER)
+    adam_beta2: Annotated[float, number(0, 1)] = field(default=0.999, metadata=LATER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe(Section):
+    """From labelled structures to a checkpoint.
+
+    Attributes
+    ----------
+    kind
+        Whether the checkpoint is a potential or only a start for fine-tuning.
+    structures
+        Number of training structures, of those that are not held out; all of them if
+        not given. Fewer are a part of more, and the validation set stays the same.
+    model
+        Shape of the network.
+    grow
+        Features of each layer but the last, such as ``64x0e+32x1o+32x1e``, to which the
+        network that the fit starts from is made wider; its predictions stay at first.
+    fit
+        How its weights are found.
+    """
+
+    section = "pretrain"
+
+    kind: Literal["potential", "starting-point"] = "potential"
+    structures: Count | None = field(default=None, metadata=LATER)
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    grow: tuple[str, ...] = field(default=(), metadata=LATER)
+    fit: FitRecipe = field(default_factory=FitRecipe)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.models.graphs import Graph
-    from synthzoo.recipes.loading import PretrainRecipe
+    from synthzoo.training.recipe import PretrainRecipe
 
 _LOG = logging.getLogger(__name__)
 

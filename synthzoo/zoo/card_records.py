@@ -270,7 +270,7 @@ class Published:
     found
         How that number was found.
     predictions
-        For the structures of `legacy.convert.small_structures`, in their order.
+        For the structures of `zoo.published.small_structures`, in their order.
     """
 
     address: Address

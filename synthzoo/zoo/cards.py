@@ -190,7 +190,7 @@ def complaints(card: ModelCard) -> Iterator[tuple[str, str]]:
     card
         As it was read.
     """
-    from synthzoo.models.checkpoint import MODEL_FILES
+    from synthzoo.models.config import MODEL_FILES
 
     if card.name.replace("/", "-") != card.path.stem:
         yield "synthzoo.name", f"expected the file's name {card.path.stem!r}."

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import synthzoo
 from synthzoo.errors import HubError
-from synthzoo.models.checkpoint import CARD_FILE, MAX_BYTES, MODEL_FILES
+from synthzoo.models.checkpoint import MAX_BYTES
+from synthzoo.models.config import CARD_FILE, MODEL_FILES
 from synthzoo.zoo.hub_errors import endpoint, may_pass, one_clear_error
 from synthzoo.zoo.limits import limited_answers
 from synthzoo.zoo.references import check_files, check_own_hashes

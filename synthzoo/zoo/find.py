@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from synthzoo.errors import InputError
-from synthzoo.legacy.upstream import find_converted, kept_folder
-from synthzoo.models.checkpoint import CARD_FILE, MODEL_FILES
+from synthzoo.models.config import CARD_FILE, MODEL_FILES
 from synthzoo.runs.files import new_folder
 from synthzoo.zoo import registry
 from synthzoo.zoo.cards import NO_LICENCE, ModelCard
 from synthzoo.zoo.download import cached_folder, find_remote
 from synthzoo.zoo.references import Place, Remote, place_of, remote_of
+from synthzoo.zoo.upstream import find_converted, kept_folder
 
 if TYPE_CHECKING:
     from synthzoo.zoo.card_records import FileRecord

@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import synthzoo
 from synthzoo.errors import CheckpointError, HubError, InputError
-from synthzoo.models.checkpoint import (
-    CARD_FILE,
-    MODEL_FILES,
-    read_config,
-    verify_checkpoint,
-)
+from synthzoo.models.checkpoint import read_config, verify_checkpoint
+from synthzoo.models.config import CARD_FILE, MODEL_FILES
 from synthzoo.zoo.card_records import REPOSITORY, FileRecord
 from synthzoo.zoo.cards import NO_LICENCE
 from synthzoo.zoo.download import hub_api, model_info, patiently

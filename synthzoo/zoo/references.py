@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthzoo.errors import CheckpointError, HubError, InputError, IntegrityError
-from synthzoo.models.checkpoint import (
-    CONFIG_FILE,
-    GOLDEN_FILE,
-    WEIGHTS_FILE,
-    read_config,
-)
+from synthzoo.models.checkpoint import read_config
+from synthzoo.models.config import CONFIG_FILE, GOLDEN_FILE, WEIGHTS_FILE
 from synthzoo.runs.files import is_there
 from synthzoo.zoo import registry
 from synthzoo.zoo.card_records import COMMIT, REPOSITORY, FileRecord

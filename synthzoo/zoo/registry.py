@@ -140,7 +140,7 @@ def file_records(folder: Path) -> dict[str, FileRecord]:
     InputError
         If a file of the checkpoint is missing.
     """
-    from synthzoo.models.checkpoint import MODEL_FILES
+    from synthzoo.models.config import MODEL_FILES
 
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if missing:
@@ -168,7 +168,7 @@ def page_of(folder: Path) -> str | None:
     folder
         The checkpoint.
     """
-    from synthzoo.models.checkpoint import CARD_FILE
+    from synthzoo.models.config import CARD_FILE
 
     card = card_of(folder)
     if card is not None:

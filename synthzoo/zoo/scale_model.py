@@ -22,13 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from synthzoo.data.transmute import HISTORY_KEY, Transmutation, transmute_structure
 from synthzoo.errors import CheckpointError, InputError
-from synthzoo.models.checkpoint import (
-    build_model,
-    golden_structures,
-    load_model,
-    load_weights,
-    write_checkpoint,
-)
+from synthzoo.models.checkpoint import golden_structures, load_model, write_checkpoint
+from synthzoo.models.network import build_model, load_weights
 from synthzoo.runs.files import refuse_existing
 from synthzoo.zoo.find import find_folder
 

@@ -40,12 +40,13 @@ from synthzoo.data.structures import group_of, kind_of, read_structures
 from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, ReplayLabels
 from synthzoo.finetuning.replay import ZOO, find_replay, read_synthetic
-from synthzoo.models.checkpoint import build_model, load_model
+from synthzoo.models.checkpoint import load_model
 from synthzoo.models.graphs import AtomBatches, Graph, loader, to_graph
 from synthzoo.models.isolation import nequip_session
-from synthzoo.recipes.loading import FitRecipe
+from synthzoo.models.network import build_model
 from synthzoo.reports.document import markdown_table
 from synthzoo.training.fit import fit, sizes_of
+from synthzoo.training.recipe import FitRecipe
 from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:

@@ -38,13 +38,13 @@ from synthzoo.finetuning.comparison import predict_set
 from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.models.acceleration import undo
-from synthzoo.models.calculator import load_calculator
 from synthzoo.models.checkpoint import load_model, read_config
 from synthzoo.models.graphs import AtomBatches
 from synthzoo.models.predict import predict_structures
 from synthzoo.reports.document import markdown_table
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
     import torch

@@ -32,9 +32,9 @@ from synthzoo.finetuning.comparison import predict_set
 from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, ReplayLabels
 from synthzoo.finetuning.run import finetune
-from synthzoo.models.calculator import load_calculator
 from synthzoo.reports.document import markdown_table
 from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
     from synthzoo.data.labelled_set import LabelledSet

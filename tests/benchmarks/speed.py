@@ -31,11 +31,11 @@ from ase.md.verlet import VelocityVerlet
 from ase.units import fs
 
 from synthzoo.models.acceleration import undo
-from synthzoo.models.calculator import load_calculator
 from synthzoo.models.checkpoint import load_model
 from synthzoo.models.predict import predict_structures
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -26,8 +26,10 @@ import numpy as np
 import yaml
 
 from synthzoo.data.structures import read_structures, split_by_group, write_structures
-from synthzoo.recipes.loading import FitRecipe, ModelRecipe, recipe_values
+from synthzoo.models.recipe import ModelRecipe
+from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.provenance import installed_versions
+from synthzoo.training.recipe import FitRecipe
 
 HERE = Path(__file__).parent
 SIDES = ("synthzoo", "nequip-train")
@@ -187,8 +189,8 @@ def _statistics(neighbours: float, scale: float, elements: list[str]) -> dict[st
 
 
 def _network(task: dict[str, Any], found: dict[str, Any]) -> Any:
-    from synthzoo.models.checkpoint import build_model
     from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
+    from synthzoo.models.network import build_model
 
     shape = dict(task["model"])
     cutoff_A = shape.pop("cutoff_A")

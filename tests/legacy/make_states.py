@@ -21,7 +21,7 @@ from nequip.model import model_from_config
 from nequip.utils import Config
 
 sys.path.append(str(Path(__file__).parents[2]))
-from synthzoo.legacy.convert import small_structures
+from synthzoo.zoo.published import small_structures
 
 HERE = Path(__file__).parent
 DEFAULTS: dict[str, Any] = {

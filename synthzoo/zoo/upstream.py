@@ -78,7 +78,7 @@ def find_converted(card: ModelCard, *, offline: bool) -> Path:
         with WeakFileLock(folder.parent / ".lock"):
             if not folder.is_dir():
                 source = _find_file(card, offline=offline)
-                from synthzoo.legacy.convert import convert_published
+                from synthzoo.zoo.published import convert_published
 
                 convert_published(card, source, folder)
     return folder

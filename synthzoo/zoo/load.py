@@ -1,0 +1,81 @@
+"""From a reference to the calculator of a checkpoint."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+
+from synthzoo.models.calculator import SynthzooCalculator, find_device
+from synthzoo.models.checkpoint import load_model
+from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.registry import model_cards
+
+
+class StartingPointWarning(UserWarning):
+    """The checkpoint is only a start for fine-tuning, and not yet a potential."""
+
+
+def load_calculator(
+    model: str | Path, *, device: str = "auto", dtype: str = "float32"
+) -> SynthzooCalculator:
+    """Return a calculator for a model of the zoo; the process stays as it was.
+
+    Parameters
+    ----------
+    model
+        Name or alias, folder of a checkpoint, or ``hf:organisation/name``.
+    device
+        ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
+    dtype
+        Precision of the model; ``float64`` for phonons and tight optimisations.
+
+    Raises
+    ------
+    InputError
+        If there is no such device or dtype.
+    UnknownModelError
+        If no model has that name.
+    CheckpointError
+        If the checkpoint is damaged or not allowed.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> atoms = bulk("C")
+    >>> atoms.calc = load_calculator("carbon")
+    >>> atoms.get_forces().shape
+    (2, 3)
+    """
+    find_device(device)  # before the slow part
+    loaded, config = load_model(find_folder(model), dtype=dtype)
+    if config.kind == "starting-point":
+        warnings.warn(
+            f"{model} is a starting point, not yet a potential: its energies and "
+            "forces mean nothing before it is fine-tuned.",
+            StartingPointWarning,
+            stacklevel=2,
+        )
+    return SynthzooCalculator(
+        loaded.requires_grad_(requires_grad=False),
+        config,
+        device=device,
+        advise=models_that_know,
+    )
+
+
+def models_that_know(elements: Collection[str]) -> str:
+    """Return a sentence on which models of the zoo know all of these elements.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols.
+    """
+    able = [card.name for card in model_cards() if set(elements) <= set(card.elements)]
+    if able:
+        return f"These models of the zoo know all its elements: {', '.join(able)}."
+    return (
+        "No model of the zoo knows all its elements; `synthzoo pretrain` makes "
+        "one from structures that a teacher has labelled."
+    )

@@ -476,13 +476,13 @@ def small_disk(place: Path) -> Iterator[Path]:
     """
     place.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PermissionError(done.stderr.strip())
     try:
         yield place
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)  # noqa: S603, S607
+        subprocess.run(["umount", "--lazy", str(place)], check=True)  # noqa: S607
 
 
 def keep_free(disk: Path, filler: Path, *, bytes_free: int) -> None:

@@ -1,0 +1,139 @@
+"""Every command and option of the last version still works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from synthzoo.cli import main
+
+FROZEN = {
+    "benchmark": (
+        "0...! --training=...! --test=...! -o=! --output=! --sizes=! --draws= "
+        "--least-atoms= --recipe= --direct-visits= --energy-key= --forces-key= "
+        "--format= --published= --workers= --json"
+    ),
+    "build": (
+        "0! -o=! --output=! --driver= --teacher= --trust --workers= --device= --json"
+    ),
+    "completion": "0bash|zsh|fish!",
+    "demo": "-o= --output= --model= --duration-ps= --tune-on= --json",
+    "estimate": "0! --driver= --steps= --trust --json",
+    "evaluate": (
+        "0! 1...! --with=... -o= --output= --shift --skip=... --energy-key= "
+        "--forces-key= --format= --json"
+    ),
+    "fetch": "0 --all -o= --output=",
+    "finetune": (
+        "0! 1...! -o= --output= --check --recipe= --seed= --held-out-share= "
+        "--test=... --replay=... --replay-share= --isolated-energy=... "
+        "--energy-key= --forces-key= --format= --energies-only --select-by=loss|md "
+        "--seeds= --committee= --drop-bad --compare-direct --device= --workers= "
+        "--json"
+    ),
+    "generate": (
+        "0 -o=! --output=! --driver= --trust --workers= --executor=processes|dask "
+        "--scheduler= --json"
+    ),
+    "import-paper": (
+        "0! -o=! --output=! --avg-num-neighbors= --calibrate= --energy-key= "
+        "--forces-key= --format= --element=... --cutoff= --json"
+    ),
+    "inspect": (
+        "0...! -o= --output= --card= --energy-key= --forces-key= --stress-key= "
+        "--format= --json"
+    ),
+    "list": "--json",
+    "md": (
+        "0...! 1! -o= --output= --protocol= --replicas= --seed= --timestep-fs= "
+        "--thermostat=langevin|bussi|nose-hoover --duration= --hottest-K= --relax "
+        "--crystals --engine=ase|torch-sim --format= --device= --workers= --json"
+    ),
+    "predict": (
+        "0! 1! -o=! --output=! --format= --device= --dtype=float32|float64 "
+        "--batch-atoms= --json"
+    ),
+    "pretrain": (
+        "0! --data=...! -o=! --output=! --start= --structures= --format= --device= "
+        "--devices= --nodes= --compile --kernels=openequivariance|cuequivariance "
+        "--tensorboard --json"
+    ),
+    "publish": "0! 1! --private --pull-request --dry-run --json",
+    "reference": "0!",
+    "relabel": (
+        "0! 1! --teacher= --recipe= --format= --trust --workers= "
+        "--executor=processes|dask --scheduler= --json"
+    ),
+    "show": "0! --bibtex --json",
+    "teachers fetch": "0! --file=",
+    "teachers list": "--json",
+    "teachers show": "0! --json",
+    "teachers test": "0! --file= --json",
+    "thin": (
+        "0! 1! --keep=! --cutoff= --environments= --one-of-each= --format= --json"
+    ),
+    "transmute": (
+        "0! 1! --element=! --scale=! --energy-factor= --isolated-energy= "
+        "--energy-key= --forces-key= --format= --json"
+    ),
+    "transmute-model": (
+        "0! -o=! --output=! --element=! --scale=! --energy-factor= --json"
+    ),
+    "verify": "0! --device= --json",
+}
+"""Command: its arguments and options as they were.
+
+A number is an argument, ``0...`` any number of them. ``--option`` takes no value,
+``--option=`` takes one, ``--option=a|b`` one of these, and ``--option=...`` may be
+repeated. What ends in ``!`` has to be given.
+"""
+
+
+def all_commands(
+    command: click.Command = main, name: str = ""
+) -> Iterator[tuple[str, click.Command]]:
+    """Yield each command that runs something, with its name."""
+    if isinstance(command, click.Group):
+        for word, below in command.commands.items():
+            yield from all_commands(below, f"{name} {word}".strip())
+    else:
+        yield name, command
+
+
+def words_of(command: click.Command) -> Iterator[str]:
+    """Yield what a command takes, as in `FROZEN`."""
+    for number, parameter in enumerate(command.params):
+        form = "..." if parameter.multiple or parameter.nargs == -1 else ""
+        form += "|".join(getattr(parameter.type, "choices", ()))
+        form += "!" if parameter.required else ""
+        if isinstance(parameter, click.Option):
+            equals = "" if parameter.is_flag else "="
+            yield from (f"{option}{equals}{form}" for option in parameter.opts)
+        else:
+            yield f"{number}{form}"
+
+
+def is_taken(old: str, words: set[str]) -> bool:
+    """Return whether what was given for an old word can be given today."""
+    name, equals, form = old.rstrip("!").partition("=")
+    choices = set(form.split("|")) if "|" in form else set()
+    for word in words:
+        name_now, equals_now, form_now = word.rstrip("!").partition("=")
+        if (name, equals) == (name_now, equals_now):
+            return form == form_now or (
+                bool(choices) and choices < set(form_now.split("|"))
+            )
+    return False
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_command_line_of_the_last_version_still_parses(name: str) -> None:
+    """No argument, option or choice has gone, and nothing more has to be given.
+
+    A renamed option stays under its old name, too, and warns, for one version.
+    """
+    old, words = FROZEN[name].split(), set(words_of(dict(all_commands())[name]))
+    assert [word for word in old if not is_taken(word, words)] == []
+    assert {word for word in words if word.endswith("!")} <= set(old)

@@ -54,7 +54,7 @@ def test_ci_runs_the_tests_as_the_readme_says() -> None:
 def test_tests_use_no_option_that_ci_lacks() -> None:
     """Every extra that .ci/run, the README or a page of docs/ names is declared."""
     declared = set(_project()["optional-dependencies"])
-    for path in (README, ROOT / ".ci" / "run", *(ROOT / "docs").glob("*.md")):
+    for path in (README, ROOT / ".ci" / "run", *(ROOT / "docs").rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         for extras in re.findall(r"(?:synthzoo|\.)\[([\w,-]+)\]", text):
             assert set(extras.split(",")) <= declared

@@ -19,7 +19,7 @@ from synthzoo.recipes.loading import find_recipe, parse_recipe
 from tests.recipe_classes import SECTIONS
 
 ROOT = Path(__file__).parents[1]
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = GUIDES + [
     page
     for folder in ("model_cards", "recipes", "synthzoo")

@@ -9,6 +9,7 @@ a code host, and are turned to the pages of the site.
 from __future__ import annotations
 
 import inspect
+import itertools
 import posixpath
 import re
 from collections.abc import Iterator
@@ -22,12 +23,10 @@ from click.testing import CliRunner
 import synthzoo
 from synthzoo.cli import main
 from synthzoo.recipes.loading import SECTIONS
-from synthzoo.recipes.schema import Checked
+from synthzoo.recipes.schema import Checked, Section
 from synthzoo.reports.document import markdown_table
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
@@ -56,6 +55,14 @@ RECIPE_MODULES = {
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 FACT_WIDTH = 16
 """Columns of the names of facts in the output of `synthzoo show`."""
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Give headings the anchors that code hosts give them."""
+    from pymdownx.slugs import slugify
+
+    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -164,8 +171,11 @@ def _models() -> dict[str, str]:
     for card in synthzoo.model_cards():
         place = f"{card.path.stem}.md"
         made[f"models/{place}"] = _model(card.name)
-        rows.append((f"[`{card.name}`]({place})", card.summary))
-    index = f"# Model cards\n\n{markdown_table(('Model', 'What it is'), rows)}\n"
+        aliases = "".join(f", `{alias}`" for alias in card.aliases)
+        failures = "; ".join(failure.title for failure in card.known_failures)
+        rows.append((f"[`{card.name}`]({place}){aliases}", card.summary, failures))
+    header = ("Model", "What it is", "Known failures")
+    index = f"# Model cards\n\n{markdown_table(header, rows)}\n"
     return {"models/index.md": index} | made
 
 
@@ -202,9 +212,23 @@ def _recipes() -> dict[str, str]:
             page += f"\n{_one_level_down(report.read_text('utf-8'))}"
         made[f"recipes/{path.stem}.md"] = page
         sections = ", ".join(re.findall(r"^(\w+):", text, re.MULTILINE))
-        rows.append((f"[`{path.stem}`]({path.stem}.md)", sections))
-    index = f"# Recipes\n\n{markdown_table(('Recipe', 'Sections'), rows)}\n"
+        about = _first_sentence(text)
+        rows.append((f"[`{path.stem}`]({path.stem}.md)", about, sections))
+    header = ("Recipe", "What it is", "Sections")
+    index = f"# Recipes\n\n{markdown_table(header, rows)}\n"
     return {"recipes/index.md": index, "recipe-keys.md": _recipe_keys()} | made
+
+
+def _first_sentence(recipe: str) -> str:
+    """Return the first sentence of the comment with which a recipe file begins."""
+    lines = itertools.takewhile(lambda line: line[:1] == "#", recipe.splitlines())
+    comment = " ".join(line.lstrip("# ") for line in lines)
+    return re.split(r"(?<=[.?!]) ", comment, maxsplit=1)[0]
+
+
+def _one_level_down(markdown: str) -> str:
+    """Return a page whose headings fit below another title."""
+    return re.sub(r"^#+ ", r"#\g<0>", markdown, flags=re.MULTILINE)
 
 
 def _recipe_keys() -> str:
@@ -212,27 +236,25 @@ def _recipe_keys() -> str:
     parts = ["# Keys of recipes"]
     for section in SECTIONS:
         parts.append(f"## {section}")
-        modules = [
-            import_module(f"synthzoo.{name}") for name in RECIPE_MODULES[section]
-        ]
         parts += [
-            f"::: {module.__name__}.{cls.__name__}\n"
+            f"::: {cls.__module__}.{cls.__name__}\n"
             "    options: {heading_level: 3, members: false}"
-            for module in modules
-            for cls in _classes(module)
+            for module in RECIPE_MODULES[section]
+            for cls in _recipe_classes(f"synthzoo.{module}")
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def _classes(module: ModuleType) -> list[type]:
-    """Return the classes of recipes that a module defines."""
-    return [
+def _recipe_classes(module: str) -> list[type]:
+    """Return the classes of recipes that a module defines, the whole section first."""
+    classes = [
         value
-        for value in vars(module).values()
+        for value in vars(import_module(module)).values()
         if isinstance(value, type)
         and issubclass(value, Checked)
-        and value.__module__ == module.__name__
+        and value.__module__ == module
     ]
+    return sorted(classes, key=lambda cls: not issubclass(cls, Section))
 
 
 def _commands() -> dict[str, str]:

@@ -20,7 +20,7 @@ from tests.recipe_classes import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES = GUIDES + [
+PAGES = [*GUIDES, ROOT / "CONTRIBUTING.md"] + [
     page
     for folder in ("model_cards", "recipes", "synthzoo")
     for page in sorted((ROOT / folder).rglob("*.md"))
@@ -183,3 +183,31 @@ def test_what_a_page_links_to_is_in_the_sdist(page: Path) -> None:
     for target, _ in LINK.findall(page.read_text(encoding="utf-8")):
         inside = (page.parent / (target or page.name)).resolve().relative_to(ROOT)
         assert inside.parts[0] in included, target
+
+
+def test_the_map_of_the_house_has_each_folder_in_the_order_of_the_layers() -> None:
+    """CONTRIBUTING.md and the contract of import-linter show the same house."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (layers,) = re.findall(r"^layers = \[(.*?)^\]$", text, re.DOTALL | re.MULTILINE)
+    height = {
+        name: number
+        for number, layer in enumerate(re.findall(r'"(.+)"', layers))
+        for name in layer.split(" : ")
+    }
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert {path.parent.name for path in ROOT.glob("synthzoo/*/__init__.py")} == {
+        *rooms
+    }
+    assert rooms == sorted(rooms, key=height.__getitem__)
+
+
+def test_files_named_for_contributors_exist() -> None:
+    """The lists of what to touch name files that are there."""
+    named = re.findall(
+        r"`((?:synthzoo|tests|docs)/[\w/]+\.\w+)`",
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+    )
+    found = {name for name in named if "NAME" not in name}
+    assert len(found) > 10
+    assert all((ROOT / name).exists() for name in found)

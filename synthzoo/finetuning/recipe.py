@@ -106,7 +106,7 @@ DEFAULTS: dict[float, dict[str, Any]] = {
 }
 """What a recipe leaves open, by the largest number of structures that it is for.
 
-`docs/fine-tuning.md` says how these values were chosen.
+`docs/fine-tuning-measured.md` says how these values were chosen.
 """
 
 TIMES_WITH_REPLAY: dict[float, float] = {24: 1.0, 49: 1.5, math.inf: 1.0}

@@ -134,9 +134,9 @@ def test_wheel_carries_all_that_the_checkout_has(wheel: zipfile.ZipFile) -> None
         if path.is_file() and "__pycache__" not in path.parts
     }
     expected |= {
-        f"synthzoo/{path.relative_to(ROOT)}"
-        for folder in (ROOT / "model_cards", ROOT / "recipes")
-        for path in folder.rglob("*")
+        f"synthzoo/{room}/{path.relative_to(ROOT)}"
+        for room, folder in (("zoo", "model_cards"), ("recipes", "recipes"))
+        for path in (ROOT / folder).rglob("*")
         if path.is_file()
     }
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}

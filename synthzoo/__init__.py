@@ -107,7 +107,7 @@ _HOME = {
     "find_card": "zoo.registry",
     "finetune": "finetuning.run",
     "generate_structures": "generation.run",
-    "import_paper": "legacy.convert",
+    "import_paper": "zoo.published",
     "inspect_files": "inspection.summary",
     "inspect_structures": "inspection.summary",
     "load_calculator": "zoo.load",

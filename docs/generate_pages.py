@@ -188,6 +188,7 @@ def _model(name: str) -> str:
     rows = [
         (line[:FACT_WIDTH].strip(), line[FACT_WIDTH:].strip())
         for line in facts.splitlines()
+        if line
     ]
     parts = [
         title.strip(),

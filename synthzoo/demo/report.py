@@ -15,7 +15,7 @@ from synthzoo.demo import summary as names
 from synthzoo.evaluation.crystal_properties import EXPERIMENT_DOIS, EXPERIMENTS
 from synthzoo.evaluation.crystals import ATOMS_PER_CELL, fit_curve, smooth_curve
 from synthzoo.finetuning.figures import colour_keys, draw_errors
-from synthzoo.reports.document import markdown_table
+from synthzoo.reports.document import markdown_table, render
 from synthzoo.reports.style import (
     BLUE,
     DARK_GREY,
@@ -201,143 +201,32 @@ def write_demo_report(folder: Path, summary: DemoSummary) -> None:
     summary
         What the demo found.
     """
-    text = _REPORT.format(
+    text = render(
+        "demo.md",
+        summary=summary,
+        files=names,
+        dynamics=summary.dynamics,
+        tuned=summary.tuned,
+        check=summary.check,
         title=_title(summary),
-        model=summary.model,
         table=demo_table(summary),
-        sources=_sources(summary),
-        failures=_failures_text(summary),
-        figure=names.FIGURE_FILE,
-        relaxed=names.RELAXED_FILE,
-        curve=names.CURVE_FILE,
-        trajectory=names.TRAJECTORY_FILE,
-        results=names.RESULTS_FILE,
-        atoms=summary.dynamics.atoms,
-        duration_ps=summary.dynamics.times_ps[-1],
-        timestep_fs=summary.dynamics.timestep_fs,
-        start_K=names.START_K,
-        temperature_K=names.TEMPERATURE_K,
-        points=len(summary.curve.volumes_A3_per_atom),
-        tuning=_tuning_text(summary),
-        check=_check_text(summary),
-        seconds=summary.seconds,
-        sha256=summary.weights_sha256,
-        seed=summary.seed,
+        sources=", ".join(
+            f"{name} [doi:{doi}](https://doi.org/{doi})"
+            for name, doi in ((name, EXPERIMENT_DOIS[name]) for name in CRYSTALS)
+        ),
+        errors=_errors_table(summary.tuned) if summary.tuned else "",
         versions=", ".join(f"{key} {value}" for key, value in summary.versions.items()),
     )
     (folder / names.REPORT_FILE).write_text(text, encoding="utf-8")
 
 
-_REPORT = """\
-# {title} in {seconds:.0f} seconds
-
-{table}
-
-{sources}
-
-![crystals, energy–volume curve, fine-tuning, dynamics]({figure})
-{failures}
-## What was done
-
-1. Diamond and graphene were built with a wrong lattice constant and displaced atoms,
-   then cell and positions were relaxed: `{relaxed}`.
-2. The energy of diamond was computed at {points} volumes: `{curve}`.
-3. {atoms} atoms of diamond moved for {duration_ps:g} ps at constant energy
-   (velocity Verlet, {timestep_fs:g} fs). They started on their sites with velocities of
-   {start_K:.0f} K; half of that kinetic energy went into the bonds, so that about
-   {temperature_K:.0f} K were left: `{trajectory}`.
-{tuning}{check}
-All numbers are in `{results}`. Energies are relative to isolated atoms.
-Weights {sha256}; seed {seed}; {versions}.
-
-## What to try next
-
-- Your own structures: `synthzoo predict {model} structures.xyz -o predicted.xyz`
-- In a script of yours:
-  `from synthzoo import load_calculator; atoms.calc = load_calculator("{model}")`
-- What the model can and cannot do: `synthzoo show {model}`
-- Look at the dynamics: `ase gui {trajectory}`
-- Your own DFT structures: `synthzoo finetune {model} my_dft.xyz -o my-model`
-- Does it survive your conditions? `synthzoo md my-model my_start.xyz`
-"""
-
-
-def _tuning_text(summary: DemoSummary) -> str:
-    """Return what fine-tuning gave, as the fourth of the things that were done."""
-    found = summary.tuned
-    if found is None:
-        return ""
-    before, after = found.before[0], found.after[0]
-    command = (
-        f"synthzoo finetune {summary.model} {names.TRAINING_FILE} "
-        f"-o {names.TUNED_FOLDER} --test {names.TEST_FILE}"
-    )
-    table = markdown_table(
+def _errors_table(tuned: TunedSample) -> str:
+    before, after = tuned.before[0], tuned.after[0]
+    energies = [f"{errors.energy_rmse_meV_per_atom:.1f}" for errors in (before, after)]
+    forces = [f"{errors.force_rmse_eV_A:.3f}" for errors in (before, after)]
+    return markdown_table(
         ("On structures that it has not seen", "before", "after"),
-        [
-            (
-                "energy RMSE (meV/atom)",
-                f"{before.energy_rmse_meV_per_atom:.1f}",
-                f"{after.energy_rmse_meV_per_atom:.1f}",
-            ),
-            (
-                "force RMSE (eV/Å)",
-                f"{before.force_rmse_eV_A:.3f}",
-                f"{after.force_rmse_eV_A:.3f}",
-            ),
-        ],
-    )
-    return f"""\
-4. The model was fine-tuned on {found.training_structures} structures of the sample
-   `{found.sample}` (DFT, strained crystals and surfaces) and tested on
-   {found.test_structures} others: `{names.TUNED_FOLDER}/report.html`.
-   The command, which took {found.seconds:.0f} s:
-   `{command}`
-
-{table}
-
-{found.verdict}
-"""
-
-
-def _check_text(summary: DemoSummary) -> str:
-    """Return the verdict of the last of the things that were done."""
-    check, number = summary.check, 5 if summary.tuned else 4
-    model = "the fine-tuned model" if summary.tuned else "the model"
-    verdict = "passed" if check.passed else "failed"
-    lines = "\n".join(f"   - {line}" for line in check.lines)
-    return f"""\
-{number}. Is {model} stable? It **{verdict}** a short form of the protocol
-   `{check.protocol}`: `{names.CHECK_FOLDER}/report.html`.
-
-{lines}
-"""
-
-
-def _failures_text(summary: DemoSummary) -> str:
-    """Return what the figure does not show: where the model is known to fail."""
-    if not summary.failures:
-        return ""
-    lines = "\n".join(f"- {failure}" for failure in summary.failures)
-    return f"""
-## What this model is known to get wrong
-
-{lines}
-"""
-
-
-def _sources(summary: DemoSummary) -> str:
-    """Return where the measured values are from, and what energies count from."""
-    dois = ", ".join(
-        f"{name} [doi:{EXPERIMENT_DOIS[name]}](https://doi.org/{EXPERIMENT_DOIS[name]})"
-        for name in CRYSTALS
-    )
-    text = f"Experiments at room temperature: {dois}, the latter as it is in graphite."
-    if summary.reference is None:
-        return text
-    return (
-        f"{text} Energies count from the isolated atom of {summary.reference.teacher}, "
-        "with which no experiment can be compared."
+        [("energy RMSE (meV/atom)", *energies), ("force RMSE (eV/Å)", *forces)],
     )
 
 

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import base64
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from synthzoo.runs.files import write_text
 
-STYLE = """\
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
-       padding: 0 1rem; color: #1c2430; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.95rem; }
-th, td { padding: 0.3rem 0.8rem; border-bottom: 1px solid #d9dde3; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; }
-code { background: #f2f4f7; padding: 0.1rem 0.3rem; }
-"""
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heading:
     """A heading; the first one is the title."""
 
+    form: ClassVar = "heading"
     text: str
 
 
@@ -33,6 +29,7 @@ class Heading:
 class Paragraph:
     """Text; `code` in backticks, the important in double asterisks."""
 
+    form: ClassVar = "paragraph"
     text: str
 
 
@@ -40,6 +37,7 @@ class Paragraph:
 class Items:
     """A list of texts."""
 
+    form: ClassVar = "items"
     texts: tuple[str, ...]
 
 
@@ -47,6 +45,7 @@ class Items:
 class Table:
     """Rows below a header, as many cells each."""
 
+    form: ClassVar = "table"
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -55,6 +54,7 @@ class Table:
 class Figure:
     """A picture beside the document, and what it shows."""
 
+    form: ClassVar = "figure"
     file: Path
     caption: str
 
@@ -97,20 +97,7 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     Small.
     <BLANKLINE>
     """
-    parts, depth = [], "#"
-    for block in blocks:
-        if isinstance(block, Heading):
-            parts.append(f"{depth} {block.text}")
-            depth = "##"
-        elif isinstance(block, Table):
-            parts.append(markdown_table(block.header, block.rows))
-        elif isinstance(block, Items):
-            parts.append("\n".join(f"- {text}" for text in block.texts))
-        elif isinstance(block, Figure):
-            parts.append(f"![{block.caption}]({block.file.name})")
-        else:
-            parts.append(block.text)
-    return "\n\n".join(parts) + "\n"
+    return render("document.md", title=_title(blocks), blocks=blocks)
 
 
 def to_html(blocks: Sequence[Block]) -> str:
@@ -121,27 +108,44 @@ def to_html(blocks: Sequence[Block]) -> str:
     blocks
         From top to bottom; the files of the figures are read.
     """
-    parts, level = [], "h1"
-    for block in blocks:
-        if isinstance(block, Heading):
-            parts.append(f"<{level}>{_inline(block.text)}</{level}>")
-            level = "h2"
-        elif isinstance(block, Table):
-            parts.append(_html_table(block))
-        elif isinstance(block, Items):
-            items = "".join(f"<li>{_inline(text)}</li>" for text in block.texts)
-            parts.append(f"<ul>{items}</ul>")
-        elif isinstance(block, Figure):
-            parts.append(_html_figure(block))
-        else:
-            parts.append(f"<p>{_inline(block.text)}</p>")
-    title = next((html.escape(b.text) for b in blocks if isinstance(b, Heading)), "")
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
+    return render("document.html", title=_title(blocks), blocks=blocks)
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template of the folder ``templates``, filled in; HTML is escaped.
+
+    Parameters
+    ----------
+    template
+        Name of the file.
+    **values
+        What it names; a name that is missing is an error.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("synthzoo.reports"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.filters |= {
+        "base64": lambda file: base64.b64encode(file.read_bytes()).decode(),
+        "inline": _inline,
+        "markdown_table": lambda table: markdown_table(table.header, table.rows),
+    }
+    return environment
+
+
+def _title(blocks: Sequence[Block]) -> Heading:
+    return next(block for block in blocks if isinstance(block, Heading))
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -166,23 +170,9 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
-def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{_inline(cell)}</th>" for cell in table.header)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>"
-        for row in table.rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+def _inline(text: str) -> Markup:
+    """Return text as HTML, with its code and its emphasis marked up."""
+    from markupsafe import Markup, escape
 
-
-def _html_figure(figure: Figure) -> str:
-    content = base64.b64encode(figure.file.read_bytes()).decode()
-    caption = html.escape(figure.caption)
-    return f'<p><img alt="{caption}" src="data:image/png;base64,{content}"></p>'
-
-
-def _inline(text: str) -> str:
-    """Return text with its code and its emphasis marked up."""
-    escaped = html.escape(text)
-    escaped = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escaped)
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", escaped)
+    marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", marked))  # noqa: S704  escaped

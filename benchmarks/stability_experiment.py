@@ -40,10 +40,9 @@ from synthzoo.data.frames import read_frames
 from synthzoo.data.labels import find_label_keys
 from synthzoo.data.structures import density_g_cm3, kind_of, read_structures
 from synthzoo.evaluation.errors import evaluate_models
-from synthzoo.finetuning.direct import direct_reference
 from synthzoo.finetuning.energy_reference import with_reference
 from synthzoo.finetuning.fits import FitJob, run_fits
-from synthzoo.finetuning.jobs import DIRECT
+from synthzoo.finetuning.jobs import DIRECT, direct_reference
 from synthzoo.finetuning.plan import Plan, make_plan, take_off
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune

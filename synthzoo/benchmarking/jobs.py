@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +15,12 @@ import numpy as np
 from synthzoo.data.frames import FrameSet, read_frames
 from synthzoo.data.labels import LabelKeys, find_label_keys
 from synthzoo.errors import InputError
-from synthzoo.finetuning.direct import visits_from_scratch
+from synthzoo.finetuning.jobs import visits_from_scratch
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.finetuning.replay import find_replay
 from synthzoo.models.checkpoint import read_config
 from synthzoo.recipes.loading import recipe_values
-from synthzoo.runs.files import hash_files
+from synthzoo.runs.files import hash_files, hash_values
 from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
@@ -268,9 +266,8 @@ class Job:
         key
             From `key`.
         """
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         readable = re.sub(r"[^\w.]+", "-", self.start.name)
-        return f"{readable}-{self.size}-{self.draw}-{digest[:12]}"
+        return f"{readable}-{self.size}-{self.draw}-{hash_values(key)[:12]}"
 
 
 def make_jobs(

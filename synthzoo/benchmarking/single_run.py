@@ -15,25 +15,26 @@ import numpy as np
 from synthzoo.data import unconstrained
 from synthzoo.errors import SynthzooError
 from synthzoo.evaluation.errors import GroupErrors
-from synthzoo.finetuning.direct import direct_reference
 from synthzoo.finetuning.energy_reference import EnergyReference, find_reference
 from synthzoo.finetuning.fits import FitJob, fit_in_child, run_fits
+from synthzoo.finetuning.jobs import (
+    FIT,
+    direct_reference,
+    fit_from_scratch,
+    planned_fit,
+)
 from synthzoo.models.checkpoint import read_config
 from synthzoo.runs.files import new_file
 from synthzoo.runs.provenance import installed_versions
 
 if TYPE_CHECKING:
     import torch
-    from ase import Atoms
 
     from synthzoo.benchmarking.jobs import Job
     from synthzoo.data.frames import FrameSet
     from synthzoo.data.labelled_set import LabelledSet
-    from synthzoo.data.labels import LabelKeys, Labels
-    from synthzoo.finetuning.plan import Plan
+    from synthzoo.data.labels import LabelKeys
     from synthzoo.models.calculator import SynthzooCalculator
-
-FIT = "fit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,36 +156,23 @@ def _use_threads(count: int | None) -> None:
 
 def _fit(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
     """Return weights and energy reference, from the drawn structures alone."""
+    from synthzoo.data.labelled_set import as_labelled
     from synthzoo.finetuning.plan import make_plan
 
     if job.size == 0:
         return _untuned(job, frames, keys)
     if job.start.fresh:
-        return _from_nothing(job, frames, keys, folder)
-    plan = make_plan(
-        job.start.folder, frames, keys, job.recipe, given_eV={}, tested=True
-    )
-    training = plan.on_model_scale(plan.training)
-    weights = _weights(job, training, folder, plan)
-    return _Fitted(weights=weights, reference=plan.reference)
-
-
-def _weights(
-    job: Job,
-    training: list[tuple[Atoms, Labels]],
-    folder: Path,
-    plan: Plan | None = None,
-) -> dict[str, torch.Tensor]:
-    fit = FitJob(
-        name=FIT,
-        start=job.start.folder,
-        recipe=job.recipe,
-        training=training,
-        replay=plan.replayed(_replay(job)) if plan else (),
-        fresh=job.start.fresh,
-        binding_eV=plan.reference.binding_eV if plan else {},
-    )
-    return run_fits([fit], folder)[FIT]
+        labelled = as_labelled(frames, keys)
+        elements = read_config(job.start.folder).elements
+        reference = direct_reference(elements, labelled)
+        whole = FitJob(name=FIT, start=job.start.folder, recipe=job.recipe, training=())
+        fit = fit_from_scratch(whole, labelled, reference)
+    else:
+        plan = make_plan(
+            job.start.folder, frames, keys, job.recipe, given_eV={}, tested=True
+        )
+        fit, reference = planned_fit(plan, _replay(job)), plan.reference
+    return _Fitted(weights=run_fits([fit], folder)[FIT], reference=reference)
 
 
 def _replay(job: Job) -> LabelledSet:
@@ -195,19 +183,6 @@ def _replay(job: Job) -> LabelledSet:
         return NOTHING.mixed
     start = starting_calculator(job.start.folder)
     return read_synthetic(job.replay, start, labels=job.recipe.replay_labels).mixed
-
-
-def _from_nothing(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
-    """Fit a new network: the mean energy per atom is all that it begins with."""
-    from synthzoo.data.labelled_set import as_labelled
-    from synthzoo.finetuning.plan import take_off
-
-    elements = read_config(job.start.folder).elements
-    labelled = as_labelled(frames, keys)
-    reference = direct_reference(elements, labelled)
-    training = take_off(labelled, reference.shifts_eV)
-    weights = _weights(job, training, folder)
-    return _Fitted(weights=weights, reference=reference)
 
 
 def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:

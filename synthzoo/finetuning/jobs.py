@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from synthzoo.finetuning.direct import direct_reference, visits_from_scratch
+import numpy as np
+
+from synthzoo.finetuning.energy_reference import EnergyReference, find_reference
 from synthzoo.finetuning.fits import FitJob, fit_recipe
 from synthzoo.finetuning.plan import take_off
+from synthzoo.finetuning.recipe import times_seen
 
 if TYPE_CHECKING:
     from synthzoo.data.labelled_set import LabelledSet
@@ -22,6 +26,11 @@ SNAPSHOT_SHARES = (0.6, 0.8)
 FIT, DIRECT = "fit", "direct"
 """Names of the first fit, which is kept if it is the only one, and of those from
 scratch, which have a number if there are several."""
+
+
+DIRECT_VISITS = 6000
+DIRECT_EPOCHS = 20
+"""What a fit from scratch sees: so many structures, and each so often, at least."""
 
 
 def check_name(number: int) -> str:
@@ -51,6 +60,49 @@ def seed_names(count: int) -> list[str]:
     return [FIT, *(f"seed-{number + 2}" for number in range(count - 1))]
 
 
+def planned_fit(plan: Plan, replay: LabelledSet) -> FitJob:
+    """Return the fit of a plan's start to all structures that are not held out.
+
+    Parameters
+    ----------
+    plan
+        What is fitted to what.
+    replay
+        Synthetic structures that are mixed in.
+    """
+    return FitJob(
+        name=FIT,
+        start=plan.start,
+        recipe=plan.recipe,
+        training=plan.on_model_scale(plan.training),
+        replay=plan.replayed(replay),
+        binding_eV=plan.reference.binding_eV,
+    )
+
+
+def fit_from_scratch(
+    job: FitJob, labelled: LabelledSet, reference: EnergyReference
+) -> FitJob:
+    """Return the same fit by a new network, which begins with a reference's energies.
+
+    Parameters
+    ----------
+    job
+        A fit; its training set is replaced.
+    labelled
+        Structures to fit.
+    reference
+        From `direct_reference`.
+    """
+    return dataclasses.replace(
+        job,
+        training=take_off(labelled, reference.shifts_eV),
+        replay=(),
+        binding_eV={},
+        fresh=True,
+    )
+
+
 def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
     """Return the fits to make, the first of those to keep first.
 
@@ -61,15 +113,9 @@ def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
     sets
         What there is.
     """
-    plan, mixed = sets.plan, sets.synthetic.mixed
-    first = FitJob(
-        name=FIT,
-        start=plan.start,
-        recipe=plan.recipe,
-        training=plan.on_model_scale(plan.training),
-        replay=plan.replayed(mixed),
-        binding_eV=plan.reference.binding_eV,
-        device=request.device,
+    plan = sets.plan
+    first = dataclasses.replace(
+        planned_fit(plan, sets.synthetic.mixed), device=request.device
     )
     by_md = plan.recipe.select_by == "md"
     jobs = [
@@ -162,15 +208,45 @@ def _from_scratch(first: FitJob, sets: Sets) -> list[FitJob]:
     for name, part in direct_parts(plan, tested=len(sets.test) > 0).items():
         sizes = [len(atoms) for atoms in part.structures]
         visits = recipe.direct_visits or visits_from_scratch(sizes)
-        jobs.append(
-            dataclasses.replace(
-                first,
-                name=name,
-                recipe=dataclasses.replace(recipe, visits=visits),
-                training=take_off(part, reference.shifts_eV),
-                replay=(),
-                binding_eV={},
-                fresh=True,
-            )
+        named = dataclasses.replace(
+            first, name=name, recipe=dataclasses.replace(recipe, visits=visits)
         )
+        jobs.append(fit_from_scratch(named, part, reference))
     return jobs
+
+
+def visits_from_scratch(sizes: Sequence[int]) -> int:
+    """Return how many structures a fit from scratch sees; small ones more often.
+
+    Parameters
+    ----------
+    sizes
+        Number of atoms of each structure.
+
+    Examples
+    --------
+    >>> visits_from_scratch([64] * 25), visits_from_scratch([64] * 500)
+    (6000, 10000)
+    """
+    visits = max(DIRECT_VISITS, DIRECT_EPOCHS * len(sizes))
+    return math.ceil(visits * times_seen(sizes))
+
+
+def direct_reference(elements: Sequence[str], labelled: LabelledSet) -> EnergyReference:
+    """Return the energies per element that a network without any start begins with.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols of the network.
+    labelled
+        The structures to be fitted.
+    """
+    return find_reference(
+        elements,
+        labelled.counts(elements),
+        labelled.energies_eV,
+        np.zeros(len(labelled)),
+        known_eV={},
+        model_alone_eV=dict.fromkeys(elements, 0.0),
+    )

@@ -16,9 +16,14 @@ from synthzoo.finetuning.comparison import (
     join_predictions,
     predict_set,
 )
-from synthzoo.finetuning.direct import direct_reference
 from synthzoo.finetuning.energy_reference import with_reference
-from synthzoo.finetuning.jobs import FIT, check_name, direct_parts, seed_names
+from synthzoo.finetuning.jobs import (
+    FIT,
+    check_name,
+    direct_parts,
+    direct_reference,
+    seed_names,
+)
 from synthzoo.finetuning.physics import Physics, compare_physics
 from synthzoo.finetuning.plan import Plan, starting_calculator
 from synthzoo.finetuning.probes import Curve, probe

@@ -232,7 +232,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         Leave out structures in which the checks find errors.
     compare_direct
         Also train a new network of the same shape on the same data, from scratch and as
-        long as that takes; see `synthzoo.finetuning.direct`.
+        long as that takes; see `synthzoo.finetuning.jobs.visits_from_scratch`.
     device
         Where to fit: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto`` for CUDA where there
         is one. Fits on a GPU have not been tried.

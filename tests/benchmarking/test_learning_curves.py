@@ -29,7 +29,7 @@ from synthzoo.benchmarking.table import (
 from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
 from synthzoo.evaluation.errors import GroupErrors
-from synthzoo.finetuning.direct import DIRECT_VISITS
+from synthzoo.finetuning.jobs import DIRECT_VISITS
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe, times_seen
 
 OFFSET_EV = -148.0

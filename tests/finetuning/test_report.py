@@ -14,9 +14,8 @@ from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
 from synthzoo.evaluation.errors import judge_set
 from synthzoo.finetuning.comparison import compare
-from synthzoo.finetuning.direct import DIRECT_VISITS
 from synthzoo.finetuning.fits import FitJob
-from synthzoo.finetuning.jobs import make_jobs
+from synthzoo.finetuning.jobs import DIRECT_VISITS, make_jobs
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.request import Request, read_sets
 from synthzoo.finetuning.results import verdict

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import atomic_numbers
-from ase.neighborlist import neighbor_list
 
 from synthzoo.data.frames import FrameSet, read_frames
 from synthzoo.data.labels import LabelKeys, Labels, find_label_keys, labels_of
-from synthzoo.data.structures import check_structure
+from synthzoo.data.structures import check_structure, is_isolated_atom
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -82,10 +81,7 @@ class LabelledSet:
             Radius within which atoms are neighbours.
         """
         return np.array(
-            [
-                len(atoms) == 1 and not len(neighbor_list("i", atoms, cutoff_A))
-                for atoms in self.structures
-            ]
+            [is_isolated_atom(atoms, cutoff_A) for atoms in self.structures]
         )
 
     def part(self, indices: Sequence[int]) -> LabelledSet:

@@ -184,6 +184,37 @@ def min_distance_A(atoms: Atoms, *, cutoff_A: float = 2.0) -> float:
     return float(distances.min(initial=cutoff_A))
 
 
+def dimer(symbols: Sequence[str], distance_A: float, *, side_A: float) -> Atoms:
+    """Return two atoms in a cubic cell, periodic since some calculators need that.
+
+    Parameters
+    ----------
+    symbols
+        Of both atoms.
+    distance_A
+        Between them.
+    side_A
+        Length of the cell.
+    """
+    from ase import Atoms
+
+    ends = [[0.0, 0.0, 0.0], [0.0, 0.0, distance_A]]
+    return Atoms(symbols, ends, cell=[side_A] * 3, pbc=True)
+
+
+def is_isolated_atom(atoms: Atoms, reach_A: float) -> bool:
+    """Return whether a structure is one atom without a neighbour within a distance.
+
+    Parameters
+    ----------
+    atoms
+        Structure; periodic images are neighbours.
+    reach_A
+        How far to look.
+    """
+    return len(atoms) == 1 and not len(find_pairs(atoms, reach_A))
+
+
 def density_g_cm3(atoms: Atoms) -> float:
     """Return the mass density of a periodic structure in g/cm³.
 

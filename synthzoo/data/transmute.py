@@ -13,7 +13,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 
 from synthzoo.data.labels import own_labels
-from synthzoo.data.structures import density_g_cm3, iter_structures, write_structures
+from synthzoo.data.structures import (
+    density_g_cm3,
+    is_isolated_atom,
+    iter_structures,
+    write_structures,
+)
 from synthzoo.errors import InputError
 from synthzoo.runs.files import new_output
 
@@ -237,10 +242,7 @@ def _check_isolated(
 ) -> None:
     """Refuse energies that are not relative to isolated atoms, where it shows."""
     energy = float(labels.get("energy", 0.0)) / change.energy_factor
-    if len(atoms) > 1 or abs(energy) < NO_ENERGY_eV:
-        return
-    heights = 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1)[atoms.pbc]
-    if (heights > ALONE_WITHIN_A).all():
+    if abs(energy) > NO_ENERGY_eV and is_isolated_atom(atoms, ALONE_WITHIN_A):
         total = energy + change.isolated_atom_energy_eV
         raise InputError(
             f"{name} is one atom alone with an energy of {total:.4f} eV, and another "

@@ -283,7 +283,7 @@ def _labelled(
 
     found = as_labelled(frames, keys)
     names = ", ".join(file.name for file in frames.files)
-    groups = [group_name(atoms) for atoms in found.structures]
+    groups = [kind_of(atoms, unnamed=ALL) for atoms in found.structures]
     if unknown := sorted(set(skip) - set(groups)):
         raise InputError(
             f"{names} holds no structure of the group {', '.join(unknown)} to skip. "
@@ -319,17 +319,6 @@ def _draw(
     save_figure(figure, path)
 
 
-def group_name(atoms: Atoms) -> str:
-    """Return the name of the group that a structure belongs to, or ``"all"``.
-
-    Parameters
-    ----------
-    atoms
-        Structure; its kind is the group, see `kind_of`.
-    """
-    return kind_of(atoms, unnamed=ALL)
-
-
 def residual_of(predicted: Atoms, label: Labels) -> Residual:
     """Return prediction minus label.
 
@@ -342,7 +331,7 @@ def residual_of(predicted: Atoms, label: Labels) -> Residual:
     """
     difference = unconstrained.energy_eV(predicted) - label.energy_eV
     return Residual(
-        group=group_name(predicted),
+        group=kind_of(predicted, unnamed=ALL),
         energy_eV_per_atom=difference / len(predicted),
         forces_eV_A=unconstrained.forces_eV_A(predicted) - label.forces_eV_A,
     )

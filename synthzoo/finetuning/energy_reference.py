@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from synthzoo.errors import CheckpointError, InputError
+from synthzoo.inspection.energy_models import RANK_TOLERANCE, open_directions
 from synthzoo.models.network import build_model, load_weights
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ STRONG_DISAGREEMENT_EV_PER_ATOM = 0.3
 MAX_DISAGREEMENT_EV_PER_ATOM = 5.0
 """Above it, isolated atoms and labels cannot be of one method."""
 
-RANK_TOLERANCE = 1e-4
 MAD_TO_SIGMA = 1.4826
 """From the median of absolute deviations to the width of a normal distribution."""
 
@@ -342,15 +342,9 @@ def _undetermined(
 ) -> tuple[str, ...]:
     """Return the unknown elements whose energies the data leave open."""
     names = [name for name, open_ in zip(elements, unknown, strict=True) if open_]
-    if len(names) < 2:
-        return ()
-    _, sizes, axes = np.linalg.svd(shares[:, unknown], full_matrices=True)
-    rank = int((sizes > RANK_TOLERANCE * sizes[0]).sum())
-    open_directions = np.abs(axes[rank:]).max(axis=0, initial=0.0)
+    parts = np.abs(open_directions(shares[:, unknown])).max(axis=0, initial=0.0)
     return tuple(
-        name
-        for name, share in zip(names, open_directions, strict=True)
-        if share > RANK_TOLERANCE
+        name for name, part in zip(names, parts, strict=True) if part > RANK_TOLERANCE
     )
 
 

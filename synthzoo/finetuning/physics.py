@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
 from synthzoo.data import unconstrained
+from synthzoo.data.structures import dimer
 from synthzoo.evaluation.crystal_properties import (
     EXPERIMENTS,
     CrystalProperties,
@@ -21,6 +21,7 @@ from synthzoo.evaluation.crystal_properties import (
 from synthzoo.models.predict import predict_structures
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from numpy.typing import NDArray
 
     from synthzoo.models.calculator import SynthzooCalculator
@@ -308,12 +309,7 @@ def _references(
 def _repulsion(
     element: str, before: SynthzooCalculator, after: SynthzooCalculator
 ) -> Repulsion:
-    bond_A = 2 * float(covalent_radii[atomic_numbers[element]])
-    distances_A = np.linspace(*NEAR, NEAR_POINTS) * bond_A
-    pairs = [
-        Atoms(f"{element}2", [[0, 0, 0], [0, 0, distance]], cell=[CELL_A] * 3, pbc=True)
-        for distance in distances_A
-    ]
+    distances_A, pairs = dimers(element, NEAR, NEAR_POINTS)
     before_A, after_A = (
         repels_to_A(distances_A, energies_eV(pairs, model)) for model in (before, after)
     )
@@ -324,6 +320,26 @@ def _repulsion(
         nearest_A=float(distances_A[0]),
         widest_A=float(distances_A[-1]),
     )
+
+
+def dimers(
+    element: str, reach: tuple[float, float], points: int
+) -> tuple[NDArray[np.float64], list[Atoms]]:
+    """Return distances in Å, and two atoms at each of them.
+
+    Parameters
+    ----------
+    element
+        Of both atoms.
+    reach
+        Shortest and longest distance, times twice the covalent radius.
+    points
+        Number of distances.
+    """
+    bond_A = 2 * float(covalent_radii[atomic_numbers[element]])
+    distances_A = np.linspace(*reach, points) * bond_A
+    pairs = [dimer([element] * 2, distance, side_A=CELL_A) for distance in distances_A]
+    return distances_A, pairs
 
 
 def repels_to_A(

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms
-from ase.data import atomic_numbers, covalent_radii
 
-from synthzoo.finetuning.physics import CELL_A, energies_eV
+from synthzoo.finetuning.physics import dimers, energies_eV
 from synthzoo.generation.builders import PROTOTYPES
 
 if TYPE_CHECKING:
@@ -77,12 +75,7 @@ def probe(
 def _dimer(
     element: str, before: SynthzooCalculator, after: SynthzooCalculator
 ) -> Curve:
-    bond_A = 2 * float(covalent_radii[atomic_numbers[element]])
-    distances = np.linspace(*DIMER_REACH, 4 * POINTS) * bond_A
-    pairs = [
-        Atoms(f"{element}2", [[0, 0, 0], [0, 0, distance]], cell=[CELL_A] * 3, pbc=True)
-        for distance in distances
-    ]
+    distances, pairs = dimers(element, DIMER_REACH, 4 * POINTS)
     old, new = (energies_eV(pairs, model) for model in (before, after))
     return Curve(
         name=f"{element} dimer",

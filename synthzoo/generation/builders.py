@@ -14,7 +14,7 @@ from ase.geometry import find_mic
 from ase.lattice.hexagonal import Graphite
 from ase.units import _amu as amu_kg
 
-from synthzoo.data.structures import min_distance_A
+from synthzoo.data.structures import dimer, min_distance_A
 from synthzoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -196,14 +196,12 @@ def dimers(part: Dimers, element: str) -> list[Atoms]:
     element
         Chemical symbol.
     """
-    cell = [2 * VACUUM_A + part.distance_A[1]] * 3
+    side_A = 2 * VACUUM_A + part.distance_A[1]
     pairs = [
-        Atoms(
-            f"{element}2", positions=[[0, 0, 0], [0, 0, distance]], cell=cell, pbc=True
-        )
+        dimer([element] * 2, distance, side_A=side_A)
         for distance in np.linspace(*part.distance_A, part.count)
     ]
-    return [*pairs, Atoms(element, cell=cell, pbc=True)]
+    return [*pairs, Atoms(element, cell=[side_A] * 3, pbc=True)]
 
 
 def crystal_size(prototype: str, max_atoms: int) -> int:

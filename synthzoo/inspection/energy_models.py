@@ -19,6 +19,35 @@ ROUNDS = 30
 SMALLEST_RESIDUAL_EV = 1e-3
 
 
+RANK_TOLERANCE = 1e-4
+"""Compositions that vary by less, relative to what they are, count as one."""
+
+
+def open_directions(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the combinations of elements' energies that compositions leave open.
+
+    Parameters
+    ----------
+    shares
+        Share of each element in each structure, of shape ``(n, n_elements)``.
+
+    Returns
+    -------
+    directions
+        Orthonormal, of shape ``(n_open, n_elements)``.
+
+    Examples
+    --------
+    >>> open_directions(np.array([[1 / 3, 2 / 3], [1 / 3, 2 / 3]])).shape
+    (1, 2)
+    """
+    triangle = np.linalg.qr(shares, mode="r")  # as small as the number of elements
+    _, sizes, axes = np.linalg.svd(triangle, full_matrices=True)
+    rank = int((sizes > RANK_TOLERANCE * sizes.max(initial=0.0)).sum())
+    directions: NDArray[np.float64] = axes[rank:]
+    return directions
+
+
 def composition_rank(shares: NDArray[np.float64]) -> int:
     """Return how many elements' energies the compositions tell apart.
 
@@ -26,13 +55,8 @@ def composition_rank(shares: NDArray[np.float64]) -> int:
     ----------
     shares
         Share of each element in each structure, of shape ``(n, n_elements)``.
-
-    Examples
-    --------
-    >>> composition_rank(np.array([[1 / 3, 2 / 3], [1 / 3, 2 / 3]]))
-    1
     """
-    return int(np.linalg.matrix_rank(shares, tol=1e-6)) if len(shares) else 0
+    return int(shares.shape[1]) - len(open_directions(shares))
 
 
 def element_energies(

@@ -26,6 +26,7 @@ from synthzoo.data.structures import (
 from synthzoo.data.xyz_writing import write_frame
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.inspection.card import summarise_file, summary_paths
+from synthzoo.potentials import forget
 from synthzoo.recipes.loading import recipe_hash, recipe_values
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import (
@@ -116,7 +117,7 @@ class Labeller:
         atoms = frame.parse()
         try:
             check_structure(atoms, elements=self._teacher.elements)
-            self._forget()
+            forget(self._teacher.calculator)
             labelled = self._teacher.label(atoms)
         except InputError as error:
             return failed_record(atoms, BAD_STRUCTURE, str(error))
@@ -129,15 +130,6 @@ class Labeller:
             return Record(LEFT_OUT, filtered, "")
         labelled.info.update(self._marks)
         return Record(LABELLED, "", _text(labelled))
-
-    def _forget(self) -> None:
-        """Let no label depend, in its last digits, on what was computed before.
-
-        Some calculators go on with the neighbour list of a similar structure.
-        """
-        reset = getattr(self._teacher.calculator, "reset", None)
-        if reset is not None:
-            reset()
 
 
 def failed_record(atoms: Atoms, kind: str, reason: str) -> Record:

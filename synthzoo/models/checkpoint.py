@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -31,7 +30,7 @@ from synthzoo.models.golden import (
     unpack_golden,
 )
 from synthzoo.models.network import build_model, load_weights
-from synthzoo.runs.files import new_output_folder, refuse_existing
+from synthzoo.runs.files import hash_content, new_output_folder, refuse_existing
 from synthzoo.runs.provenance import installed_versions
 
 if TYPE_CHECKING:
@@ -262,7 +261,7 @@ def _read_tensors(folder: Path, name: str, *, sha256: str) -> dict[str, Tensor]:
             f"{path} is a pickle (or zip) file, which could run code; "
             "it is not safetensors and was not opened."
         )
-    found = hashlib.sha256(content).hexdigest()
+    found = hash_content(content)
     if found != sha256:
         raise IntegrityError(
             f"{path} is not the file on record in {CONFIG_FILE}: its SHA-256 is "
@@ -293,7 +292,7 @@ def _contents(
     }
     predictions = [predict_golden(atoms, calculator) for atoms in golden]
     weights_bytes = safetensors.torch.save(tensors)
-    weights_sha256 = hashlib.sha256(weights_bytes).hexdigest()
+    weights_sha256 = hash_content(weights_bytes)
     config = replace(
         config,
         weights_sha256=weights_sha256,
@@ -301,7 +300,7 @@ def _contents(
     )
     seal = seal_of(parse_config(_as_json(config), where=CONFIG_FILE))
     golden_bytes = pack_golden(predictions, seal=seal)
-    golden_sha256 = hashlib.sha256(golden_bytes).hexdigest()
+    golden_sha256 = hash_content(golden_bytes)
     return {
         CONFIG_FILE: _as_json(replace(config, golden_sha256=golden_sha256)),
         WEIGHTS_FILE: weights_bytes,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -24,7 +22,7 @@ from synthzoo.recipes.schema import (
     matching,
     number,
 )
-from synthzoo.runs.files import SHA256
+from synthzoo.runs.files import SHA256, hash_values
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -112,7 +110,7 @@ def seal_of(config: CheckpointConfig) -> str:
     content = {
         name: value for name, value in asdict(config).items() if name not in UNSEALED
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hash_values(content)
 
 
 def parse_config(content: bytes, *, where: str) -> CheckpointConfig:

@@ -7,7 +7,6 @@ silently ignored.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 import reprlib
@@ -21,7 +20,7 @@ from synthzoo.recipes.schema import (
     from_values,
     hashed_values,
 )
-from synthzoo.runs.files import is_there, packaged_folder
+from synthzoo.runs.files import hash_values, is_there, packaged_folder
 
 SECTIONS = ("generate", "relabel", "pretrain", "finetune", "md")
 """Names of the sections of a recipe file, in the order of the stages."""
@@ -157,8 +156,7 @@ def recipe_hash(recipe: Any) -> str:
     values = hashed_values(recipe)
     for key in TEACHER_KEYS & values.keys():
         values[key] = teacher_name(values[key])
-    text = json.dumps(values, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hash_values(values)
 
 
 def teacher_name(reference: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from synthzoo.errors import InputError, SynthzooError
 
@@ -306,26 +308,51 @@ def read_pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def hash_files(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of some files, one after the other.
+def hash_files(files: Sequence[Path], *, algorithm: str = "sha256") -> str:
+    """Return the hash of some files, one after the other.
 
     Parameters
     ----------
     files
         Files to read.
+    algorithm
+        As `hashlib` calls it.
 
     Raises
     ------
     InputError
         If one is missing.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     for file in files:
-        if not file.is_file():
+        if not (is_there(file) and file.is_file()):
             raise InputError(f"There is no file {file}.")
         for piece in read_pieces(file):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def hash_content(content: bytes | str) -> str:
+    """Return the SHA-256 of bytes, or of a text in UTF-8.
+
+    Parameters
+    ----------
+    content
+        All of it.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_values(values: Any) -> str:
+    """Return the SHA-256 of plain values, whatever the order of their keys.
+
+    Parameters
+    ----------
+    values
+        What JSON can hold.
+    """
+    return hash_content(json.dumps(values, sort_keys=True))
 
 
 PARTIAL = ".{}.part-????????????"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from ase import units
 from ase.data import covalent_radii
-from scipy.spatial import KDTree
 
 from synthzoo.data import unconstrained
 from synthzoo.data.pairs import bond_cutoff_A, find_pairs
@@ -98,7 +97,8 @@ class Contacts:
         atoms
             Structure with finite positions.
         """
-        first, second, distances = _pairs(atoms, self._reach_A)
+        pairs = find_pairs(atoms, self._reach_A)
+        first, second, distances = pairs.first, pairs.second, pairs.distances_A
         kinds = (self._kind[first], self._kind[second])
         near = first[distances < self._near_A[kinds]]
         bonds = first[distances < self._bonded_A[kinds]]
@@ -139,23 +139,6 @@ def _nearest(
         distance_A=float(distances_A[index]),
         ratio=float(ratios[index]),
     )
-
-
-def _pairs(
-    atoms: Atoms, reach_A: float
-) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float64]]:
-    """Return all pairs, each in both directions, and their distances.
-
-    Without periodic directions a tree finds them: atoms that fly apart would have a
-    search by boxes fill the memory.
-    """
-    if atoms.pbc.any():
-        pairs = find_pairs(atoms, reach_A)
-        return pairs.first, pairs.second, pairs.distances_A
-    found = KDTree(atoms.positions).query_pairs(reach_A, output_type="ndarray")
-    first, second = np.concatenate([found, found[:, ::-1]]).T
-    distances = np.linalg.norm(atoms.positions[first] - atoms.positions[second], axis=1)
-    return first, second, distances
 
 
 NAMED_ATOMS = 5

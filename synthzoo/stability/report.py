@@ -22,13 +22,13 @@ from synthzoo.stability import figures
 from synthzoo.stability.observables import observed_means, short_names, shown_of
 from synthzoo.stability.protocol import stage_text
 from synthzoo.stability.survival import compare_survival, describe_survival
-from synthzoo.stability.verdict import IN_WORDS
+from synthzoo.stability.verdict import IN_WORDS, failure_text
 
 if TYPE_CHECKING:
     from synthzoo.reports.document import Block
     from synthzoo.stability.crystals import CrystalCheck
     from synthzoo.stability.observables import Shown
-    from synthzoo.stability.verdict import Failure, Verdict
+    from synthzoo.stability.verdict import Verdict
 
 METRICS_FILE = "observables.json"
 
@@ -102,7 +102,7 @@ def headline(shown: Shown) -> str:
         texts.append(describe_survival(shown.lifetimes, shown.planned_ps))
     if verdict.failures:
         first = min(verdict.failures, key=lambda failure: failure.time_fs)
-        texts.append(f"First failure: {_failure_text(first)}")
+        texts.append(f"First failure: {failure_text(first)}")
     return " ".join(texts)
 
 
@@ -236,17 +236,11 @@ def _failures(models: Sequence[Shown]) -> list[Block]:
 def _failures_of(shown: Shown) -> Iterator[str]:
     for scan in shown.verdict.scans:
         if scan.failure:
-            yield f"{shown.name}, {scan.name}: {_failure_text(scan.failure)}"
+            yield f"{shown.name}, {scan.name}: {failure_text(scan.failure)}"
     for replica in shown.verdict.replicas:
         if replica.failure:
-            text = _failure_text(replica.failure)
+            text = failure_text(replica.failure)
             yield f"{shown.name}, replica {replica.replica}: {text}"
-
-
-def _failure_text(failure: Failure) -> str:
-    when = f" after {failure.time_fs / 1000:.3g} ps" if failure.step else ""
-    detail = failure.detail.rstrip(".")
-    return f"{IN_WORDS[failure.kind]} in stage {failure.stage}{when}: {detail}."
 
 
 def _atoms(models: Sequence[Shown]) -> list[Block]:

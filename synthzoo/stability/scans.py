@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
 from synthzoo.data import unconstrained
+from synthzoo.data.structures import dimer
 from synthzoo.potentials import Model, forget, load_potential
 from synthzoo.stability.detectors import shortest_contact
 from synthzoo.stability.protocol import Dimers, Squeeze
 from synthzoo.stability.verdict import Failure, Scan
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
@@ -128,11 +129,13 @@ def _dimer(
     radii_A = float(covalent_radii[first] + covalent_radii[second])
     ends = (stage.farthest * radii_A, stage.nearest * radii_A)
     distances = np.geomspace(*ends, stage.points)
-    structures = (
-        _apart(first, second, distance, ends[0]) for distance in distances.tolist()
+    symbols = [chemical_symbols[first], chemical_symbols[second]]
+    pairs = (
+        dimer(symbols, distance, side_A=ends[0] + DIMER_GAP_A)
+        for distance in distances.tolist()
     )
-    energies = _energies(calculator, structures)
-    name = f"{chemical_symbols[first]}–{chemical_symbols[second]}"
+    energies = _energies(calculator, pairs)
+    name = "–".join(symbols)
     wrong = _judge_wall(energies, limits.hole_eV, limits.wall_eV, "eV")
     failure = None
     if wrong is not None:
@@ -188,15 +191,6 @@ def _energy(calculator: Calculator, atoms: Atoms) -> float:
         return unconstrained.energy_eV(atoms)
     except Exception:  # noqa: BLE001  calculators raise what they like
         return math.nan
-
-
-def _apart(first: int, second: int, distance_A: float, longest_A: float) -> Atoms:
-    """Return two atoms in a box; it is periodic, since some calculators ask for it."""
-    side_A = longest_A + DIMER_GAP_A
-    positions = [[0.0, 0.0, 0.0], [distance_A, 0.0, 0.0]]
-    atoms = Atoms([first, second], positions, cell=[side_A] * 3, pbc=True)
-    atoms.center()
-    return atoms
 
 
 def _scaled(atoms: Atoms, scale: float) -> Atoms:

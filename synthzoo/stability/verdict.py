@@ -310,20 +310,17 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
 
 
 def failure_text(failure: Failure) -> str:
-    """Return kind, time and detail of a failure.
+    """Return kind, stage, time and detail of a failure.
 
     Parameters
     ----------
     failure
         What went wrong.
     """
-    what = IN_WORDS[failure.kind]
-    if failure.step == 0 and failure.time_fs == 0:
-        return f"{what}: {failure.detail}"
-    return (
-        f"{what} at {failure.time_fs / 1000:.3f} ps (stage {failure.stage}, step "
-        f"{failure.step}): {failure.detail}"
-    )
+    place = f"in stage {failure.stage}"
+    if failure.step or failure.time_fs:
+        place += f" at {failure.time_fs / 1000:.3f} ps, step {failure.step}"
+    return f"{IN_WORDS[failure.kind]} {place}: {failure.detail.rstrip('.')}."
 
 
 def _scan(scan: Scan) -> str:

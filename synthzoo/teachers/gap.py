@@ -13,9 +13,9 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from synthzoo.errors import MissingExtraError, TeacherError, one_line
+from synthzoo.runs.files import hash_files
 from synthzoo.teachers.teacher import (
     Teacher,
-    file_md5,
     file_sha256,
     files_sha256,
     isolated_atoms,
@@ -206,7 +206,7 @@ def _check_points(path: Path, part: _Coordinates) -> None:
         )
     if part.md5 is None:
         return
-    found = file_md5(beside)
+    found = hash_files([beside], algorithm="md5")
     if found != part.md5.lower():
         raise TeacherError(
             f"{beside} is damaged or belongs to another potential: it has MD5 {found}, "

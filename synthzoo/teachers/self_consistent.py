@@ -9,7 +9,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from synthzoo.data import unconstrained
-from synthzoo.data.structures import min_distance_A
+from synthzoo.data.structures import is_isolated_atom
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -73,7 +73,7 @@ class PerStructure(Calculator):
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         computed: Atoms = self.atoms.copy()  # type: ignore[union-attr]  # set just now
-        if is_alone(computed):
+        if is_isolated_atom(computed, ALONE_A):
             self.results = self._atom(computed)
             return
         computed.calc = self._make()
@@ -100,14 +100,3 @@ class PerStructure(Calculator):
             "forces": np.zeros((1, 3)),
             "stress": np.zeros(6),
         }
-
-
-def is_alone(atoms: Atoms) -> bool:
-    """Return whether a structure is one atom that is far from its periodic images.
-
-    Parameters
-    ----------
-    atoms
-        Any structure.
-    """
-    return len(atoms) == 1 and min_distance_A(atoms, cutoff_A=ALONE_A) == ALONE_A

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +14,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import check_structure, label
-from synthzoo.errors import InputError, SynthzooError, TeacherError
+from synthzoo.errors import SynthzooError, TeacherError
 from synthzoo.recipes.loading import teacher_name
-from synthzoo.runs.files import is_there, read_pieces
+from synthzoo.runs.files import hash_content, hash_files
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -235,26 +234,7 @@ def file_sha256(path: str | Path) -> str:
     InputError
         If there is no such file.
     """
-    if not (is_there(Path(path)) and Path(path).is_file()):
-        raise InputError(f"There is no potential file {path}.")
-    return _digest(Path(path), hashlib.sha256())
-
-
-def file_md5(path: Path) -> str:
-    """Return the MD5 of a file, as GAP files state it for their sparse points.
-
-    Parameters
-    ----------
-    path
-        The file.
-    """
-    return _digest(path, hashlib.md5(usedforsecurity=False))
-
-
-def _digest(path: Path, digest: hashlib._Hash) -> str:
-    for piece in read_pieces(path):
-        digest.update(piece)
-    return digest.hexdigest()
+    return hash_files([Path(path)])
 
 
 def files_sha256(paths: Sequence[Path]) -> str:
@@ -289,4 +269,4 @@ def text_sha256(*lines: str) -> str:
     *lines
         Lines without their ends.
     """
-    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    return hash_content("".join(f"{line}\n" for line in lines))

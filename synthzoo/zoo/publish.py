@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import synthzoo
 from synthzoo.errors import CheckpointError, HubError, InputError
 from synthzoo.models.checkpoint import read_config, verify_checkpoint
 from synthzoo.models.config import CARD_FILE, MODEL_FILES
+from synthzoo.runs.files import hash_content
 from synthzoo.zoo.card_records import REPOSITORY, FileRecord
 from synthzoo.zoo.cards import NO_LICENCE
 from synthzoo.zoo.download import hub_api, model_info, patiently
@@ -158,7 +158,7 @@ def _figures(page: str, folder: Path) -> dict[str, bytes]:
 
 
 def _record(data: bytes) -> FileRecord:
-    return FileRecord(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return FileRecord(size=len(data), sha256=hash_content(data))
 
 
 def _upload(plan: Publication, contents: Mapping[str, bytes]) -> Publication:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import difflib
 import functools
-import hashlib
 from pathlib import Path
 
 from synthzoo.errors import InputError, UnknownModelError
-from synthzoo.runs.files import packaged_folder, read_pieces
+from synthzoo.runs.files import hash_files, packaged_folder
 from synthzoo.zoo.card_records import FileRecord
 from synthzoo.zoo.cards import ModelCard, read_card, render_card
 
@@ -119,12 +118,7 @@ def file_record(path: Path) -> FileRecord:
     path
         Any file.
     """
-    digest = hashlib.sha256()
-    size = 0
-    for piece in read_pieces(path):
-        digest.update(piece)
-        size += len(piece)
-    return FileRecord(size=size, sha256=digest.hexdigest())
+    return FileRecord(size=path.stat().st_size, sha256=hash_files([path]))
 
 
 def file_records(folder: Path) -> dict[str, FileRecord]:

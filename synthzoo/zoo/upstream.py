@@ -6,8 +6,6 @@ libraries keep besides repositories (HF_ASSETS_CACHE). Nothing is passed on to o
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from synthzoo.errors import HubError, IntegrityError, one_line
+from synthzoo.runs.files import hash_values
 from synthzoo.zoo import registry
 from synthzoo.zoo.cards import ModelCard, published_file
 from synthzoo.zoo.limits import limited_answers
@@ -45,8 +44,7 @@ def kept_folder(card: ModelCard) -> Path:
     """
     published = published_file(card)
     made_of = [CONVERSION, published.file.sha256, published.avg_num_neighbors]
-    digest = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
-    return _folder(card) / f"checkpoint-{digest}"
+    return _folder(card) / f"checkpoint-{hash_values(made_of)[:12]}"
 
 
 def find_converted(card: ModelCard, *, offline: bool) -> Path:

@@ -24,6 +24,7 @@ PAGES = [*GUIDES, ROOT / "CONTRIBUTING.md"] + [
     page
     for folder in ("model_cards", "recipes", "synthzoo")
     for page in sorted((ROOT / folder).rglob("*.md"))
+    if page.parent.name != "templates"  # pages only when they are filled in
 ]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from synthzoo.evaluation.errors import GroupErrors
     from synthzoo.finetuning.comparison import Comparison
-    from synthzoo.finetuning.probes import Curve
+    from synthzoo.finetuning.physics import Curve
     from synthzoo.training.curves import TrainingLoss
 
 BEFORE_COLOUR = "#a9b1bb"

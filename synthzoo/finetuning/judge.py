@@ -24,9 +24,8 @@ from synthzoo.finetuning.jobs import (
     direct_reference,
     seed_names,
 )
-from synthzoo.finetuning.physics import Physics, compare_physics
+from synthzoo.finetuning.physics import Curve, Physics, compare_physics, probe
 from synthzoo.finetuning.plan import Plan, starting_calculator
-from synthzoo.finetuning.probes import Curve, probe
 from synthzoo.models.calculator import SynthzooCalculator
 from synthzoo.zoo.registry import card_of
 

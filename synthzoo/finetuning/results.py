@@ -13,9 +13,8 @@ from synthzoo.recipes.loading import recipe_values
 if TYPE_CHECKING:
     from synthzoo.finetuning.comparison import Change, Comparison
     from synthzoo.finetuning.judge import SeedResult
-    from synthzoo.finetuning.physics import Physics
+    from synthzoo.finetuning.physics import Curve, Physics
     from synthzoo.finetuning.plan import Plan
-    from synthzoo.finetuning.probes import Curve
     from synthzoo.finetuning.replay import Synthetic
     from synthzoo.finetuning.select_by_md import Candidate
     from synthzoo.training.curves import TrainingLoss

@@ -361,7 +361,7 @@ def test_frames_of_one_run_are_no_independent_evidence(groups: int, energy: str)
 
 def test_probes_are_a_dimer_of_each_element_and_known_crystals(tiny_checkpoint: Path):
     """Curves of the same model twice agree."""
-    from synthzoo.finetuning.probes import probe
+    from synthzoo.finetuning.physics import probe
     from synthzoo.zoo.load import load_calculator
 
     model = load_calculator(tiny_checkpoint)

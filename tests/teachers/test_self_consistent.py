@@ -18,9 +18,9 @@ from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
 from synthzoo.recipes.loading import load_recipe
 from synthzoo.teachers import load_teacher
+from synthzoo.teachers.ase_class import ALONE_A, PerStructure
 from synthzoo.teachers.checks import check_teacher
 from synthzoo.teachers.loading import open_teacher
-from synthzoo.teachers.self_consistent import ALONE_A, PerStructure
 from tests.smeared import Smeared
 
 

@@ -64,12 +64,16 @@ def summarise(results: Sequence[Result]) -> list[Point]:
     results
         Of single runs.
     """
-    places = dict.fromkeys((found.model, found.size) for found in results)
+    places = dict.fromkeys((result.model, result.size) for result in results)
     return [
         _point(
             model,
             size,
-            [found for found in results if (found.model, found.size) == (model, size)],
+            [
+                result
+                for result in results
+                if (result.model, result.size) == (model, size)
+            ],
         )
         for model, size in places
     ]
@@ -114,9 +118,9 @@ def errors_table(points: Sequence[Point], published: PublishedCurves | None) -> 
     theirs = list(published.curves) if published else []
     header = ["N", *models, *(f"published {name}" for name in theirs)]
     rows = []
-    found = {(point.model, point.size): point for point in points}
+    by_place = {(point.model, point.size): point for point in points}
     for size in sorted({point.size for point in points}):
-        cells = [_cell(found.get((model, size))) for model in models]
+        cells = [_cell(by_place.get((model, size))) for model in models]
         if published:
             cells += [_published_cell(published, name, size) for name in theirs]
         rows.append([str(size), *cells])

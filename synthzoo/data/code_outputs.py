@@ -164,15 +164,15 @@ _CASTEP_CORRECTED = "energy_with_dispersion_correlation"
 def _abinit(path: Path, name: str) -> Iterator[Frame]:
     """Yield structures in cells of the right size: ASE 3.29 reads no ``acell``."""
     text = peek(path, -1)
-    found = _ABINIT_CELL.search(text)
-    if found is None or _ABINIT_RELAXED_CELL.search(text):
+    match = _ABINIT_CELL.search(text)
+    if match is None or _ABINIT_RELAXED_CELL.search(text):
         raise InputError(
             "ASE reads the cell of ABINIT's output only from `rprim`. Here `acell` is "
             "missing (as with several datasets), or the cell was relaxed (optcell): "
             "give one output for each structure, or the file *o_GSR.nc."
         )
-    unit = 1.0 if found["unit"].lower().startswith(b"ang") else Bohr
-    lengths = np.array([float(word) for word in found["lengths"].split()]) * unit
+    unit = 1.0 if match["unit"].lower().startswith(b"ang") else Bohr
+    lengths = np.array([float(word) for word in match["lengths"].split()]) * unit
     for atoms in _by_ase(path, name):
         atoms.set_cell(atoms.cell.array * lengths[:, None])
         atoms.calc.atoms = atoms.copy()  # else ASE takes its results for outdated

@@ -155,15 +155,15 @@ def convert_declared(atoms: Atoms) -> tuple[str, ...]:
     strange = {kind: unit for kind, unit in declared.items() if unit.factor != 1.0}
     if not strange:
         return tuple(notes)
-    found = set()
+    kinds = set()
     for kind, place, name in list(_labels(atoms)):
-        found.add(kind)
+        kinds.add(kind)
         unit = declared.get(kind)
         if kind == "virial":  # which is an energy
             unit = unit or declared.get("energy")
         if unit is not None:
             place[name] = np.multiply(place[name], unit.factor)[()]
-    _refuse_half_declared(declared, strange, found)
+    _refuse_half_declared(declared, strange, kinds)
     if "length" in strange:
         atoms.arrays["positions"] *= strange["length"].factor
         atoms.cell *= strange["length"].factor
@@ -173,7 +173,7 @@ def convert_declared(atoms: Atoms) -> tuple[str, ...]:
         f"{kind} from {unit.text} to {OURS[kind]}" for kind, unit in strange.items()
     )
     notes.append(f"converted, as it declares: {told}.")
-    if "stress" in found and "stress" not in declared:
+    if "stress" in kinds and "stress" not in declared:
         notes.append("it declares no unit of stress: eV/Å³ was assumed.")
     return tuple(notes)
 
@@ -197,10 +197,10 @@ def _declared(atoms: Atoms) -> dict[Kind, _Unit]:
     """Return the units that a structure declares; it declares ours from now on."""
     declared = {}
     for key, value in list(atoms.info.items()):
-        found = _DECLARATION.fullmatch(str(key))
-        if found is None or not isinstance(value, str):
+        match = _DECLARATION.fullmatch(str(key))
+        if match is None or not isinstance(value, str):
             continue
-        kind = _WORDS[(found["word"] or found["of"]).lower()]
+        kind = _WORDS[(match["word"] or match["of"]).lower()]
         factor = factor_of(kind, value)
         if factor is None:
             raise InputError(
@@ -231,12 +231,12 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _kind(name: Any) -> Kind | None:
-    found = _LABEL.search(str(name))
+    match = _LABEL.search(str(name))
     if str(name) == "E":
         return "energy"
-    if found is None or _NO_LABEL.search(str(name)):
+    if match is None or _NO_LABEL.search(str(name)):
         return None
-    return _WORDS[found[0].lower()]
+    return _WORDS[match[0].lower()]
 
 
 def _refuse_half_declared(

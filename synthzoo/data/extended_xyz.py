@@ -109,8 +109,8 @@ def _atoms(line: bytes) -> int:
     except ValueError:
         size = -1
     if size < 0:
-        found = line[:60].decode(errors="replace").strip()
-        raise InputError(f"expected the number of its atoms, found {found!r}.")
+        shown = line[:60].decode(errors="replace").strip()
+        raise InputError(f"expected the number of its atoms, found {shown!r}.")
     return size
 
 
@@ -189,12 +189,12 @@ def _compare_columns(info: Mapping[str, Any], columns: int) -> Iterator[str]:
 
 def _rivals(comment: str) -> Iterator[str]:
     """Refuse a key of structure or labels that has two values; say it of others."""
-    keys = [found for found in _KEY.finditer(comment) if found["key"]]
-    ends = [*(found.start() for found in keys), len(comment)]
+    keys = [match for match in _KEY.finditer(comment) if match["key"]]
+    ends = [*(match.start() for match in keys), len(comment)]
     values: dict[str, str] = {}
-    for found, (start, end) in zip(keys, pairwise(ends), strict=True):
-        key = STRUCTURE_KEYS.get(found["key"].lower(), found["key"])
-        value = comment[start + len(found["key"]) : end].strip()
+    for match, (start, end) in zip(keys, pairwise(ends), strict=True):
+        key = STRUCTURE_KEYS.get(match["key"].lower(), match["key"])
+        value = comment[start + len(match["key"]) : end].strip()
         if values.setdefault(key, value) == value:
             continue
         if _DECISIVE.search(key):

@@ -126,8 +126,8 @@ def _matching(source: Path) -> list[Path]:
     if source.exists() or not glob.has_magic(str(source)):
         return [source]
     # `Path.glob` refuses absolute patterns
-    found = sorted(map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207
-    files = [path for path in found if path.is_file()]
+    matches = sorted(map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207
+    files = [path for path in matches if path.is_file()]
     if not files:
         raise InputError(f"No file fits the pattern {source}.")
     return files

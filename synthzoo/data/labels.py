@@ -195,16 +195,16 @@ def choose_label_keys(
     counts, rank = count_label_keys(structures), _ranking(structures)
 
     def choose(what: str, wanted: str | None, energy: str | None) -> _Choice:
-        found: dict[str, int] = getattr(counts, what)
+        candidates: dict[str, int] = getattr(counts, what)
         if wanted is None:
-            return _choose(structures, what, _fitting(found, energy), rank)
+            return _choose(structures, what, _fitting(candidates, energy), rank)
         number = sum(_label(atoms, what, wanted) is not None for atoms in structures)
         if not number:
             raise InputError(
                 f"No structure has {what} under {wanted!r}. "
-                f"{_found(list(found), structures)}"
+                f"{_found(list(candidates), structures)}"
             )
-        found.setdefault(wanted, number)
+        candidates.setdefault(wanted, number)
         return _Choice(wanted)
 
     energy = choose("energy", energy_key, None)
@@ -413,15 +413,15 @@ def labels_of(atoms: Atoms, keys: LabelKeys, *, name: str = "the structure") -> 
                 f"{name} has no {what}: there is no label {key!r}. Leave it out, or "
                 "choose another key for all structures."
             )
-    found = Labels(energy_eV=_energy(energy), forces_eV_A=_numbers(forces))
-    if found.forces_eV_A.shape != (len(atoms), 3):
+    labels = Labels(energy_eV=_energy(energy), forces_eV_A=_numbers(forces))
+    if labels.forces_eV_A.shape != (len(atoms), 3):
         raise InputError(
-            f"{name}: forces have shape {found.forces_eV_A.shape}, "
+            f"{name}: forces have shape {labels.forces_eV_A.shape}, "
             f"expected {(len(atoms), 3)}."
         )
-    if not (np.isfinite(found.energy_eV) and np.isfinite(found.forces_eV_A).all()):
+    if not (np.isfinite(labels.energy_eV) and np.isfinite(labels.forces_eV_A).all()):
         raise InputError(f"{name}: a label is not a finite number.")
-    return found
+    return labels
 
 
 def partial_labels(atoms: Atoms, keys: LabelKeys) -> PartialLabels:
@@ -483,8 +483,8 @@ def own_energies_eV(atoms: Atoms) -> tuple[float, float] | None:
 
 
 def _energy(value: Any) -> float:
-    found = _numbers(value)
-    return float(found.reshape(-1)[0]) if found.size == 1 else float("nan")
+    numbers = _numbers(value)
+    return float(numbers.reshape(-1)[0]) if numbers.size == 1 else float("nan")
 
 
 def _numbers(value: Any) -> NDArray[np.float64]:

@@ -128,8 +128,8 @@ def _among_images(
     wrapped = positions - homes @ cell
     atoms, images = _images(wrapped @ inverse, periodic, reach_A / cell_heights_A(cell))
     tree, others = KDTree(wrapped), KDTree(wrapped[atoms] + images @ cell)
-    found = tree.sparse_distance_matrix(others, reach_A, output_type="ndarray")
-    first, second, shifts = found["i"], atoms[found["j"]], images[found["j"]]
+    near = tree.sparse_distance_matrix(others, reach_A, output_type="ndarray")
+    first, second, shifts = near["i"], atoms[near["j"]], images[near["j"]]
     vectors = wrapped[second] + shifts @ cell - wrapped[first]
     distances = np.linalg.norm(vectors, axis=1)
     itself = (first == second) & ~shifts.any(axis=1)

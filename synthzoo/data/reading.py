@@ -71,9 +71,11 @@ def find_format(path: Path, wanted: str | None = None) -> str:
         return EXTENDED_XYZ
     head = _peek(path)
     _refuse_foreign(path, head)
-    found = next((n for n, known in _BY_CONTENT.items() if known.match(head)), None)
+    by_content = next(
+        (n for n, known in _BY_CONTENT.items() if known.match(head)), None
+    )
     try:
-        name = found or filetype(str(path.absolute()))
+        name = by_content or filetype(str(path.absolute()))
     except UnknownFileTypeError:
         name = ""
     if name in ioformats and ioformats[name].can_read:

@@ -143,10 +143,10 @@ def _as_python(value: Any) -> Any:
 
 def _survives(text: str, key: str, value: Any) -> bool:
     try:
-        found = parse_comment(f"{text} pbc=F")  # which follows in the file
+        read = parse_comment(f"{text} pbc=F")  # which follows in the file
     except (ValueError, LookupError, TypeError, InputError):
         return False
-    return found.keys() == {key, "pbc"} and _same(found[key], value)
+    return read.keys() == {key, "pbc"} and _same(read[key], value)
 
 
 def _same(found: Any, wanted: Any) -> bool:

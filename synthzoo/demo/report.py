@@ -79,11 +79,11 @@ def _draw_crystals(panels: tuple[Axes, Axes], summary: DemoSummary) -> None:
     drawings = (_whole_cell(summary.diamond.a_A), sheet.positions)
     tilts = ((-80.0, -16.0), (0.0, 0.0))
     crystals = (summary.diamond, summary.graphene)
-    for axes, found, positions, tilt in zip(
+    for axes, relaxed, positions, tilt in zip(
         panels, crystals, drawings, tilts, strict=True
     ):
         _draw_bonds(axes, _tilted(positions, *tilt))
-        axes.set_title(_crystal_title(found, summary), fontsize=10)
+        axes.set_title(_crystal_title(relaxed, summary), fontsize=10)
 
 
 def _whole_cell(a_A: float) -> NDArray[np.float64]:
@@ -254,19 +254,19 @@ def demo_table(summary: DemoSummary) -> str:
 
 
 def _crystal_rows(name: str, summary: DemoSummary) -> list[tuple[str, ...]]:
-    found: Relaxation = getattr(summary, name)
+    relaxed: Relaxation = getattr(summary, name)
     known = _known(name, summary)
-    remark = "" if found.converged else ", not converged"
+    remark = "" if relaxed.converged else ", not converged"
     return [
         _row(
             f"{name}: lattice constant (Å){remark}",
-            found.a_A,
+            relaxed.a_A,
             known.a_A if known else None,
             experiment=EXPERIMENTS[name].a_A,
         ),
         _row(
             f"{name}: energy (eV/atom){remark}",
-            found.energy_eV_per_atom,
+            relaxed.energy_eV_per_atom,
             known.energy_eV_per_atom if known else None,
             unit="eV/atom",
         ),

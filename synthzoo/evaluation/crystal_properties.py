@@ -261,10 +261,10 @@ def lattice_constants_A(
             tried = [*lengths[:place], value, *lengths[place + 1 :]]
             return energy_eV(crystal.build(*tried), calculator)
 
-        found = _minimum(energy, crystal.start_A[place])
-        if found is None:
+        length = _minimum(energy, crystal.start_A[place])
+        if length is None:
             return None
-        lengths[place] = found
+        lengths[place] = length
     return tuple(lengths)
 
 
@@ -274,13 +274,13 @@ def _minimum(energy: Callable[[float], float], start_A: float) -> float | None:
     best = int(np.argmin([energy(value) for value in tried]))
     if best in (0, len(tried) - 1):
         return None
-    found = minimize_scalar(
+    result = minimize_scalar(
         energy,
         bounds=(tried[best - 1], tried[best + 1]),
         method="bounded",
         options={"xatol": TOLERANCE_A},
     )
-    return float(found.x)
+    return float(result.x)
 
 
 def energy_eV(atoms: Atoms, calculator: Calculator) -> float:

@@ -141,17 +141,19 @@ def join_predictions(parts: Sequence[Prediction]) -> Prediction:
             [part.energies_eV_per_atom for part in parts]
         ),
         forces_eV_A=np.concatenate([part.forces_eV_A for part in parts]),
-        residuals=[found for part in parts for found in part.residuals],
+        residuals=[residual for part in parts for residual in part.residuals],
     )
 
 
 def _squared_energies(prediction: Prediction) -> NDArray[np.float64]:
-    return np.array([found.energy_eV_per_atom**2 for found in prediction.residuals])
+    return np.array(
+        [residual.energy_eV_per_atom**2 for residual in prediction.residuals]
+    )
 
 
 def _squared_forces(prediction: Prediction) -> NDArray[np.float64]:
     return np.array(
-        [np.square(found.forces_eV_A).sum() for found in prediction.residuals]
+        [np.square(residual.forces_eV_A).sum() for residual in prediction.residuals]
     )
 
 

@@ -53,8 +53,8 @@ def write_loss(folder: Path, losses: Sequence[TrainingLoss]) -> Path:
         strict=True,
     )
     for axes, quantity, field in panels:
-        values = [getattr(found, field) for found in losses]
-        axes.plot([found.epoch for found in losses], values, color=AFTER_COLOUR)
+        values = [getattr(loss, field) for loss in losses]
+        axes.plot([loss.epoch for loss in losses], values, color=AFTER_COLOUR)
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -299,12 +299,12 @@ def compare_physics(
 def _references(
     name: str, reference: ReferenceValues | None
 ) -> tuple[CrystalProperties, ...]:
-    found = []
+    references = []
     if reference is not None and name in reference.crystals:
-        found.append(from_card(reference.crystals[name], source=reference.teacher))
+        references.append(from_card(reference.crystals[name], source=reference.teacher))
     if name in EXPERIMENTS:
-        found.append(EXPERIMENTS[name])
-    return tuple(found)
+        references.append(EXPERIMENTS[name])
+    return tuple(references)
 
 
 def _repulsion(

@@ -148,7 +148,7 @@ def _shortage(results: Results) -> str:
 def _seeds_text(results: Results) -> str:
     if not results.seeds:
         return ""
-    found = "; ".join(
+    seeds = "; ".join(
         f"{seed.seed}{' (kept)' if seed.kept else ''}: "
         f"{seed.errors.energy_rmse_meV_per_atom:.1f} meV/atom, "
         f"{seed.errors.force_rmse_eV_A:.3f} eV/Å"
@@ -156,7 +156,7 @@ def _seeds_text(results: Results) -> str:
     )
     return (
         f" The best of {len(results.seeds)} fits was chosen by the loss on the "
-        f"held-out structures, whose errors it flatters a little. By seed: {found}."
+        f"held-out structures, whose errors it flatters a little. By seed: {seeds}."
     )
 
 
@@ -364,7 +364,9 @@ def _forgetting(folder: Path, results: Results) -> list[Block]:
     return [
         *blocks,
         *_crystals(results.physics.crystals),
-        Items(texts=tuple(found.text() for found in results.physics.repulsions)),
+        Items(
+            texts=tuple(repulsion.text() for repulsion in results.physics.repulsions)
+        ),
         Figure(file=path, caption="Simple systems before and after"),
     ]
 
@@ -391,12 +393,12 @@ def _selection(results: Results) -> list[Block]:
         return []
     rows = tuple(
         (
-            f"{found.name}{' (kept)' if found.kept else ''}",
-            f"{100 * found.survived:.0f} %",
-            drift_text(found.drift_meV_per_atom_ps),
-            f"{found.force_rmse_eV_A:.3f}",
+            f"{candidate.name}{' (kept)' if candidate.kept else ''}",
+            f"{100 * candidate.survived:.0f} %",
+            drift_text(candidate.drift_meV_per_atom_ps),
+            f"{candidate.force_rmse_eV_A:.3f}",
         )
-        for found in results.selection
+        for candidate in results.selection
     )
     header = (
         "Weights",

@@ -170,11 +170,13 @@ def describe_structures(
     """
     soap = _soap(elements, recipe.cutoff_A)
     count = recipe.environments
-    found = np.empty((total, count, soap.get_number_of_features()), dtype=np.float32)
+    described = np.empty(
+        (total, count, soap.get_number_of_features()), dtype=np.float32
+    )
     bar = progress_bar(structures, desc="describe", unit="structure", total=total)
     for index, atoms in enumerate(bar):
-        found[index] = _spread(_environments(atoms, soap), count)
-    return found
+        described[index] = _spread(_environments(atoms, soap), count)
+    return described
 
 
 def _soap(elements: list[str], cutoff_A: float) -> Any:

@@ -173,7 +173,7 @@ def summarise_file(
     )
     measures = measure(taken, ASE_LABELS)
     record, figure = summary_paths(output)
-    found = {
+    content = {
         "file": output.name,
         "structures": structures,
         "measured": len(measures),
@@ -189,7 +189,7 @@ def summarise_file(
     with new_file(folder / figure.name) as partial:
         draw_measures(measures, partial, title=title, kind="png")
     with new_file(folder / record.name) as partial:
-        text = json.dumps(found, indent=1, ensure_ascii=False)
+        text = json.dumps(content, indent=1, ensure_ascii=False)
         partial.write_text(text + "\n", encoding="utf-8")
     for path in (record, figure):
         (folder / path.name).replace(path)

@@ -118,6 +118,6 @@ def all_findings(data: CheckedSet) -> list[Finding]:
     data
         Set to look at.
     """
-    found = [finding for check in CHECKS for finding in check(data)]
-    told = {kind for finding in found for kind in SYMPTOMS.get(finding.kind, ())}
-    return worst([finding for finding in found if finding.kind not in told])
+    findings = [finding for check in CHECKS for finding in check(data)]
+    told = {kind for finding in findings for kind in SYMPTOMS.get(finding.kind, ())}
+    return worst([finding for finding in findings if finding.kind not in told])

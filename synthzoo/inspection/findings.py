@@ -99,8 +99,8 @@ class CheckedSet:
     @cached_property
     def faults(self) -> dict[int, str]:
         """The structures for which no energy is defined, and why."""
-        found = {index: _fault(atoms) for index, atoms in enumerate(self.structures)}
-        return {index: fault for index, fault in found.items() if fault is not None}
+        by_index = {index: _fault(atoms) for index, atoms in enumerate(self.structures)}
+        return {index: fault for index, fault in by_index.items() if fault is not None}
 
     @cached_property
     def labels(self) -> list[PartialLabels]:
@@ -115,10 +115,10 @@ class CheckedSet:
     @cached_property
     def energies_eV(self) -> NDArray[np.float64]:
         """The energies of the cells, of shape ``(n,)``; NaN where there is none."""
-        found = np.array([labels.energy_eV for labels in self.labels], dtype=float)
-        found[~np.isfinite(found)] = np.nan
-        found[list(self.faults)] = np.nan
-        return found
+        energies = np.array([labels.energy_eV for labels in self.labels], dtype=float)
+        energies[~np.isfinite(energies)] = np.nan
+        energies[list(self.faults)] = np.nan
+        return energies
 
     @cached_property
     def forces_eV_A(self) -> dict[int, NDArray[np.float64]]:

@@ -81,10 +81,10 @@ def missing_labels(data: CheckedSet) -> list[Finding]:
         Set to look at.
     """
     energies = [
-        index for index, found in enumerate(data.labels) if found.energy_eV is None
+        index for index, labels in enumerate(data.labels) if labels.energy_eV is None
     ]
     forces = [
-        index for index, found in enumerate(data.labels) if found.forces_eV_A is None
+        index for index, labels in enumerate(data.labels) if labels.forces_eV_A is None
     ]
     if len(energies) == len(forces) == len(data):
         message = "No structure has an energy or forces: this is an unlabelled set."
@@ -156,10 +156,10 @@ def placeholders(data: CheckedSet) -> list[Finding]:
     """
     zero = np.flatnonzero((data.energies_eV == 0) & (data.sizes > 1))
     frames = tuple(index for index in zero.tolist() if _pull(data, index) is not None)
-    found = []
+    findings = []
     if frames:
         message = f"{len(frames)} structure(s) have an energy of exactly zero: a"
-        found.append(
+        findings.append(
             Finding(
                 kind="placeholder_energy",
                 severity="error",
@@ -167,7 +167,7 @@ def placeholders(data: CheckedSet) -> list[Finding]:
                 frames=frames,
             )
         )
-    return [*found, *_zero_forces(data)]
+    return [*findings, *_zero_forces(data)]
 
 
 def _zero_forces(data: CheckedSet) -> list[Finding]:
@@ -406,9 +406,9 @@ def outside_domain(data: CheckedSet) -> list[Finding]:
         return []
     predicted = data.reference.forces_eV_A
     disordered = force_order(data)
-    if any(not found.frames for found in disordered):
+    if any(not finding.frames for finding in disordered):
         return []
-    reordered = {index for found in disordered for index in found.frames}
+    reordered = {index for finding in disordered for index in finding.frames}
     judged, far = [], []
     for index, forces in data.forces_eV_A.items():
         if index in reordered:

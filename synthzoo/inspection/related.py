@@ -177,8 +177,8 @@ def fingerprint_A(atoms: Atoms) -> NDArray[np.float64]:
     while True:
         reach_A = min(REACH_FACTOR * reach_A, FARTHEST_A)
         pairs = find_pairs(atoms, reach_A)
-        found = int(np.bincount(pairs.first, minlength=len(atoms)).min())
-        if found >= wanted or reach_A == FARTHEST_A:
+        neighbours = int(np.bincount(pairs.first, minlength=len(atoms)).min())
+        if neighbours >= wanted or reach_A == FARTHEST_A:
             return mean_distances_A(len(atoms), pairs, FARTHEST_A, NEIGHBOURS)
 
 
@@ -349,9 +349,9 @@ def _contradictions(
     """Find groups of equal structures whose energies differ."""
     energies = data.energies_eV / np.maximum(data.sizes, 1)
     differences = {
-        group: float(np.ptp(found))
+        group: float(np.ptp(values))
         for group in groups
-        if len(found := energies[list(group)][np.isfinite(energies[list(group)])]) > 1
+        if len(values := energies[list(group)][np.isfinite(energies[list(group)])]) > 1
     }
     differing = {group: gap for group, gap in differences.items() if gap > limit}
     if not differing:

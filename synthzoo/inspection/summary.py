@@ -118,12 +118,12 @@ class Inspection:
     def values(self) -> dict[str, Any]:
         """Return everything but the measures as plain values that JSON can hold."""
         left_out = ("measures", "origins")
-        found = {
+        quantities = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name not in left_out
         }
-        return {name: _plain(value) for name, value in found.items()}
+        return {name: _plain(value) for name, value in quantities.items()}
 
     @property
     def title(self) -> str:
@@ -233,7 +233,7 @@ def _inspect(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
 
 def _key_findings(choice: KeyChoice, wanted: dict[str, str | None]) -> list[Finding]:
     """Find keys beside those that were read; labels of two references are a warning."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for what in ("energy", "forces", "stress"):
         there: dict[str, int] = getattr(choice.counts, what)
         if len(there) < 2 or wanted.get(f"{what}_key") is not None:
@@ -245,10 +245,10 @@ def _key_findings(choice: KeyChoice, wanted: dict[str, str | None]) -> list[Find
             f"Looked at: {getattr(choice.keys, what)}; --{what}-key chooses another."
         )
         severity: Severity = "warning" if rivals else "note"
-        found.append(
+        findings.append(
             Finding(kind=f"several_{what}", severity=severity, message=message)
         )
-    return found
+    return findings
 
 
 def _spreads(data: CheckedSet, measures: Measures) -> dict[str, Spread]:
@@ -258,7 +258,7 @@ def _spreads(data: CheckedSet, measures: Measures) -> dict[str, Spread]:
     }
     quantities = quantities_of(measures) | {
         "energy beyond composition (eV/atom)": _rest(data),
-        **{name: np.concatenate([[], *found]) for name, found in components.items()},
+        **{name: np.concatenate([[], *parts]) for name, parts in components.items()},
     }
     spreads = {name: spread_of(quantities[name]) for name in QUANTITIES}
     return {name: spread for name, spread in spreads.items() if spread is not None}

@@ -110,19 +110,22 @@ def mixed_theory(data: CheckedSet) -> list[Finding]:
     frames = np.flatnonzero(usable)
     if data.reference is not None:
         rest = energies - data.reference.energies_eV[usable] / data.sizes[usable]
-        found, why = separate(beyond_composition(rest, shares)), "a model's predictions"
+        separation, why = (
+            separate(beyond_composition(rest, shares)),
+            "a model's predictions",
+        )
     elif len(frames) >= MIN_FITTED:
-        found, why = separate(beyond_pairs(data, usable)), "their bonds"
+        separation, why = separate(beyond_pairs(data, usable)), "their bonds"
     else:
         return []
-    if found is None or found.gap < CLEAR_GAP_EV_PER_ATOM:
+    if separation is None or separation.gap < CLEAR_GAP_EV_PER_ATOM:
         return []
-    return [_mixed(data, frames, found, f"which {why} do not explain")]
+    return [_mixed(data, frames, separation, f"which {why} do not explain")]
 
 
 def _per_atom(data: CheckedSet, usable: Mask) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = data.energies_eV[usable] / data.sizes[usable]
-    return found
+    energies: NDArray[np.float64] = data.energies_eV[usable] / data.sizes[usable]
+    return energies
 
 
 def _mixed(
@@ -236,12 +239,12 @@ def isolated_atoms(data: CheckedSet) -> list[Finding]:
     data
         Set to look at.
     """
-    found: dict[int, list[int]] = {}
+    by_element: dict[int, list[int]] = {}
     for index in np.flatnonzero(data.alone & np.isfinite(data.energies_eV)):
         element = int(data.structures[int(index)].numbers[0])
-        found.setdefault(element, []).append(int(index))
+        by_element.setdefault(element, []).append(int(index))
     findings = []
-    for element, frames in found.items():
+    for element, frames in by_element.items():
         energies = data.energies_eV[frames]
         differ = float(np.ptp(energies)) > SAME_ATOM_EV
         message = (
@@ -258,7 +261,7 @@ def isolated_atoms(data: CheckedSet) -> list[Finding]:
                 frames=tuple(frames),
             )
         )
-    return [*findings, *_cohesive(data, found)]
+    return [*findings, *_cohesive(data, by_element)]
 
 
 def _cohesive(data: CheckedSet, alone: dict[int, list[int]]) -> list[Finding]:
@@ -275,7 +278,7 @@ def _cohesive(data: CheckedSet, alone: dict[int, list[int]]) -> list[Finding]:
         "between -10 and 0 is expected. The isolated atoms come from another level of "
         "theory or code, or energies are in another unit."
     )
-    frames = tuple(sorted(i for found in alone.values() for i in found))
+    frames = tuple(sorted(i for indices in alone.values() for i in indices))
     return [
         Finding(
             kind="isolated_atom_energy",

@@ -143,15 +143,15 @@ def unit_findings(what: str, ratio: Ratio, units: Mapping[str, float]) -> list[F
     units
         Ratio that each unit would give.
     """
-    found = []
+    findings = []
     size = abs(ratio.value)
     if ratio.value < 0:
         message = f"The sign of the {what} labels is reversed: {ratio.evidence}."
-        found.append(Finding(kind=f"{what}_sign", severity="error", message=message))
+        findings.append(Finding(kind=f"{what}_sign", severity="error", message=message))
     if not NORMAL[0] < size < NORMAL[1]:
         units_near = list(nearest_units(size, units))
         cause = f"in {units_near[0]}" if units_near else "in another unit"
-        found.append(
+        findings.append(
             Finding(
                 kind=f"{what}_units",
                 severity="error" if units_near else "warning",
@@ -159,7 +159,7 @@ def unit_findings(what: str, ratio: Ratio, units: Mapping[str, float]) -> list[F
                 f"({ratio.evidence}): they seem to be {cause}.",
             )
         )
-    return found
+    return findings
 
 
 MOST_WORKS = 200
@@ -303,7 +303,7 @@ def bulk_moduli_eV_A3(data: CheckedSet) -> Slopes:
         if data.structures[index].pbc.all():
             name = data.structures[index].get_chemical_formula("hill", empirical=True)
             groups[name].append(index)
-    found, correlations = [], []
+    moduli, correlations = [], []
     for frames in groups.values():
         volumes = [data.structures[i].get_volume() / data.sizes[i] for i in frames]
         x = np.log(volumes)
@@ -312,9 +312,9 @@ def bulk_moduli_eV_A3(data: CheckedSet) -> Slopes:
             continue
         correlations.append(float(np.corrcoef(x, y)[0, 1]))
         if abs(correlations[-1]) > CELL_CORRELATION:
-            found.append(correlations[-1] * y.std() / x.std())
+            moduli.append(correlations[-1] * y.std() / x.std())
     return Slopes(
-        values=np.array(found),
+        values=np.array(moduli),
         correlation=float(np.mean(correlations)) if correlations else 0.0,
     )
 

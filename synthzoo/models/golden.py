@@ -234,9 +234,9 @@ def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
     needed = {*INPUTS, "energy", "forces"}
     if not entries or any(not needed <= set(entry) for entry in entries.values()):
         raise CheckpointError(f"{where} lacks a part of a golden structure.")
-    found = [entries[index] for index in sorted(entries)]
-    _check_entries(found, where=where)
-    return found
+    records = [entries[index] for index in sorted(entries)]
+    _check_entries(records, where=where)
+    return records
 
 
 def _check_entries(entries: Sequence[Golden], *, where: str) -> None:

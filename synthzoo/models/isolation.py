@@ -270,7 +270,7 @@ def _write_precision(saved: tuple[bool | None, dict[str, str]]) -> None:
 def _find(scope: str) -> Any:
     import torch
 
-    found: Any = torch
+    value: Any = torch
     for name in scope.split(".")[1:]:
-        found = getattr(found, name)
-    return found
+        value = getattr(value, name)
+    return value

@@ -84,12 +84,12 @@ def _predict_batch(
     from synthzoo.models.calculator import OverlapError
 
     try:
-        found = calculator.compute([atoms for _, atoms in batch])
+        computed = calculator.compute([atoms for _, atoms in batch])
     except OverlapError:
         for name, atoms in batch:
             check_structure(atoms, name=name)  # says which
         raise
-    for (_, atoms), results in zip(batch, found, strict=True):
+    for (_, atoms), results in zip(batch, computed, strict=True):
         yield _labelled(atoms, results)
 
 

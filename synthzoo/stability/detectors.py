@@ -299,9 +299,9 @@ class Detectors:
         look
             The structure.
         """
-        found = self._contacts.look(look.atoms)
-        self.memory.alone = np.flatnonzero(found.alone).tolist()
-        self.memory.bonds = found.bonds.tolist()
+        surroundings = self._contacts.look(look.atoms)
+        self.memory.alone = np.flatnonzero(surroundings.alone).tolist()
+        self.memory.bonds = surroundings.bonds.tolist()
         self.memory.volume_A3 = _volume_A3(look.atoms)
 
     def begin_stage(self, look: Look) -> None:
@@ -325,12 +325,12 @@ class Detectors:
         ensemble
             Of the stage.
         """
-        found = self._numbers(look)
-        if found is None and ensemble == "npt":
-            found = self._cell(look.atoms)
-        if found is None:
+        finding = self._numbers(look)
+        if finding is None and ensemble == "npt":
+            finding = self._cell(look.atoms)
+        if finding is None:
             around = self._contacts.look(look.atoms)
-            found = (
+            finding = (
                 self._fused(look.atoms, around)
                 or self._force(look)
                 or (None if ensemble == "npt" else self._jump(look))
@@ -340,7 +340,7 @@ class Detectors:
                 or self._crowded(look.atoms, around, look.time_fs)
             )
         self.memory.last_total_eV, self.memory.last_fs = look.total_eV, look.time_fs
-        return found
+        return finding
 
     def explain(self, atoms: Atoms, ensemble: str) -> Finding | None:
         """Return what is wrong with a structure that the calculator refused.
@@ -355,8 +355,8 @@ class Detectors:
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
             bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
             return Finding("nan", "positions or cell are not finite", _some(bad))
-        found = self._cell(atoms) if ensemble == "npt" else None
-        return found or self._fused(atoms, self._contacts.look(atoms))
+        finding = self._cell(atoms) if ensemble == "npt" else None
+        return finding or self._fused(atoms, self._contacts.look(atoms))
 
     def _numbers(self, look: Look) -> Finding | None:
         if not math.isfinite(look.potential_eV):
@@ -551,11 +551,11 @@ def energy_order(drifts: Sequence[Drift]) -> float | None:
         Of one stage, with several time steps. None is returned where the fluctuations
         are too small to tell.
     """
-    found = [drift.fluctuation_meV_per_atom for drift in drifts]
-    if len(found) < 2 or min(found) < SMALLEST_FLUCTUATION_MEV:
+    fluctuations = [drift.fluctuation_meV_per_atom for drift in drifts]
+    if len(fluctuations) < 2 or min(fluctuations) < SMALLEST_FLUCTUATION_MEV:
         return None
     steps = [drift.timestep_fs for drift in drifts]
-    return float(np.polyfit(np.log(steps), np.log(found), 1)[0])
+    return float(np.polyfit(np.log(steps), np.log(fluctuations), 1)[0])
 
 
 def judge_drift(line: Line, limits: Limits) -> Finding | None:
@@ -589,12 +589,12 @@ def judge_order(drifts: Sequence[Drift], limits: Limits) -> Finding | None:
     if order is None or order >= limits.order:
         return None
     by_step = sorted(drifts, key=lambda drift: drift.timestep_fs)
-    found = ", ".join(
+    texts = ", ".join(
         f"{drift.fluctuation_meV_per_atom:.2g} meV/atom at {drift.timestep_fs:g} fs"
         for drift in by_step
     )
     return Finding(
         "order",
         f"the energy fluctuates with the time step to the power {order:.1f}, not 2 "
-        f"({found}): the forces are not the derivative of the energy",
+        f"({texts}): the forces are not the derivative of the energy",
     )

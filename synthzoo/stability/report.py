@@ -185,26 +185,26 @@ def _number(value: float | None, form: str) -> str:
 
 def _pictures(folder: Path, models: Sequence[Shown]) -> list[Block]:
     """Draw what there is something to draw of."""
-    found: list[Block] = []
+    pictures: list[Block] = []
     moved = [shown for shown in models if shown.verdict.replicas]
     if sum(len(shown.verdict.replicas) for shown in moved) > 1:
         path = figures.write_survival(folder, moved)
-        found.append(Figure(file=path, caption="Survival of the replicas"))
+        pictures.append(Figure(file=path, caption="Survival of the replicas"))
     if any(shown.series for shown in models):
         path = figures.write_dynamics(folder, models)
-        found.append(Figure(file=path, caption="Temperature and energy"))
+        pictures.append(Figure(file=path, caption="Temperature and energy"))
     if any(shown.observables for shown in models):
         path = figures.write_bonds(folder, models)
-        found.append(Figure(file=path, caption="Bonds of the atoms"))
+        pictures.append(Figure(file=path, caption="Bonds of the atoms"))
         path = figures.write_radial(folder, models)
-        found.append(Figure(file=path, caption="Distances and motion"))
+        pictures.append(Figure(file=path, caption="Distances and motion"))
     if any(len(r.drifts) > 1 for shown in models for r in shown.verdict.replicas):
         path = figures.write_drift(folder, models)
-        found.append(Figure(file=path, caption="Energy conservation"))
+        pictures.append(Figure(file=path, caption="Energy conservation"))
     if any(shown.verdict.scans for shown in models):
         path = figures.write_scans(folder, models)
-        found.append(Figure(file=path, caption="Dimers and squeezed structure"))
-    return found
+        pictures.append(Figure(file=path, caption="Dimers and squeezed structure"))
+    return pictures
 
 
 def _protocol(verdict: Verdict) -> list[Block]:
@@ -264,17 +264,17 @@ def _atoms(models: Sequence[Shown]) -> list[Block]:
 
 
 def _atoms_row(shown: Shown) -> tuple[str, ...]:
-    found = observed_means(shown.observables)
-    shares = found["bond_shares_at_the_end"]
-    rings = found["rings_per_atom_at_the_end"]
+    means = observed_means(shown.observables)
+    shares = means["bond_shares_at_the_end"]
+    rings = means["rings_per_atom_at_the_end"]
     return (
         shown.name,
         f"{shown.mean_bonds:.2f}",
         " / ".join(f"{100 * shares[bonds]:.0f}" for bonds in (2, 3, 4))
         if shown.is_carbon
         else NOTHING,
-        _number(found["first_peak_A"], ".2f"),
-        _number(found["diffusion_cm2_s"], ".1e"),
+        _number(means["first_peak_A"], ".2f"),
+        _number(means["diffusion_cm2_s"], ".1e"),
         NOTHING
         if rings is None
         else " / ".join(f"{rings.get(size, 0.0):.2f}" for size in (5, 6, 7)),
@@ -282,7 +282,7 @@ def _atoms_row(shown: Shown) -> tuple[str, ...]:
 
 
 def _crystals(crystals: Mapping[str, Sequence[CrystalCheck]]) -> list[Block]:
-    rows = [_crystal_row(name, c) for name, found in crystals.items() for c in found]
+    rows = [_crystal_row(name, c) for name, checks in crystals.items() for c in checks]
     if not rows:
         return []
     header = (
@@ -394,7 +394,7 @@ def _metrics(
             "observables": observed_means(shown.observables)
             if shown.observables
             else None,
-            "crystals": [dataclasses.asdict(found) for found in crystals[shown.name]],
+            "crystals": [dataclasses.asdict(check) for check in crystals[shown.name]],
         }
         for shown in models
     }

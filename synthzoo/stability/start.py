@@ -91,8 +91,8 @@ def relax(atoms: Atoms, calculator: Calculator) -> Atoms:
         What to relax it with, once the atoms are apart.
     """
     relaxed: Atoms = atoms.copy()
-    for found in (SoftSpheres(), calculator):  # type: ignore[no-untyped-call]
-        relaxed.calc = found
+    for potential in (SoftSpheres(), calculator):  # type: ignore[no-untyped-call]
+        relaxed.calc = potential
         FIRE(relaxed, logfile=None).run(fmax=MAX_FORCE_EV_A, steps=MAX_STEPS)
     relaxed.calc = None
     relaxed.set_momenta(np.zeros((len(relaxed), 3)))

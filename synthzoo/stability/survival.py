@@ -124,8 +124,8 @@ def survival_curve(lifetimes: Lifetimes) -> SurvivalCurve:
 def _exact(share: float, replicas: int) -> tuple[float, float]:
     """Return the interval of a share that is 1 or 0."""
     living = round(share * replicas)
-    found = binomtest(living, replicas).proportion_ci(CONFIDENCE, method="exact")
-    return float(found.low), float(found.high)
+    interval = binomtest(living, replicas).proportion_ci(CONFIDENCE, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def _plain(values: NDArray[np.float64]) -> tuple[float, ...]:
@@ -151,8 +151,8 @@ def survival_p_value(first: Lifetimes, second: Lifetimes) -> float:
     """
     with warnings.catch_warnings():  # none failed: nought over nought
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = float(logrank(first.censored(), second.censored()).pvalue)
-    return 1.0 if np.isnan(found) else found
+        p_value = float(logrank(first.censored(), second.censored()).pvalue)
+    return 1.0 if np.isnan(p_value) else p_value
 
 
 def describe_survival(lifetimes: Lifetimes, duration_ps: float) -> str:

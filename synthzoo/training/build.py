@@ -151,17 +151,17 @@ def _is_missing(output: Path) -> bool:
 
 
 def _verified(checkpoint: Path) -> str:
-    found = verify_checkpoint(checkpoint)
-    if not found.passed:
-        raise CheckpointError(f"{checkpoint}: {found.summary()}")
-    return found.summary()
+    verification = verify_checkpoint(checkpoint)
+    if not verification.passed:
+        raise CheckpointError(f"{checkpoint}: {verification.summary()}")
+    return verification.summary()
 
 
 def _summary(output: Path, record: _Record, verification: str) -> BuildSummary:
     """Return what is in the folder, whichever call has made it."""
     checkpoint = output / CHECKPOINT_FOLDER
     made = read_config(checkpoint).provenance
-    errors = {found.epoch: found for found in read_errors(working_folder(checkpoint))}
+    errors = {epoch.epoch: epoch for epoch in read_errors(working_folder(checkpoint))}
     kept = errors[made["kept_epoch"]]
     return BuildSummary(
         checkpoint=checkpoint,
@@ -208,9 +208,9 @@ class _Record:
     def __enter__(self) -> _Record:
         path = self._folder / RECORD_FILE
         if path.is_file():
-            found = json.loads(path.read_text())
-            self._compare(found["recipe"])
-            self.seconds = found["seconds"]
+            record = json.loads(path.read_text())
+            self._compare(record["recipe"])
+            self.seconds = record["seconds"]
         self._folder.mkdir(exist_ok=True)
         self._write()
         return self

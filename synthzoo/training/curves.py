@@ -89,17 +89,17 @@ def read_losses(folder: Path) -> list[TrainingLoss]:
         Folder of the fit, as for `read_errors`.
     """
     names = COLUMNS["training_energy_mse"], COLUMNS["training_force_mse"]
-    found = []
+    losses = []
     for row in _rows(folder):
         energy, force = (float(row[name]) ** 0.5 for name in names)
-        found.append(
+        losses.append(
             TrainingLoss(
                 epoch=int(row[EPOCH]) + 1,
                 energy_rmse_meV_per_atom=1000 * energy,
                 force_rmse_eV_A=force,
             )
         )
-    return found
+    return losses
 
 
 def draw_curves(folder: Path) -> Path:
@@ -115,8 +115,8 @@ def draw_curves(folder: Path) -> Path:
     panels = zip(figure.subplots(1, 2), PANELS.items(), strict=True)
     for axes, (quantity, field) in panels:
         for name, prefix in (("training", "training_"), ("validation", "")):
-            values = [getattr(found, prefix + field) for found in errors]
-            axes.plot([found.epoch for found in errors], values, label=name)
+            values = [getattr(row, prefix + field) for row in errors]
+            axes.plot([row.epoch for row in errors], values, label=name)
         axes.set(xlabel="epoch", ylabel=quantity, yscale="log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(LogLocator(subs=MINOR_TICKS))

@@ -72,9 +72,11 @@ class History(Checkpoint):
     ) -> None:
         """Add the errors of the epoch, before its state is saved."""
         del pl_module
-        found = trainer.callback_metrics
+        metrics = trainer.callback_metrics
         row: dict[str, float] = {EPOCH: trainer.current_epoch}
-        row |= {name: float(found[name]) for name in COLUMNS.values() if name in found}
+        row |= {
+            name: float(metrics[name]) for name in COLUMNS.values() if name in metrics
+        }
         self._rows.append(row)
         if is_first_process():
             with new_file(self._path) as partial, partial.open("w") as stream:
@@ -120,12 +122,12 @@ class Progress(Callback):
     ) -> None:
         """Show the errors of the epoch."""
         del pl_module
-        found = trainer.callback_metrics
-        if FORCES_ERROR in found and hasattr(self, "bar"):
+        metrics = trainer.callback_metrics
+        if FORCES_ERROR in metrics and hasattr(self, "bar"):
             self.bar.set_postfix_str(
                 f"epoch {trainer.current_epoch + 1}: "
-                f"{1000 * float(found[ENERGY_ERROR]):.0f} meV/atom, "
-                f"{float(found[FORCES_ERROR]):.3f} eV/Å",
+                f"{1000 * float(metrics[ENERGY_ERROR]):.0f} meV/atom, "
+                f"{float(metrics[FORCES_ERROR]):.3f} eV/Å",
                 refresh=False,
             )
 

@@ -162,7 +162,7 @@ def mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
     module
         Layer of e3nn, or its product of features with the scalars of the atoms' types.
     """
-    found = []
+    mixes = []
     start = 0
     for entry in module.instructions:
         stop = start + int(np.prod(entry.path_shape))
@@ -172,9 +172,9 @@ def mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
         else:  # e3nn's coupling with a scalar
             source = entry.i_in1
             factor /= module.irreps_out[entry.i_out].ir.dim ** 0.5
-        found.append(Mixing(source, entry.i_out, start, stop, entry.path_shape, factor))
+        mixes.append(Mixing(source, entry.i_out, start, stop, entry.path_shape, factor))
         start = stop
-    return tuple(found)
+    return tuple(mixes)
 
 
 def message_paths(layer: ConvNetLayer) -> list[Path]:
@@ -186,12 +186,12 @@ def message_paths(layer: ConvNetLayer) -> list[Path]:
         Layer of a network of nequip.
     """
     product = layer.conv.tp_scatter.tp
-    found, weight = [], 0
+    paths, weight = [], 0
     for entry in product.instructions:
         channels, before = product.irreps_in1[entry.i_in1]
         edge = product.irreps_in2[entry.i_in2].ir
         after = product.irreps_out[entry.i_out].ir
-        found.append(
+        paths.append(
             Path(
                 kind=(before, edge, after),
                 source=entry.i_in1,
@@ -202,7 +202,7 @@ def message_paths(layer: ConvNetLayer) -> list[Path]:
             )
         )
         weight += channels
-    return found
+    return paths
 
 
 def _path_table(
@@ -244,14 +244,14 @@ def _places(separate: Irreps, joined: Irreps) -> list[tuple[int, int]]:
         another.
     """
     starts = [part.start for part in joined.slices()]
-    found = []
+    places = []
     block, used = 0, 0
     for channels, irrep in separate:
         if used == joined[block].mul or irrep != joined[block].ir:
             block, used = block + 1, 0
-        found.append((starts[block] + used, joined[block].mul))
+        places.append((starts[block] + used, joined[block].mul))
         used += channels
-    return found
+    return places
 
 
 def gate_columns(
@@ -276,15 +276,15 @@ def gate_columns(
     order = Irreps([part for _, part in named]).sort().inv
     block_of = {irrep: block for block, (_, irrep) in enumerate(mixed)}
     used = dict.fromkeys(block_of.values(), 0)
-    found: dict[str, dict[int, Columns]] = {"scalars": {}, "gates": {}, "gated": {}}
+    by_gate: dict[str, dict[int, Columns]] = {"scalars": {}, "gates": {}, "gated": {}}
     for index in order:
         name, (channels, irrep) = named[index]
         block = block_of[irrep]
         stop = used[block] + channels
-        found[name][index] = Columns(block, used[block], stop)
+        by_gate[name][index] = Columns(block, used[block], stop)
         used[block] = stop
     scalars, gates, gated = (
-        tuple(columns for _, columns in sorted(found[name].items()))
+        tuple(columns for _, columns in sorted(by_gate[name].items()))
         for name in ("scalars", "gates", "gated")
     )
     return scalars, _pair(gated, gates)
@@ -299,9 +299,9 @@ def _pair(
         for columns in gates
         for start in range(columns.start, columns.stop)
     ]
-    found = []
+    pairs = []
     for columns in gated:
         count = columns.stop - columns.start
         mine, spare = spare[:count], spare[count:]
-        found.append((columns, Columns(mine[0].block, mine[0].start, mine[-1].stop)))
-    return tuple(found)
+        pairs.append((columns, Columns(mine[0].block, mine[0].start, mine[-1].stop)))
+    return tuple(pairs)

@@ -202,7 +202,7 @@ def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
         labelled.energies_eV,
         np.array([unconstrained.energy_eV(atoms) for atoms in predicted]),
         known_eV={},
-        model_alone_eV=calculator.config.isolated_atom_energies_eV,
+        model_isolated_eV=calculator.config.isolated_atom_energies_eV,
     )
     model, _ = load_model(job.start.folder)
     return _Fitted(weights=model.state_dict(), reference=reference)

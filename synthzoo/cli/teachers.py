@@ -84,8 +84,8 @@ def examine_teacher(
 ) -> None:
     """Test TEACHER: gradients, symmetries and known numbers.
 
-    Forces are compared with finite differences; an atom alone, rotations and one known
-    number follow. Exits with 1 if a test fails.
+    Forces are compared with finite differences; an isolated atom, rotations and one
+    known number follow. Exits with 1 if a test fails.
     """
     from synthzoo.teachers.catalogue import examine
 

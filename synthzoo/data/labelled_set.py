@@ -72,7 +72,7 @@ class LabelledSet:
             ]
         )
 
-    def alone(self, cutoff_A: float) -> NDArray[np.bool_]:
+    def isolated(self, cutoff_A: float) -> NDArray[np.bool_]:
         """Return which structures are a single atom without neighbours.
 
         Parameters

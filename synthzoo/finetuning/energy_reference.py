@@ -160,7 +160,7 @@ def find_reference(
     predictions_eV: NDArray[np.float64],
     *,
     known_eV: Mapping[str, tuple[float, Source]],
-    model_alone_eV: Mapping[str, float],
+    model_isolated_eV: Mapping[str, float],
 ) -> EnergyReference:
     """Return the shift per element that brings a model onto the labels' scale.
 
@@ -180,7 +180,7 @@ def find_reference(
     known_eV
         Isolated-atom energies on the labels' scale, and whether they were given or
         found.
-    model_alone_eV
+    model_isolated_eV
         Isolated-atom energies on the model's scale.
 
     Raises
@@ -195,7 +195,7 @@ def find_reference(
     left = (labels_eV - predictions_eV) / atoms
     present = counts.sum(axis=0) > 0
     shifts = np.array(
-        [known_eV[name][0] - model_alone_eV[name] if name in known_eV else 0.0
+        [known_eV[name][0] - model_isolated_eV[name] if name in known_eV else 0.0
          for name in elements]
     )  # fmt: skip
     unknown = present & np.array([name not in known_eV for name in elements])
@@ -219,7 +219,7 @@ def find_reference(
         isolated_atom_energies_eV={
             name: known_eV[name][0]
             if name in known_eV
-            else model_alone_eV[name] + moved[name]
+            else model_isolated_eV[name] + moved[name]
             for name in elements
         },
         sources={
@@ -262,7 +262,7 @@ def find_isolated(
     counts: NDArray[np.int64],
     labels_eV: NDArray[np.float64],
     elements: Sequence[str],
-    alone: NDArray[np.bool_],
+    isolated: NDArray[np.bool_],
 ) -> dict[str, float]:
     """Return the energy of each element of which the data hold a single atom.
 
@@ -274,7 +274,7 @@ def find_isolated(
         Total energies, of shape ``(n_structures,)``.
     elements
         Chemical symbols, in the order of the columns of ``counts``.
-    alone
+    isolated
         Which structures are one atom without neighbours.
 
     Raises
@@ -283,7 +283,7 @@ def find_isolated(
         If two frames disagree about an element.
     """
     found: dict[str, float] = {}
-    for index in np.flatnonzero(alone):
+    for index in np.flatnonzero(isolated):
         name = elements[int(np.argmax(counts[index]))]
         energy = float(labels_eV[index])
         if name in found and abs(found[name] - energy) > 1e-3:

@@ -248,5 +248,5 @@ def direct_reference(elements: Sequence[str], labelled: LabelledSet) -> EnergyRe
         labelled.energies_eV,
         np.zeros(len(labelled)),
         known_eV={},
-        model_alone_eV=dict.fromkeys(elements, 0.0),
+        model_isolated_eV=dict.fromkeys(elements, 0.0),
     )

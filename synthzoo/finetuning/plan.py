@@ -314,7 +314,7 @@ def make_plan(  # noqa: PLR0913  what decides it
     calculator = starting_calculator(start)
     examined = examine(frames, keys, calculator, drop=drop)
     labelled, config = examined.labelled, calculator.config
-    alone = labelled.alone(config.cutoff_A)
+    alone = labelled.isolated(config.cutoff_A)
     indices = np.flatnonzero(~alone).tolist()
     if not indices:
         raise InputError(
@@ -410,7 +410,7 @@ def _reference(
         training.energies_eV,
         np.array([unconstrained.energy_eV(found) for found in predicted]),
         known_eV=known_eV,
-        model_alone_eV={
+        model_isolated_eV={
             name: unconstrained.energy_eV(found)
             for name, found in zip(config.elements, alone, strict=True)
         },

@@ -253,5 +253,5 @@ def _labelled(files: Sequence[Path], request: Request, plan: Plan) -> LabelledSe
         format=request.format,
     )
     labelled = as_labelled(frames, keys)
-    alone = labelled.alone(plan.config.cutoff_A)
+    alone = labelled.isolated(plan.config.cutoff_A)
     return labelled.part(np.flatnonzero(~alone).tolist())

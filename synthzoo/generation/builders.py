@@ -187,7 +187,7 @@ def cut_open(atoms: Atoms, axis: int, vacuum_A: float) -> Atoms:
 
 
 def dimers(part: Dimers, element: str) -> list[Atoms]:
-    """Return pairs of atoms at evenly spaced distances, and one atom alone.
+    """Return pairs of atoms at evenly spaced distances, and one isolated atom.
 
     Parameters
     ----------

@@ -204,7 +204,7 @@ class Surfaces(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Dimers(Checked):
-    """Pairs of atoms in a large cell, and one atom alone.
+    """Pairs of atoms in a large cell, and one isolated atom.
 
     Attributes
     ----------

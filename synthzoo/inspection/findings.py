@@ -159,7 +159,7 @@ class CheckedSet:
         ]
 
     @cached_property
-    def alone(self) -> NDArray[np.bool_]:
+    def isolated(self) -> NDArray[np.bool_]:
         """Which structures are one atom without a neighbour, of shape ``(n,)``."""
         return np.array(
             [

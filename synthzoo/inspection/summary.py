@@ -274,7 +274,7 @@ def _rest(data: CheckedSet) -> NDArray[np.float64]:
 
 
 def _element_energies(data: CheckedSet) -> dict[str, float]:
-    usable = np.isfinite(data.energies_eV) & (data.sizes > 0) & ~data.alone
+    usable = np.isfinite(data.energies_eV) & (data.sizes > 0) & ~data.isolated
     if composition_rank(data.shares[usable]) < len(data.elements):
         return {}
     fitted = element_energies(

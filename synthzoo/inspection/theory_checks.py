@@ -99,7 +99,7 @@ def mixed_theory(data: CheckedSet) -> list[Finding]:
         with a model, beyond what it predicts; without one, and with enough
         structures, beyond what distances between atoms explain.
     """
-    usable = np.isfinite(data.energies_eV) & ~data.alone
+    usable = np.isfinite(data.energies_eV) & ~data.isolated
     energies, shares = _per_atom(data, usable), data.shares[usable]
     frames = np.flatnonzero(usable)
     raw = separate(beyond_composition(energies, shares)) if len(frames) else None
@@ -240,7 +240,7 @@ def isolated_atoms(data: CheckedSet) -> list[Finding]:
         Set to look at.
     """
     by_element: dict[int, list[int]] = {}
-    for index in np.flatnonzero(data.alone & np.isfinite(data.energies_eV)):
+    for index in np.flatnonzero(data.isolated & np.isfinite(data.energies_eV)):
         element = int(data.structures[int(index)].numbers[0])
         by_element.setdefault(element, []).append(int(index))
     findings = []
@@ -266,7 +266,7 @@ def isolated_atoms(data: CheckedSet) -> list[Finding]:
 
 def _cohesive(data: CheckedSet, alone: dict[int, list[int]]) -> list[Finding]:
     """Find isolated atoms whose energies are not on the scale of the others."""
-    usable = np.isfinite(data.energies_eV) & ~data.alone
+    usable = np.isfinite(data.energies_eV) & ~data.isolated
     if set(data.elements) != set(alone) or not usable.any():
         return []
     atoms = np.array([np.median(data.energies_eV[alone[z]]) for z in data.elements])

@@ -102,7 +102,7 @@ def energy_units(data: CheckedSet) -> list[Finding]:
     ratio = model_energy_ratio(data)
     if ratio is not None:
         return unit_findings("energy", ratio, ENERGY_UNITS)
-    usable = np.isfinite(data.energies_eV) & ~data.alone
+    usable = np.isfinite(data.energies_eV) & ~data.isolated
     if np.count_nonzero(usable) < MIN_ENERGIES:
         return []
     return [*_all_electron(data, usable), *_wide_spread(data, usable)]

@@ -35,7 +35,7 @@ def ace_sha256(what: str) -> str:
 
 
 def load_ace(reference: str, what: str, sha256: str) -> Teacher:
-    """Return an ACE potential as a teacher; its doubt is the extrapolation grade.
+    """Return an ACE potential as a teacher; its uncertainty is the extrapolation grade.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def load_ace(reference: str, what: str, sha256: str) -> Teacher:
         elements=elements,
         calculator=calculator,
         isolated_atom_energies_eV=isolated_atoms(calculator, elements),
-        doubt_name=GRADE_NAME if graded else None,
-        doubt=_extrapolation_grade if graded else None,
+        uncertainty_name=GRADE_NAME if graded else None,
+        uncertainty=_extrapolation_grade if graded else None,
         forces_only=(lambda: PyACECalculator(what)) if graded else None,
     )
 

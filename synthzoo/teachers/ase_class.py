@@ -104,7 +104,7 @@ def _atom_energies(
         found = isolated_atoms(calculator, unknown)
     except Exception as error:  # any code may be behind it
         raise TeacherError(
-            f"{name} cannot compute one atom alone ({error}); give its energy in "
+            f"{name} cannot compute an isolated atom ({error}); give its energy in "
             f"{ALONE_KEY}."
         ) from error
     return found | {

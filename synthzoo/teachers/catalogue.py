@@ -71,7 +71,7 @@ class NamedTeacher:
     sha256
         Of the file.
     isolated_atom_energies_eV
-        Energy that it gives one atom alone.
+        Energy that it gives an isolated atom.
     known
         An energy that it has to reproduce.
     """
@@ -178,7 +178,7 @@ class Examination:
     elements
         Chemical symbols that it knows.
     isolated_atom_energies_eV
-        Energy that it gives one atom of each alone.
+        Energy that it gives an isolated atom of each.
     checks
         What was compared.
     """

@@ -69,7 +69,7 @@ def check_teacher(teacher: Teacher) -> tuple[Check, ...]:
 
     Forces and stress are compared with finite differences of the energy along one
     random direction, and energies and forces with those after a translation and a
-    rotation; an atom alone must not depend on its place.
+    rotation; an isolated atom must not depend on its place.
 
     A self-consistent code would take minutes for that in every worker. Its forces alone
     are tested, on a crystal with two atoms; its stress cannot be by such small steps,
@@ -80,7 +80,7 @@ def check_teacher(teacher: Teacher) -> tuple[Check, ...]:
     teacher
         Teacher to look at.
     """
-    looks = (_forces, _stress, _alone, _translation, _rotation)
+    looks = (_forces, _stress, _isolated, _translation, _rotation)
     return tuple(
         check
         for element in teacher.elements
@@ -189,7 +189,7 @@ def _derivative(
     )
 
 
-def _alone(teacher: Teacher, element: str) -> list[Check]:
+def _isolated(teacher: Teacher, element: str) -> list[Check]:
     energies, forces = [], []
     for vacuum_A in (VACUUM_A, 1.5 * VACUUM_A):
         atom = Atoms(element)
@@ -198,8 +198,8 @@ def _alone(teacher: Teacher, element: str) -> list[Check]:
         energies.append(unconstrained.energy_eV(labelled))
         forces.append(np.abs(unconstrained.forces_eV_A(labelled)).max())
     return [
-        _same_energy("an atom alone (energy)", teacher, element, energies),
-        _no_force("an atom alone (forces)", teacher, element, max(forces)),
+        _same_energy("an isolated atom (energy)", teacher, element, energies),
+        _no_force("an isolated atom (forces)", teacher, element, max(forces)),
     ]
 
 

@@ -70,7 +70,7 @@ def gap_sha256(what: str) -> str:
 
 
 def load_gap(reference: str, what: str, sha256: str) -> Teacher:
-    """Return a GAP as a teacher; its doubt is the local variance of the process.
+    """Return a GAP as a teacher; its uncertainty is the local variance of the process.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def load_gap(reference: str, what: str, sha256: str) -> Teacher:
         calculator=calculator,
         isolated_atom_energies_eV=alone,
         open_directions="filled",
-        doubt_name=VARIANCE_NAME,
-        doubt=_local_variance,
+        uncertainty_name=VARIANCE_NAME,
+        uncertainty=_local_variance,
         forces_only=lambda: Potential(param_filename=what),
     )
 

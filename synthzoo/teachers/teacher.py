@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-Doubt = Callable[["Calculator"], "NDArray[np.float64]"]
-"""Reads the teacher's own doubt about each atom after a calculation."""
+Uncertainty = Callable[["Calculator"], "NDArray[np.float64]"]
+"""Reads the teacher's own uncertainty about each atom after a calculation."""
 
 OpenDirections = Literal["kept", "filled", "filled if mixed"]
 """What happens to the directions in which a structure is not periodic."""
@@ -50,16 +50,16 @@ class Teacher:
     calculator
         ASE calculator; energies in eV, forces in eV/Å.
     isolated_atom_energies_eV
-        Energy that it gives one atom of each element alone.
+        Energy that it gives an isolated atom of each element.
     gap_A
         Vacuum beyond which atoms do not see each other; it stands in for the open
         directions of a structure.
     open_directions
         Whether that gap is used never, in every open direction, or only where other
         directions are periodic.
-    doubt_name, doubt
-        Name of the per-atom array that holds the teacher's own doubt, with its unit,
-        and what reads it; None if the teacher has none.
+    uncertainty_name, uncertainty
+        Name of the per-atom array that holds the teacher's own uncertainty, with its
+        unit, and what reads it; None if the teacher has none.
     forces_only
         Makes a calculator that computes less: energy and forces alone, for dynamics;
         None if the calculator does no more than that.
@@ -79,8 +79,8 @@ class Teacher:
     isolated_atom_energies_eV: dict[str, float]
     gap_A: float = 15.0
     open_directions: OpenDirections = "filled if mixed"
-    doubt_name: str | None = None
-    doubt: Doubt | None = None
+    uncertainty_name: str | None = None
+    uncertainty: Uncertainty | None = None
     forces_only: Callable[[], Calculator] | None = None
     step_A: float = 1e-4
     tolerance: float = 1e-3
@@ -103,8 +103,8 @@ class Teacher:
     def label(self, atoms: Atoms) -> Atoms:
         """Return a copy with energy (relative to isolated atoms), forces and stress.
 
-        Energies per atom and stress are there if the teacher has them; its doubt is an
-        array under ``doubt_name``, its largest value is in ``info``.
+        Energies per atom and stress are there if the teacher has them; its uncertainty
+        is an array under ``uncertainty_name``, and the largest value is in ``info``.
 
         Parameters
         ----------
@@ -161,10 +161,10 @@ class Teacher:
             stress_eV_A3=self._stress(computed) if has_stress else None,
             energies_eV=energies,
         )
-        if self.doubt is not None and self.doubt_name is not None:
-            doubt = self.doubt(self.calculator)
-            labelled.set_array(self.doubt_name, doubt)
-            labelled.info[f"max_{self.doubt_name}"] = float(doubt.max())
+        if self.uncertainty is not None and self.uncertainty_name is not None:
+            uncertainty = self.uncertainty(self.calculator)
+            labelled.set_array(self.uncertainty_name, uncertainty)
+            labelled.info[f"max_{self.uncertainty_name}"] = float(uncertainty.max())
         return labelled
 
     def _result(self, name: str, computed: Atoms) -> NDArray[np.float64]:
@@ -204,7 +204,7 @@ class Teacher:
 def isolated_atoms(
     calculator: Calculator, elements: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return the energy in eV that a calculator gives one atom of each element alone.
+    """Return the energy in eV that a calculator gives isolated atoms.
 
     Parameters
     ----------

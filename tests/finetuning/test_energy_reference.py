@@ -22,7 +22,7 @@ def reference(counts, labels, predictions, **known):
         np.array(labels, dtype=float),
         np.array(predictions, dtype=float),
         known_eV=known,
-        model_alone_eV=ALONE,
+        model_isolated_eV=ALONE,
     )
 
 

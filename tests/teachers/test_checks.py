@@ -167,7 +167,7 @@ def forget_a_part(results, atoms) -> None:
 
 
 def test_a_sound_calculator_passes_every_check():
-    """Forces, stress, an atom alone, translation and rotation of argon."""
+    """Forces, stress, an isolated atom, translation and rotation of argon."""
     checks = check_teacher(argon(Faulty(nothing)))
     assert [check for check in checks if not check.passed] == []
     assert len(checks) == 8
@@ -192,7 +192,7 @@ def test_translation_is_tested():
     """A field that is fixed in space keeps forces right, but is found."""
     checks = check_teacher(argon(Faulty(pull_to_the_origin)))
     failed = {check.name for check in checks if not check.passed}
-    assert {"translation (energy)", "an atom alone (energy)"} <= failed
+    assert {"translation (energy)", "an isolated atom (energy)"} <= failed
     assert "forces" not in failed
 
 

@@ -183,7 +183,7 @@ def test_a_fitted_gap_labels_like_its_own_teacher(
         assert labelled.get_stress().shape == (6,)
 
 
-def test_a_gap_is_in_doubt_far_from_its_training(gap_file: Path):
+def test_a_gap_is_uncertain_far_from_its_training(gap_file: Path):
     """The local variance grows from diamond, which it knows, to graphene."""
     teacher = open_teacher(f"gap:{gap_file}")
     near, far = (
@@ -205,7 +205,7 @@ def test_an_ace_potential_grades_its_extrapolation(ace_file: Path):
     assert squeezed.info[f"max_{key}"] > 5
 
 
-def test_dynamics_do_not_compute_a_doubt(gap_file: Path, ace_file: Path):
+def test_dynamics_do_not_compute_an_uncertainty(gap_file: Path, ace_file: Path):
     """The calculator that moves atoms gives the same forces, and nothing beside."""
     atoms = diamonds(3)[1]
     gap, ace = open_teacher(f"gap:{gap_file}"), open_teacher(f"ace:{ace_file}")
@@ -222,12 +222,12 @@ def test_dynamics_do_not_compute_a_doubt(gap_file: Path, ace_file: Path):
 
 
 def test_the_active_set_is_part_of_the_hash(ace_file: Path, tmp_path: Path):
-    """Labels with and without doubt come from different teachers."""
+    """Labels with and without uncertainty come from different teachers."""
     lonely = tmp_path / ace_file.name
     shutil.copy(ace_file, lonely)
     with_set, without = open_teacher(f"ace:{ace_file}"), open_teacher(f"ace:{lonely}")
     assert with_set.sha256 != without.sha256
-    assert without.doubt is None
+    assert without.uncertainty is None
 
 
 def test_a_compiled_ace_potential_has_no_grade(
@@ -238,7 +238,7 @@ def test_a_compiled_ace_potential_has_no_grade(
     shutil.copy(c_ace.reference.removeprefix("ace:"), compiled)
     shutil.copy(ace_file.with_suffix(".asi"), compiled.with_suffix(".asi"))
     teacher = open_teacher(f"ace:{compiled}")
-    assert teacher.doubt is None
+    assert teacher.uncertainty is None
     assert teacher.sha256 == c_ace.sha256
 
 
@@ -251,8 +251,8 @@ def test_a_damaged_active_set_is_refused(ace_file: Path, tmp_path: Path):
         open_teacher(f"ace:{copy}")
 
 
-def test_doubt_is_written_to_the_labelled_file(gap_file: Path, tmp_path: Path):
-    """Relabelling keeps energies per atom and doubt as columns."""
+def test_uncertainty_is_written_to_the_labelled_file(gap_file: Path, tmp_path: Path):
+    """Relabelling keeps energies per atom and uncertainty as columns."""
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
     write_structures(source, diamonds(3))
     recipe = RelabelRecipe(teacher=f"gap:{gap_file}", max_force_eV_A=None)
@@ -316,7 +316,7 @@ def test_a_given_energy_of_the_atom_is_not_computed():
         (COPPER.replace("EMT{", "EMU{"), InputError, "no calculator .*EMU"),
         (COPPER.replace("emt.", "nowhere."), MissingExtraError, "cannot be imported"),
         (WATER.replace('{"iso', '{"colour": 1, "iso'), TeacherError, "cannot be made"),
-        (COPPER.replace("Cu", "U"), TeacherError, "cannot compute one atom alone"),
+        (COPPER.replace("Cu", "U"), TeacherError, "cannot compute an isolated atom"),
         ("lammps:reaxff", InputError, "no LAMMPS style 'reaxff'"),
         ("lammps:tersoff:nowhere", InputError, "no potential file nowhere"),
         ("kim:EAM_nobody", TeacherError, "no portable model 'EAM_nobody'"),

@@ -14,9 +14,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import check_structure, label
-from synthzoo.errors import SynthzooError, TeacherError
+from synthzoo.errors import InputError, SynthzooError, TeacherError
 from synthzoo.recipes.loading import teacher_name
-from synthzoo.runs.files import hash_content, hash_files
+from synthzoo.runs.files import hash_content, hash_files, is_there
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -234,7 +234,10 @@ def file_sha256(path: str | Path) -> str:
     InputError
         If there is no such file.
     """
-    return hash_files([Path(path)])
+    file = Path(path)
+    if not (is_there(file) and file.is_file()):
+        raise InputError(f"There is no potential file {file}.")
+    return hash_files([file])
 
 
 def files_sha256(paths: Sequence[Path]) -> str:

@@ -50,11 +50,9 @@ class Lifetimes:
 class SurvivalCurve:
     """Share of the replicas that live, a step function of time, and its uncertainty.
 
-    ``times_ps``: zero, each failure, and the end of the longest replica: from here on
-    ...
-    ``shares``: ... so many live (Kaplan and Meier), and with `CONFIDENCE` the share is
-    ...
-    ``lowest``, ``highest``: ... between these.
+    ``times_ps``: zero, each failure, and the end of the longest replica.
+    ``shares``: of the replicas, which live from each of these times on (Kaplan and
+    Meier); with `CONFIDENCE` it is between ``lowest`` and ``highest``.
     ``replicas``, ``failures``: how many there were, and how many failed.
     ``median_ps``: when half had failed; None if more live.
     """

@@ -30,7 +30,7 @@ from ase.build import bulk
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
-from synthzoo import check_stability
+from synthzoo import run_md
 from synthzoo.potentials import load_potential
 from synthzoo.stability.integrators import Settings
 from synthzoo.stability.protocol import Dynamics, MdRecipe, plan_parts
@@ -136,7 +136,7 @@ def show_replicas(model: str, atoms: Atoms, steps: int) -> None:
     seconds = {}
     for workers in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            verdict = check_stability(
+            verdict = run_md(
                 model, atoms, Path(folder) / "md", protocol=protocol, workers=workers
             )
         alone = [replica.seconds for replica in verdict.replicas]

@@ -48,7 +48,7 @@ from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune
 from synthzoo.models.checkpoint import golden_structures, write_checkpoint
 from synthzoo.runs.files import hash_files
-from synthzoo.stability.check import check_stability, find_protocol
+from synthzoo.stability.check import find_protocol, run_md
 from synthzoo.stability.figures import SURVIVAL_FILE
 from synthzoo.stability.observables import bond_shares, shown_of
 from synthzoo.stability.protocol import Dynamics, MdRecipe
@@ -270,7 +270,7 @@ def _anneal(
     if output.exists():
         return
     output.parent.mkdir(exist_ok=True)
-    check_stability(
+    run_md(
         str(model),
         start,
         output,

@@ -1,60 +1,67 @@
 """Machine-learned interatomic potentials, pre-trained on synthetic data.
 
 Use a model
+    model_cards          cards of all models of the zoo
+    find_card            card of one model: errors, limits, licence, citation
     load_calculator      ASE calculator of a model: zoo, folder or hub
     predict_structures   energies, forces and stresses of many structures
-    model_cards          cards of all models of the zoo
-    find_card            card of one model: errors, limits, licence
-    fetch                folder of a model's checkpoint, downloaded if needed
-    verify_checkpoint    does it compute here what its makers computed?
+    predict_file         the same for a file
+    run_md               molecular dynamics: does a model survive?
+    compare_md           the same for several models from the same starts
+    read_verdicts        verdicts of a finished run
+    observe_frames       coordination, rings and the like along a trajectory
+    check_crystals       lattice constants, bulk modulus and phonons
+    verify_model         does a model compute here what its makers computed?
+    fetch                download a model and return its folder
+    fetch_all            the same for all models with a licence
+    run_demo             crystals, dynamics and fine-tuning in two minutes
 
 Fine-tune it on your own data
     inspect_files        what is in labelled files, and what seems wrong
     inspect_structures   the same for structures in memory
-    check_set            only what is wrong; sees more with predictions
+    check_set            only what seems wrong; sees more with predictions
     check_data           what `finetune` would do with the data
-    finetune             a checkpoint and a few DFT structures to your own model
-    load_committee       calculator of a committee, with its spread
+    finetune             from a model and a few DFT structures to your own model
+    load_committee       ASE calculator of a committee, with its uncertainty
     evaluate_models      errors of models against labels
     run_benchmark        learning curves of several models
     sample_names         small DFT sets that come with synthzoo
     load_sample          structures of such a set
     sample_path          file of such a set
 
-Test it
-    check_stability      does a model survive molecular dynamics?
-    compare_stability    the same for several models from the same starts
-    read_verdicts        verdicts of a finished run
-    observe_frames       coordination, rings and the like along a trajectory
-    check_crystals       lattice constants, bulk modulus and phonons
-    run_demo             all of this in under two minutes
-
 Make a model
-    build_checkpoint     the next three steps in one, as a recipe says
-    generate_structures  synthetic structures
-    relabel_file         labels of a teacher for structures
-    pretrain             labelled structures to a checkpoint
+    build_checkpoint     from a recipe to a model: the next three steps in one
+    generate_structures  from a recipe to synthetic structures
+    relabel_file         from structures and a teacher to labels
+    pretrain             from labelled structures to a model
+    named_teachers       published potentials that can label structures
+    find_teacher         one of them: source, licence, citation
+    check_teacher_file   is a downloaded file the published one?
+    examine_teacher      test a teacher: gradients, symmetries, known numbers
+    reference_values     diamond and graphene by a teacher, for a model's card
     estimate_cost        what a recipe would make, and what it would cost
-    thin_file            the structures that are least like each other
+    thin_file            the structures of a file that are least alike
     transmute_file       labelled structures of another element, by scaling
     transmute_model      starting point for another element, by scaling
-    reference_values     diamond and graphene by a teacher, for a card
 
 Share it
-    publish              checkpoint to the Hugging Face hub
-    import_paper         network of nequip 0.5.6 to a checkpoint
+    publish              send a model to the Hugging Face hub
+    import_paper         convert a network of nequip 0.5.6
 
-Errors that the user can mend are a SynthzooError. `help(synthzoo.finetune)` explains a
-function, `synthzoo -h` lists the commands. Names are loaded on first use, so that
-``import synthzoo`` loads neither torch nor nequip nor ase.
+SynthzooError is the base class of all errors that you can mend. Each function has a
+command of the same job (`synthzoo -h`); `help(synthzoo.finetune)` explains a function.
 """
 
-from __future__ import annotations
+# There is no `__all__`: with one, `help(synthzoo)` would print every docstring in full,
+# a thousand lines after the table above. `__dir__` lists the public names instead.
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from __future__ import annotations as _annotations
 
-if TYPE_CHECKING:
+import warnings as _warnings
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:
     from synthzoo.benchmarking.learning_curves import run_benchmark as run_benchmark
     from synthzoo.data.samples import load_sample as load_sample
     from synthzoo.data.samples import sample_names as sample_names
@@ -70,21 +77,27 @@ if TYPE_CHECKING:
     from synthzoo.generation.estimate import estimate_cost as estimate_cost
     from synthzoo.generation.run import generate_structures as generate_structures
     from synthzoo.generation.thin import thin_file as thin_file
+    from synthzoo.inspection.card import inspect_files as inspect_files
     from synthzoo.inspection.checks import check_set as check_set
-    from synthzoo.inspection.summary import inspect_files as inspect_files
     from synthzoo.inspection.summary import inspect_structures as inspect_structures
     from synthzoo.labelling.relabel import relabel_file as relabel_file
-    from synthzoo.models.checkpoint import verify_checkpoint as verify_checkpoint
     from synthzoo.models.predict import predict_structures as predict_structures
-    from synthzoo.stability.check import check_stability as check_stability
-    from synthzoo.stability.check import compare_stability as compare_stability
+    from synthzoo.stability.check import compare_md as compare_md
+    from synthzoo.stability.check import run_md as run_md
     from synthzoo.stability.crystals import check_crystals as check_crystals
     from synthzoo.stability.observables import observe_frames as observe_frames
     from synthzoo.stability.results import read_verdicts as read_verdicts
+    from synthzoo.teachers.catalogue import check_teacher_file as check_teacher_file
+    from synthzoo.teachers.catalogue import examine_teacher as examine_teacher
+    from synthzoo.teachers.catalogue import find_teacher as find_teacher
+    from synthzoo.teachers.catalogue import named_teachers as named_teachers
     from synthzoo.training.build import build_checkpoint as build_checkpoint
     from synthzoo.training.pretrain import pretrain as pretrain
     from synthzoo.zoo.find import fetch as fetch
+    from synthzoo.zoo.find import fetch_all as fetch_all
     from synthzoo.zoo.load import load_calculator as load_calculator
+    from synthzoo.zoo.load import verify_model as verify_model
+    from synthzoo.zoo.predict_file import predict_file as predict_file
     from synthzoo.zoo.publish import publish as publish
     from synthzoo.zoo.published import import_paper as import_paper
     from synthzoo.zoo.registry import find_card as find_card
@@ -99,22 +112,27 @@ _HOME = {
     "check_crystals": "stability.crystals",
     "check_data": "finetuning.data_check",
     "check_set": "inspection.checks",
-    "check_stability": "stability.check",
-    "compare_stability": "stability.check",
+    "check_teacher_file": "teachers.catalogue",
+    "compare_md": "stability.check",
     "estimate_cost": "generation.estimate",
     "evaluate_models": "evaluation.errors",
+    "examine_teacher": "teachers.catalogue",
     "fetch": "zoo.find",
+    "fetch_all": "zoo.find",
     "find_card": "zoo.registry",
+    "find_teacher": "teachers.catalogue",
     "finetune": "finetuning.run",
     "generate_structures": "generation.run",
     "import_paper": "zoo.published",
-    "inspect_files": "inspection.summary",
+    "inspect_files": "inspection.card",
     "inspect_structures": "inspection.summary",
     "load_calculator": "zoo.load",
     "load_committee": "finetuning.committee",
     "load_sample": "data.samples",
     "model_cards": "zoo.registry",
+    "named_teachers": "teachers.catalogue",
     "observe_frames": "stability.observables",
+    "predict_file": "zoo.predict_file",
     "predict_structures": "models.predict",
     "pretrain": "training.pretrain",
     "publish": "zoo.publish",
@@ -123,27 +141,41 @@ _HOME = {
     "relabel_file": "labelling.relabel",
     "run_benchmark": "benchmarking.learning_curves",
     "run_demo": "demo.run",
+    "run_md": "stability.check",
     "sample_names": "data.samples",
     "sample_path": "data.samples",
     "thin_file": "generation.thin",
     "transmute_file": "data.transmute",
     "transmute_model": "zoo.scale_model",
-    "verify_checkpoint": "models.checkpoint",
+    "verify_model": "zoo.load",
 }
-"""Public name: the module it is loaded from."""
+"""Public name: the module it is loaded from on first use, for a quick import."""
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604  the keys are strings
+_RENAMED = {
+    "check_stability": "run_md",
+    "compare_stability": "compare_md",
+    "verify_checkpoint": "verify_model",
+}
+"""Public name of the last version: what it is called now."""
 
 
 def __getattr__(name: str) -> object:
     """Load a public name from its module on first use (PEP 562)."""
+    if name in _RENAMED:
+        _warnings.warn(
+            f"synthzoo.{name} is now called synthzoo.{_RENAMED[name]}; the old name "
+            "goes with the next version.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return __getattr__(_RENAMED[name])
     if name not in _HOME:
         raise AttributeError(f"module 'synthzoo' has no attribute {name!r}")
-    value = getattr(import_module(f"synthzoo.{_HOME[name]}"), name)
+    value = getattr(_import_module(f"synthzoo.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     """List the public names, loaded or not, and no internals."""
-    return __all__
+    return ["__version__", *_HOME]

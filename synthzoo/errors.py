@@ -6,7 +6,17 @@ from typing import Any
 
 
 class SynthzooError(Exception):
-    """Something that the user can mend: the message says what came and what to do."""
+    """Something that the user can mend: the message says what came and what to do.
+
+    Examples
+    --------
+    >>> from synthzoo import SynthzooError, find_card
+    >>> try:
+    ...     card = find_card("carbn")
+    ... except SynthzooError as error:
+    ...     print(error)
+    No model named 'carbn'. Did you mean 'carbon'? See `synthzoo list`.
+    """
 
 
 class InputError(SynthzooError):

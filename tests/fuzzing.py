@@ -34,7 +34,8 @@ from synthzoo.data.structures import check_structure, read_structures, write_str
 from synthzoo.errors import SynthzooError
 from synthzoo.evaluation.errors import evaluate_models
 from synthzoo.finetuning.data_check import check_data
-from synthzoo.inspection.summary import inspect_files, inspect_structures
+from synthzoo.inspection.card import inspect_files
+from synthzoo.inspection.summary import inspect_structures
 from synthzoo.models.checkpoint import golden_structures, read_config, verify_checkpoint
 from synthzoo.models.config import CONFIG_FILE, GOLDEN_FILE, WEIGHTS_FILE, parse_config
 from synthzoo.models.network import build_model

@@ -18,7 +18,7 @@ OPTIONAL = {"ES01", "EX01", "SA01"}
 """Extended summary, examples, see also."""
 IN_SIGNATURE = {"PR04", "RT01", "RT03", "YD01"}
 """Types stand in the signature, and what comes back in the summary line."""
-PUBLIC = [name for name in synthzoo.__all__ if not name.startswith("_")]
+PUBLIC = [name for name in dir(synthzoo) if name != "__version__"]
 
 
 def faults_of(name: str) -> list[str]:

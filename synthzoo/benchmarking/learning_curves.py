@@ -17,6 +17,7 @@ from synthzoo.benchmarking.table import Point, errors_table, read_published, sum
 from synthzoo.data.frames import find_files
 from synthzoo.errors import InputError
 from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.recipes.loading import settle_recipe
 from synthzoo.runs.files import new_file, sole_writer
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.runs.workers import GuardedThreads
@@ -61,7 +62,7 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     sizes: Sequence[int],
     draws: int = 5,
     least_atoms: int = 1,
-    recipe: FinetuneRecipe | None = None,
+    recipe: FinetuneRecipe | str | Path | None = None,
     direct_visits: int | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
@@ -95,7 +96,8 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     least_atoms
         Smaller structures are left out of both sets.
     recipe
-        How to fine-tune; what it leaves open follows from the number of structures.
+        How to fine-tune: a recipe, its file, or the name of one that comes with
+        synthzoo. What it leaves open follows from the number of structures.
     direct_visits
         Structures that a fit from nothing sees in all, instead of a number that grows
         with the size.
@@ -116,6 +118,13 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         If a file or model cannot be used, or sizes and structures do not fit.
     SynthzooError
         If a run is killed, or another process is at work in the same folder.
+
+    Examples
+    --------
+    >>> made = run_benchmark(  # doctest: +SKIP
+    ...     ["carbon", "direct"], "train.xyz", "test.xyz", "curves", sizes=[25, 100]
+    ... )
+    >>> print(made.table.read_text())  # doctest: +SKIP
     """
     if draws < 1:
         raise InputError(f"draws must be at least 1, not {draws}.")
@@ -134,7 +143,7 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         sizes,
         draws,
         source=source,
-        recipe=_with_threads(recipe or FinetuneRecipe(), count),
+        recipe=_with_threads(settle_recipe(FinetuneRecipe, recipe), count),
         direct_visits=direct_visits,
     )
     jobs[0].test()  # what is wrong with it shall not show after the first fit

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -132,23 +133,11 @@ def finetune(
     output = options.pop("output")
     if not only_check and output is None:
         raise click.UsageError("Give --output, or --check to look at the data only.")
-    options = given(**_with_recipe(options))
+    options = given(**options)
     if only_check:
         _check(context, model, data, options, as_json=as_json)
     else:
         _tune(model, data, output, options, as_json=as_json)
-
-
-def _with_recipe(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options in which those that belong to a recipe are in it."""
-    from synthzoo.finetuning.recipe import FinetuneRecipe
-    from synthzoo.recipes.loading import load_recipe
-
-    name = options.pop("recipe")
-    recipe = load_recipe(FinetuneRecipe, name) if name else FinetuneRecipe()
-    fields = {field.name for field in dataclasses.fields(FinetuneRecipe)}
-    said = {key: options.pop(key) for key in fields & options.keys()}
-    return options | {"recipe": dataclasses.replace(recipe, **given(**said))}
 
 
 def _check(
@@ -159,9 +148,7 @@ def _check(
     *,
     as_json: bool,
 ) -> None:
-    from synthzoo.finetuning.data_check import check_data
-
-    found = check_data(model, data, **options)
+    found = synthzoo.check_data(model, data, **options)
     if as_json:
         echo_json(dataclasses.asdict(found))
     else:
@@ -187,9 +174,7 @@ def _tune(
     *,
     as_json: bool,
 ) -> None:
-    from synthzoo.finetuning.run import finetune as tune
-
-    summary = tune(model, data, output, tell=note, **options)
+    summary = synthzoo.finetune(model, data, output, tell=note, **options)
     echo_result(summary, as_json=as_json)
     note(f"Read {summary.report}; use it by the name {summary.output}.")
 
@@ -258,13 +243,9 @@ def benchmark(
     network of the first one's shape. The same command goes on where a killed one
     stopped; with more models, sizes or draws it adds to what is there.
     """
-    from synthzoo.benchmarking.learning_curves import describe_result, run_benchmark
-    from synthzoo.finetuning.recipe import FinetuneRecipe
-    from synthzoo.recipes.loading import load_recipe
+    from synthzoo.benchmarking.learning_curves import describe_result
 
-    if options["recipe"] is not None:
-        options["recipe"] = load_recipe(FinetuneRecipe, options["recipe"])
-    summary = run_benchmark(
+    summary = synthzoo.run_benchmark(
         models,
         training,
         test,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+import synthzoo
 from synthzoo.cli.options import (
     NEW,
     READ,
@@ -62,7 +63,5 @@ def import_paper(
     width and depth: default nonlinearities (shifted softplus), envelope exponent 6.
     Nothing in FILE is executed.
     """
-    from synthzoo.zoo.published import import_paper as convert
-
-    summary = convert(file, output, **given(elements=elements or None, **options))
+    summary = synthzoo.import_paper(file, output, **given(elements=elements, **options))
     echo_result(summary, as_json=as_json)

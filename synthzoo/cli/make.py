@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -58,13 +58,10 @@ def generate(
     cores. The same command goes on where a killed one stopped. `synthzoo estimate` says
     before what a recipe costs.
     """
-    from synthzoo.generation.recipe import GenerateRecipe
-    from synthzoo.generation.run import generate_structures
-    from synthzoo.recipes.loading import load_recipe
-
-    loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
     with where_to_work(**place) as where:
-        summary = generate_structures(loaded, output, **where)
+        summary = synthzoo.generate_structures(
+            recipe, output, driver=driver, trust=trust, **where
+        )
     for failure in summary.failed:
         note(f"{failure.group} (seed {failure.seed}) failed: {failure.reason}")
     echo_result(summary, as_json=as_json)
@@ -83,8 +80,6 @@ def relabel(
     structures: Path,
     output: Path,
     *,
-    teacher: str | None,
-    recipe: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -93,21 +88,11 @@ def relabel(
     OUTPUT is written as extended XYZ. The same command goes on where a killed one
     stopped.
     """
-    from synthzoo.labelling.recipe import RelabelRecipe
-    from synthzoo.labelling.relabel import relabel_file
-    from synthzoo.recipes.loading import load_recipe
-
-    trust, read_as = options.pop("trust"), options.pop("format")
-    if recipe is not None:
-        loaded = load_recipe(RelabelRecipe, recipe, teacher=teacher, trust=trust)
-    elif teacher is not None:
-        loaded = RelabelRecipe(teacher=teacher)
-    else:
+    place = {name: options.pop(name) for name in ("workers", "executor", "scheduler")}
+    if options["recipe"] is None and options["teacher"] is None:
         raise click.UsageError("Give --teacher, or a --recipe that names one.")
-    with where_to_work(**options) as where:
-        summary = relabel_file(
-            structures, output, recipe=loaded, format=read_as, **where
-        )
+    with where_to_work(**place) as where:
+        summary = synthzoo.relabel_file(structures, output, **options, **where)
     if summary.failed:
         kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failures.items())
         note(f"{summary.failed} failed ({kinds}): see {summary.failed_file}")
@@ -146,21 +131,15 @@ def pretrain(
     RECIPE is a file, or a name; OUTPUT becomes a checkpoint. The same command goes on
     after the last whole epoch of a killed one.
     """
-    from synthzoo.labelling.recipe import named_teacher_sha256
-    from synthzoo.recipes.loading import load_recipe
     from synthzoo.training.place import is_first_process
-    from synthzoo.training.pretrain import pretrain as train
-    from synthzoo.training.recipe import PretrainRecipe
 
-    loaded = load_recipe(PretrainRecipe, recipe)
-    loaded = dataclasses.replace(loaded, **given(structures=structures))
-    summary = train(
-        loaded,
+    summary = synthzoo.pretrain(
+        recipe,
         data,
         output,
         start=start,
+        structures=structures,
         format=place.pop("format"),
-        teacher_sha256=named_teacher_sha256(recipe),
         **where_to_train(**place),
     )
     if is_first_process():
@@ -185,9 +164,7 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
 
     RECIPE is a file, or a name. The same command goes on where a killed one stopped.
     """
-    from synthzoo.training.build import build_checkpoint
-
-    summary = build_checkpoint(recipe, output, **given(**options))
+    summary = synthzoo.build_checkpoint(recipe, output, **given(**options))
     echo_result(summary, as_json=as_json)
     note(f"Use it by the name {summary.checkpoint}.")
 
@@ -224,9 +201,8 @@ def evaluate(
 
     Errors are given for all structures and by group.
     """
-    from synthzoo.evaluation.errors import evaluate_models
-
-    results = evaluate_models([model, *others], data, **given(figure=output, **options))
+    options = given(figure=output, **options)
+    results = synthzoo.evaluate_models([model, *others], data, **options)
     if as_json:
         values = [dataclasses.asdict(result) for result in results]
         echo_json(values if others else values[0])
@@ -262,11 +238,7 @@ def _echo_errors(result: Evaluation) -> None:
 @click.argument("teacher")
 def reference(teacher: str) -> None:
     """Print TEACHER's diamond and graphene, for a card's head."""
-    from synthzoo.evaluation.crystals import reference_values
-    from synthzoo.teachers.loading import called_apart
-
-    values = called_apart(partial(reference_values, teacher), teacher)
-    echo_json(dataclasses.asdict(values))
+    echo_json(dataclasses.asdict(synthzoo.reference_values(teacher)))
 
 
 @main.command("inspect")
@@ -291,22 +263,17 @@ def inspect_data(
     DATA are files in any format that ASE reads, or patterns such as 'runs/*/OUTCAR'.
     Exits with 1 if there are errors among the findings.
     """
-    from synthzoo.inspection.summary import inspect_files, inspection_lines
+    from synthzoo.inspection.summary import inspection_lines
 
-    found = inspect_files(data, **given(**keys))
+    found = synthzoo.inspect_files(data, **given(figure=output, card=card, **keys))
     if as_json:
         echo_json(found.values())
     else:
         click.echo("\n".join(inspection_lines(found)))
     if output is not None:
-        from synthzoo.inspection.figure import draw_measures
-
-        draw_measures(found.measures, output, title=found.headline)
         note(f"The figure is in {output}.")
     if card is not None:
-        from synthzoo.inspection.card import write_set_card
-
-        note(f"The card is in {write_set_card(found, card)}.")
+        note(f"The card is in {card}.")
     click.get_current_context().exit(
         any(finding.severity == "error" for finding in found.findings)
     )
@@ -329,15 +296,8 @@ def estimate(
 
     RECIPE is a file, or a name. A few short trajectories are run.
     """
-    from synthzoo.generation.estimate import estimate_cost
-    from synthzoo.generation.recipe import GenerateRecipe
-    from synthzoo.recipes.loading import load_recipe
-    from synthzoo.teachers.loading import called_apart
-
-    loaded = load_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
-    found = called_apart(
-        partial(estimate_cost, loaded, **given(steps=steps)), loaded.driver
-    )
+    options = given(driver=driver, steps=steps)
+    found = synthzoo.estimate_cost(recipe, trust=trust, **options)
     echo_result(found, as_json=as_json)
 
 
@@ -363,12 +323,7 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
 
     They are written to OUTPUT in their order.
     """
-    from synthzoo.generation.recipe import ThinRecipe
-    from synthzoo.generation.thin import thin_file
-
-    format = options.pop("format")
-    recipe = ThinRecipe(**given(**options))
-    summary = thin_file(structures, output, recipe=recipe, format=format)
+    summary = synthzoo.thin_file(structures, output, **given(**options))
     echo_result(summary, as_json=as_json)
 
 
@@ -394,9 +349,5 @@ def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) 
     Carbon into silicon: --element Si --scale 1.5. Forces and stress follow the factors,
     so that forces stay the gradient of the energy.
     """
-    from synthzoo.data.transmute import Transmutation, transmute_file
-
-    format = options.pop("format")
-    change = Transmutation(**given(**options))
-    summary = transmute_file(structures, output, change=change, format=format)
+    summary = synthzoo.transmute_file(structures, output, **given(**options))
     echo_result(summary, as_json=as_json)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -21,14 +20,6 @@ from synthzoo.cli.options import (
     note,
     workers_option,
 )
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    from synthzoo.stability.protocol import MdRecipe
-
-_FRAMES = re.compile(r"(?P<path>.+)@(?P<index>[-:\d]+)")
-"""A file and the frames to take of it; another "@" is a part of the file's name."""
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -58,8 +49,13 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     type=click.Choice(["langevin", "bussi", "nose-hoover"]),
     help="Langevin if not given.",
 )
-@click.option("--duration", type=POSITIVE, default=1.0, help="Factor of all durations.")
-@click.option("--hottest-K", type=POSITIVE, help="Instead of the highest temperature.")
+@click.option("--duration", type=POSITIVE, help="Factor of all durations.")
+@click.option(
+    "--hottest-K",
+    "hottest_K",
+    type=POSITIVE,
+    help="Instead of the highest temperature.",
+)
 @click.option("--relax", "relaxed", is_flag=True, help="Relax the structure first.")
 @click.option("--crystals", is_flag=True, help="Measure known crystals, too.")
 @click.option(
@@ -80,7 +76,6 @@ def md(
     start: str,
     *,
     output: Path,
-    protocol: str,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -90,18 +85,10 @@ def md(
     with START@:, in turn. Several models get the same structures and seeds. Exits with
     1 unless all passed. The same command goes on where a killed one stopped.
     """
-    from synthzoo.stability.check import compare_stability, find_protocol
     from synthzoo.stability.results import verdict_values
     from synthzoo.stability.verdict import verdict_lines
 
-    recipe = find_protocol(protocol)
-    verdicts = compare_stability(
-        models,
-        _read(start, options.pop("format")),
-        output,
-        protocol=_changed(recipe, options),
-        **given(**options),
-    )
+    verdicts = synthzoo.compare_md(models, start, output, **given(**options))
     if as_json:
         echo_json([verdict_values(verdict) for verdict in verdicts])
     else:
@@ -110,36 +97,3 @@ def md(
                 click.echo(line)
     note(f"Read {output / 'report.md'}.")
     context.exit(0 if all(verdict.passed for verdict in verdicts) else 1)
-
-
-def _changed(recipe: MdRecipe, options: dict[str, Any]) -> MdRecipe:
-    """Return the protocol with what the options say; they are taken from the others."""
-    from synthzoo.stability.protocol import rescaled
-
-    said = {key: options.pop(key) for key in ("replicas", "timestep_fs", "thermostat")}
-    duration, hottest_K = options.pop("duration"), options.pop("hottest_k")
-    recipe = dataclasses.replace(recipe, **given(**said))
-    return rescaled(recipe, duration=duration, hottest_K=hottest_K)
-
-
-def _read(start: str, format: str | None) -> list[Atoms]:
-    """Return the last frame of a file, or those that an index asks for."""
-    from synthzoo.data.structures import read_structures
-    from synthzoo.errors import InputError
-
-    chosen = _FRAMES.fullmatch(start)
-    if chosen is None or Path(start).exists():
-        return read_structures(start, format=format)[-1:]
-    frames = read_structures(chosen["path"], format=format)
-    index = chosen["index"]
-    try:
-        wanted = [int(part) if part else None for part in index.split(":")]
-        taken = frames[slice(*wanted)] if ":" in index else [frames[int(index)]]
-    except (ValueError, IndexError, TypeError) as error:
-        raise InputError(
-            f"{index!r} chooses none of the {len(frames)} frames of {chosen['path']}; "
-            "write an index or a slice as in Python, such as @0 or @::10."
-        ) from error
-    if not taken:
-        raise InputError(f"{index!r} chooses none of the {len(frames)} frames.")
-    return taken

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+import synthzoo
 from synthzoo.cli.options import (
     READ,
     echo_json,
@@ -31,9 +32,7 @@ def teachers() -> None:
 @json_option
 def list_teachers(*, as_json: bool) -> None:
     """List the named teachers."""
-    from synthzoo.teachers.catalogue import named_teachers
-
-    found = named_teachers()
+    found = synthzoo.named_teachers()
     if as_json:
         echo_json([dataclasses.asdict(teacher) for teacher in found])
         return
@@ -51,9 +50,7 @@ def list_teachers(*, as_json: bool) -> None:
 @json_option
 def show_teacher(name: str, *, as_json: bool) -> None:
     """Print a named teacher's source, licence and citation."""
-    from synthzoo.teachers.catalogue import find_named
-
-    echo_result(find_named(name), as_json=as_json)
+    echo_result(synthzoo.find_teacher(name), as_json=as_json)
 
 
 @teachers.command("fetch")
@@ -61,15 +58,13 @@ def show_teacher(name: str, *, as_json: bool) -> None:
 @click.option("--file", type=READ, help="File that you have downloaded, to check.")
 def fetch_teacher(name: str, file: Path | None) -> None:
     """Say where a teacher's file is published, or check FILE."""
-    from synthzoo.teachers.catalogue import check_file, find_named
-
-    named = find_named(name)
+    named = synthzoo.find_teacher(name)
     if file is None:
         click.echo(f"published  {named.published or 'not on record'}")
         click.echo(f"licence    {named.licence or 'not on record'}")
         click.echo(f"sha256     {named.sha256 or 'not on record'}")
         return
-    click.echo(check_file(named, file))
+    click.echo(synthzoo.check_teacher_file(name, file))
     if named.sha256 is None:
         note(f"No SHA-256 of {named.name} is on record to compare with.")
 
@@ -87,9 +82,7 @@ def examine_teacher(
     Forces are compared with finite differences; an isolated atom, rotations and one
     known number follow. Exits with 1 if a test fails.
     """
-    from synthzoo.teachers.catalogue import examine
-
-    found = examine(teacher, file=file)
+    found = synthzoo.examine_teacher(teacher, file=file)
     passed = all(check.passed for check in found.checks)
     if as_json:
         rows = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import get_completion_class
 
+import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -36,9 +37,8 @@ def list_models(*, as_json: bool) -> None:
     `synthzoo show NAME` says what the known failures of a model are.
     """
     from synthzoo.zoo.find import location
-    from synthzoo.zoo.registry import model_cards
 
-    cards = model_cards()
+    cards = synthzoo.model_cards()
     if as_json:
         echo_json([_card_values(card) for card in cards])
         return
@@ -74,9 +74,8 @@ def _card_values(card: ModelCard) -> dict[str, Any]:
 def show(name: str, *, bibtex: bool, as_json: bool) -> None:
     """Print a model's card: errors, limits, licence, citation."""
     from synthzoo.zoo.cards import render_card
-    from synthzoo.zoo.registry import find_card
 
-    card = find_card(name)
+    card = synthzoo.find_card(name)
     if bibtex:
         click.echo(card.citation.strip())
     elif as_json:
@@ -121,16 +120,16 @@ def _licence(card: ModelCard) -> str:
 @click.option("-o", "--output", type=NEW, help="Folder to copy the checkpoint to.")
 def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
     """Fetch a model into the cache, check it, print its folder."""
-    from synthzoo.zoo import find
+    from synthzoo.zoo.find import unlicensed
 
     if everything == (model is not None) or (everything and output is not None):
         raise click.UsageError("Give one MODEL, or --all without --output.")
     if model is not None:
-        click.echo(find.fetch(model, **given(destination=output)))
+        click.echo(synthzoo.fetch(model, **given(destination=output)))
         return
-    for folder in find.fetch_all():
+    for folder in synthzoo.fetch_all():
         click.echo(folder)
-    if names := find.unlicensed():
+    if names := unlicensed():
         note(f"Left out, without a licence: {', '.join(names)}. Fetch them by name.")
 
 
@@ -146,10 +145,7 @@ def verify(
 
     Exits with 1 if they differ by more than rounding explains.
     """
-    from synthzoo.models.checkpoint import verify_checkpoint
-    from synthzoo.zoo.find import find_folder
-
-    result = verify_checkpoint(find_folder(model), **given(device=device))
+    result = synthzoo.verify_model(model, **given(device=device))
     if as_json:
         echo_json(dataclasses.asdict(result) | {"passed": result.passed})
     else:
@@ -175,9 +171,7 @@ def predict(
 
     STRUCTURES is a file in any format that ASE reads.
     """
-    from synthzoo.zoo.predict_file import predict_file
-
-    summary = predict_file(model, structures, output, **given(**options))
+    summary = synthzoo.predict_file(model, structures, output, **given(**options))
     echo_result(summary, as_json=as_json)
 
 
@@ -194,9 +188,7 @@ def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) ->
     REPOSITORY is organisation/name. The access token is taken from HF_TOKEN or from
     `hf auth login`.
     """
-    from synthzoo.zoo.publish import publish as send
-
-    sent = send(folder, repository, **options)
+    sent = synthzoo.publish(folder, repository, **options)
     if as_json:
         echo_json(dataclasses.asdict(sent))
         return
@@ -234,9 +226,7 @@ def demo(output: Path, *, as_json: bool, **options: Any) -> None:
     Relaxes diamond and graphene, runs dynamics, fine-tunes on 25 DFT structures. Takes
     under two minutes on two cores and needs no network.
     """
-    from synthzoo.demo.run import run_demo
-
-    summary = run_demo(output, **given(**options))
+    summary = synthzoo.run_demo(output, **given(**options))
     if as_json:
         echo_result(summary, as_json=True)
         return
@@ -257,9 +247,7 @@ def transmute_model(model: str, output: Path, *, as_json: bool, **options: Any) 
     Carbon into silicon: --element Si --scale 1.5. No fit is needed: energies of the new
     one at scaled positions are exactly those of MODEL, times the factor.
     """
-    from synthzoo.zoo.scale_model import transmute_model as scale_and_rename
-
-    summary = scale_and_rename(model, output, **given(**options))
+    summary = synthzoo.transmute_model(model, output, **given(**options))
     echo_result(summary, as_json=as_json)
 
 

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def sample_names() -> tuple[str, ...]:
-    """Return the names of the labelled sets that come with synthzoo."""
+    """Return the names of the labelled sets that come with synthzoo.
+
+    Examples
+    --------
+    >>> sample_names()
+    ('carbon-pbe', 'silicon-pbe')
+    """
     return tuple(sorted(path.stem for path in _folder().glob("*.xyz")))
 
 
@@ -33,6 +39,11 @@ def sample_path(name: str) -> Path:
     ------
     InputError
         If there is no set of that name.
+
+    Examples
+    --------
+    >>> sample_path("silicon-pbe").name
+    'silicon-pbe.xyz'
     """
     path = _folder() / f"{name}.xyz"
     if name not in sample_names():

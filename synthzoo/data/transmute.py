@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,12 @@ class TransmuteSummary:
 
 
 def transmute_file(
-    source: Path, output: Path, *, change: Transmutation, format: str | None = None
+    source: str | Path,
+    output: str | Path,
+    *,
+    change: Transmutation | None = None,
+    format: str | None = None,
+    **settings: Any,
 ) -> TransmuteSummary:
     """Write the structures of a file as those of another element, labels included.
 
@@ -98,21 +103,37 @@ def transmute_file(
         What is done to them.
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
+    **settings
+        Values of `synthzoo.data.transmute.Transmutation`, if not given as ``change``:
+        ``element``, ``scale``, ``energy_factor``, ``isolated_atom_energy_eV``,
+        ``energy_key`` and ``forces_key``.
 
     Raises
     ------
     InputError
         If the output exists, the input cannot be read, a factor is not positive, the
         element is unknown, or a structure cannot be transmuted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from synthzoo import sample_path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = transmute_file(
+    ...         sample_path("carbon-pbe"), f"{folder}/si.xyz", element="Si", scale=1.5
+    ...     )
+    >>> made.structures == made.labelled
+    True
     """
     source, output = Path(source), Path(output)
+    wanted = replace(change, **settings) if change else Transmutation(**settings)
     labelled = 0
 
     def changed() -> Iterator[Atoms]:
         nonlocal labelled
         for index, atoms in enumerate(iter_structures(source, format=format)):
             name = f"{source}: structure {index + 1}"
-            result = transmute_structure(atoms, change=change, name=name)
+            result = transmute_structure(atoms, change=wanted, name=name)
             labelled += result.calc is not None and "energy" in result.calc.results
             yield result
 

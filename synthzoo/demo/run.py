@@ -91,7 +91,7 @@ def check_model(
     SynthzooError
         If the checkpoint cannot be loaded.
     """
-    from synthzoo.stability.check import check_stability, find_protocol
+    from synthzoo.stability.check import find_protocol, run_md
     from synthzoo.stability.protocol import planned_fs, rescaled
     from synthzoo.stability.verdict import verdict_lines
     from synthzoo.zoo.load import load_calculator
@@ -100,7 +100,7 @@ def check_model(
     start.set_momenta(np.zeros((len(start), 3)))
     recipe = find_protocol(PROTOCOL)
     factor = 1000 * duration_ps / planned_fs(recipe)
-    verdict = check_stability(
+    verdict = run_md(
         load_calculator(checkpoint, device="cpu"),
         start,
         folder / CHECK_FOLDER,
@@ -196,7 +196,7 @@ def split_sample(
 
 
 def run_demo(
-    output: Path,
+    output: str | Path,
     *,
     model: str = "carbon",
     duration_ps: float = 0.5,
@@ -228,6 +228,11 @@ def run_demo(
         If the folder exists and is not empty, or the model is no potential of carbon.
     SynthzooError
         If the model cannot be loaded.
+
+    Examples
+    --------
+    >>> summary = run_demo("synthzoo-demo")  # doctest: +SKIP
+    >>> print(summary.report.read_text())  # doctest: +SKIP
     """
     from synthzoo.demo.report import write_demo_figure, write_demo_report
     from synthzoo.zoo.find import find_folder

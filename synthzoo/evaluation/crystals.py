@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -320,8 +321,20 @@ def reference_values(teacher: str) -> ReferenceValues:
         If the reference has another form, the file is missing, or the teacher does not
         know carbon.
     TeacherError
-        If the teacher cannot be loaded or fails its test.
+        If the teacher cannot be loaded, fails its test, or ends its process.
+
+    Examples
+    --------
+    >>> found = reference_values("ace:c_ace.yace")  # doctest: +SKIP
+    >>> round(found.crystals["diamond"].a_A, 3)  # doctest: +SKIP
+    3.568
     """
+    from synthzoo.teachers.loading import called_apart
+
+    return called_apart(partial(_reference_values, teacher), teacher)
+
+
+def _reference_values(teacher: str) -> ReferenceValues:
     from synthzoo.teachers import load_teacher
 
     loaded = load_teacher(teacher)

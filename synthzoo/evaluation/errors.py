@@ -156,7 +156,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     models: Sequence[str],
     source: Path | str | Sequence[Path | str],
     *,
-    figure: Path | None = None,
+    figure: str | Path | None = None,
     shift: bool = False,
     skip: Sequence[str] = (),
     energy_key: str | None = None,
@@ -191,6 +191,13 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     InputError
         If a file cannot be read, it has no structure of a group to skip, nothing is
         left of it, or its labels are missing or ambiguous.
+
+    Examples
+    --------
+    >>> from synthzoo import sample_path
+    >>> (found,) = evaluate_models(["carbon-ace-2k"], sample_path("carbon-pbe"))
+    >>> found.groups[0].name, found.groups[0].structures
+    ('all', 153)
     """
     frames = read_frames(source, format=format)
     keys = find_label_keys(
@@ -212,7 +219,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
             found.moved(-constant)
             for found, constant in zip(predictions, constants, strict=True)
         ]
-        _draw(figure, labelled, dict(zip(models, moved, strict=True)))
+        _draw(Path(figure), labelled, dict(zip(models, moved, strict=True)))
     return [
         Evaluation(
             model=str(model),

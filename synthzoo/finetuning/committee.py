@@ -112,6 +112,12 @@ def load_committee(
         If the checkpoint has no committee.
     CheckpointError
         If one of its checkpoints is damaged or not allowed.
+
+    Examples
+    --------
+    >>> atoms.calc = load_committee("my-carbon")  # doctest: +SKIP
+    >>> atoms.get_potential_energy()  # doctest: +SKIP
+    >>> atoms.calc.results["forces_spread"]  # doctest: +SKIP
     """
     folder = find_folder(model) / MEMBERS_FOLDER
     places = sorted(folder.iterdir()) if folder.is_dir() else []

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import describe, find_faults
 from synthzoo.finetuning.jobs import describe_jobs, make_jobs
 from synthzoo.finetuning.plan import starting_calculator
+from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.request import (
     Request,
     Sets,
@@ -18,9 +19,7 @@ from synthzoo.finetuning.request import (
     make_sets,
     read_data,
 )
-
-if TYPE_CHECKING:
-    from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.recipes.loading import settle_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def check_data(  # noqa: PLR0913  what a user may say
     model: str | Path,
     data: str | Path | Sequence[str | Path],
     *,
-    recipe: FinetuneRecipe | None = None,
+    recipe: FinetuneRecipe | str | Path | None = None,
     isolated_energies_eV: Mapping[str, float] | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
@@ -68,6 +67,7 @@ def check_data(  # noqa: PLR0913  what a user may say
     compare_direct: bool = False,
     device: str = "cpu",
     workers: int | None = None,
+    **settings: Any,
 ) -> DataCheck:
     """Look at labelled structures as `finetune` would, and stop there.
 
@@ -75,7 +75,7 @@ def check_data(  # noqa: PLR0913  what a user may say
     ----------
     model, data, recipe, isolated_energies_eV, energy_key, forces_key, format, test
         As for `finetune`.
-    replay, energies_only, drop_bad, compare_direct, device, workers
+    replay, energies_only, drop_bad, compare_direct, device, workers, **settings
         As for `finetune`.
 
     Raises
@@ -83,12 +83,19 @@ def check_data(  # noqa: PLR0913  what a user may say
     InputError
         If files cannot be read, there are no labels, or the model does not know an
         element.
+
+    Examples
+    --------
+    >>> from synthzoo import sample_path
+    >>> found = check_data("carbon", sample_path("carbon-pbe"))  # doctest: +SKIP
+    >>> found.errors  # doctest: +SKIP
+    ()
     """
     request = find_request(
         model,
         data,
         name="",
-        recipe=recipe,
+        recipe=settle_recipe(FinetuneRecipe, recipe, **settings),
         isolated_energies_eV=isolated_energies_eV,
         energy_key=energy_key,
         forces_key=forces_key,

@@ -13,7 +13,6 @@ import numpy as np
 from synthzoo.data.frames import find_files
 from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
-from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.replay import Synthetic, find_replay, read_synthetic
 from synthzoo.models.calculator import find_device
 from synthzoo.models.checkpoint import read_config
@@ -24,6 +23,7 @@ from synthzoo.zoo.find import find_folder
 if TYPE_CHECKING:
     from synthzoo.data.frames import FrameSet
     from synthzoo.data.labels import LabelKeys
+    from synthzoo.finetuning.recipe import FinetuneRecipe
 
 
 Sources: TypeAlias = str | Path | Sequence[str | Path]
@@ -97,7 +97,7 @@ def find_request(  # noqa: PLR0913  what a user may say
     data: Sources,
     *,
     name: str,
-    recipe: FinetuneRecipe | None,
+    recipe: FinetuneRecipe,
     isolated_energies_eV: Mapping[str, float] | None,
     energy_key: str | None,
     forces_key: str | None,
@@ -129,7 +129,6 @@ def find_request(  # noqa: PLR0913  what a user may say
         If the start, a file or the device is not there.
     """
     start = find_folder(model)
-    recipe = recipe or FinetuneRecipe()
     return Request(
         name=name,
         model=model.name if isinstance(model, Path) else model.rpartition("/")[2],

@@ -23,12 +23,13 @@ from synthzoo.finetuning.fits import (
 )
 from synthzoo.finetuning.jobs import describe_jobs, make_jobs
 from synthzoo.finetuning.judge import Judge
+from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.report import card_text, write_report
 from synthzoo.finetuning.request import Request, find_request, read_sets
 from synthzoo.finetuning.results import DirectTraining, Results
 from synthzoo.finetuning.select_by_md import DYNAMICS_FOLDER, select_by_md
 from synthzoo.models.checkpoint import golden_structures, write_checkpoint
-from synthzoo.recipes.loading import recipe_hash, recipe_values
+from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.reports.document import MARKDOWN_FILE
 from synthzoo.runs.files import new_file
 from synthzoo.runs.provenance import installed_versions
@@ -38,7 +39,6 @@ from synthzoo.training.curves import read_losses
 if TYPE_CHECKING:
     from synthzoo.finetuning.fits import FitJob
     from synthzoo.finetuning.plan import Plan
-    from synthzoo.finetuning.recipe import FinetuneRecipe
     from synthzoo.finetuning.request import Sets
     from synthzoo.finetuning.select_by_md import Candidate
     from synthzoo.models.config import CheckpointConfig
@@ -175,7 +175,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     data: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    recipe: FinetuneRecipe | None = None,
+    recipe: FinetuneRecipe | str | Path | None = None,
     isolated_energies_eV: Mapping[str, float] | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
@@ -188,6 +188,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     device: str = "cpu",
     workers: int | None = None,
     tell: Callable[[str], object] | None = None,
+    **settings: Any,
 ) -> FinetuneSummary:
     """Fine-tune a checkpoint on labelled structures and write a new checkpoint.
 
@@ -207,7 +208,8 @@ def finetune(  # noqa: PLR0913  what a user may say
     output
         Checkpoint folder to make.
     recipe
-        How; what it leaves open follows from the number of structures.
+        How to fit: a recipe, its file, or the name of one that comes with synthzoo.
+        What it leaves open follows from the number of structures.
     isolated_energies_eV
         Energy of the free atom of an element on the scale of the labels; where not
         given, it is found among the structures or fitted.
@@ -240,6 +242,9 @@ def finetune(  # noqa: PLR0913  what a user may say
         Fits that run at a time; one for each core if not given.
     tell
         Called with what is about to be fitted, and what that costs, in words.
+    **settings
+        Values of `synthzoo.finetuning.recipe.FinetuneRecipe` that stand for those of
+        the recipe, such as ``committee=4``, ``seed=1`` or ``select_by="md"``.
 
     Raises
     ------
@@ -248,6 +253,12 @@ def finetune(  # noqa: PLR0913  what a user may say
         onto one scale.
     SynthzooError
         If the loss stops being a number.
+
+    Examples
+    --------
+    >>> made = finetune("carbon", "my-dft.xyz", "my-carbon")  # doctest: +SKIP
+    >>> print(made.verdict)  # doctest: +SKIP
+    >>> calculator = synthzoo.load_calculator("my-carbon")  # doctest: +SKIP
     """
     started = time.monotonic()
     output = Path(output)
@@ -256,7 +267,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         model,
         data,
         name=output.name,
-        recipe=recipe,
+        recipe=settle_recipe(FinetuneRecipe, recipe, **settings),
         isolated_energies_eV=isolated_energies_eV,
         energy_key=energy_key,
         forces_key=forces_key,

@@ -175,14 +175,14 @@ def select_by_md(judge: Judge, folder: Path, *, workers: int = 1) -> list[Candid
 
 def _candidate(judge: Judge, name: str, folder: Path, workers: int) -> Candidate:
     """Return what some weights are worth; keep it for a run that goes on later."""
-    from synthzoo.stability.check import check_stability
+    from synthzoo.stability.check import run_md
 
     place = folder / name.replace(" ", "-")
     record = place.with_suffix(".json")
     if record.is_file():
         return Candidate(**json.loads(record.read_text(encoding="utf-8")))
     shutil.rmtree(place, ignore_errors=True)  # killed before the record was written
-    verdict = check_stability(
+    verdict = run_md(
         judge.calculator(name),
         starting_structures(judge.plan.training),
         place,

@@ -6,6 +6,8 @@ import dataclasses
 import io
 import time
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +19,16 @@ from synthzoo.generation.melt_quench import kept_structures, trajectory
 from synthzoo.generation.recipe import (
     SECONDS_PER_HOUR,
     Dimers,
+    GenerateRecipe,
     MeltQuench,
     Packing,
     Part,
 )
+from synthzoo.recipes.loading import settle_recipe
 from synthzoo.teachers import load_teacher
+from synthzoo.teachers.loading import called_apart
 
 if TYPE_CHECKING:
-    from synthzoo.generation.recipe import GenerateRecipe
     from synthzoo.teachers import Teacher
 
 SAMPLED_DENSITIES = 3
@@ -67,7 +71,13 @@ class CostEstimate:
     labelling_core_hours: float
 
 
-def estimate_cost(recipe: GenerateRecipe, *, steps: int = 100) -> CostEstimate:
+def estimate_cost(
+    recipe: GenerateRecipe | str | Path,
+    *,
+    driver: str | None = None,
+    trust: bool = False,
+    steps: int = 100,
+) -> CostEstimate:
     """Return what a recipe will cost, from a few short trajectories of its driver.
 
     Processor time is measured, so that other programs on the machine do not count.
@@ -75,7 +85,10 @@ def estimate_cost(recipe: GenerateRecipe, *, steps: int = 100) -> CostEstimate:
     Parameters
     ----------
     recipe
-        What would be made.
+        What would be made: a recipe, its file, or the name of one that comes with
+        synthzoo.
+    driver, trust
+        As for `synthzoo.generate_structures`.
     steps
         Time steps at each of a few densities, at the melt's temperature.
 
@@ -85,7 +98,18 @@ def estimate_cost(recipe: GenerateRecipe, *, steps: int = 100) -> CostEstimate:
         If the recipe asks for the impossible.
     TeacherError
         If the driver cannot be loaded, fails its test, or loses its atoms.
+
+    Examples
+    --------
+    >>> found = estimate_cost("carbon-short")  # doctest: +SKIP
+    >>> found.core_hours  # doctest: +SKIP
     """
+    recipe = settle_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
+    return called_apart(partial(_estimate, recipe, steps), recipe.driver)
+
+
+def _estimate(recipe: GenerateRecipe, steps: int) -> CostEstimate:
+    """Return the estimate; the driver may end this process."""
     driver = load_teacher(recipe.driver)
     runs = [part for part in recipe.parts if isinstance(part, MeltQuench)]
     seconds = [_seconds_per_atom_step(part, recipe, driver, steps) for part in runs]

@@ -37,7 +37,7 @@ from synthzoo.generation.recipe import (
 )
 from synthzoo.generation.thin import thin_file
 from synthzoo.inspection.card import summarise_file, summary_paths
-from synthzoo.recipes.loading import recipe_hash, recipe_values
+from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import Run, join, open_run, run_jobs, worker_threads
 from synthzoo.runs.workers import call_guarded
@@ -330,9 +330,11 @@ class GenerateSummary:
 
 
 def generate_structures(
-    recipe: GenerateRecipe,
-    output: Path,
+    recipe: GenerateRecipe | str | Path,
+    output: str | Path,
     *,
+    driver: str | None = None,
+    trust: bool = False,
     workers: int | None = None,
     executor: Executor | None = None,
 ) -> GenerateSummary:
@@ -345,10 +347,14 @@ def generate_structures(
     Parameters
     ----------
     recipe
-        What to make.
+        What to make: a recipe, its file, or the name of one that comes with synthzoo.
     output
         File to write; a summary with histograms goes to ``.summary.json`` and
         ``.summary.png`` beside it.
+    driver
+        Reference of the teacher that moves the atoms, instead of the recipe's.
+    trust
+        Whether a recipe file of others may name any Python class as its driver.
     workers
         Worker processes; one for each core if not given.
     executor
@@ -363,8 +369,15 @@ def generate_structures(
         If the driver cannot be loaded or fails its test.
     SynthzooError
         If every trajectory of a part failed.
+
+    Examples
+    --------
+    Half an hour on two cores:
+
+    >>> made = generate_structures("carbon-short", "made.xyz")  # doctest: +SKIP
     """
     output = Path(output)
+    recipe = settle_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
     recipe = replace(recipe, driver=resolve_reference(recipe.driver))
     with worker_threads(1 if executor else workers) as threads:
         provenance = threads.submit(provenance_when_tested, recipe.driver).result()

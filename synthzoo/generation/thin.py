@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,13 @@ import numpy as np
 
 from synthzoo.data.structures import iter_structures, write_structures
 from synthzoo.errors import InputError, MissingExtraError
+from synthzoo.generation.recipe import ThinRecipe
 from synthzoo.runs.files import new_output
 from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
-
-    from synthzoo.generation.recipe import ThinRecipe
 
 RADIAL_FUNCTIONS = 6
 LARGEST_ANGULAR = 4
@@ -54,7 +53,12 @@ class ThinSummary:
 
 
 def thin_file(
-    source: Path, output: Path, *, recipe: ThinRecipe, format: str | None = None
+    source: str | Path,
+    output: str | Path,
+    *,
+    recipe: ThinRecipe | None = None,
+    format: str | None = None,
+    **settings: Any,
 ) -> ThinSummary:
     """Write those structures of a file that are least like each other, in their order.
 
@@ -75,6 +79,10 @@ def thin_file(
         How many to keep, and how to compare.
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
+    **settings
+        Values of `synthzoo.generation.recipe.ThinRecipe` that stand for those of the
+        recipe: ``keep``, the number of structures; ``cutoff_A``; ``environments``;
+        ``one_of_each``, a key in ``Atoms.info``.
 
     Raises
     ------
@@ -83,8 +91,14 @@ def thin_file(
         be kept, or lacks the key of ``recipe.one_of_each``.
     MissingExtraError
         If dscribe is not installed.
+
+    Examples
+    --------
+    >>> thin_file("made.xyz", "fewer.xyz", keep=100).kept  # doctest: +SKIP
+    100
     """
     source, output = Path(source), Path(output)
+    recipe = ThinRecipe(**settings) if recipe is None else replace(recipe, **settings)
     read = partial(iter_structures, source, format=format)
     with new_output(output):
         elements, labels = _survey(read(), source, recipe)

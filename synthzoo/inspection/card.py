@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo.data.frames import iter_raw_frames
+from synthzoo.data.frames import iter_raw_frames, read_frames
 from synthzoo.data.labels import CALCULATOR, LabelKeys
 from synthzoo.inspection.figure import draw_measures
 from synthzoo.inspection.measures import (
@@ -23,9 +23,11 @@ from synthzoo.inspection.measures import (
 )
 from synthzoo.inspection.summary import (
     HYBRIDISATIONS,
+    Inspection,
     bond_text,
     facts_of,
     finding_text,
+    inspect_frames,
     spread_rows,
 )
 from synthzoo.reports.document import markdown_table
@@ -38,10 +40,52 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.inspection.measures import Measures
-    from synthzoo.inspection.summary import Inspection
 
 
 DENSITY_STEP_G_CM3 = 0.5
+
+
+def inspect_files(
+    sources: Path | str | Sequence[Path | str],
+    *,
+    figure: Path | str | None = None,
+    card: Path | str | None = None,
+    format: str | None = None,
+    **keys: str | None,
+) -> Inspection:
+    """Look at all structures of files: what there is, and what seems wrong.
+
+    Parameters
+    ----------
+    sources
+        Files in any format that ASE reads, or patterns.
+    figure
+        File to draw energies, forces, distances, densities, bonds and sizes in.
+    card
+        Markdown file to write, with its figure beside it.
+    format
+        Of all sources, as ASE calls it; guessed for each if not given.
+    **keys
+        ``energy_key``, ``forces_key``, ``stress_key``: where the labels are.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or no structure has a label under a key.
+
+    Examples
+    --------
+    >>> from synthzoo import sample_path
+    >>> found = inspect_files(sample_path("silicon-pbe"))
+    >>> [finding.message for finding in found.findings if finding.severity == "error"]
+    []
+    """
+    found = inspect_frames(read_frames(sources, format=format), keys)
+    if figure is not None:
+        draw_measures(found.measures, Path(figure), title=found.headline)
+    if card is not None:
+        write_set_card(found, Path(card))
+    return found
 
 
 def write_set_card(found: Inspection, path: Path) -> Path:
@@ -162,8 +206,6 @@ def summarise_file(
         Folder for unfinished files, which a kill leaves behind; that of the output if
         not given.
     """
-    from synthzoo.inspection.figure import draw_measures
-
     every = -(-structures // MOST_MEASURED)
     taken = progress_bar(
         _every(output, every),

@@ -102,6 +102,18 @@ def check_set(
         are then judged against them.
     sources
         File that each structure comes from, for the messages.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.singlepoint import SinglePointCalculator
+    >>> structures = [bulk("C", a=a) for a in (0.357, 3.57, 3.6)]
+    >>> for atoms in structures:
+    ...     atoms.calc = SinglePointCalculator(atoms, energy=-18.0)
+    >>> for finding in check_set(structures):
+    ...     print(finding.severity, finding.kind, finding.frames)
+    error structure (0,)
+    note missing_forces ()
     """
     keys = keys or choose_label_keys(structures).keys
     data = CheckedSet(

@@ -14,7 +14,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.units import GPa
 
-from synthzoo.data.frames import FrameSet, Origin, read_frames
+from synthzoo.data.frames import FrameSet, Origin
 from synthzoo.data.labels import (
     CALCULATOR,
     KeyChoice,
@@ -156,31 +156,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def inspect_files(
-    sources: Path | str | Sequence[Path | str],
-    *,
-    format: str | None = None,
-    **keys: str | None,
-) -> Inspection:
-    """Look at all structures of files; see `inspect_structures`.
-
-    Parameters
-    ----------
-    sources
-        Files in any format that ASE reads, or patterns.
-    format
-        Of all of them, as ASE calls it; guessed for each if not given.
-    **keys
-        ``energy_key``, ``forces_key``, ``stress_key``: where the labels are.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, or no structure has a label under a key.
-    """
-    return _inspect(read_frames(sources, format=format), keys)
-
-
 def inspect_structures(structures: Sequence[Atoms], **keys: str | None) -> Inspection:
     """Look at structures and their labels: what there is, and what seems wrong.
 
@@ -196,11 +171,32 @@ def inspect_structures(structures: Sequence[Atoms], **keys: str | None) -> Inspe
     ------
     InputError
         If there are no structures, or none has a label under a key that was given.
+
+    Examples
+    --------
+    >>> from synthzoo import load_sample
+    >>> found = inspect_structures(load_sample("silicon-pbe"))
+    >>> found.structures, found.elements
+    (147, {'Si': 1218})
     """
-    return _inspect(FrameSet(structures=list(structures), origins=[]), keys)
+    return inspect_frames(FrameSet(structures=list(structures), origins=[]), keys)
 
 
-def _inspect(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
+def inspect_frames(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
+    """Look at structures, and name the file that each comes from.
+
+    Parameters
+    ----------
+    frames
+        At least one structure.
+    wanted
+        Where the labels are, as for `inspect_structures`.
+
+    Raises
+    ------
+    InputError
+        As for `inspect_structures`.
+    """
     structures = frames.structures
     if not structures:
         raise InputError("There are no structures to inspect.")

@@ -26,8 +26,9 @@ from synthzoo.data.structures import (
 from synthzoo.data.xyz_writing import write_frame
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.inspection.card import summarise_file, summary_paths
+from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.potentials import forget
-from synthzoo.recipes.loading import recipe_hash, recipe_values
+from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import (
     Run,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.data.frames import RawFrame
-    from synthzoo.labelling.recipe import RelabelRecipe
 
 
 LABELLED, LEFT_OUT, FAILED = "labelled", "left out", "failed"
@@ -232,11 +232,13 @@ class RelabelJob:
     provenance: dict[str, str]
 
 
-def relabel_file(
-    source: Path,
-    output: Path,
+def relabel_file(  # noqa: PLR0913  what a user may say
+    source: str | Path,
+    output: str | Path,
     *,
-    recipe: RelabelRecipe,
+    teacher: str | None = None,
+    recipe: RelabelRecipe | str | Path | None = None,
+    trust: bool = False,
     format: str | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
@@ -255,8 +257,13 @@ def relabel_file(
         File to write. Energies are relative to the teacher's isolated atoms. What
         cannot be labelled is written to a file ``.failed.xyz`` beside it, and a
         summary with histograms to ``.summary.json`` and ``.summary.png``.
+    teacher
+        Reference of the teacher; that of the recipe if not given.
     recipe
-        Teacher and filters.
+        Teacher and filters: a recipe, its file, or the name of one that comes with
+        synthzoo. With a teacher alone, the filters are the default ones.
+    trust
+        Whether a recipe file of others may name any Python class as its teacher.
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     workers
@@ -268,15 +275,32 @@ def relabel_file(
     Raises
     ------
     InputError
-        If the input cannot be read, the output exists, an unfinished run with another
+        If neither teacher nor recipe is given, the input cannot be read, the output
+        exists, an unfinished run with another
         input, teacher or recipe is in the way, or no structure was labelled.
     TeacherError
         If the teacher cannot be loaded, fails its test, or fails on all of the first
         structures.
     SynthzooError
         If the workers are gone or the disk is full; the same call goes on later.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import ase.io
+    >>> from ase.build import bulk
+    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
+    ...     ase.io.write(f"{folder}/copper.xyz", bulk("Cu"))
+    ...     made = relabel_file(
+    ...         f"{folder}/copper.xyz",
+    ...         f"{folder}/labelled.xyz",
+    ...         teacher="ase:ase.calculators.emt.EMT",
+    ...     )
+    >>> made.labelled  # doctest: +SKIP
+    1
     """
     source, output = Path(source), Path(output)
+    recipe = _settle(recipe, teacher, trust=trust)
     recipe = replace(recipe, teacher=resolve_reference(recipe.teacher))
     total = count_raw_frames(source, format=format)
     _say_what_changes(source, output, format)
@@ -304,6 +328,16 @@ def relabel_file(
                 )
             run.close()
     return _summary(output, summary)
+
+
+def _settle(
+    recipe: RelabelRecipe | str | Path | None, teacher: str | None, *, trust: bool
+) -> RelabelRecipe:
+    if recipe is not None:
+        return settle_recipe(RelabelRecipe, recipe, teacher=teacher, trust=trust)
+    if teacher is None:
+        raise InputError("Give a teacher, or a recipe that names one.")
+    return RelabelRecipe(teacher=teacher)
 
 
 def failed_path(output: Path) -> Path:

@@ -52,6 +52,15 @@ def predict_structures(
     ------
     InputError
         If a structure cannot be computed; the message says which (from 0).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from synthzoo import load_calculator
+    >>> diamond = [bulk("C", a=a) for a in (3.5, 3.6)]
+    >>> predicted = list(predict_structures(diamond, load_calculator("carbon")))
+    >>> [round(atoms.get_potential_energy(), 1) for atoms in predicted]
+    [-17.8, -17.8]
     """
     if batch_atoms < 1:
         raise InputError(f"batch_atoms must be at least 1, not {batch_atoms}.")

@@ -84,6 +84,42 @@ def load_recipe(
     return recipe
 
 
+def settle_recipe(
+    cls: type[Recipe],
+    recipe: Recipe | Path | str | None,
+    *,
+    teacher: str | None = None,
+    trust: bool = False,
+    **changes: Any,
+) -> Recipe:
+    """Return the recipe that is meant, with some of its values changed.
+
+    Parameters
+    ----------
+    cls
+        Recipe class.
+    recipe
+        The recipe itself, its file, or the name of one that comes with synthzoo; all
+        defaults if not given.
+    teacher, trust
+        As for `load_recipe`.
+    **changes
+        Fields of the recipe, with their new values.
+
+    Raises
+    ------
+    InputError
+        As for `load_recipe`.
+    """
+    if isinstance(recipe, str | Path):
+        recipe = load_recipe(cls, recipe, teacher=teacher, trust=trust)
+    elif recipe is None:
+        return cls(**changes)
+    elif teacher is not None and (key := _teacher_key(recipe)):
+        changes[key] = teacher
+    return dataclasses.replace(recipe, **changes)
+
+
 def _teacher_key(recipe: Any) -> str | None:
     names = (field.name for field in dataclasses.fields(recipe))
     return next((name for name in names if name in TEACHER_KEYS), None)

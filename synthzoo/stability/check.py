@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
+from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
 from synthzoo.potentials import Model, model_name
 from synthzoo.recipes.loading import find_recipe, load_recipe, recipes_folder
 from synthzoo.stability.engines import check_engine
 from synthzoo.stability.integrators import Settings
-from synthzoo.stability.protocol import PREFIX, MdRecipe, default_step_fs
+from synthzoo.stability.protocol import PREFIX, MdRecipe, default_step_fs, rescaled
 from synthzoo.stability.session import Session, unique
 from synthzoo.stability.start import clean_structures
 from synthzoo.stability.workers import find_place
@@ -23,20 +25,22 @@ if TYPE_CHECKING:
     from synthzoo.stability.verdict import Verdict
 
 
-def check_stability(  # noqa: PLR0913  what a user may say
+def run_md(  # noqa: PLR0913  what a user may say
     model: Model,
-    structures: Atoms | Sequence[Atoms],
+    structures: Atoms | Sequence[Atoms] | str | Path,
     output: str | Path,
     *,
     protocol: str | Path | MdRecipe = "quick",
+    format: str | None = None,
     seed: int = 0,
     relaxed: bool = False,
     crystals: bool = False,
     workers: int | None = None,
     device: str = "auto",
     engine: str = "ase",
+    **changes: Any,
 ) -> Verdict:
-    """Run a protocol with a potential and return whether it survived.
+    """Run molecular dynamics with a model and return whether it survives.
 
     The same call goes on where a killed one stopped, and ends with the same
     trajectories.
@@ -47,12 +51,18 @@ def check_stability(  # noqa: PLR0913  what a user may say
         Name, folder or hub reference of a checkpoint; a teacher's reference such as
         ``ace:c_ace.yace``; or any ASE calculator.
     structures
-        Where to start. Replicas take several in turn. Velocities are drawn anew.
+        Where to start: one structure or several, which the replicas take in turn; or a
+        file, of which the last frame is used, or the frames that an index behind the
+        name asks for, as in ``"run.xyz@:"`` or ``"run.xyz@-1"``. Velocities are drawn
+        anew.
     output
         Folder to make: trajectories, verdict and report.
     protocol
         Name (``quick``, ``nve``, ``ramp``, ``anneal``, ``npt``, ``compress``,
         ``melt-quench``), YAML file, or recipe.
+    format
+        Of a file of structures, as ASE calls it, such as ``vasp-xml``; guessed if not
+        given.
     seed
         Of the first replica; each further one has the next.
     relaxed
@@ -68,6 +78,11 @@ def check_stability(  # noqa: PLR0913  what a user may say
     engine
         What moves the atoms: ``ase``, or ``torch-sim`` for all replicas of a checkpoint
         as one batch, which pays on a GPU. The verdict is found in the same way.
+    **changes
+        What to change in the protocol: ``replicas``; ``timestep_fs``; ``thermostat``
+        (``langevin``, ``bussi`` or ``nose-hoover``); ``duration``, a factor of all
+        durations; ``hottest_K``, instead of its highest temperature; or any other field
+        of `synthzoo.stability.protocol.MdRecipe`.
 
     Raises
     ------
@@ -82,48 +97,54 @@ def check_stability(  # noqa: PLR0913  what a user may say
     >>> from ase.build import bulk
     >>> from ase.calculators.emt import EMT
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     verdict = check_stability(
+    ...     verdict = run_md(
     ...         EMT(), bulk("Cu", cubic=True), f"{folder}/md", protocol="compress"
     ...     )
     >>> verdict.passed
     True
     """
-    (verdict,) = compare_stability(
+    (verdict,) = compare_md(
         [model],
         structures,
         output,
         protocol=protocol,
+        format=format,
         seed=seed,
         relaxed=relaxed,
         crystals=crystals,
         workers=workers,
         device=device,
         engine=engine,
+        **changes,
     )
     return verdict
 
 
-def compare_stability(  # noqa: PLR0913  what a user may say
+def compare_md(  # noqa: PLR0913  what a user may say
     models: Sequence[Model],
-    structures: Atoms | Sequence[Atoms],
+    structures: Atoms | Sequence[Atoms] | str | Path,
     output: str | Path,
     *,
     protocol: str | Path | MdRecipe = "quick",
+    format: str | None = None,
     seed: int = 0,
     relaxed: bool = False,
     crystals: bool = False,
     workers: int | None = None,
     device: str = "auto",
     engine: str = "ase",
+    **changes: Any,
 ) -> tuple[Verdict, ...]:
-    """Run a protocol with several potentials from the same structures and seeds.
+    """Run molecular dynamics with several models from the same structures and seeds.
 
     Parameters
     ----------
     models
-        See `check_stability`. If the structures are relaxed, the first does it.
-    structures, output, protocol, seed, relaxed, crystals, workers, device, engine
-        See `check_stability`.
+        As for `run_md`. If the structures are relaxed, the first model relaxes them.
+    structures, output, protocol, format, seed, relaxed, crystals, workers, device
+        As for `run_md`.
+    engine, **changes
+        As for `run_md`.
 
     Raises
     ------
@@ -131,9 +152,15 @@ def compare_stability(  # noqa: PLR0913  what a user may say
         If a structure, the protocol or a model cannot be used, or the output exists.
     SynthzooError
         If a model cannot be loaded, or the disk is full.
+
+    Examples
+    --------
+    >>> verdicts = compare_md(  # doctest: +SKIP
+    ...     ["carbon", "paper/ace"], "diamond.xyz", "md", protocol="ramp"
+    ... )
     """
-    recipe = find_protocol(protocol)
-    given = (structures,) if isinstance(structures, Atoms) else tuple(structures)
+    recipe = _changed(find_protocol(protocol), **changes)
+    given = _structures(structures, format)
     if not given or not models:
         raise InputError("Give at least one model and one structure.")
     settings = _settings(recipe, given)
@@ -181,6 +208,48 @@ def find_protocol(protocol: str | Path | MdRecipe) -> MdRecipe:
             f"{', '.join(protocol_names())}."
         )
     return dataclasses.replace(load_recipe(MdRecipe, path), name=path.stem)
+
+
+def _changed(
+    recipe: MdRecipe,
+    *,
+    duration: float = 1.0,
+    hottest_K: float | None = None,
+    **fields: Any,
+) -> MdRecipe:
+    """Return a protocol with some of its values changed."""
+    recipe = dataclasses.replace(recipe, **fields)
+    return rescaled(recipe, duration=duration, hottest_K=hottest_K)
+
+
+_FRAMES = re.compile(r"(?P<path>.+)@(?P<index>[-:\d]+)")
+"""A file and the frames to take of it; another "@" is a part of the file's name."""
+
+
+def _structures(
+    structures: Atoms | Sequence[Atoms] | str | Path, format: str | None
+) -> tuple[Atoms, ...]:
+    """Return the structures that are given, or those of a file that are asked for."""
+    if isinstance(structures, Atoms):
+        return (structures,)
+    if not isinstance(structures, str | Path):
+        return tuple(structures)
+    chosen = _FRAMES.fullmatch(str(structures))
+    if chosen is None or Path(structures).exists():
+        return tuple(read_structures(structures, format=format)[-1:])
+    path, index = chosen["path"], chosen["index"]
+    frames = read_structures(path, format=format)
+    try:
+        wanted = [int(part) if part else None for part in index.split(":")]
+        taken = frames[slice(*wanted)] if ":" in index else [frames[int(index)]]
+    except (ValueError, IndexError, TypeError):
+        taken = []
+    if not taken:
+        raise InputError(
+            f"{index!r} chooses none of the {len(frames)} frames of {path}. Write an "
+            "index or a slice as in Python, such as @0 or @::10."
+        )
+    return tuple(taken)
 
 
 def protocol_names() -> list[str]:

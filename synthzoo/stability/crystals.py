@@ -95,6 +95,13 @@ def check_crystals(
         Chemical symbols that it knows.
     reference
         Values to compare with, from the card of the model or of its start.
+
+    Examples
+    --------
+    >>> from ase.calculators.emt import EMT
+    >>> (copper,) = check_crystals(EMT(), ["Cu"])
+    >>> round(copper.a_A, 2), round(copper.bulk_modulus_GPa)
+    (3.59, 134)
     """
     return [
         _check(crystal, calculator, reference)
@@ -111,7 +118,7 @@ def check_model(
     Parameters
     ----------
     model
-        As for `synthzoo.check_stability`.
+        As for `synthzoo.run_md`.
     elements
         Chemical symbols that it knows.
     device

@@ -114,6 +114,14 @@ def observe_frames(
     ------
     InputError
         If no frame has finite positions.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> diamond = bulk("C", cubic=True)
+    >>> found = observe_frames([(0.0, diamond), (1.0, diamond)])
+    >>> float(found.bond_shares[-1][4])  # share of atoms with four bonds
+    1.0
     """
     times, shares, squares, radial = [], [], [], []
     first = last = None

@@ -157,8 +157,8 @@ def _write_json(path: Path, values: Any) -> None:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def read_verdicts(folder: Path) -> tuple[Verdict, ...]:
-    """Return the verdicts of a run, as `check_stability` has returned them.
+def read_verdicts(folder: str | Path) -> tuple[Verdict, ...]:
+    """Return the verdicts of a run, as `run_md` has returned them.
 
     Parameters
     ----------
@@ -169,7 +169,13 @@ def read_verdicts(folder: Path) -> tuple[Verdict, ...]:
     ------
     InputError
         If it is none.
+
+    Examples
+    --------
+    >>> [verdict.passed for verdict in read_verdicts("md")]  # doctest: +SKIP
+    [True]
     """
+    folder = Path(folder)
     path = folder / VERDICT_FILE
     if not path.is_file():
         raise InputError(f"{folder} has no {VERDICT_FILE}: no stability check ended.")

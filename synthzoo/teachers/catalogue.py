@@ -106,14 +106,20 @@ class _Catalogue:
 
 @functools.cache
 def named_teachers() -> tuple[NamedTeacher, ...]:
-    """Return the catalogue."""
+    """Return the teachers of the catalogue: published potentials that label structures.
+
+    Examples
+    --------
+    >>> [found.name for found in named_teachers() if found.elements == ("C", "Si")]
+    ['Tersoff-SiC-89', 'EDIP-SiC-12']
+    """
     text, source = CATALOGUE_FILE.read_text(encoding="utf-8"), CATALOGUE_FILE.name
     return from_values(
         _Catalogue, read_yaml(text, source=source), source=source
     ).teachers
 
 
-def find_named(name: str) -> NamedTeacher:
+def find_teacher(name: str) -> NamedTeacher:
     """Return a teacher of the catalogue.
 
     Parameters
@@ -125,6 +131,11 @@ def find_named(name: str) -> NamedTeacher:
     ------
     InputError
         If there is none of that name.
+
+    Examples
+    --------
+    >>> find_teacher("lcbop").reference
+    'lammps:lcbop'
     """
     known = {teacher.name.lower(): teacher for teacher in named_teachers()}
     if name.lower() in known:
@@ -137,23 +148,28 @@ def find_named(name: str) -> NamedTeacher:
     )
 
 
-def check_file(named: NamedTeacher, path: Path) -> str:
-    """Return the SHA-256 of a file that is the one on record, if one is.
+def check_teacher_file(name: str, path: str | Path) -> str:
+    """Return the SHA-256 of a file that is a teacher's, as far as that is on record.
 
     Parameters
     ----------
-    named
-        Teacher of the catalogue.
+    name
+        Of a teacher of the catalogue.
     path
         File that should be its potential.
 
     Raises
     ------
     InputError
-        If there is no such file, or the teacher needs none.
+        If there is no such file or teacher, or the teacher needs none.
     TeacherError
         If it is another one than that in the catalogue.
+
+    Examples
+    --------
+    >>> check_teacher_file("C-ACE", "c_ace.yace")  # doctest: +SKIP
     """
+    named, path = find_teacher(name), Path(path)
     if not named.needs_file:
         raise InputError(f"{named.name} needs no file: {named.reference}.")
     found = file_sha256(path)
@@ -190,10 +206,12 @@ class Examination:
     checks: tuple[Check, ...]
 
 
-def examine(what: str, *, file: Path | None = None) -> Examination:
-    """Return what the checks of a teacher find; see `check_teacher`.
+def examine_teacher(what: str, *, file: str | Path | None = None) -> Examination:
+    """Test a teacher: its gradients, its symmetries and a known number.
 
-    They run in a process of their own, which native code may end.
+    Forces are compared with finite differences; isolated atoms, rotations and, for a
+    teacher of the catalogue, one published number follow. This runs in a process of its
+    own, which native code may end.
 
     Parameters
     ----------
@@ -209,13 +227,19 @@ def examine(what: str, *, file: Path | None = None) -> Examination:
     TeacherError
         If it cannot be loaded, the file is another one, or the teacher ends its
         process.
+
+    Examples
+    --------
+    >>> found = examine_teacher("ase:ase.calculators.emt.EMT")  # doctest: +SKIP
+    >>> all(check.passed for check in found.checks)  # doctest: +SKIP
+    True
     """
     if ":" in what:
         if file is not None:
             raise InputError(f"{what} is a whole reference; it takes no other file.")
         return called_apart(partial(_examine, what, None), what)
-    named = find_named(what)
-    reference = _reference(named, file)
+    named = find_teacher(what)
+    reference = _reference(named, None if file is None else Path(file))
     return called_apart(partial(_examine, reference, named.known), reference)
 
 
@@ -251,7 +275,7 @@ def resolve_reference(reference: str) -> str:
     """
     kind, _, what = reference.partition(":")
     if kind not in KINDS:
-        reference = _reference(find_named(kind), Path(what) if what else None)
+        reference = _reference(find_teacher(kind), Path(what) if what else None)
     front, colon, path = reference.rpartition(":")
     is_relative = bool(path) and "{" not in reference and is_there(Path(path))
     return f"{front}{colon}{Path(path).absolute()}" if is_relative else reference
@@ -259,7 +283,7 @@ def resolve_reference(reference: str) -> str:
 
 def _reference(named: NamedTeacher, file: Path | None) -> str:
     if file is not None:
-        check_file(named, file)
+        check_teacher_file(named.name, file)
         return f"{named.kind}:{file}"
     if named.needs_file:
         raise InputError(

@@ -125,6 +125,13 @@ def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
         If the checkpoint does not verify.
     SynthzooError
         As for each stage.
+
+    Examples
+    --------
+    >>> made = build_checkpoint(  # doctest: +SKIP
+    ...     "carbon-lcbop-2k", "lcbop", device="cpu"
+    ... )
+    >>> calculator = synthzoo.load_calculator(made.checkpoint)  # doctest: +SKIP
     """
     output = Path(output)
     recipes = _load(recipe, driver, teacher, trust=trust)

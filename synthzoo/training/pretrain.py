@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from synthzoo.errors import DivergedError, InputError
+from synthzoo.labelling.recipe import named_teacher_sha256
 from synthzoo.models.checkpoint import load_model, read_config, write_checkpoint
 from synthzoo.models.config import CONFIG_FILE, FORMAT_VERSION, CheckpointConfig
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model
-from synthzoo.recipes.loading import recipe_hash, recipe_values
+from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.recipes.schema import hashed_values
 from synthzoo.runs.files import hash_files, new_file, refuse_existing_path
 from synthzoo.runs.resumable import Run, join_run, open_run
@@ -32,6 +33,7 @@ from synthzoo.training.place import (
     plain_copy,
     prepare,
 )
+from synthzoo.training.recipe import PretrainRecipe
 from synthzoo.training.sets import PretrainSets, find_provenance, make_sets, read_files
 from synthzoo.zoo.find import find_folder
 
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     import torch
 
     from synthzoo.training.fit import FitResult
-    from synthzoo.training.recipe import PretrainRecipe
 
 RECIPE_FILE, CHECKPOINT_FOLDER = "recipe.yaml", "checkpoint"
 RESULTS = ("*.ckpt",)
@@ -87,11 +88,12 @@ class PretrainSummary:
 
 
 def pretrain(  # noqa: PLR0913  what to train, and where
-    recipe: PretrainRecipe,
-    data: Path | Sequence[Path],
-    output: Path,
+    recipe: PretrainRecipe | str | Path,
+    data: str | Path | Sequence[str | Path],
+    output: str | Path,
     *,
     start: str | Path | None = None,
+    structures: int | None = None,
     place: TrainingPlace | None = None,
     format: str | None = None,
     teacher_sha256: str | None = None,
@@ -108,7 +110,8 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     Parameters
     ----------
     recipe
-        Network and fit.
+        Network and fit: a recipe, its file, or the name of one that comes with
+        synthzoo.
     data
         Files with labelled structures, as `synthzoo.relabel_file` makes them;
         energies are relative to isolated atoms.
@@ -117,12 +120,15 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     start
         Checkpoint whose network and weights the fit starts from, instead of a new
         network of the recipe's shape.
+    structures
+        Train on so many of the structures, instead of the number in the recipe.
     place
         Where to train; a GPU if there is one, else this process, if not given.
     format
         Of all files, as ASE calls it; guessed for each if not given.
     teacher_sha256
-        SHA-256 of the teacher's file that must have labelled the structures.
+        SHA-256 of the teacher's file that must have labelled the structures; that in
+        the section ``relabel`` of a recipe file, if there is one.
     tensorboard
         Whether to write logs for TensorBoard, too.
 
@@ -134,27 +140,35 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         wants that of no start.
     DivergedError
         If the loss stops being a number.
+
+    Examples
+    --------
+    >>> made = pretrain(  # doctest: +SKIP
+    ...     "carbon-short", "labelled.xyz", "my-carbon"
+    ... )
+    >>> made.force_rmse_eV_A  # doctest: +SKIP
     """
     started = time.monotonic()
     place = check_place(place or TrainingPlace())
+    recipe, of_recipe = _settle(recipe, structures)
     if recipe.grow and start is None:
         raise InputError("The recipe grows a network: say which one it starts from.")
     if tensorboard:
         from synthzoo.training.logs import check_tensorboard
 
         check_tensorboard()
-    output = Path(output)
-    files = [data] if isinstance(data, Path) else list(data)
+    data = [data] if isinstance(data, str | Path) else data
+    output, files = Path(output), [Path(file) for file in data]
     start = None if start is None else find_folder(start)
     made = {"data_sha256": hash_files(files)} | _begun(start)
     manifest = {"recipe": hashed_values(recipe)} | made
     with _opened(output, manifest, place) as run:
         if run.finished is not None:
             return _read_summary(output, run.finished)
-        structures, names = read_files(files, format=format)
-        made |= find_provenance(structures, teacher_sha256=teacher_sha256)
+        frames, names = read_files(files, format=format)
+        made |= find_provenance(frames, teacher_sha256=teacher_sha256 or of_recipe)
         with nequip_session():
-            sets = make_sets(structures, names, recipe, _cutoff_A(recipe, start))
+            sets = make_sets(frames, names, recipe, _cutoff_A(recipe, start))
             with compile_mode(place):
                 network, config = _network(recipe, sets, start)
             training = _Training(
@@ -198,6 +212,15 @@ def _read_summary(output: Path, recorded: dict[str, Any]) -> PretrainSummary:
     if not config.is_file() or hash_files([config]) != sha256:
         refuse_existing_path(output)
     return PretrainSummary(output=output, **values)
+
+
+def _settle(
+    recipe: PretrainRecipe | str | Path, structures: int | None
+) -> tuple[PretrainRecipe, str | None]:
+    """Return the recipe, and the hash of the teacher that its file names."""
+    sha256 = named_teacher_sha256(recipe) if isinstance(recipe, str | Path) else None
+    changes: dict[str, Any] = {} if structures is None else {"structures": structures}
+    return settle_recipe(PretrainRecipe, recipe, **changes), sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,7 +103,7 @@ def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
     return _find(place_of(reference), offline=offline)
 
 
-def fetch(reference: str | Path, *, destination: Path | None = None) -> Path:
+def fetch(reference: str | Path, *, destination: str | Path | None = None) -> Path:
     """Return the folder of a checkpoint, up to date and ready for use without network.
 
     Unlike `find_folder` this asks the hub what a branch points to now.
@@ -122,9 +122,14 @@ def fetch(reference: str | Path, *, destination: Path | None = None) -> Path:
         As for `find_folder`.
     InputError
         If the destination holds something else, or cannot be written.
+
+    Examples
+    --------
+    >>> sorted(path.name for path in fetch("carbon").iterdir())
+    ['config.json', 'golden.safetensors', 'model.safetensors']
     """
     folder = _find(place_of(reference), refresh=True)
-    return copy_checkpoint(folder, destination) if destination is not None else folder
+    return folder if destination is None else copy_checkpoint(folder, Path(destination))
 
 
 def fetch_all() -> tuple[Path, ...]:
@@ -137,6 +142,10 @@ def fetch_all() -> tuple[Path, ...]:
     ------
     SynthzooError
         As for `find_folder`.
+
+    Examples
+    --------
+    >>> folders = fetch_all()  # doctest: +SKIP
     """
     left_out = set(unlicensed())
     names = (card.name for card in registry.model_cards())

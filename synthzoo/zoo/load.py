@@ -5,11 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synthzoo.models.calculator import SynthzooCalculator, find_device
-from synthzoo.models.checkpoint import load_model
+from synthzoo.models.checkpoint import load_model, verify_checkpoint
 from synthzoo.zoo.find import find_folder
 from synthzoo.zoo.registry import model_cards
+
+if TYPE_CHECKING:
+    from synthzoo.models.golden import Verification
 
 
 class StartingPointWarning(UserWarning):
@@ -62,6 +66,29 @@ def load_calculator(
         device=device,
         advise=models_that_know,
     )
+
+
+def verify_model(model: str | Path, *, device: str = "cpu") -> Verification:
+    """Recompute the predictions that are stored with a checkpoint, and compare.
+
+    Parameters
+    ----------
+    model
+        Name or alias, folder of a checkpoint, or ``hf:organisation/name``.
+    device
+        Where to compute: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``.
+
+    Raises
+    ------
+    SynthzooError
+        If the model cannot be loaded, as for `load_calculator`.
+
+    Examples
+    --------
+    >>> verify_model("carbon").passed
+    True
+    """
+    return verify_checkpoint(find_folder(model), device=device)
 
 
 def models_that_know(elements: Collection[str]) -> str:

@@ -76,6 +76,17 @@ def predict_file(  # noqa: PLR0913  what a user may say
         which (from 0).
     SynthzooError
         If the model cannot be loaded, as for `load_calculator`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from synthzoo import sample_path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     done = predict_file(
+    ...         "carbon-ace-2k", sample_path("carbon-pbe"), f"{folder}/predicted.xyz"
+    ...     )
+    >>> done.structures
+    153
     """
     from synthzoo.data.structures import iter_structures, write_structures
     from synthzoo.runs.progress import progress_bar

@@ -89,6 +89,13 @@ def publish(
         If the checkpoint is malformed or does not predict what it should.
     HubError
         If the hub refuses or cannot be reached.
+
+    Examples
+    --------
+    >>> from synthzoo import fetch
+    >>> checked = publish(fetch("carbon-ace-2k"), "me/my-carbon", dry_run=True)
+    >>> checked.url is None, "model.safetensors" in checked.files
+    (True, True)
     """
     if not REPOSITORY.fullmatch(repository):
         raise InputError(f"Expected organisation/name, found {repository!r}.")

@@ -105,6 +105,12 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
     InputError
         If the number of neighbours is not known, the labels cannot be used, or
         elements or cutoff cannot be.
+
+    Examples
+    --------
+    >>> made = import_paper(  # doctest: +SKIP
+    ...     "best_model.pth", "my-checkpoint", avg_num_neighbors=20.5
+    ... )
     """
     source, output = Path(source), Path(output)
     refuse_existing(output)

@@ -39,6 +39,11 @@ def model_cards(folder: Path | None = None) -> tuple[ModelCard, ...]:
     ------
     InputError
         If a card is malformed or two cards share a name.
+
+    Examples
+    --------
+    >>> [card.name for card in model_cards() if "Si" in card.elements][0]
+    'silicon-ace-3k-energy'
     """
     return _read_cards(folder) if folder is not None else _installed_cards()
 
@@ -75,6 +80,12 @@ def find_card(name: str, folder: Path | None = None) -> ModelCard:
     ------
     UnknownModelError
         If no card carries the name; the message offers the nearest ones.
+
+    Examples
+    --------
+    >>> card = find_card("carbon")
+    >>> card.name, card.elements, card.licence
+    ('carbon-ace-45k', ('C',), 'mit')
     """
     cards = {known: card for card in model_cards(folder) for known in card.names}
     if name in cards:

@@ -101,6 +101,16 @@ def transmute_model(
         model has several elements or a part with lengths of its own.
     CheckpointError
         If the model cannot be loaded, or the new one is not just a scaled old one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = transmute_model(
+    ...         "carbon-ace-2k", f"{folder}/silicon", element="Si", scale=1.5
+    ...     )
+    >>> made.cutoff_A
+    6.0
     """
     output = Path(output)
     refuse_existing(output)

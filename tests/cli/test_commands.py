@@ -21,11 +21,10 @@ from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 
-from synthzoo import __version__
+import synthzoo
 from synthzoo.cli import main
 from synthzoo.cli.listing import SECTIONS
 from synthzoo.data.structures import iter_structures, write_structures
-from synthzoo.demo import run as demo_run
 from synthzoo.errors import InterruptedRunError
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import DISK_FAULTS
@@ -83,7 +82,7 @@ def crystals(tmp_path: Path) -> Path:
 
 def test_version_is_the_packages() -> None:
     """`--version` prints the version that Python sees."""
-    assert run("--version").stdout == f"synthzoo, version {__version__}\n"
+    assert run("--version").stdout == f"synthzoo, version {synthzoo.__version__}\n"
 
 
 def test_misspelt_command_is_offered_the_right_one() -> None:
@@ -334,9 +333,9 @@ def test_completion_offers_models(zoo: Path) -> None:
 def test_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults of the file system are shown without a traceback; other bugs keep it."""
     for code in DISK_FAULTS:
-        monkeypatch.setattr(registry, "model_cards", _raiser(OSError(code, "no", "x")))
+        monkeypatch.setattr(synthzoo, "model_cards", _raiser(OSError(code, "no", "x")))
         assert "x" in fails("list")
-    monkeypatch.setattr(registry, "model_cards", _raiser(OSError(0, "bug")))
+    monkeypatch.setattr(synthzoo, "model_cards", _raiser(OSError(0, "bug")))
     assert isinstance(run("list").exception, OSError)
 
 
@@ -393,7 +392,7 @@ def test_help_lists_each_command_under_one_heading() -> None:
 
 def test_interrupt_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends a command with `Aborted!` and no traceback."""
-    monkeypatch.setattr(registry, "model_cards", _raiser(KeyboardInterrupt()))
+    monkeypatch.setattr(synthzoo, "model_cards", _raiser(KeyboardInterrupt()))
     result = run("list")
     assert result.exit_code == 1
     assert result.stderr.strip() == "Aborted!"
@@ -404,9 +403,7 @@ def test_interrupt_of_a_run_says_how_to_go_on(
 ) -> None:
     """Ctrl-C in a run with results tells that the same command continues it."""
     error = InterruptedRunError("What is finished is kept; run the same command again.")
-    monkeypatch.setattr(
-        "synthzoo.labelling.relabel.relabel_file", lambda *_, **__: _raise(error)
-    )
+    monkeypatch.setattr("synthzoo.relabel_file", lambda *_, **__: _raise(error))
     arguments = ["relabel", str(crystals), str(tmp_path / "out.xyz"), "--teacher", "x"]
     result = run(*arguments)
     assert result.exit_code == 1
@@ -484,7 +481,7 @@ def test_demo_prints_its_report(
         asked.update(options, output=output)
         return SimpleNamespace(report=report, figure=output / "demo.png")
 
-    monkeypatch.setattr(demo_run, "run_demo", pretend)
+    monkeypatch.setattr(synthzoo, "run_demo", pretend)
     result = run("demo", "-o", tmp_path / "new", "--model", "tiny")
     assert asked == {"output": tmp_path / "new", "model": "tiny"}
     assert result.stdout.strip() == "# Done"

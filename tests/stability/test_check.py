@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from synthzoo import check_stability
+from synthzoo import run_md
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
 from synthzoo.stability.check import find_protocol, protocol_names
@@ -61,7 +61,7 @@ def recipe(*stages: Any, **settings: Any) -> MdRecipe:
 
 def check(calculator: Any, atoms: Atoms, folder: Path, protocol: MdRecipe) -> Verdict:
     """Return the verdict of a protocol."""
-    return check_stability(calculator, atoms, folder / "md", protocol=protocol)
+    return run_md(calculator, atoms, folder / "md", protocol=protocol)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_hole_in_the_wall_is_found(tmp_path: Path) -> None:
 
 def test_a_crash_costs_one_replica(tmp_path: Path) -> None:
     """Native code that ends its process is a failure with a time, not the end."""
-    verdict = check_stability(
+    verdict = run_md(
         "ase:tests.unsound_potentials.Crashing"
         '{"reach_A": 0.2, "isolated_atom_energies_eV": {"Cu": 0}}',
         copper(),
@@ -264,9 +264,7 @@ def test_replicas_differ_by_their_seeds_only(tmp_path: Path) -> None:
     """Two replicas see different velocities; the same seed gives the same numbers."""
     protocol = recipe(MILD, replicas=2)
     first = check(EMT(), copper(), tmp_path, protocol)
-    again = check_stability(
-        EMT(), copper(), tmp_path / "again", protocol=protocol, seed=1
-    )
+    again = run_md(EMT(), copper(), tmp_path / "again", protocol=protocol, seed=1)
     seeds = [replica.seed for replica in (*first.replicas, *again.replicas)]
     assert seeds == [0, 1, 1, 2]
     texts = [

@@ -7,7 +7,7 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 
 from synthzoo import find_card, load_calculator
-from synthzoo.stability.check import check_stability
+from synthzoo.stability.check import run_md
 from synthzoo.stability.crystals import check_crystals
 from synthzoo.stability.protocol import Dimers, MdRecipe
 
@@ -76,9 +76,7 @@ def test_a_model_by_its_name_is_compared_with_its_card(tmp_path):
     """In the report of a stability check, where crystals were asked for."""
     recipe = MdRecipe(stages=(Dimers(points=8),))
     atoms = bulk("C", cubic=True)
-    check_stability(
-        "carbon", atoms, tmp_path / "md", protocol=recipe, crystals=True, workers=1
-    )
+    run_md("carbon", atoms, tmp_path / "md", protocol=recipe, crystals=True, workers=1)
     report = (tmp_path / "md/report.md").read_text(encoding="utf-8")
     row = next(line for line in report.splitlines() if "| diamond |" in line)
     assert "C-ACE: 3.573 Å, 427 GPa" in row

@@ -14,7 +14,7 @@ from ase.calculators.morse import MorsePotential
 from PIL import Image
 
 from synthzoo.errors import InputError
-from synthzoo.stability.check import compare_stability
+from synthzoo.stability.check import compare_md
 from synthzoo.stability.crystals import check_crystals
 from synthzoo.stability.observables import shown_of
 from synthzoo.stability.protocol import Conservation, Dimers, Dynamics, MdRecipe
@@ -46,7 +46,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Verdict, ...]:
     """Run copper by EMT, and by a potential that pulls atoms into each other."""
     pulls = MorsePotential(epsilon=20.0, r0=1.2, rho0=3.0, rcut1=3.0, rcut2=4.0)
     output = tmp_path_factory.mktemp("stability") / "output"
-    return compare_stability(
+    return compare_md(
         [EMT(), pulls], _copper(), output, protocol=RECIPE, seed=5, workers=1
     )
 

@@ -22,7 +22,7 @@ from ase.constraints import FixAtoms
 from ase.md.verlet import VelocityVerlet
 from click.testing import CliRunner
 
-from synthzoo import check_stability, compare_stability
+from synthzoo import compare_md, run_md
 from synthzoo.cli import main
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
@@ -107,12 +107,12 @@ def test_an_interrupted_run_ends_as_if_undisturbed(
     """Stopped three times in the middle of a part: the same numbers to the last bit."""
     recipe = MdRecipe(stages=stages, **(SETTINGS | settings))
     atoms = copper()
-    whole = check_stability(calculator(0), atoms, tmp_path / "whole", protocol=recipe)
+    whole = run_md(calculator(0), atoms, tmp_path / "whole", protocol=recipe)
     for at in (30, 47, 33):
         with pytest.raises(KeyboardInterrupt):
-            check_stability(calculator(at), atoms, tmp_path / "md", protocol=recipe)
+            run_md(calculator(at), atoms, tmp_path / "md", protocol=recipe)
         assert not (tmp_path / "md").exists()
-    resumed = check_stability(calculator(0), atoms, tmp_path / "md", protocol=recipe)
+    resumed = run_md(calculator(0), atoms, tmp_path / "md", protocol=recipe)
     assert whole.passed
     assert resumed.passed
     (expected, frames), (found, resumed_frames) = (
@@ -129,7 +129,7 @@ def test_a_frame_is_the_structure_at_its_time(tmp_path: Path) -> None:
     recipe = MdRecipe(stages=(free,), **SETTINGS)
     atoms = copper()
     atoms.rattle(0.05, seed=0)
-    verdict = check_stability(EMT(), atoms, tmp_path / "md", protocol=recipe)
+    verdict = run_md(EMT(), atoms, tmp_path / "md", protocol=recipe)
     moved, *frames = read_structures(verdict.replicas[0].trajectory)
     moved.calc = EMT()
     dynamics = VelocityVerlet(moved, 4 * units.fs)
@@ -269,7 +269,7 @@ def test_structures_that_cannot_be_run_are_refused(case: str, tmp_path: Path) ->
     atoms, changes, message = bad_cases()[case]
     recipe = MdRecipe(**({"stages": (WARM,)} | SETTINGS | changes))
     with pytest.raises(InputError, match=message):
-        check_stability(EMT(), atoms, tmp_path / "md", protocol=recipe)
+        run_md(EMT(), atoms, tmp_path / "md", protocol=recipe)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -280,16 +280,16 @@ def test_an_element_that_the_model_lacks_is_named(
     recipe = MdRecipe(stages=(WARM,), **SETTINGS)
     copper_atoms, silicon = copper(), bulk("Si", cubic=True)
     with pytest.raises(InputError, match="contains Cu; only C can be used"):
-        check_stability(tiny_checkpoint, copper_atoms, tmp_path / "a", protocol=recipe)
+        run_md(tiny_checkpoint, copper_atoms, tmp_path / "a", protocol=recipe)
     with pytest.raises(InputError, match=r"cannot be computed with EMT.*Si"):
-        check_stability(EMT(), silicon, tmp_path / "b", protocol=recipe)
+        run_md(EMT(), silicon, tmp_path / "b", protocol=recipe)
 
 
 def test_constant_pressure_needs_stress(tmp_path: Path) -> None:
     """A calculator without it is refused before the first step."""
     recipe = MdRecipe(stages=(PRESSURE,), **SETTINGS)
     with pytest.raises(InputError, match="Sound gives no stress"):
-        check_stability(Sound(), copper(), tmp_path / "md", protocol=recipe)
+        run_md(Sound(), copper(), tmp_path / "md", protocol=recipe)
 
 
 def test_a_starting_point_is_no_potential(
@@ -304,15 +304,15 @@ def test_a_starting_point_is_no_potential(
     config["kind"] = "starting-point"
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="starting point for fine-tuning"):
-        check_stability(folder, bulk("C", cubic=True), tmp_path / "md")
+        run_md(folder, bulk("C", cubic=True), tmp_path / "md")
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     """Neither a name nor a calculator."""
     with pytest.raises(InputError, match="neither the name of a model nor an ASE"):
-        check_stability(3.0, copper(), tmp_path / "md")
+        run_md(3.0, copper(), tmp_path / "md")
     with pytest.raises(InputError, match="at least one model"):
-        compare_stability([], copper(), tmp_path / "md")
+        compare_md([], copper(), tmp_path / "md")
 
 
 def test_notes_tell_what_is_doubtful(
@@ -326,7 +326,7 @@ def test_notes_tell_what_is_doubtful(
     atoms.set_momenta(np.ones((3, 3)))
     atoms.set_constraint(FixAtoms([0]))
     recipe = MdRecipe(stages=(WARM,), timestep_fs=2.0)
-    verdict = check_stability(EMT(), atoms, tmp_path / "md", protocol=recipe)
+    verdict = run_md(EMT(), atoms, tmp_path / "md", protocol=recipe)
     assert caplog.messages == list(verdict.notes)
     notes = "\n".join(verdict.notes)
     assert "2 fs is too long for H: use at most 0.7 fs" in notes
@@ -339,9 +339,7 @@ def test_overlapping_atoms_can_be_relaxed(tmp_path: Path) -> None:
     """What was refused above survives after it was asked to relax."""
     atoms, _, _ = bad_cases()["overlap"]
     recipe = MdRecipe(stages=(WARM,), **SETTINGS)
-    verdict = check_stability(
-        EMT(), atoms, tmp_path / "md", protocol=recipe, relaxed=True
-    )
+    verdict = run_md(EMT(), atoms, tmp_path / "md", protocol=recipe, relaxed=True)
     (replica,) = verdict.replicas
     first = read_structures(replica.trajectory)[0]
     assert replica.survived
@@ -352,10 +350,8 @@ def test_overlapping_atoms_can_be_relaxed(tmp_path: Path) -> None:
 def test_a_calculator_computes_in_other_processes_if_asked(tmp_path: Path) -> None:
     """Two workers give what one process gives; what cannot be sent is refused."""
     recipe = MdRecipe(stages=(WARM,), replicas=2, **SETTINGS)
-    here = check_stability(EMT(), copper(), tmp_path / "here", protocol=recipe)
-    there = check_stability(
-        EMT(), copper(), tmp_path / "there", protocol=recipe, workers=2
-    )
+    here = run_md(EMT(), copper(), tmp_path / "here", protocol=recipe)
+    there = run_md(EMT(), copper(), tmp_path / "there", protocol=recipe, workers=2)
     for one, other in zip(here.replicas, there.replicas, strict=True):
         assert files_of(one)[0] == files_of(other)[0]
 
@@ -365,23 +361,19 @@ def test_a_calculator_computes_in_other_processes_if_asked(tmp_path: Path) -> No
     with pytest.raises((AttributeError, pickle.PicklingError)):
         pickle.dumps(Local())
     with pytest.raises(InputError, match="cannot be sent to other processes"):
-        check_stability(
-            Local(), copper(), tmp_path / "local", protocol=recipe, workers=2
-        )
+        run_md(Local(), copper(), tmp_path / "local", protocol=recipe, workers=2)
 
 
 def test_another_run_in_the_same_place_is_refused(tmp_path: Path) -> None:
     """An output that exists, and an unfinished run with other settings."""
     recipe = MdRecipe(stages=(WARM,), **SETTINGS)
     with pytest.raises(KeyboardInterrupt):
-        check_stability(Interrupted(40), copper(), tmp_path / "md", protocol=recipe)
+        run_md(Interrupted(40), copper(), tmp_path / "md", protocol=recipe)
     with pytest.raises(InputError, match="unfinished run with another seed"):
-        check_stability(
-            Interrupted(0), copper(), tmp_path / "md", protocol=recipe, seed=4
-        )
-    check_stability(Interrupted(0), copper(), tmp_path / "md", protocol=recipe)
+        run_md(Interrupted(0), copper(), tmp_path / "md", protocol=recipe, seed=4)
+    run_md(Interrupted(0), copper(), tmp_path / "md", protocol=recipe)
     with pytest.raises(InputError, match="exists"):
-        check_stability(Interrupted(0), copper(), tmp_path / "md", protocol=recipe)
+        run_md(Interrupted(0), copper(), tmp_path / "md", protocol=recipe)
 
 
 DISK = """

@@ -14,7 +14,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from click.testing import CliRunner
 
-from synthzoo import check_stability, load_calculator
+from synthzoo import load_calculator, run_md
 from synthzoo.cli import main
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
@@ -69,7 +69,7 @@ def several() -> list[Atoms]:
 def run(output: Path, structures: Any, **changes: Any) -> Verdict:
     """Check carbon with torch-sim in this process."""
     recipe = MdRecipe(**(SHORT | changes))
-    return check_stability(
+    return run_md(
         load_calculator("carbon", device="cpu"),
         structures,
         output,
@@ -139,7 +139,7 @@ def test_constant_energy_is_that_of_ase(tmp_path: Path) -> None:
     recipe = MdRecipe(stages=(FREE,), replicas=2, **SHORT)
     model = load_calculator("carbon", device="cpu")
     ours = run(tmp_path / "torch-sim", diamond(), stages=(FREE,), replicas=2)
-    theirs = check_stability(model, diamond(), tmp_path / "ase", protocol=recipe)
+    theirs = run_md(model, diamond(), tmp_path / "ase", protocol=recipe)
     assert ours.passed
     assert str(ours.provenance["engine"]).startswith("torch-sim 0.")
     assert str(theirs.provenance["engine"]).startswith("ase 3.")
@@ -277,9 +277,7 @@ def test_what_torch_sim_cannot_run_is_refused(
     """Before anything is computed, with the reason."""
     recipe = MdRecipe(**({"stages": (WARM,)} | SHORT | changes))
     with pytest.raises(InputError, match=message):
-        check_stability(
-            model, diamond(), tmp_path / "md", protocol=recipe, engine=engine
-        )
+        run_md(model, diamond(), tmp_path / "md", protocol=recipe, engine=engine)
     assert list(tmp_path.iterdir()) == []
 
 

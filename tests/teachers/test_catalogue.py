@@ -13,8 +13,8 @@ from synthzoo.teachers import KINDS
 from synthzoo.teachers.catalogue import (
     Examination,
     NamedTeacher,
-    examine,
-    find_named,
+    examine_teacher,
+    find_teacher,
     named_teachers,
 )
 from tests.extras import need
@@ -58,9 +58,9 @@ def test_names_are_unique():
 @pytest.mark.parametrize("name", HELD)
 def test_the_catalogue_tells_the_truth_of_files(name: str, shared):
     """Hash, elements, energy of the atom and the known number, from the file."""
-    named = find_named(name)
+    named = find_teacher(name)
     need(MODULES[named.kind], named.kind)
-    found = examine(name, file=held_file(shared, named))
+    found = examine_teacher(name, file=held_file(shared, named))
     assert found.provenance["teacher_sha256"] == named.sha256
     assert_agrees(found, named)
     assert [check for check in found.checks if not check.passed] == []
@@ -70,9 +70,9 @@ def test_the_catalogue_tells_the_truth_of_files(name: str, shared):
 @pytest.mark.parametrize("name", FREE)
 def test_the_catalogue_tells_the_truth_of_packages(name: str):
     """The same for teachers whose parameters come with a package."""
-    named = find_named(name)
+    named = find_teacher(name)
     need(MODULES[named.kind], named.kind)
-    found = examine(name)
+    found = examine_teacher(name)
     assert_agrees(found, named)
     assert [check for check in found.checks if not check.passed] == []
 
@@ -118,7 +118,7 @@ def test_fetch_says_where_the_file_is():
 
 def test_fetch_checks_a_file(shared, tmp_path: Path):
     """The right file passes, a cut one does not, one without record is only hashed."""
-    named = find_named("C-ACE")
+    named = find_teacher("C-ACE")
     right, cut = held_file(shared, named), tmp_path / "cut.yace"
     cut.write_bytes(right.read_bytes()[:-1])
     passed = synthzoo("fetch", "C-ACE", "--file", str(right))
@@ -163,13 +163,13 @@ def test_a_teacher_that_ends_its_process_says_so(command: list[str]):
 def test_a_named_teacher_without_its_file_says_where_it_is():
     """The message gives the option and the address."""
     with pytest.raises(InputError, match=r"give it with --file.*10\.17863/CAM\.65004"):
-        examine("Si-GAP-18")
+        examine_teacher("Si-GAP-18")
 
 
 def test_a_reference_takes_no_file(tmp_path: Path):
     """It names its file already."""
     with pytest.raises(InputError, match="takes no other file"):
-        examine("lammps:sw", file=tmp_path)
+        examine_teacher("lammps:sw", file=tmp_path)
 
 
 def test_another_file_is_not_tested(tmp_path: Path):
@@ -177,4 +177,4 @@ def test_another_file_is_not_tested(tmp_path: Path):
     other = tmp_path / "other.yace"
     other.write_text("elements: [C]\n")
     with pytest.raises(TeacherError, match="C-ACE is 410d6f97"):
-        examine("C-ACE", file=other)
+        examine_teacher("C-ACE", file=other)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from synthzoo.models.calculator import SynthzooCalculator
     from synthzoo.models.config import CheckpointConfig
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # set before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 HERE = Path(__file__).parent
 collect_ignore = ["legacy"]  # a script that needs the nequip of 2023
 LOOPBACK = {None, "", "localhost", "127.0.0.1", "::1"}

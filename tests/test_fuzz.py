@@ -11,21 +11,29 @@ from hypothesis import given
 
 from tests.fuzzing import KINDS, bounded, outcome, steady, targets
 
-FACTOR = float(os.environ.get("SYNTHZOO_FUZZ", "1"))
-"""Times as many examples as take a minute in all."""
+QUICK_MIN = 0.1
+THOROUGH_MIN = float(os.environ.get("SYNTHZOO_FUZZ", "1"))
+"""How long the examples of all kinds together may take, in minutes of one core."""
 
 RARELY_ACCEPTED = {"commands", "reference"}
 """Few examples, and names of what is not there."""
 
 
+@pytest.mark.parametrize(
+    "minutes",
+    [QUICK_MIN, pytest.param(THOROUGH_MIN, marks=pytest.mark.thorough)],
+    ids=["few", "many"],
+)
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_input_ends_in_a_traceback(kind: str, tiny_checkpoint: Path, tmp_path: Path):
+def test_no_input_ends_in_a_traceback(
+    kind: str, minutes: float, tiny_checkpoint: Path, tmp_path: Path
+):
     """Nor in a hang over 10 s, nor in more than 2 GB; and not all is refused."""
     target = targets(tiny_checkpoint)[kind]
     (tmp_path / "tiny").symlink_to(tiny_checkpoint)
     found = set()
 
-    @steady(max(1, round(FACTOR * target.examples)))
+    @steady(max(1, round(minutes * target.examples)))
     @given(target.inputs)
     def each(content: bytes) -> None:
         found.add(outcome(target, content, tmp_path))

@@ -110,6 +110,7 @@ def check_and_remove(output: Path, expected: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.thorough
 def test_twenty_kills_of_the_whole_run_change_nothing(
     source: Path, undisturbed: tuple[Path, float], tmp_path: Path
 ):

@@ -135,6 +135,7 @@ def test_the_table_holds_means_and_spreads(curves: BenchmarkSummary):
     assert "| N | tiny | direct |" in text
 
 
+@pytest.mark.thorough
 def test_a_finished_run_is_never_repeated(
     curves: BenchmarkSummary, tiny_checkpoint: Path, dft: Path
 ):
@@ -177,6 +178,7 @@ def _runs(summary: BenchmarkSummary) -> list[Path]:
     return sorted((summary.table.parent / "runs").glob("*.json"))
 
 
+@pytest.mark.thorough
 def test_a_killed_benchmark_goes_on(tiny_checkpoint: Path, dft: Path, tmp_path: Path):
     """SIGKILL in mid-fit, then the same call: the result of an undisturbed one."""
     output = tmp_path / "out"
@@ -254,6 +256,7 @@ def test_nothing_is_held_out_and_a_fit_from_nothing_is_longer(
     assert tuned.start.identity != direct.start.identity
 
 
+@pytest.mark.thorough
 def test_a_fit_that_diverges_is_a_result(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
@@ -359,6 +362,7 @@ def test_published_numbers_stand_beside_ours(tmp_path: Path):
     assert matplotlib.image.imread(path).shape[1] > 1000
 
 
+@pytest.mark.thorough
 def test_the_command_prints_the_table(tiny_checkpoint: Path, dft: Path, tmp_path: Path):
     """Markdown or JSON on stdout, a line for each run on stderr."""
     from synthzoo.cli import main

@@ -113,6 +113,7 @@ def test_free_atoms_keep_their_energy_and_start_temperature(
     assert dynamics.mean_temperature_K == pytest.approx(summary_names.START_K, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_same_seed_same_demo(
     calm_checkpoint: Path, summary: DemoSummary, tmp_path: Path
 ) -> None:
@@ -245,6 +246,7 @@ def test_demo_ends_with_a_verdict(summary: DemoSummary) -> None:
     assert all(line in report for line in summary.check.lines)
 
 
+@pytest.mark.thorough
 def test_tuning_is_tested_on_structures_of_other_origin(
     summary: DemoSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,7 @@ def test_check_looks_and_writes_nothing(
     assert [found.name for found in tmp_path.iterdir()] == ["dft.xyz"]
 
 
+@pytest.mark.thorough
 def test_check_heeds_what_the_fit_would_heed(
     tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
 ):
@@ -303,6 +304,7 @@ def supercells(checkpoint: Path) -> list[Atoms]:
     return found
 
 
+@pytest.mark.thorough
 def test_near_copies_alone_are_fitted_with_a_weak_check(
     tiny_checkpoint: Path, tmp_path: Path
 ):
@@ -344,6 +346,7 @@ def test_energies_alone_can_be_checked(
     assert "add --energies-only" in result.stderr
 
 
+@pytest.mark.thorough
 def test_broken_frames_can_be_left_out(
     tiny_checkpoint: Path, frames: list[Atoms], tmp_path: Path
 ):

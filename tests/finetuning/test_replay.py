@@ -106,6 +106,7 @@ def test_the_command_replays_by_default(
     assert (found and tuple(map(str, found))) == sources
 
 
+@pytest.mark.thorough
 def test_a_share_of_zero_replays_nothing(tiny_checkpoint: Path, tmp_path: Path):
     """It is the way to switch off what is done unless said."""
     crystals = [bulk("C", cubic=True) for _ in range(3)]
@@ -118,6 +119,7 @@ def test_a_share_of_zero_replays_nothing(tiny_checkpoint: Path, tmp_path: Path):
     assert "were mixed into" not in (output / "report.md").read_text("utf-8")
 
 
+@pytest.mark.thorough
 def test_less_is_forgotten(tiny_checkpoint: Path, tmp_path: Path):
     """Forces of layers that nobody labelled move less where others are replayed."""
     crystals = [bulk("C", cubic=True) for _ in range(8)]

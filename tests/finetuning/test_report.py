@@ -155,6 +155,7 @@ def test_replay_must_be_on_the_scale_of_the_start(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_the_zoos_structures_are_replayed(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
@@ -170,6 +171,7 @@ def test_the_zoos_structures_are_replayed(
     assert "synthetic structures the energies moved by" in report
 
 
+@pytest.mark.thorough
 def test_the_best_of_several_seeds_is_kept(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
@@ -196,6 +198,7 @@ def test_the_best_of_several_seeds_is_kept(
         )
 
 
+@pytest.mark.thorough
 def test_each_structure_is_tested_by_a_fit_that_has_not_seen_it(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
@@ -314,6 +317,7 @@ def test_there_is_no_verdict_on_less_than_five_groups(groups: int):
     assert "`--test FILE`" in text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [5, 8, 20])
 def test_chance_alone_seldom_makes_a_verdict(count: int):
     """As often as it should, one time in ten, however few structures there are."""

@@ -92,6 +92,7 @@ def test_the_tuned_model_gives_the_users_total_energies(
     assert "fitted to labels minus pre-trained model for C" in summary.reference
 
 
+@pytest.mark.thorough
 def test_an_isolated_atom_in_the_data_is_the_reference(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
@@ -147,6 +148,7 @@ def test_large_total_energies_keep_their_last_digits(
         np.testing.assert_array_equal(atoms.get_forces(), forces)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("fit", "check_share"), [("fit", 0.0), ("check-2", 0.34)])
 def test_a_killed_run_ends_in_the_same_checkpoint(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path, fit: str, check_share: float
@@ -255,6 +257,7 @@ def test_a_mere_start_is_fitted_at_least_as_long_as_a_potential(size: int):
     assert far >= near
 
 
+@pytest.mark.thorough
 def test_a_kill_while_a_run_tidies_up_loses_nothing(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -127,6 +127,7 @@ def short_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(select_by_md, "PROTOCOL", path)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("short_protocol")
 def test_finetuning_keeps_what_is_chosen(
     tiny_checkpoint: Path,

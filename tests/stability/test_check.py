@@ -183,6 +183,7 @@ def test_emt_passes_every_protocol(protocol: str, tmp_path: Path) -> None:
     assert (protocol == "compress") == (verdict.replicas == ())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("protocol", protocol_names())
 def test_tersoff_passes_every_protocol(protocol: str, tmp_path: Path) -> None:
     """Diamond survives, by a teacher in a child process."""
@@ -191,7 +192,9 @@ def test_tersoff_passes_every_protocol(protocol: str, tmp_path: Path) -> None:
     assert verdict.passed, list(verdict_lines(verdict))
 
 
-@pytest.mark.parametrize("protocol", ["compress", "ramp"])
+@pytest.mark.parametrize(
+    "protocol", ["compress", pytest.param("ramp", marks=pytest.mark.thorough)]
+)
 def test_c_ace_passes(
     protocol: str, tmp_path: Path, shared: Callable[[str], Path]
 ) -> None:
@@ -203,7 +206,14 @@ def test_c_ace_passes(
     assert verdict.passed, list(verdict_lines(verdict))
 
 
-@pytest.mark.parametrize("thermostat", ["langevin", "bussi", "nose-hoover"])
+@pytest.mark.parametrize(
+    "thermostat",
+    [
+        "langevin",
+        pytest.param("bussi", marks=pytest.mark.thorough),
+        pytest.param("nose-hoover", marks=pytest.mark.thorough),
+    ],
+)
 def test_every_thermostat_heats_as_the_protocol_says(
     thermostat: str, tmp_path: Path
 ) -> None:
@@ -228,6 +238,7 @@ def test_every_thermostat_heats_as_the_protocol_says(
     assert series.targets_K[0] == 600
 
 
+@pytest.mark.thorough
 def test_the_barostat_keeps_no_pressure(tmp_path: Path) -> None:
     """Stretched copper shrinks to its equilibrium volume within a few per cent."""
     atoms = bulk("Cu", a=3.72, cubic=True).repeat(2)

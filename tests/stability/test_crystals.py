@@ -72,6 +72,7 @@ def test_element_of_a_structure_that_symmetry_does_not_fix_is_skipped():
     assert check_crystals(EMT(), ["Ga", "O"]) == []
 
 
+@pytest.mark.thorough
 def test_a_model_by_its_name_is_compared_with_its_card(tmp_path):
     """In the report of a stability check, where crystals were asked for."""
     recipe = MdRecipe(stages=(Dimers(points=8),))

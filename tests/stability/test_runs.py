@@ -29,7 +29,7 @@ from synthzoo.errors import InputError
 from synthzoo.stability.protocol import Conservation, Dynamics, MdRecipe
 from synthzoo.stability.state import STATE_FILE
 from synthzoo.stability.verdict import VERDICT_FILE, ReplicaResult, read_series
-from tests.runs.test_full_disk import namespace
+from tests.test_full_disk import namespace
 from tests.unsound_potentials import Interrupted, InterruptedPairs, Sound, copper
 
 if TYPE_CHECKING:
@@ -93,13 +93,17 @@ def files_of(replica: ReplicaResult) -> tuple[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("calculator", "stages", "settings"),
     [
-        (Interrupted, (WARM,), {}),
-        (Interrupted, (WARM,), {"thermostat": "bussi"}),
-        (Interrupted, (WARM,), {"thermostat": "nose-hoover"}),
-        (Interrupted, (WARM, STEPS), {}),
-        (InterruptedPairs, (PRESSURE,), {"barostat_fs": 400.0}),
+        pytest.param(Interrupted, (WARM,), {}, id="langevin"),
+        *(
+            pytest.param(*case, id=name, marks=pytest.mark.thorough)
+            for name, case in {
+                "bussi": (Interrupted, (WARM,), {"thermostat": "bussi"}),
+                "nose-hoover": (Interrupted, (WARM,), {"thermostat": "nose-hoover"}),
+                "time steps": (Interrupted, (WARM, STEPS), {}),
+                "barostat": (InterruptedPairs, (PRESSURE,), {"barostat_fs": 400.0}),
+            }.items()
+        ),
     ],
-    ids=["langevin", "bussi", "nose-hoover", "time steps", "barostat"],
 )
 def test_an_interrupted_run_ends_as_if_undisturbed(
     calculator: Any, stages: tuple[Any, ...], settings: dict[str, Any], tmp_path: Path
@@ -140,6 +144,7 @@ def test_a_frame_is_the_structure_at_its_time(tmp_path: Path) -> None:
     assert dynamics.nsteps == 50
 
 
+@pytest.mark.thorough
 def test_a_killed_command_goes_on(start: Path, protocol: Path, tmp_path: Path) -> None:
     """SIGKILL to the whole command, whose child dies with it; then the same command."""
     protocol.write_text(YAML.replace("DURATION", "1200"))
@@ -226,6 +231,7 @@ def test_a_failure_is_told_and_ends_with_1(
     assert sound["provenance"]["seed"] == 0
 
 
+@pytest.mark.thorough
 def test_replicas_start_from_several_structures_in_turn(
     protocol: Path, tmp_path: Path
 ) -> None:
@@ -347,6 +353,7 @@ def test_overlapping_atoms_can_be_relaxed(tmp_path: Path) -> None:
     assert first.get_distance(0, 1, mic=True) > 2.0
 
 
+@pytest.mark.thorough
 def test_a_calculator_computes_in_other_processes_if_asked(tmp_path: Path) -> None:
     """Two workers give what one process gives; what cannot be sent is refused."""
     recipe = MdRecipe(stages=(WARM,), replicas=2, **SETTINGS)
@@ -392,6 +399,7 @@ cp -r disk/md result
 """
 
 
+@pytest.mark.thorough
 def test_a_full_disk_keeps_what_is_finished(start: Path, tmp_path: Path) -> None:
     """One line says that there is no room; with room the same command goes on."""
     (tmp_path / "disk").mkdir()

@@ -134,6 +134,7 @@ def test_the_thermostat_heats_and_leaves_the_centre_at_rest(
         assert atoms.get_momenta().sum(axis=0) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.thorough
 def test_constant_energy_is_that_of_ase(tmp_path: Path) -> None:
     """The same seeds, the same trajectories, drift and series, but for rounding."""
     recipe = MdRecipe(stages=(FREE,), replicas=2, **SHORT)

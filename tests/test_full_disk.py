@@ -14,7 +14,7 @@ import pytest
 from synthzoo.data.structures import write_structures
 from tests.faulty_calculators import FAULTY, copper
 
-HERE = Path(__file__).parents[2]
+HERE = Path(__file__).parents[1]
 COMMAND = """
 set -e
 mount -t tmpfs -o size=4m tmpfs "$1"

@@ -81,10 +81,7 @@ LONGEST_REASON = 300
 def one_line(error: BaseException) -> str:
     """Return the text of an error on one line, without a full stop; its kind if empty.
 
-    Parameters
-    ----------
-    error
-        Of any library; some quote whole files.
+    ``error``: of any library; some quote whole files.
     """
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 3]}..."

@@ -38,22 +38,14 @@ NO_ENERGY_eV = 1e-3
 class Transmutation:
     """What is done to each structure, and where its labels are.
 
-    Attributes
-    ----------
-    element
-        Chemical symbol of all atoms afterwards.
-    scale
-        Factor of all lengths.
-    energy_factor
-        Factor of all energies. Forces and stress follow, so that forces stay the
-        gradient of the energy: by ``energy_factor / scale`` and
-        ``energy_factor / scale**3``.
-    isolated_atom_energy_eV
-        Taken off the energy of each atom first; for energies that are not relative to
-        isolated atoms.
-    energy_key, forces_key
-        Keys of the labels in ``Atoms.info`` and ``Atoms.arrays``; those in ASE's own
-        place are found without.
+    ``element``: chemical symbol of all atoms afterwards.
+    ``energy_factor``: factor of all energies. Forces and stress follow, so that forces
+    stay the gradient of the energy: by ``energy_factor / scale`` and ``energy_factor /
+    scale**3``.
+    ``isolated_atom_energy_eV``: taken off the energy of each atom first; for energies
+    that are not relative to isolated atoms.
+    ``energy_key``, ``forces_key``: keys of the labels in ``Atoms.info`` and
+    ``Atoms.arrays``; those in ASE's own place are found without.
     """
 
     element: str
@@ -151,22 +143,6 @@ def transmute_structure(
     f E(r / s), with the factors f of energies and s of lengths. Only text is kept of
     ``Atoms.info``; numbers there, and other arrays than labels, belong to the old
     structure.
-
-    Parameters
-    ----------
-    atoms
-        Structure of one element.
-    change
-        What is done to it.
-    name
-        What to call the structure in messages.
-
-    Raises
-    ------
-    InputError
-        If a factor is not positive, the element is unknown, the structure has several
-        elements, its labels are not where they are looked for, or it is one atom
-        alone whose energy is not zero.
     """
     _check(change)
     found = sorted(set(atoms.symbols))

@@ -160,27 +160,10 @@ def describe_structures(
 ) -> NDArray[np.float32]:
     """Return the environments that represent each structure.
 
-    Parameters
-    ----------
-    structures
-        Structures, taken one by one.
-    total
-        How many there are.
-    elements
-        Chemical symbols of all of them.
-    recipe
-        Cutoff, and number of environments for each structure.
-
-    Returns
-    -------
-    environments
-        Unit vectors of shape ``(n_structures, recipe.environments, n_features)``; where
-        a structure has fewer atoms, its last one is repeated.
-
-    Raises
-    ------
-    MissingExtraError
-        If dscribe is not installed.
+    ``recipe``: cutoff, and number of environments for each structure.
+    Returns ``environments``: unit vectors of shape ``(n_structures,
+    recipe.environments, n_features)``; where a structure has fewer atoms, its last one
+    is repeated.
     """
     soap = _soap(elements, recipe.cutoff_A)
     count = recipe.environments
@@ -242,22 +225,11 @@ def select_farthest(
     Farthest-point sampling (doi 10.1016/0304-3975(85)90224-5) over atomic environments,
     of which a structure brings all of its own at once.
 
-    Parameters
-    ----------
-    environments
-        Of shape ``(n_structures, n_environments, n_features)``, unit vectors.
-    keep
-        Number of structures.
-    first
-        Indices of those that are kept in any case, at least one.
-
-    Returns
-    -------
-    chosen
-        Indices in the order of the choice.
-    distances
-        To the nearest environment that was kept, of shape
-        ``(n_structures, n_environments)``.
+    ``environments``: of shape ``(n_structures, n_environments, n_features)``, unit
+    vectors.
+    ``first``: indices of those that are kept in any case, at least one.
+    Returns ``distances``: to the nearest environment that was kept, of shape
+    ``(n_structures, n_environments)``.
     """
     structures, each, features = environments.shape
     rows = environments.reshape(-1, features)

@@ -91,12 +91,7 @@ def inspect_files(
 def write_set_card(found: Inspection, path: Path) -> Path:
     """Write the card of a set, and its figure under the same name, and return its path.
 
-    Parameters
-    ----------
-    found
-        What was found in the set.
-    path
-        Markdown file to write; the figure ends in ``.png`` instead.
+    ``path``: Markdown file to write; the figure ends in ``.png`` instead.
     """
     figure = path.with_suffix(".png")
     draw_measures(found.measures, figure, title=found.headline)
@@ -169,11 +164,6 @@ ASE_LABELS = LabelKeys(energy=CALCULATOR, forces=CALCULATOR, stress=CALCULATOR)
 def summary_paths(output: Path) -> tuple[Path, Path]:
     """Return where the summary of a file and its figure are written.
 
-    Parameters
-    ----------
-    output
-        File of structures.
-
     Examples
     --------
     >>> [path.name for path in summary_paths(Path("runs/labelled.xyz"))]
@@ -194,17 +184,10 @@ def summarise_file(
     Structures are read one at a time. Of a long file every second, third ... is
     measured, so that the summary takes seconds whatever was made; it says so.
 
-    Parameters
-    ----------
-    output
-        File of structures, with labels in ASE's own place if it has any.
-    structures
-        How many there are.
-    counts
-        What else is to be told, such as how many were left out.
-    scratch
-        Folder for unfinished files, which a kill leaves behind; that of the output if
-        not given.
+    ``output``: file of structures, with labels in ASE's own place if it has any.
+    ``counts``: what else is to be told, such as how many were left out.
+    ``scratch``: folder for unfinished files, which a kill leaves behind; that of the
+    output if not given.
     """
     every = -(-structures // MOST_MEASURED)
     taken = progress_bar(
@@ -244,13 +227,7 @@ def _every(path: Path, step: int) -> Iterator[Atoms]:
 
 
 def summary_values(measures: Measures) -> dict[str, Any]:
-    """Return histograms and counts of a set as plain values that JSON can hold.
-
-    Parameters
-    ----------
-    measures
-        Numbers of the set.
-    """
+    """Return histograms and counts of a set as plain values that JSON can hold."""
     shown = int(measures.reach_A / DISTANCE_STEP_A)
     per_atom = measures.distances[:shown] / max(int(measures.atoms.sum()), 1)
     histograms = {

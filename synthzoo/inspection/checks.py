@@ -25,13 +25,7 @@ CLOSEST_A = 0.5
 
 
 def close_atoms(data: CheckedSet) -> list[Finding]:
-    """Find structures with atoms closer than any in nature.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find structures with atoms closer than any in nature."""
     frames = tuple(
         index
         for index, pairs in enumerate(data.pairs)
@@ -123,13 +117,7 @@ def check_set(
 
 
 def all_findings(data: CheckedSet) -> list[Finding]:
-    """Return what all checks find, errors first; see `check_set`.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Return what all checks find, errors first; see `check_set`."""
     findings = [finding for check in CHECKS for finding in check(data)]
     told = {kind for finding in findings for kind in SYMPTOMS.get(finding.kind, ())}
     return worst([finding for finding in findings if finding.kind not in told])

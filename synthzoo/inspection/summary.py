@@ -183,20 +183,7 @@ def inspect_structures(structures: Sequence[Atoms], **keys: str | None) -> Inspe
 
 
 def inspect_frames(frames: FrameSet, wanted: dict[str, str | None]) -> Inspection:
-    """Look at structures, and name the file that each comes from.
-
-    Parameters
-    ----------
-    frames
-        At least one structure.
-    wanted
-        Where the labels are, as for `inspect_structures`.
-
-    Raises
-    ------
-    InputError
-        As for `inspect_structures`.
-    """
+    """Look at structures, and name the file that each comes from."""
     structures = frames.structures
     if not structures:
         raise InputError("There are no structures to inspect.")
@@ -291,13 +278,7 @@ SMALL_SHARE = 0.0005
 
 
 def inspection_lines(found: Inspection) -> list[str]:
-    """Return an inspection as lines that line up.
-
-    Parameters
-    ----------
-    found
-        What was found.
-    """
+    """Return an inspection as lines that line up."""
     facts = facts_of(found)
     width = max(map(len, facts))
     lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
@@ -305,13 +286,7 @@ def inspection_lines(found: Inspection) -> list[str]:
 
 
 def facts_of(found: Inspection) -> dict[str, str]:
-    """Return what can be said in one line each, by name.
-
-    Parameters
-    ----------
-    found
-        What was found.
-    """
+    """Return what can be said in one line each, by name."""
     facts = {
         "structures": f"{found.structures:,} with {found.atoms:,} atoms",
         "files": _counted(found.files),
@@ -353,13 +328,7 @@ def _keys(counts: Mapping[str, int], used: str | None) -> str:
 
 
 def bond_text(found: Inspection) -> str:
-    """Return the shares of atoms by number of bonds.
-
-    Parameters
-    ----------
-    found
-        What was found.
-    """
+    """Return the shares of atoms by number of bonds."""
     carbon = set(found.elements) == {"C"}
     parts = []
     for bonds, share in enumerate(found.bonds):
@@ -384,13 +353,7 @@ def _spread_lines(found: Inspection) -> list[str]:
 
 
 def spread_rows(found: Inspection) -> list[tuple[str, ...]]:
-    """Return one row of a table for each quantity.
-
-    Parameters
-    ----------
-    found
-        What was found.
-    """
+    """Return one row of a table for each quantity."""
     rows = []
     for name, spread in found.spreads.items():
         values = (
@@ -407,28 +370,14 @@ def spread_rows(found: Inspection) -> list[tuple[str, ...]]:
 
 
 def finding_lines(found: Inspection) -> list[str]:
-    """Return one line for each finding, with the structures that it is about.
-
-    Parameters
-    ----------
-    found
-        What was found.
-    """
+    """Return one line for each finding, with the structures that it is about."""
     if not found.findings:
         return ["Nothing seems wrong."]
     return [finding_text(finding, found) for finding in found.findings]
 
 
 def finding_text(finding: Finding, found: Inspection) -> str:
-    """Return a finding as one line.
-
-    Parameters
-    ----------
-    finding
-        One of the findings.
-    found
-        The inspection that it belongs to.
-    """
+    """Return a finding as one line."""
     frames = _named(map(found.name, finding.frames), len(finding.frames))
     return f"{finding.severity}: {finding.message}{frames}"
 

@@ -158,11 +158,6 @@ def bond_shares(atoms: Atoms) -> NDArray[np.float64]:
 
     In carbon the shares of 2, 3 and 4 bonds are those of sp, sp² and sp³ atoms.
 
-    Parameters
-    ----------
-    atoms
-        Structure.
-
     Examples
     --------
     >>> from ase.build import bulk
@@ -183,19 +178,7 @@ def radial_distribution(
     All elements count alike. `ase.geometry.rdf` gives the same, but no farther than
     half of the cell.
 
-    Parameters
-    ----------
-    atoms
-        Structure that is periodic in three directions, of any size.
-    reach_A
-        Largest distance.
-    step_A
-        Width of the bins.
-
-    Raises
-    ------
-    InputError
-        If a direction is not periodic: there is no density to compare with.
+    ``atoms``: structure that is periodic in three directions, of any size.
     """
     if not atoms.pbc.all():
         raise InputError("A radial distribution needs a cell that is periodic in 3D.")
@@ -215,13 +198,6 @@ def diffusion_cm2_s(
     start_ps: float = 0.0,
 ) -> float | None:
     """Return the diffusion coefficient: a sixth of the slope of the displacements.
-
-    Parameters
-    ----------
-    times_ps, squared_displacements_A2
-        Of each frame.
-    start_ps
-        Earlier frames are left out.
 
     Examples
     --------
@@ -246,10 +222,7 @@ def ring_counts(atoms: Atoms) -> dict[int, float]:
     Rings are those of doi 10.1103/PhysRevB.44.4925, found by matscipy, up to
     `LONGEST_RING` atoms.
 
-    Parameters
-    ----------
-    atoms
-        Structure; memory grows with the square of its size.
+    Memory grows with the square of its size.
 
     Examples
     --------
@@ -297,20 +270,10 @@ PROMINENCE = 0.3
 class Shown:
     """One model, as a report shows it.
 
-    Attributes
-    ----------
-    name
-        For people.
-    verdict
-        What was found.
-    series
-        Of each replica that wrote one.
-    failed_ps
-        When that replica failed; None if it lived.
-    observables
-        Of each replica that has sound frames.
-    lifetimes, survival
-        Of the replicas; None if there are none.
+    ``series``: of each replica that wrote one.
+    ``failed_ps``: when that replica failed; None if it lived.
+    ``observables``: of each replica that has sound frames.
+    ``lifetimes``, ``survival``: of the replicas; None if there are none.
     """
 
     name: str
@@ -341,11 +304,6 @@ class Shown:
 def short_names(models: Sequence[str]) -> list[str]:
     """Return the last parts of references to models, where these differ.
 
-    Parameters
-    ----------
-    models
-        Names, folders or hub references.
-
     Examples
     --------
     >>> short_names(["carbon", "fits/tuned"])
@@ -358,15 +316,7 @@ def short_names(models: Sequence[str]) -> list[str]:
 
 
 def shown_of(verdict: Verdict, name: str) -> Shown:
-    """Return what there is to show of a model; its trajectories are read.
-
-    Parameters
-    ----------
-    verdict
-        What was found.
-    name
-        Of the model, for people.
-    """
+    """Return what there is to show of a model; its trajectories are read."""
     every = _stride(verdict.replicas)
     series = [(replica, _series(replica)) for replica in verdict.replicas]
     written = [(replica, found) for replica, found in series if found is not None]
@@ -431,10 +381,7 @@ def _frames(path: Path, every: int) -> Iterator[tuple[float, Atoms]]:
 def observed_means(observables: Sequence[Observables]) -> dict[str, Any]:
     """Return means over replicas as plain values that JSON can hold.
 
-    Parameters
-    ----------
-    observables
-        Of at least one replica.
+    ``observables``: of at least one replica.
     """
     ends = np.mean([found.bond_shares[-1] for found in observables], axis=0)
     radial = [found.radial for found in observables if found.radial]

@@ -149,19 +149,9 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
 def convert_published(card: ModelCard, source: Path, output: Path) -> None:
     """Turn the file of a registered model into a checkpoint, and check it.
 
-    Parameters
-    ----------
-    card
-        A model of the register that others have published.
-    source
-        Its file, seen to be the one on record.
-    output
-        New folder; it appears only when all is well.
-
-    Raises
-    ------
-    CheckpointError
-        If the checkpoint does not predict what nequip 0.5.6 did.
+    ``card``: a model of the register that others have published.
+    ``source``: its file, seen to be the one on record.
+    ``output``: new folder; it appears only when all is well.
     """
     published = published_file(card)
     assumed = Assumptions(
@@ -185,10 +175,7 @@ def small_structures(elements: Sequence[str]) -> list[Atoms]:
     Diamond, graphene and a simple cubic crystal, with every atom out of place; bond
     lengths go with the elements' covalent radii.
 
-    Parameters
-    ----------
-    elements
-        Chemical symbols; the atoms take them in turns.
+    ``elements``: chemical symbols; the atoms take them in turns.
     """
     from ase.build import bulk, graphene
     from ase.data import atomic_numbers, covalent_radii

@@ -25,9 +25,14 @@ from synthzoo.cli.options import (
     workers_option,
 )
 
+recipe_option = click.option(
+    "--recipe",
+    help="Recipe with a section `finetune`: a file, or the name of one of synthzoo's.",
+)
+
 
 class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
-    """An element and the energy of its free atom: C=-148.3."""
+    """An element and the energy of its isolated atom: C=-148.3."""
 
     name = "element=eV"
 
@@ -53,34 +58,43 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
 @main.command()
 @click.argument("model", type=MODEL)
 @click.argument("data", nargs=-1, required=True)
-@click.option("-o", "--output", type=NEW, help="Checkpoint to make.")
-@click.option("--check", "only_check", is_flag=True, help="Look at the data only.")
-@click.option("--recipe", help="File or name of a recipe with a section `finetune`.")
-@click.option("--seed", type=int, help="Of the order of the structures and the split.")
+@click.option("-o", "--output", type=NEW, help="Folder of the new checkpoint.")
+@click.option(
+    "--check", "only_check", is_flag=True, help="Check the data; fit nothing."
+)
+@recipe_option
+@click.option(
+    "--seed", type=int, help="Random seed of the split and the order of structures."
+)
 @click.option(
     "--held-out-share",
     type=click.FloatRange(min=0, max=1, max_open=True),
-    help="Share of the structures kept from the fit to measure its error.",
+    help="Share of the structures that are not fitted, to measure the error on.",
 )
 @click.option(
-    "--test", type=READ, multiple=True, help="Labelled structures to measure with."
+    "--test",
+    type=READ,
+    multiple=True,
+    help="Labelled structures to test the result on; may be repeated.",
 )
 @click.option(
     "--replay",
     type=READ,
     multiple=True,
-    help="Synthetic structures to mix in, if not the zoo's: a file, or `zoo`.",
+    help="Synthetic structures to fit, too, so that less is forgotten: a file, or "
+    "`zoo` for those that come with synthzoo.",
 )
 @click.option(
     "--replay-share",
     type=click.FloatRange(min=0, max=1, max_open=True),
-    help="Their share of the atoms in a batch; 0 mixes in none.",
+    help="Share of these structures among the atoms of a batch; 0 for no replay.",
 )
 @click.option(
     "--isolated-energy",
     type=IsolatedEnergyType(),
     multiple=True,
-    help="Energy of a free atom on your labels' scale, such as C=-148.3 (eV).",
+    help="Energy of an isolated atom on the scale of your labels, such as C=-148.3 "
+    "(eV); may be repeated.",
 )
 @energy_key_option
 @forces_key_option
@@ -88,28 +102,31 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
 @click.option(
     "--energies-only",
     is_flag=True,
-    help="Fit to energies; the model's own forces stand in for labels.",
+    help="Fit to energies alone; forces of MODEL take the place of labels.",
 )
 @click.option(
     "--select-by",
     type=click.Choice(["loss", "md"]),
-    help="What is kept: the smallest loss, or what survives molecular dynamics.",
+    help="Keep the weights with the smallest loss, or those that survive molecular "
+    "dynamics longest.",
 )
 @click.option(
-    "--seeds", type=click.IntRange(min=1), help="Keep the best of so many fits."
+    "--seeds",
+    type=click.IntRange(min=1),
+    help="Number of fits with different seeds, of which the best is kept.",
 )
 @click.option(
     "--committee",
     type=click.IntRange(min=2),
-    help="Fit so many models, for mean and spread.",
+    help="Number of models in a committee, whose spread is an uncertainty.",
 )
 @click.option("--drop-bad", is_flag=True, help="Leave out structures with errors.")
 @click.option(
     "--compare-direct",
     is_flag=True,
-    help="Also train from scratch on the same data, for comparison.",
+    help="Also train a new network on the same data, for comparison.",
 )
-@click.option("--device", help="cpu (as if not given), cuda, cuda:1, ...; or auto.")
+@click.option("--device", help="cpu (the default), cuda, cuda:1, ...; or auto.")
 @workers_option
 @json_option
 @click.pass_context
@@ -125,9 +142,10 @@ def finetune(
 ) -> None:
     """Fine-tune MODEL on the labelled structures in DATA.
 
-    DATA are files, or patterns. Energies may be total energies on any scale. The
-    checkpoint gives them again; its folder holds a report that says whether fine-tuning
-    helped. The same command goes on after the last whole epoch of a killed one.
+    DATA are files in any format that ASE reads, or patterns such as 'runs/*/OUTCAR'.
+    Energies may be total energies on any scale: the new checkpoint predicts them on the
+    same scale. Its folder holds a report that says whether fine-tuning helped. If the
+    command is interrupted, give it again: it continues after the last whole epoch.
     """
     options["isolated_energies_eV"] = dict(options.pop("isolated_energy"))
     output = options.pop("output")
@@ -176,7 +194,7 @@ def _tune(
 ) -> None:
     summary = synthzoo.finetune(model, data, output, tell=note, **options)
     echo_result(summary, as_json=as_json)
-    note(f"Read {summary.report}; use it by the name {summary.output}.")
+    note(f"The report is {summary.report}. Use the model as {summary.output}.")
 
 
 class NumbersType(click.ParamType[tuple[int, ...]]):
@@ -201,31 +219,37 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 
 @main.command()
 @click.argument("models", type=MODEL, nargs=-1, required=True)
-@click.option("--training", multiple=True, required=True, help="To draw from.")
-@click.option("--test", multiple=True, required=True, help="To measure on.")
+@click.option(
+    "--training", multiple=True, required=True, help="Labelled structures to fit."
+)
+@click.option(
+    "--test", multiple=True, required=True, help="Labelled structures to test on."
+)
 @click.option("-o", "--output", type=NEW, required=True, help="Folder of the results.")
 @click.option(
     "--sizes",
     type=NumbersType(),
     required=True,
-    help="Numbers of structures, such as 0,25,100,800; 0 is without fine-tuning.",
+    help="Sizes of the training sets, such as 0,25,100,800; 0 is the model as it is.",
 )
-@click.option("--draws", type=click.IntRange(min=1), help="For each size.")
+@click.option(
+    "--draws", type=click.IntRange(min=1), help="Number of training sets of each size."
+)
 @click.option(
     "--least-atoms",
     type=click.IntRange(min=1),
-    help="Leave smaller structures out, such as 3 for no dimers.",
+    help="Leave out structures with fewer atoms; 3 leaves out dimers.",
 )
-@click.option("--recipe", help="File or name of a recipe with a section `finetune`.")
+@recipe_option
 @click.option(
     "--direct-visits",
     type=click.IntRange(min=1),
-    help="Structures that a fit from nothing sees in all.",
+    help="Number of structures that `direct` is trained on, counting repetitions.",
 )
 @energy_key_option
 @forces_key_option
 @format_option
-@click.option("--published", help="Curves to compare with, such as carbon-gap17.")
+@click.option("--published", help="Published curves to draw, such as carbon-gap17.")
 @workers_option
 @json_option
 def benchmark(
@@ -237,11 +261,12 @@ def benchmark(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure learning curves: what each of MODELS is worth.
+    """Measure learning curves: errors by number of structures.
 
-    Each is fine-tuned on draws of a set. MODELS are checkpoints, and `direct` for a new
-    network of the first one's shape. The same command goes on where a killed one
-    stopped; with more models, sizes or draws it adds to what is there.
+    Each model is fine-tuned on random training sets of each size, and tested. MODELS
+    are checkpoints; `direct` is a new network of the shape of the first one, trained
+    from scratch. If the command is interrupted, give it again: it continues where it
+    stopped. With more models, sizes or draws it adds to the results that are there.
     """
     from synthzoo.benchmarking.learning_curves import describe_result
 
@@ -257,4 +282,4 @@ def benchmark(
         echo_json(dataclasses.asdict(summary))
     else:
         click.echo(summary.table.read_text(encoding="utf-8"), nl=False)
-    note(f"See {summary.table}, {summary.values} and {summary.figure}.")
+    note(f"The results are in {summary.table}, {summary.values}, {summary.figure}.")

@@ -21,32 +21,33 @@ from synthzoo.cli.options import (
 
 @main.command("import-paper")
 @click.argument("file", type=READ)
-@click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
+@click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
 @click.option(
     "--avg-num-neighbors",
     type=click.FloatRange(min=0, min_open=True),
-    help="Average number of neighbours in training; FILE does not hold it.",
+    help="Average number of neighbours in training, which FILE does not contain.",
 )
 @click.option(
     "--calibrate",
     "calibrate_with",
     type=READ,
-    help="Structures labelled by FILE's teacher, to find that number with.",
+    help="Structures labelled by the teacher of FILE, from which to find that number.",
 )
-@click.option("--energy-key", help="Where their energies are, such as ace_energy.")
-@click.option("--forces-key", help="Where their forces are, such as ace_forces.")
+@click.option("--energy-key", help="Key of their energies, such as ace_energy.")
+@click.option("--forces-key", help="Key of their forces, such as ace_forces.")
 @format_option
 @click.option(
     "--element",
     "elements",
     multiple=True,
-    help="Chemical symbol of a type, in FILE's order; C if not given.",
+    help="Chemical symbol of each atom type, in the order of FILE; may be repeated. C "
+    "by default.",
 )
 @click.option(
     "--cutoff",
     "cutoff_A",
     type=click.FloatRange(min=0, min_open=True),
-    help="Cutoff in Å; 4 if not given.",
+    help="Cutoff radius in Å; 4 by default.",
 )
 @json_option
 def import_paper(
@@ -59,8 +60,8 @@ def import_paper(
 ) -> None:
     """Convert FILE, a network of nequip 0.5.6, to a checkpoint.
 
-    Made for the files published with the paper of 2023 and others like them, of any
-    width and depth: default nonlinearities (shifted softplus), envelope exponent 6.
+    FILE is one of those published with the paper of 2023, or a network of any width and
+    depth with the same nonlinearities (shifted softplus) and envelope exponent (6).
     Nothing in FILE is executed.
     """
     summary = synthzoo.import_paper(file, output, **given(elements=elements, **options))

@@ -35,11 +35,17 @@ from synthzoo.cli.options import (
 if TYPE_CHECKING:
     from synthzoo.evaluation.errors import Evaluation
 
+driver_option = click.option(
+    "--driver",
+    help="Teacher that moves the atoms, such as ace:c_ace.yace; by default that of the "
+    "recipe.",
+)
+
 
 @main.command()
 @click.argument("recipe", default="carbon-short")
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
-@click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
+@driver_option
 @trust_option
 @place_options
 @json_option
@@ -54,9 +60,10 @@ def generate(
 ) -> None:
     """Make synthetic structures as RECIPE says.
 
-    RECIPE is a file, or a name; without one it is carbon-short: half an hour on two
-    cores. The same command goes on where a killed one stopped. `synthzoo estimate` says
-    before what a recipe costs.
+    RECIPE is a file, or the name of a recipe of synthzoo's; the default, carbon-short,
+    takes half an hour on two cores. `synthzoo estimate` measures in advance what a
+    recipe costs. If the command is interrupted, give it again: it continues where it
+    stopped.
     """
     with where_to_work(**place) as where:
         summary = synthzoo.generate_structures(
@@ -70,8 +77,12 @@ def generate(
 @main.command()
 @click.argument("structures", type=READ)
 @click.argument("output", type=NEW)
-@click.option("--teacher", help="Label source, such as ace:c_ace.yace.")
-@click.option("--recipe", help="File or name of a recipe: the filters, the teacher.")
+@click.option("--teacher", help="Teacher, such as LCBOP or ace:c_ace.yace.")
+@click.option(
+    "--recipe",
+    help="Recipe with a section `relabel`, for filters and teacher: a file, or the "
+    "name of one of synthzoo's.",
+)
 @format_option
 @trust_option
 @place_options
@@ -83,10 +94,10 @@ def relabel(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Label STRUCTURES with a teacher.
+    """Label STRUCTURES with energies and forces of a teacher.
 
-    OUTPUT is written as extended XYZ. The same command goes on where a killed one
-    stopped.
+    OUTPUT is written as extended XYZ. If the command is interrupted, give it again: it
+    continues where it stopped.
     """
     place = {name: options.pop(name) for name in ("workers", "executor", "scheduler")}
     if options["recipe"] is None and options["teacher"] is None:
@@ -108,10 +119,12 @@ def relabel(
     multiple=True,
     help="Labelled structures; may be repeated.",
 )
-@click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
-@click.option("--start", type=MODEL, help="Checkpoint whose weights to start from.")
+@click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
+@click.option("--start", type=MODEL, help="Checkpoint to start from.")
 @click.option(
-    "--structures", type=click.IntRange(min=1), help="Train on so many of them."
+    "--structures",
+    type=click.IntRange(min=1),
+    help="Number of structures to train on; by default that of the recipe, or all.",
 )
 @format_option
 @training_options
@@ -128,8 +141,9 @@ def pretrain(
 ) -> None:
     """Train a network on labelled structures.
 
-    RECIPE is a file, or a name; OUTPUT becomes a checkpoint. The same command goes on
-    after the last whole epoch of a killed one.
+    RECIPE is a file, or the name of a recipe of synthzoo's. The result is a checkpoint.
+    If the command is interrupted, give it again: it continues after the last whole
+    epoch.
     """
     from synthzoo.training.place import is_first_process
 
@@ -149,11 +163,11 @@ def pretrain(
 @main.command()
 @click.argument("recipe")
 @click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
-@click.option("--driver", help="Teacher that moves the atoms, if not the recipe's.")
+@driver_option
 @click.option(
     "--teacher",
-    help="Teacher that labels, such as ace:c_ace.yace; the driver, too, if the recipe "
-    "names one for both.",
+    help="Teacher that labels, such as ace:c_ace.yace; by default that of the recipe. "
+    "It also moves the atoms if the recipe names one teacher for both.",
 )
 @trust_option
 @workers_option
@@ -162,11 +176,12 @@ def pretrain(
 def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
     """Make a checkpoint: generate, relabel, pretrain, verify.
 
-    RECIPE is a file, or a name. The same command goes on where a killed one stopped.
+    RECIPE is a file, or the name of a recipe of synthzoo's. If the command is
+    interrupted, give it again: it continues where it stopped.
     """
     summary = synthzoo.build_checkpoint(recipe, output, **given(**options))
     echo_result(summary, as_json=as_json)
-    note(f"Use it by the name {summary.checkpoint}.")
+    note(f"Use the model as {summary.checkpoint}.")
 
 
 @main.command()
@@ -177,11 +192,14 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
     "others",
     type=MODEL,
     multiple=True,
-    help="Another model, or a teacher such as ase:CLASS{...}; may be repeated.",
+    help="Another model, or a teacher such as ase:CLASS{...}, to compare with; may be "
+    "repeated.",
 )
-@click.option("-o", "--output", type=NEW, help="Figure to write, such as parity.png.")
+@click.option("-o", "--output", type=NEW, help="Figure to draw, such as parity.png.")
 @click.option(
-    "--shift", is_flag=True, help="Take a constant per atom off each model's energies."
+    "--shift",
+    is_flag=True,
+    help="Remove the constant energy per atom by which model and labels differ.",
 )
 @click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
 @energy_key_option
@@ -199,7 +217,7 @@ def evaluate(
 ) -> None:
     """Measure the errors of MODEL against the labels in DATA.
 
-    Errors are given for all structures and by group.
+    Errors are printed for all structures and for each group of them.
     """
     options = given(figure=output, **options)
     results = synthzoo.evaluate_models([model, *others], data, **options)
@@ -214,7 +232,7 @@ def evaluate(
         _echo_errors(result)
         if options["shift"]:
             shift_eV = result.energy_shift_eV_per_atom
-            note(f"Taken off the labels: {shift_eV:.4f} eV/atom.")
+            note(f"Subtracted from the labels: {shift_eV:.4f} eV/atom.")
     if output is not None:
         note(f"The figure is in {output}.")
 
@@ -237,17 +255,17 @@ def _echo_errors(result: Evaluation) -> None:
 @main.command()
 @click.argument("teacher")
 def reference(teacher: str) -> None:
-    """Print TEACHER's diamond and graphene, for a card's head."""
+    """Compute diamond and graphene with TEACHER, for a card."""
     echo_json(dataclasses.asdict(synthzoo.reference_values(teacher)))
 
 
 @main.command("inspect")
 @click.argument("data", type=READ, nargs=-1, required=True)
-@click.option("-o", "--output", type=NEW, help="Figure to write, such as set.png.")
-@click.option("--card", type=NEW, help="Markdown card to write, with its figure.")
+@click.option("-o", "--output", type=NEW, help="Figure to draw, such as set.png.")
+@click.option("--card", type=NEW, help="Markdown page to write, with a figure.")
 @energy_key_option
 @forces_key_option
-@click.option("--stress-key", help="Where the stress is, such as dft_virial.")
+@click.option("--stress-key", help="Key of the stress in the files: dft_virial, ....")
 @format_option
 @json_option
 def inspect_data(
@@ -261,7 +279,7 @@ def inspect_data(
     """Say what is in DATA, and what seems wrong with it.
 
     DATA are files in any format that ASE reads, or patterns such as 'runs/*/OUTCAR'.
-    Exits with 1 if there are errors among the findings.
+    The exit code is 1 if there are errors among the findings.
     """
     from synthzoo.inspection.summary import inspection_lines
 
@@ -281,20 +299,21 @@ def inspect_data(
 
 @main.command()
 @click.argument("recipe")
-@click.option("--driver", help="Teacher that moves the atoms, such as ace:c_ace.yace.")
+@driver_option
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    help="Time steps of dynamics that are measured at each of a few densities.",
+    help="Number of time steps to measure at each of a few densities.",
 )
 @trust_option
 @json_option
 def estimate(
     recipe: str, driver: str | None, steps: int | None, *, trust: bool, as_json: bool
 ) -> None:
-    """Measure what RECIPE would make, and what it would cost.
+    """Estimate what RECIPE would make, and what it would cost.
 
-    RECIPE is a file, or a name. A few short trajectories are run.
+    RECIPE is a file, or the name of a recipe of synthzoo's. The cost is measured with a
+    few short trajectories.
     """
     options = given(driver=driver, steps=steps)
     found = synthzoo.estimate_cost(recipe, trust=trust, **options)
@@ -304,24 +323,33 @@ def estimate(
 @main.command()
 @click.argument("structures", type=READ)
 @click.argument("output", type=NEW)
-@click.option("--keep", type=click.IntRange(min=1), required=True, help="How many.")
 @click.option(
-    "--cutoff", "cutoff_A", type=float, help="Radius of environments that are compared."
+    "--keep",
+    type=click.IntRange(min=1),
+    required=True,
+    help="Number of structures to keep.",
+)
+@click.option(
+    "--cutoff",
+    "cutoff_A",
+    type=float,
+    help="Radius (Å) of the atomic environments that are compared.",
 )
 @click.option(
     "--environments",
     type=click.IntRange(min=1),
-    help="Environments that stand for each structure.",
+    help="Number of atomic environments that represent each structure.",
 )
 @click.option(
-    "--one-of-each", help="Keep at least one for each value of this key, such as kind."
+    "--one-of-each",
+    help="Keep at least one structure for each value of this key, such as kind.",
 )
 @format_option
 @json_option
 def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Keep those of STRUCTURES that are least like each other.
+    """Keep those of STRUCTURES that are least alike.
 
-    They are written to OUTPUT in their order.
+    They are written to OUTPUT in their original order.
     """
     summary = synthzoo.thin_file(structures, output, **given(**options))
     echo_result(summary, as_json=as_json)
@@ -330,24 +358,26 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
 @main.command()
 @click.argument("structures", type=READ)
 @click.argument("output", type=NEW)
-@click.option("--element", required=True, help="Chemical symbol afterwards.")
-@click.option("--scale", type=float, required=True, help="Factor of all lengths.")
-@click.option("--energy-factor", type=float, help="Factor of all energies; 1 at first.")
+@click.option("--element", required=True, help="New element, such as Si.")
+@click.option("--scale", type=float, required=True, help="Factor for all lengths.")
+@click.option(
+    "--energy-factor", type=float, help="Factor for all energies; 1 by default."
+)
 @click.option(
     "--isolated-energy",
     "isolated_atom_energy_eV",
     type=float,
-    help="Energy of a free atom, taken off first (eV); none if not given.",
+    help="Energy of an isolated atom (eV), subtracted first; 0 by default.",
 )
 @energy_key_option
 @forces_key_option
 @format_option
 @json_option
 def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Turn STRUCTURES and labels into those of another element.
+    """Scale labelled STRUCTURES to those of another element.
 
-    Carbon into silicon: --element Si --scale 1.5. Forces and stress follow the factors,
-    so that forces stay the gradient of the energy.
+    For carbon into silicon: --element Si --scale 1.5. Forces and stresses are scaled so
+    that they remain derivatives of the energy. The result is written to OUTPUT.
     """
     summary = synthzoo.transmute_file(structures, output, **given(**options))
     echo_result(summary, as_json=as_json)

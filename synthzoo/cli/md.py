@@ -41,28 +41,40 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="quick, nve, ramp, anneal, npt, compress, melt-quench, or a YAML file.",
 )
-@click.option("--replicas", type=click.IntRange(min=1), help="Runs of the dynamics.")
-@click.option("--seed", type=int, help="Of the first replica; 0 if not given.")
-@click.option("--timestep-fs", type=POSITIVE, help="Chosen by the lightest atom.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    help="Number of runs with different seeds.",
+)
+@click.option("--seed", type=int, help="Random seed of the first run; 0 by default.")
+@click.option(
+    "--timestep-fs",
+    type=POSITIVE,
+    help="Time step; by default it depends on the lightest element.",
+)
 @click.option(
     "--thermostat",
     type=click.Choice(["langevin", "bussi", "nose-hoover"]),
-    help="Langevin if not given.",
+    help="langevin by default.",
 )
-@click.option("--duration", type=POSITIVE, help="Factor of all durations.")
+@click.option("--duration", type=POSITIVE, help="Factor for all durations.")
 @click.option(
     "--hottest-K",
     "hottest_K",
     type=POSITIVE,
-    help="Instead of the highest temperature.",
+    help="Highest temperature, instead of the protocol's.",
 )
-@click.option("--relax", "relaxed", is_flag=True, help="Relax the structure first.")
-@click.option("--crystals", is_flag=True, help="Measure known crystals, too.")
+@click.option("--relax", "relaxed", is_flag=True, help="Relax the structures first.")
+@click.option(
+    "--crystals",
+    is_flag=True,
+    help="Also compute lattice constants, bulk modulus and phonons of known crystals.",
+)
 @click.option(
     "--engine",
     type=click.Choice(["ase", "torch-sim"]),
-    help="torch-sim moves all replicas as one batch, on a GPU if there is one; "
-    "ase if not given.",
+    help="What moves the atoms: ase (the default), or torch-sim, which moves all runs "
+    "as one batch, on a GPU if there is one.",
 )
 @format_option
 @device_option
@@ -81,9 +93,10 @@ def md(
 ) -> None:
     """Run molecular dynamics and say whether MODEL survives.
 
-    START is any file that ASE reads; of several frames the last one is used, or all
-    with START@:, in turn. Several models get the same structures and seeds. Exits with
-    1 unless all passed. The same command goes on where a killed one stopped.
+    START is a file that ASE reads: its last frame is the starting structure; START@:
+    takes all frames in turn, START@0 the first. Several models get the same structures
+    and seeds. The exit code is 0 only if all models pass. If the command is
+    interrupted, give it again: it continues where it stopped.
     """
     from synthzoo.stability.results import verdict_values
     from synthzoo.stability.verdict import verdict_lines
@@ -95,5 +108,5 @@ def md(
         for verdict in verdicts:
             for line in verdict_lines(verdict):
                 click.echo(line)
-    note(f"Read {output / 'report.md'}.")
+    note(f"The report is {output / 'report.md'}.")
     context.exit(0 if all(verdict.passed for verdict in verdicts) else 1)

@@ -82,29 +82,31 @@ NEW = click.Path(path_type=Path)
 trust_option = click.option(
     "--trust",
     is_flag=True,
-    help="Let RECIPE, a file of your own or of people you trust, name any Python class "
-    "as its teacher (ase:).",
+    help="Let RECIPE name any Python class as its teacher (ase:). Use it only for "
+    "files of your own or of people you trust.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for other programs."
 )
 device_option = click.option(
-    "--device", help="cpu, cuda, cuda:1, ...; the best there is if not given."
+    "--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one."
 )
 energy_key_option = click.option(
     "--energy-key",
-    help="Where the energies are, such as dft_energy; energy or free_energy for one of "
-    "ASE's own.",
+    help="Key of the energies in the files, such as dft_energy; `energy` and "
+    "`free_energy` are those that ASE reads itself.",
 )
 forces_key_option = click.option(
-    "--forces-key", help="Where the forces are, such as dft_forces."
+    "--forces-key", help="Key of the forces in the files, such as dft_forces."
 )
 format_option = click.option(
     "--format",
-    help="Of the files, as ASE calls it, such as vasp-xml; guessed if not given.",
+    help="Format of the files, as ASE calls it, such as vasp-xml; guessed by default.",
 )
 workers_option = click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes; all cores if not given."
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Number of parallel processes; by default one for each core.",
 )
 
 
@@ -154,8 +156,9 @@ def note(message: str) -> None:
 def main() -> None:
     """Interatomic potentials pre-trained on synthetic data.
 
-    MODEL is a name from `synthzoo list`, a checkpoint folder, or hf:organisation/name,
-    with @revision if wanted. `synthzoo COMMAND -h` explains a command.
+    MODEL is a name from `synthzoo list`, the folder of a checkpoint, or
+    hf:organisation/name, optionally with @revision. `synthzoo COMMAND -h` explains a
+    command.
     """
 
 
@@ -165,12 +168,14 @@ PROCESSES, DASK = "processes", "dask"
 def place_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that `where_to_work` takes to a command."""
     for option in (
-        click.option("--scheduler", help="Of Dask, such as tcp://login1:8786."),
+        click.option(
+            "--scheduler", help="Address of Dask's scheduler: tcp://HOST:PORT."
+        ),
         click.option(
             "--executor",
             type=click.Choice([PROCESSES, DASK]),
             default=PROCESSES,
-            help="Work here, or on a Dask cluster that sees the same files.",
+            help="Run on this machine, or on a Dask cluster that sees the same files.",
         ),
         workers_option,
     ):
@@ -181,20 +186,25 @@ def place_options(command: Callable[..., None]) -> Callable[..., None]:
 def training_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that `where_to_train` takes to a command."""
     for option in (
-        click.option("--tensorboard", is_flag=True, help="Write logs for it, too."),
+        click.option(
+            "--tensorboard", is_flag=True, help="Also write logs for TensorBoard."
+        ),
         click.option(
             "--kernels",
             type=click.Choice(["openequivariance", "cuequivariance"]),
-            help="Other tensor products for a GPU.",
+            help="Library that computes tensor products on a GPU.",
         ),
         click.option(
-            "--compile", "compiled", is_flag=True, help="Compile the network first."
+            "--compile",
+            "compiled",
+            is_flag=True,
+            help="Compile the network before training.",
         ),
-        click.option("--nodes", type=click.IntRange(min=1), help="Machines."),
+        click.option("--nodes", type=click.IntRange(min=1), help="Number of machines."),
         click.option(
             "--devices",
             type=click.IntRange(min=1),
-            help="GPUs of a machine, or processes on the CPU.",
+            help="Number of GPUs in each machine, or of processes on a CPU.",
         ),
         device_option,
     ):
@@ -216,7 +226,7 @@ def where_to_work(
     """Give the arguments that say to a stage of the chain where it works."""
     if executor == PROCESSES:
         if scheduler is not None:
-            raise click.UsageError("--scheduler goes with --executor dask.")
+            raise click.UsageError("--scheduler needs --executor dask.")
         yield given(workers=workers)
         return
     if scheduler is None:

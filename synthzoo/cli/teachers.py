@@ -23,7 +23,7 @@ from synthzoo.cli.options import (
 def teachers() -> None:
     """List, fetch and test the potentials that label structures.
 
-    TEACHER is a name from `synthzoo teachers list`, or kind:what for any other, such as
+    TEACHER is a name from `synthzoo teachers list`, or has the form kind:what, such as
     gap:potential.xml, kim:MODEL_ID, lammps:lcbop or zoo:carbon.
     """
 
@@ -31,7 +31,7 @@ def teachers() -> None:
 @teachers.command("list")
 @json_option
 def list_teachers(*, as_json: bool) -> None:
-    """List the named teachers."""
+    """List published potentials that can be named as teachers."""
     found = synthzoo.named_teachers()
     if as_json:
         echo_json([dataclasses.asdict(teacher) for teacher in found])
@@ -49,15 +49,15 @@ def list_teachers(*, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show_teacher(name: str, *, as_json: bool) -> None:
-    """Print a named teacher's source, licence and citation."""
+    """Print the source, licence and citation of a teacher."""
     echo_result(synthzoo.find_teacher(name), as_json=as_json)
 
 
 @teachers.command("fetch")
 @click.argument("name")
-@click.option("--file", type=READ, help="File that you have downloaded, to check.")
+@click.option("--file", type=READ, help="Downloaded file to compare with that one.")
 def fetch_teacher(name: str, file: Path | None) -> None:
-    """Say where a teacher's file is published, or check FILE."""
+    """Say where the file of a teacher is published, or check yours."""
     named = synthzoo.find_teacher(name)
     if file is None:
         click.echo(f"published  {named.published or 'not on record'}")
@@ -79,8 +79,8 @@ def examine_teacher(
 ) -> None:
     """Test TEACHER: gradients, symmetries and known numbers.
 
-    Forces are compared with finite differences; an isolated atom, rotations and one
-    known number follow. Exits with 1 if a test fails.
+    Forces are compared with finite differences of the energy. Isolated atoms, rotations
+    and one known number are tested, too. The exit code is 1 if a test fails.
     """
     found = synthzoo.examine_teacher(teacher, file=file)
     passed = all(check.passed for check in found.checks)

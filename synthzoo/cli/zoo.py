@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def list_models(*, as_json: bool) -> None:
     """List the models of the zoo and where each comes from.
 
-    `synthzoo show NAME` says what the known failures of a model are.
+    `synthzoo show NAME` prints the known failures of a model.
     """
     from synthzoo.zoo.find import location
 
@@ -69,7 +69,7 @@ def _card_values(card: ModelCard) -> dict[str, Any]:
 
 @main.command()
 @click.argument("name", type=MODEL)
-@click.option("--bibtex", is_flag=True, help="Print only what to cite, as BibTeX.")
+@click.option("--bibtex", is_flag=True, help="Print only the citation, as BibTeX.")
 @json_option
 def show(name: str, *, bibtex: bool, as_json: bool) -> None:
     """Print a model's card: errors, limits, licence, citation."""
@@ -116,10 +116,15 @@ def _licence(card: ModelCard) -> str:
 
 @main.command()
 @click.argument("model", type=MODEL, required=False)
-@click.option("--all", "everything", is_flag=True, help="Fetch every licensed model.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Fetch all models with a licence."
+)
 @click.option("-o", "--output", type=NEW, help="Folder to copy the checkpoint to.")
 def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
-    """Fetch a model into the cache, check it, print its folder."""
+    """Download a model, check it, and print its folder.
+
+    What is already on this machine is not downloaded again.
+    """
     from synthzoo.zoo.find import unlicensed
 
     if everything == (model is not None) or (everything and output is not None):
@@ -130,20 +135,20 @@ def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
     for folder in synthzoo.fetch_all():
         click.echo(folder)
     if names := unlicensed():
-        note(f"Left out, without a licence: {', '.join(names)}. Fetch them by name.")
+        note(f"Left out, without a licence: {', '.join(names)}. Fetch these by name.")
 
 
 @main.command()
 @click.argument("model", type=MODEL)
-@click.option("--device", help="Where to compute; the processor if not given.")
+@click.option("--device", help="cpu (the default), cuda, cuda:1, ...; or auto.")
 @json_option
 @click.pass_context
 def verify(
     context: click.Context, model: str, device: str | None, *, as_json: bool
 ) -> None:
-    """Recompute a checkpoint's stored predictions and compare.
+    """Recompute the predictions stored with a model, and compare.
 
-    Exits with 1 if they differ by more than rounding explains.
+    The exit code is 1 if they differ by more than rounding errors.
     """
     result = synthzoo.verify_model(model, **given(device=device))
     if as_json:
@@ -159,9 +164,15 @@ def verify(
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
 @format_option
 @device_option
-@click.option("--dtype", type=click.Choice(["float32", "float64"]))
 @click.option(
-    "--batch-atoms", type=click.IntRange(min=1), help="Atoms computed at a time."
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    help="Precision; float32 by default.",
+)
+@click.option(
+    "--batch-atoms",
+    type=click.IntRange(min=1),
+    help="Number of atoms computed at a time.",
 )
 @json_option
 def predict(
@@ -178,14 +189,14 @@ def predict(
 @main.command()
 @click.argument("folder", type=READ)
 @click.argument("repository")
-@click.option("--private", is_flag=True, help="Only you can see the repository.")
-@click.option("--pull-request", is_flag=True, help="Propose instead of commit.")
-@click.option("--dry-run", is_flag=True, help="Check, say what would be sent, stop.")
+@click.option("--private", is_flag=True, help="Make the repository private.")
+@click.option("--pull-request", is_flag=True, help="Open a pull request.")
+@click.option("--dry-run", is_flag=True, help="Check everything; send nothing.")
 @json_option
 def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) -> None:
-    """Send a checkpoint FOLDER to the Hugging Face hub.
+    """Send the checkpoint in FOLDER to the Hugging Face hub.
 
-    REPOSITORY is organisation/name. The access token is taken from HF_TOKEN or from
+    REPOSITORY is organisation/name. The access token is that in HF_TOKEN, or of
     `hf auth login`.
     """
     sent = synthzoo.publish(folder, repository, **options)
@@ -208,7 +219,7 @@ def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) ->
     show_default=True,
     help="Folder to make.",
 )
-@click.option("--model", type=MODEL, help="Model to show; carbon if not given.")
+@click.option("--model", type=MODEL, help="Potential of carbon; `carbon` by default.")
 @click.option(
     "--duration-ps",
     type=click.FloatRange(min=0, min_open=True),
@@ -217,14 +228,14 @@ def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) ->
 @click.option(
     "--tune-on",
     type=click.IntRange(min=0),
-    help="DFT structures to fine-tune on: 25 if not given, 0 for none.",
+    help="Number of DFT structures to fine-tune on: 25 by default, 0 for none.",
 )
 @json_option
 def demo(output: Path, *, as_json: bool, **options: Any) -> None:
     """See it work: crystals, dynamics, fine-tuning in 2 minutes.
 
-    Relaxes diamond and graphene, runs dynamics, fine-tunes on 25 DFT structures. Takes
-    under two minutes on two cores and needs no network.
+    The demo relaxes diamond and graphene, runs molecular dynamics, and fine-tunes on 25
+    DFT structures. It takes under two minutes on two cores, and works offline.
     """
     summary = synthzoo.run_demo(output, **given(**options))
     if as_json:
@@ -236,16 +247,18 @@ def demo(output: Path, *, as_json: bool, **options: Any) -> None:
 
 @main.command("transmute-model")
 @click.argument("model", type=MODEL)
-@click.option("-o", "--output", type=NEW, required=True, help="Checkpoint to make.")
-@click.option("--element", required=True, help="Chemical symbol afterwards.")
-@click.option("--scale", type=float, required=True, help="Factor of all lengths.")
-@click.option("--energy-factor", type=float, help="Factor of all energies; 1 at first.")
+@click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
+@click.option("--element", required=True, help="New element, such as Si.")
+@click.option("--scale", type=float, required=True, help="Factor for all lengths.")
+@click.option(
+    "--energy-factor", type=float, help="Factor for all energies; 1 by default."
+)
 @json_option
 def transmute_model(model: str, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Turn MODEL into a starting point for another element.
+    """Scale MODEL to a starting point for another element.
 
-    Carbon into silicon: --element Si --scale 1.5. No fit is needed: energies of the new
-    one at scaled positions are exactly those of MODEL, times the factor.
+    For carbon into silicon: --element Si --scale 1.5. Nothing is fitted: at scaled
+    positions, the new model gives exactly the energies of MODEL times their factor.
     """
     summary = synthzoo.transmute_model(model, output, **given(**options))
     echo_result(summary, as_json=as_json)
@@ -254,7 +267,7 @@ def transmute_model(model: str, output: Path, *, as_json: bool, **options: Any) 
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a shell's completion script.
+    """Print the completion script of a shell.
 
     For bash, add to ~/.bashrc:  eval "$(synthzoo completion bash)"
     """

@@ -215,7 +215,7 @@ def test_the_command_prints_what_was_done(
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["training_structures"] == 16
-    assert f"use it by the name {output}" in result.stderr
+    assert f"Use the model as {output}." in result.stderr
 
 
 @pytest.mark.parametrize("text", ["C", "C=", "=3", "C=x"])

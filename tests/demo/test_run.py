@@ -1,9 +1,10 @@
-"""The demo: with a calm model in the fast lane, with `carbon` in the slow one."""
+"""The demo: with a calm model in the quick lane, with `carbon` in the slow one."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ from synthzoo.zoo.find import find_folder
 if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.figure import Figure
+
+CPU_LIMIT_S = 240.0
+"""Of the demo with the bundled potential, which users wait for."""
 
 SHORT_PS = 0.02
 SHORT: dict[str, Any] = {"duration_ps": SHORT_PS, "check_ps": SHORT_PS, "tune_on": 0}
@@ -286,7 +290,9 @@ def test_tuning_is_tested_on_structures_of_other_origin(
 @pytest.mark.slow
 def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
     """The bundled potential has C-ACE's lattice constants within 1 %, no drift."""
+    before = _cpu_seconds()
     found = run_demo(tmp_path / "demo")
+    assert _cpu_seconds() - before < CPU_LIMIT_S
     assert found.reference is not None
     for crystal in (found.diamond, found.graphene):
         assert crystal.converged
@@ -297,9 +303,13 @@ def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
     assert found.dynamics.mean_temperature_K == pytest.approx(300, rel=0.06)
     assert found.tuned is not None
     assert found.tuned.training_structures == 25
-    assert found.tuned.seconds < 60
+    assert found.tuned.seconds < 0.7 * found.seconds
     assert found.check.passed, found.check.lines
-    assert found.seconds < 180
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and its children that ended have used."""
+    return sum(os.times()[:4])
 
 
 def test_collapse_in_the_dynamics_is_named(

@@ -366,6 +366,7 @@ def test_broken_frames_can_be_left_out(
     assert "dft.xyz@4" in (tmp_path / "mine" / "report.md").read_text()
 
 
+@pytest.mark.thorough
 def test_one_structure_is_enough(tiny_checkpoint: Path, tmp_path: Path):
     """Nothing can be held out, and the verdict says so."""
     atoms = labelled_crystals(tiny_checkpoint, 1, -148.0)

@@ -113,6 +113,7 @@ def _committee_agrees_with_its_members(committee) -> None:
     assert committee.results["forces_spread"].shape == (8, 3)
 
 
+@pytest.mark.thorough
 def test_replay_and_energies_without_forces(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):

@@ -100,7 +100,11 @@ def test_agrees_with_nequip_to_rounding(shape):
 
 
 @pytest.mark.parametrize(
-    ("repeat", "tables"), [(1, False), (6, True)], ids=["few-edges", "many-edges"]
+    ("repeat", "tables"),
+    [
+        pytest.param(1, False, id="few-edges", marks=pytest.mark.thorough),
+        pytest.param(6, True, id="many-edges"),
+    ],
 )
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_single_precision_agrees_as_far_as_it_goes(shape, repeat, tables):

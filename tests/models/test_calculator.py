@@ -345,6 +345,7 @@ def test_calculators_are_made_and_copied_in_any_mode(tiny_checkpoint: Path, mode
         np.testing.assert_array_equal(calculator.results["forces"], expected)
 
 
+@pytest.mark.thorough
 def test_the_first_import_may_be_in_inference_mode(tiny_checkpoint: Path):
     """Constants of nequip and e3nn that are made then serve afterwards, too."""
     code = (
@@ -419,7 +420,9 @@ def test_pickle_outlives_the_folder(tiny_checkpoint: Path, tmp_path: Path, dtype
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("fork", marks=pytest.mark.thorough), "spawn"]
+)
 def test_other_processes_compute_the_same(
     tiny_calculator: SynthzooCalculator, method: str
 ):

@@ -175,7 +175,15 @@ def shortened(name: str, step_fs: float, hottest_K: float) -> MdRecipe:
     return rescaled(found, duration=factor, hottest_K=hottest_K)
 
 
-@pytest.mark.parametrize("protocol", protocol_names())
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        name
+        if name in ("compress", "npt", "quick")
+        else pytest.param(name, marks=pytest.mark.thorough)
+        for name in protocol_names()
+    ],
+)
 def test_emt_passes_every_protocol(protocol: str, tmp_path: Path) -> None:
     """Copper survives below its melting point."""
     verdict = check(EMT(), copper(), tmp_path, shortened(protocol, STEP_FS, 1000.0))

@@ -159,6 +159,7 @@ def test_constant_energy_is_that_of_ase(tmp_path: Path) -> None:
         assert len(lines[0]) == len(lines[1])
 
 
+@pytest.mark.thorough
 def test_the_order_in_the_time_step_is_seen(tmp_path: Path) -> None:
     """Three time steps from one start, as with ASE; curves are computed before."""
     steps = Conservation(name="steps", duration_fs=80)
@@ -193,6 +194,7 @@ def test_one_replica_fails_and_the_others_live(tmp_path: Path) -> None:
     assert (tmp_path / "md" / "report.md").is_file()
 
 
+@pytest.mark.thorough
 def test_an_interrupted_batch_ends_as_if_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_unrelated_structures_are_groups_of_their_own(toy_set: Path):
     assert sorted(groups.values()) == [1] * 14 + [10, 10]
 
 
+@pytest.mark.thorough
 def test_neither_kill_nor_workers_change_the_result(
     toy_set: Path, driver: str, tmp_path: Path
 ):

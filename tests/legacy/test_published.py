@@ -518,6 +518,7 @@ def test_the_commands_take_it_by_its_name(card: ModelCard, tmp_path: Path):
     assert "| paper/small" in result.stdout
 
 
+@pytest.mark.thorough
 def test_a_free_atom_is_right_after_tuning(card: ModelCard, tmp_path: Path):
     """The network gives a free atom some energy; the labels it learnt had it at 0.
 

@@ -111,6 +111,7 @@ def test_a_cluster_makes_the_bytes_of_a_local_run(
     assert finish(process, folder, "dask.xyz") == expected
 
 
+@pytest.mark.thorough
 def test_a_lost_scheduler_is_one_clear_error_and_the_run_goes_on_elsewhere(
     folder: Path, expected: bytes, cluster: DaskCluster, tmp_path: Path
 ):
@@ -129,6 +130,7 @@ def test_a_lost_scheduler_is_one_clear_error_and_the_run_goes_on_elsewhere(
     assert finish(resumed, folder, "lost.xyz") == expected
 
 
+@pytest.mark.thorough
 def test_a_cluster_without_workers_is_mentioned(
     folder: Path, expected: bytes, tmp_path: Path
 ):

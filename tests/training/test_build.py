@@ -54,6 +54,7 @@ def test_one_command_makes_a_verified_checkpoint(recipe: Path, tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.thorough
 def test_a_build_goes_on_where_a_stage_failed(recipe: Path, tmp_path: Path):
     """What was complete before is used; a refused stage may be corrected."""
     sections = yaml.safe_load(recipe.read_text())

@@ -57,6 +57,7 @@ def in_two_processes(
     )
 
 
+@pytest.mark.thorough
 def test_two_processes_learn_what_one_does(lj_set: Path, tmp_path: Path):
     """Each batch is shared, so that the weights agree up to rounding."""
     from synthzoo.training.pretrain import pretrain

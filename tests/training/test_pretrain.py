@@ -116,6 +116,7 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
     assert config.isolated_atom_energies_eV == {"C": 0.0}
 
 
+@pytest.mark.thorough
 def test_a_killed_fit_ends_in_the_same_weights(lj_set: Path, tmp_path: Path):
     """SIGKILL in mid-epoch, then the same command: equal to the last bit."""
     from synthzoo.training.curves import read_errors

@@ -201,6 +201,7 @@ def labelled_silicon(folder: Path, data: Path) -> list[Atoms]:
     return labelled
 
 
+@pytest.mark.thorough
 def test_it_can_be_fine_tuned(start: Path, tmp_path: Path):
     """Total energies far from the start's are no obstacle."""
     transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)

@@ -12,7 +12,7 @@ from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 
 import synthzoo
-from synthzoo.recipes.schema import Checked, Section
+from synthzoo.recipes.schema import Checked, Kind, Section
 
 OPTIONAL = {"ES01", "EX01", "SA01"}
 """Extended summary, examples, see also."""
@@ -33,12 +33,17 @@ def recipe_classes() -> list[type]:
         if module.name.endswith((".recipe", ".protocol")):
             importlib.import_module(module.name)
     classes: list[type] = []
-    waiting: list[type] = [Checked, Section]
+    bases: list[type] = [Checked, Section, Kind]
+    waiting = [*bases]
     while waiting:
         found = [cls for cls in _derived(waiting.pop()) if cls not in classes]
         classes += found
         waiting += found
-    return [cls for cls in classes if cls is not Section]
+    return [cls for cls in classes if cls not in bases and _is_public(cls)]
+
+
+def _is_public(cls: type) -> bool:
+    return cls.__module__.startswith("synthzoo.") and not cls.__name__.startswith("_")
 
 
 def _derived(cls: type) -> list[type]:
@@ -57,6 +62,7 @@ def test_a_recipe_class_says_what_each_key_means(cls: type):
     described = {
         re.split(r"[ :]", name)[0]
         for base in cls.__mro__
+        if base.__module__.startswith("synthzoo.")
         for entry in ClassDoc(base)["Attributes"]
         for name in entry.name.split(", ")
     }

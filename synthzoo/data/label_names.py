@@ -71,8 +71,12 @@ _SHORT_ENERGY = re.compile(r"e|e_?tot|toten|tot(?:al)?_en(?:g)?")
 def could_be(what: str, key: str) -> bool:
     """Return whether a key is named like a label.
 
-    ``what``: ``"energy"``, ``"forces"`` or ``"stress"``.
-    ``key``: name in ``Atoms.info`` or ``Atoms.arrays``.
+    Parameters
+    ----------
+    what
+        ``"energy"``, ``"forces"`` or ``"stress"``.
+    key
+        Name in ``Atoms.info`` or ``Atoms.arrays``.
 
     Examples
     --------
@@ -101,7 +105,10 @@ def _is_short_energy(name: str) -> bool:
 def standing(key: str) -> Standing:
     """Return whose label a key holds, as far as its name says.
 
-    ``key``: name in ``Atoms.info`` or ``Atoms.arrays``.
+    Parameters
+    ----------
+    key
+        Name in ``Atoms.info`` or ``Atoms.arrays``.
 
     Examples
     --------
@@ -122,7 +129,10 @@ def standing(key: str) -> Standing:
 def source(key: str) -> str:
     """Return what is left of a key without the words for the label itself.
 
-    ``key``: name in ``Atoms.info`` or ``Atoms.arrays``.
+    Parameters
+    ----------
+    key
+        Name in ``Atoms.info`` or ``Atoms.arrays``.
 
     Examples
     --------
@@ -136,7 +146,10 @@ def source(key: str) -> str:
 def is_free_energy(key: str) -> bool:
     """Return whether a key names the free energy of the electrons.
 
-    ``key``: name in ``Atoms.info``.
+    Parameters
+    ----------
+    key
+        Name in ``Atoms.info``.
     """
     return "free" in _snake(key).split("_")
 

@@ -48,7 +48,21 @@ _CP2K_VECTORS = re.compile(r"-(frc|vel)-\d+\.xyz(\.\w+)?$", re.IGNORECASE)
 
 
 def find_format(path: Path, wanted: str | None = None) -> str:
-    """Return the format of a file, as ASE calls it."""
+    """Return the format of a file, as ASE calls it.
+
+    Parameters
+    ----------
+    path
+        File.
+    wanted
+        What the user says that it is.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is empty, or its format is unknown or one that
+        another program has to convert.
+    """
     refuse_empty(path)
     if wanted is not None:
         return _known(wanted)
@@ -93,7 +107,13 @@ def _peek(path: Path) -> bytes:
 
 
 def refuse_empty(path: Path) -> None:
-    """Raise `InputError` unless there is a file with something in it."""
+    """Raise `InputError` unless there is a file with something in it.
+
+    Parameters
+    ----------
+    path
+        File of structures.
+    """
     refuse_folder(path)
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
@@ -102,7 +122,13 @@ def refuse_empty(path: Path) -> None:
 
 
 def refuse_folder(path: Path) -> None:
-    """Raise `InputError` if a folder stands where files of structures are wanted."""
+    """Raise `InputError` if a folder stands where files of structures are wanted.
+
+    Parameters
+    ----------
+    path
+        What the user named.
+    """
     if not path.is_dir():
         return
     if (path / "type.raw").is_file():
@@ -147,7 +173,22 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
 def read_frames_of(path: Path, wanted: str | None = None) -> Iterator[Frame]:
     """Yield the structures of a file in eV and Å, with what there is to say of each.
 
-    Yields ``frame``: labels, where the file has them, sit in a `SinglePointCalculator`.
+    Parameters
+    ----------
+    path
+        File.
+    wanted
+        Its format, as ASE calls it; guessed if not given.
+
+    Yields
+    ------
+    frame
+        Labels, where the file has them, sit in a `SinglePointCalculator`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, of another or an unknown format, or cut short.
     """
     name = find_format(path, wanted)
     frames = map(with_our_units, _frames(path, name))
@@ -155,7 +196,23 @@ def read_frames_of(path: Path, wanted: str | None = None) -> Iterator[Frame]:
 
 
 def cut_file(path: Path) -> Iterator[bytes]:
-    """Yield the frames of an extended XYZ file without parsing them."""
+    """Yield the frames of an extended XYZ file without parsing them.
+
+    Parameters
+    ----------
+    path
+        File.
+
+    Yields
+    ------
+    content
+        One frame.
+
+    Raises
+    ------
+    InputError
+        If there is no frame, or one is cut short.
+    """
     yield from _in_our_words(_cut(path), path, EXTENDED_XYZ, guessed=True)
 
 
@@ -190,13 +247,27 @@ def _in_our_words(
 def with_our_units(frame: Frame) -> Frame:
     """Return a frame in eV and Å.
 
-    ``frame``: as it stands in the file; its structure is changed.
+    Parameters
+    ----------
+    frame
+        As it stands in the file; its structure is changed.
+
+    Raises
+    ------
+    InputError
+        If it declares a unit that is unknown.
     """
     return Frame(frame.atoms, (*frame.notes, *convert_declared(frame.atoms)))
 
 
 def reason_of(error: Exception) -> str:
-    """Return kind and text of an exception of ASE's on one line."""
+    """Return kind and text of an exception of ASE's on one line.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    """
     text = " ".join(str(error).split()).rstrip(".")
     if len(text) > LONGEST_REASON:
         text = f"{text[:LONGEST_REASON]} …"

@@ -36,13 +36,21 @@ DIRECT_EPOCHS = 20
 def check_name(number: int) -> str:
     """Return the name of one of the further fits.
 
-    ``number``: its place in the plan's checks, from zero.
+    Parameters
+    ----------
+    number
+        Its place in the plan's checks, from zero.
     """
     return f"check-{number + 1}"
 
 
 def seed_names(count: int) -> list[str]:
     """Return the names of the fits of which the best is kept.
+
+    Parameters
+    ----------
+    count
+        How many there are.
 
     Examples
     --------
@@ -53,7 +61,15 @@ def seed_names(count: int) -> list[str]:
 
 
 def planned_fit(plan: Plan, replay: LabelledSet) -> FitJob:
-    """Return the fit of a plan's start to all structures that are not held out."""
+    """Return the fit of a plan's start to all structures that are not held out.
+
+    Parameters
+    ----------
+    plan
+        What is fitted to what.
+    replay
+        Synthetic structures that are mixed in.
+    """
     return FitJob(
         name=FIT,
         start=plan.start,
@@ -69,7 +85,14 @@ def fit_from_scratch(
 ) -> FitJob:
     """Return the same fit by a new network, which begins with a reference's energies.
 
-    ``job``: a fit; its training set is replaced.
+    Parameters
+    ----------
+    job
+        A fit; its training set is replaced.
+    labelled
+        Structures to fit.
+    reference
+        From `direct_reference`.
     """
     return dataclasses.replace(
         job,
@@ -81,7 +104,15 @@ def fit_from_scratch(
 
 
 def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
-    """Return the fits to make, the first of those to keep first."""
+    """Return the fits to make, the first of those to keep first.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    sets
+        What there is.
+    """
     plan = sets.plan
     first = dataclasses.replace(
         planned_fit(plan, sets.synthetic.mixed), device=request.device
@@ -110,6 +141,13 @@ def direct_parts(plan: Plan, *, tested: bool) -> dict[str, LabelledSet]:
 
     It is what the fits see that are compared with it: all that is fitted, or one part
     after the other where each structure is tested by the fit that has not seen it.
+
+    Parameters
+    ----------
+    plan
+        What is fitted to what.
+    tested
+        Whether there is a test set.
     """
     if tested or len(plan.held_out) or not plan.checks:
         return {DIRECT: plan.training}
@@ -120,7 +158,15 @@ def direct_parts(plan: Plan, *, tested: bool) -> dict[str, LabelledSet]:
 
 
 def describe_jobs(jobs: Sequence[FitJob], workers: int) -> str:
-    """Return what the fits will cost, in words."""
+    """Return what the fits will cost, in words.
+
+    Parameters
+    ----------
+    jobs
+        From `make_jobs`.
+    workers
+        Fits that run at a time.
+    """
     first = jobs[0]
     texts = [f"{first.recipe.visits} structures are shown to the fit that is kept"]
     seeds = sum(job.name.startswith("seed-") for job in jobs)
@@ -172,6 +218,11 @@ def _from_scratch(first: FitJob, sets: Sets) -> list[FitJob]:
 def visits_from_scratch(sizes: Sequence[int]) -> int:
     """Return how many structures a fit from scratch sees; small ones more often.
 
+    Parameters
+    ----------
+    sizes
+        Number of atoms of each structure.
+
     Examples
     --------
     >>> visits_from_scratch([64] * 25), visits_from_scratch([64] * 500)
@@ -182,7 +233,15 @@ def visits_from_scratch(sizes: Sequence[int]) -> int:
 
 
 def direct_reference(elements: Sequence[str], labelled: LabelledSet) -> EnergyReference:
-    """Return the energies per element that a network without any start begins with."""
+    """Return the energies per element that a network without any start begins with.
+
+    Parameters
+    ----------
+    elements
+        Chemical symbols of the network.
+    labelled
+        The structures to be fitted.
+    """
     return find_reference(
         elements,
         labelled.counts(elements),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from synthzoo.recipes.schema import (
     LATER,
@@ -23,8 +22,7 @@ Value = TypeVar("Value")
 ReplayLabels = Literal["start", "teacher"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinetuneRecipe(StepsRecipe, Section):
+class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     """How to fine-tune a checkpoint; what is not given follows from the data's size.
 
     `StepsRecipe` has the other attributes.
@@ -77,7 +75,7 @@ class FinetuneRecipe(StepsRecipe, Section):
     committee: CountFrom0 = 0
     replay_share: Share = 0.1
     replay_labels: ReplayLabels = "start"
-    direct_visits: Count | None = field(default=None, metadata=LATER)
+    direct_visits: Annotated[Count | None, LATER] = None
 
 
 CHECKED = {"held_out_share": 0.0, "check_share": 0.2}

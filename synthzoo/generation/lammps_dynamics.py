@@ -33,7 +33,14 @@ FIXES = {
 class LammpsDynamics:
     """Dynamics in LAMMPS; the temperature follows its ramp at every step.
 
-    ``atoms``: structure with momenta and a LAMMPS calculator; it is moved.
+    Parameters
+    ----------
+    atoms
+        Structure with momenta and a LAMMPS calculator; it is moved.
+    part
+        Thermostat, time step and block length.
+    rng
+        Source of the thermostat's seeds.
     """
 
     def __init__(
@@ -54,7 +61,13 @@ class LammpsDynamics:
             self._lammps.command("fix move all nve")
 
     def enter(self, stage: Stage) -> None:
-        """Set the thermostat to the ramp of a stage."""
+        """Set the thermostat to the ramp of a stage.
+
+        Parameters
+        ----------
+        stage
+            What comes next.
+        """
         self._stage = stage
         fix = FIXES[self._part.thermostat].format(
             start=stage.start_K,
@@ -66,7 +79,18 @@ class LammpsDynamics:
         self._lammps.command(fix)
 
     def advance(self, temperature_K: float) -> None:  # noqa: ARG002
-        """Move the atoms through one block."""
+        """Move the atoms through one block.
+
+        Parameters
+        ----------
+        temperature_K
+            Not needed: LAMMPS has the whole ramp.
+
+        Raises
+        ------
+        TeacherError
+            If LAMMPS loses its atoms.
+        """
         if self._stage is None:
             raise ValueError("enter a stage first")
         steps = steps_per_block(self._part)

@@ -1,19 +1,17 @@
-"""What `generate` can make: one frozen dataclass for each kind of part."""
+"""What `generate` can make: one frozen struct for each kind of part."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from synthzoo.models.architecture import (
-    MAX_CUTOFF_A,
-)
+from synthzoo.models.architecture import Cutoff
 from synthzoo.recipes.schema import (
     LATER,
     NOT_EMPTY,
     RISING,
     Checked,
     Count,
+    Kind,
     NotNegative,
     Positive,
     PositiveRange,
@@ -22,7 +20,6 @@ from synthzoo.recipes.schema import (
     Seed,
     Share,
     Symbol,
-    above_0,
 )
 
 SECONDS_PER_HOUR = 3600.0
@@ -38,14 +35,11 @@ Prototypes = dict[str, Positive]
 """Name of each prototype and its bond length in Å."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Packing(Checked):
+class Packing(Kind, tag="packing", frozen=True, kw_only=True):
     """Random packings of atoms in a cubic cell.
 
     Attributes
     ----------
-    kind
-        Marks this part in a YAML file.
     count
         Number of structures.
     atoms
@@ -59,16 +53,14 @@ class Packing(Checked):
         No two atoms are placed closer than this.
     """
 
-    kind: Literal["packing"] = "packing"
     count: Count
     atoms: Atoms
     density_g_cm3: PositiveRange
-    density_step_g_cm3: Positive | None = field(default=None, metadata=LATER)
+    density_step_g_cm3: Annotated[Positive | None, LATER] = None
     min_distance_A: Positive
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeltQuench(Checked):
+class MeltQuench(Kind, tag="melt-quench", frozen=True, kw_only=True):
     """Melt–quench–anneal molecular dynamics, then the same glass with a cut through it.
 
     The stages follow the protocol of doi 10.1039/D2DD00137C: random packing, melt,
@@ -76,8 +68,6 @@ class MeltQuench(Checked):
 
     Attributes
     ----------
-    kind
-        Marks this part in a YAML file.
     trajectories
         Number of independent trajectories.
     atoms
@@ -112,18 +102,17 @@ class MeltQuench(Checked):
         A trajectory that takes longer has failed: its driver hangs.
     """
 
-    kind: Literal["melt-quench"] = "melt-quench"
     trajectories: Count
     atoms: Atoms
     density_g_cm3: PositiveRange
-    density_step_g_cm3: Positive | None = field(default=None, metadata=LATER)
+    density_step_g_cm3: Annotated[Positive | None, LATER] = None
     min_distance_A: Positive
     melt_K: PositiveRange
     melt_fs: NotNegative
     quench_fs: NotNegative
     anneal_K: PositiveRange
     anneal_fs: NotNegative
-    anneal_step_K: Positive | None = field(default=None, metadata=LATER)
+    anneal_step_K: Annotated[Positive | None, LATER] = None
     cool_fs: NotNegative
     cold_K: PositiveRange = (300.0, 300.0)
     surface_K: PositiveRange = (300.0, 2000.0)
@@ -131,20 +120,17 @@ class MeltQuench(Checked):
     vacuum_A: NotNegative = 8.0
     sample_fs: Positive = 100.0
     timestep_fs: Positive = 1.0
-    thermostat: Thermostat = field(default="langevin", metadata=LATER)
+    thermostat: Annotated[Thermostat, LATER] = "langevin"
     friction_per_fs: Positive = 0.01
-    leave_out: tuple[StageName, ...] = field(default=(), metadata=LATER)
-    max_hours: Positive = field(default=48.0, metadata=LATER)
+    leave_out: Annotated[tuple[StageName, ...], LATER] = ()
+    max_hours: Annotated[Positive, LATER] = 48.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Crystals(Checked):
+class Crystals(Kind, tag="crystals", frozen=True, kw_only=True):
     """Crystals under strain, with rattled atoms and now and then a vacancy.
 
     Attributes
     ----------
-    kind
-        Marks this part in a YAML file.
     count
         Structures per prototype.
     prototypes
@@ -163,25 +149,21 @@ class Crystals(Checked):
         Share of structures that lose one atom.
     """
 
-    kind: Literal["crystals"] = "crystals"
     count: Count
     prototypes: Prototypes
     max_atoms: Count = 32
     stretch: PositiveRange = (0.9, 1.15)
     max_strain: Share = 0.08
-    squeeze_c: PositiveRange = field(default=(1.0, 1.0), metadata=LATER)
+    squeeze_c: Annotated[PositiveRange, LATER] = (1.0, 1.0)
     rattle_A: RangeFrom0 = (0.0, 0.25)
     vacancy_share: Share = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surfaces(Checked):
+class Surfaces(Kind, tag="surfaces", frozen=True, kw_only=True):
     """Slabs of crystals: a rattled crystal, opened along one lattice vector.
 
     Attributes
     ----------
-    kind
-        Marks this part in a YAML file.
     count
         Structures per prototype.
     prototypes
@@ -194,7 +176,6 @@ class Surfaces(Checked):
         Range of the standard deviation of the random displacements.
     """
 
-    kind: Literal["surfaces"] = "surfaces"
     count: Count
     prototypes: Prototypes
     max_atoms: Count = 32
@@ -202,33 +183,26 @@ class Surfaces(Checked):
     rattle_A: RangeFrom0 = (0.0, 0.2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dimers(Checked):
+class Dimers(Kind, tag="dimers", frozen=True, kw_only=True):
     """Pairs of atoms in a large cell, and one isolated atom.
 
     Attributes
     ----------
-    kind
-        Marks this part in a YAML file.
     count
         Number of distances, evenly spaced.
     distance_A
         Shortest and longest distance.
     """
 
-    kind: Literal["dimers"] = "dimers"
     count: Count
     distance_A: PositiveRange
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compressed(Checked):
+class Compressed(Kind, tag="compressed", frozen=True, kw_only=True):
     """Rattled crystals, squeezed evenly: atoms that are too close, for the wall.
 
     Attributes
     ----------
-    kind
-        Marks this part in a YAML file.
     count
         Structures per prototype.
     prototypes
@@ -241,7 +215,6 @@ class Compressed(Checked):
         Range of the standard deviation of the random displacements before.
     """
 
-    kind: Literal["compressed"] = "compressed"
     count: Count
     prototypes: Prototypes
     max_atoms: Count = 32
@@ -252,8 +225,7 @@ class Compressed(Checked):
 Part = Packing | MeltQuench | Crystals | Surfaces | Compressed | Dimers
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThinRecipe(Checked):
+class ThinRecipe(Checked, frozen=True, kw_only=True):
     """Which structures of a set to keep: those that are least like each other.
 
     Attributes
@@ -271,13 +243,12 @@ class ThinRecipe(Checked):
     """
 
     keep: Count
-    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)] = 5.0
+    cutoff_A: Cutoff = 5.0
     environments: Count = 8
     one_of_each: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class GenerateRecipe(Section):
+class GenerateRecipe(Section, frozen=True, kw_only=True):
     """Which synthetic structures to make.
 
     Attributes
@@ -300,4 +271,4 @@ class GenerateRecipe(Section):
     seed: Seed
     driver: str
     parts: Annotated[tuple[Part, ...], NOT_EMPTY]
-    thin: ThinRecipe | None = field(default=None, metadata=LATER)
+    thin: Annotated[ThinRecipe | None, LATER] = None

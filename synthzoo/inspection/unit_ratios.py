@@ -69,8 +69,12 @@ MOST_SPREAD = 1.6
 class Ratio:
     """Labels over what is expected: 1 if unit and sign are right.
 
-    ``value``: the ratio; negative if the sign is reversed.
-    ``evidence``: where the expectation comes from, in words.
+    Attributes
+    ----------
+    value
+        The ratio; negative if the sign is reversed.
+    evidence
+        Where the expectation comes from, in words.
     """
 
     value: float
@@ -85,7 +89,10 @@ class Ratio:
 def steady(ratios: Sequence[float]) -> float | None:
     """Return the median of ratios, or None if they are few or scatter.
 
-    ``ratios``: of the same two things, in several places.
+    Parameters
+    ----------
+    ratios
+        Of the same two things, in several places.
 
     Examples
     --------
@@ -105,6 +112,13 @@ def steady(ratios: Sequence[float]) -> float | None:
 def nearest_units(size: float, units: Mapping[str, float]) -> dict[str, float]:
     """Return the units that would explain a ratio, with the logarithm of the misfit.
 
+    Parameters
+    ----------
+    size
+        The ratio, positive.
+    units
+        Ratio that each unit would give.
+
     Examples
     --------
     >>> list(nearest_units(23.5, FORCE_UNITS))
@@ -120,7 +134,14 @@ def nearest_units(size: float, units: Mapping[str, float]) -> dict[str, float]:
 def unit_findings(what: str, ratio: Ratio, units: Mapping[str, float]) -> list[Finding]:
     """Return what a ratio says of the sign and the unit of labels.
 
-    ``what``: the labels, such as ``"force"``.
+    Parameters
+    ----------
+    what
+        The labels, such as ``"force"``.
+    ratio
+        Labels over expectation.
+    units
+        Ratio that each unit would give.
     """
     findings = []
     size = abs(ratio.value)
@@ -156,7 +177,15 @@ CELL_CORRELATION = 0.7
 
 @dataclass(frozen=True, kw_only=True)
 class Slopes:
-    """The same slope, measured in several structures."""
+    """The same slope, measured in several structures.
+
+    Attributes
+    ----------
+    values
+        Where it is clear.
+    correlation
+        Over all structures together.
+    """
 
     values: NDArray[np.float64]
     correlation: float
@@ -165,7 +194,10 @@ class Slopes:
 def energy_over_forces(works: list[Work]) -> Ratio | None:
     """Return changes of energy over the work of the forces, from the closest frames.
 
-    ``works``: steps between frames; those with a change of the cell are left out.
+    Parameters
+    ----------
+    works
+        Steps between frames; those with a change of the cell are left out.
     """
     closest = sorted(works, key=lambda work: work.move_A)
     same_cell = [work for work in closest if work.by_stress_eV == 0][:MOST_WORKS]
@@ -178,7 +210,10 @@ def energy_over_forces(works: list[Work]) -> Ratio | None:
 def stress_over_energy(works: list[Work]) -> Ratio | None:
     """Return the work of the stress over what the energy leaves for it.
 
-    ``works``: steps between frames.
+    Parameters
+    ----------
+    works
+        Steps between frames.
     """
     ratios = []
     for work in works:
@@ -194,8 +229,11 @@ def stress_over_energy(works: list[Work]) -> Ratio | None:
 def bond_stiffness_eV(data: CheckedSet) -> Slopes:
     """Return the stiffness of bonds times their length squared, for each structure.
 
-    ``data``: set with forces; a structure counts if it has a dozen bonds whose lengths
-    differ. Negative values: longer bonds push.
+    Parameters
+    ----------
+    data
+        Set with forces; a structure counts if it has a dozen bonds whose lengths
+        differ. Negative values: longer bonds push.
     """
     bonds = [_bonds(data, index, forces) for index, forces in data.forces_eV_A.items()]
     sums = np.array([found for bond in bonds for found in [_sums(*bond)] if found[0]])
@@ -254,8 +292,11 @@ def _without_means(
 def bulk_moduli_eV_A3(data: CheckedSet) -> Slopes:
     """Return change of stress over relative change of volume, for each composition.
 
-    ``data``: set with stresses; a composition counts if it has several cells of
-    different volumes. Negative values: compressed cells pull.
+    Parameters
+    ----------
+    data
+        Set with stresses; a composition counts if it has several cells of different
+        volumes. Negative values: compressed cells pull.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index in data.stresses_eV_A3:
@@ -290,7 +331,13 @@ MIN_SPREAD_EV_PER_ATOM = 0.005
 
 
 def model_force_ratio(data: CheckedSet) -> Ratio | None:
-    """Return force labels over predictions; None without a model that fits."""
+    """Return force labels over predictions; None without a model that fits.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
     if data.reference is None:
         return None
     predicted = data.reference.forces_eV_A
@@ -302,7 +349,13 @@ def model_force_ratio(data: CheckedSet) -> Ratio | None:
 
 
 def model_stress_ratio(data: CheckedSet) -> Ratio | None:
-    """Return stress labels over predictions; None without a model that fits."""
+    """Return stress labels over predictions; None without a model that fits.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
     if data.reference is None or data.reference.stresses_eV_A3 is None:
         return None
     predicted = data.reference.stresses_eV_A3
@@ -314,7 +367,13 @@ def model_stress_ratio(data: CheckedSet) -> Ratio | None:
 
 
 def model_energy_ratio(data: CheckedSet) -> Ratio | None:
-    """Return the spread of energies over that of predictions, beyond composition."""
+    """Return the spread of energies over that of predictions, beyond composition.
+
+    Parameters
+    ----------
+    data
+        Set to look at.
+    """
     usable = data.comparable
     if data.reference is None or np.count_nonzero(usable) < MIN_ENERGIES:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +17,7 @@ from synthzoo.recipes.schema import (
 from synthzoo.runs.files import SHA256
 
 
-@dataclass(frozen=True, kw_only=True)
-class RelabelRecipe(Section):
+class RelabelRecipe(Section, frozen=True, kw_only=True):
     """How to label structures with a teacher, and which to leave out.
 
     Attributes
@@ -43,11 +41,11 @@ class RelabelRecipe(Section):
     section = "relabel"
 
     teacher: str
-    teacher_sha256: Annotated[str, matching(SHA256, "a SHA-256")] | None = None
+    teacher_sha256: Annotated[str, matching(SHA256.pattern, "a SHA-256")] | None = None
     max_force_eV_A: Positive | None = 30.0
     min_distance_A: Positive | None = None
     energy_window_eV_per_atom: Range | None = None
-    max_seconds: Positive | None = field(default=600.0, metadata=LATER)
+    max_seconds: Annotated[Positive | None, LATER] = 600.0
     chunk_structures: Count = 50
 
 

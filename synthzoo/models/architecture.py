@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeGuard
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Annotated, Any, Literal, NamedTuple
 
-from synthzoo.errors import CheckpointError
+from msgspec import Meta
+
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.recipes.schema import Checked, above_0, from_values, matching, whole
 
 MAX_WEIGHTS = 300_000_000
 """Upper limit of the number of weights, as estimated from the arguments."""
@@ -18,21 +22,119 @@ MAX_NUMBER = 1e30
 MAX_L = 6
 MAX_LAYERS = 16
 MAX_FEATURES = 1024
-MAX_WIDTH = 1024
-MAX_DEPTH = 8
-MAX_BESSELS = 128
-EXPONENTS = (2, 64)
-"""Smallest and largest exponent of the polynomial cutoff."""
 
-_IRREP = re.compile(r"(?:(\d{1,4})x)?(\d{1,2})[eo]")
-_ZBL_KEYS = {"_target_", "units", "chemical_species", "polynomial_cutoff_p"}
+_IRREP = r"(?:([1-9]\d{0,2}|10[01]\d|102[0-4])x)?([0-6])[eo]"
+_IRREPS = rf"{_IRREP}(?: ?\+ ?{_IRREP}){{0,{4 * MAX_L - 1}}}"
+
+Cutoff = Annotated[float, above_0(MAX_CUTOFF_A)]
+Layers = Annotated[int, whole(1, MAX_LAYERS)]
+Order = Annotated[int, whole(0, MAX_L)]
+Features = Annotated[int, whole(1, MAX_FEATURES)]
+Width = Annotated[int, whole(1, 1024)]
+Depth = Annotated[int, whole(0, 8)]
+Bessels = Annotated[int, whole(1, 128)]
+Exponent = Annotated[int, whole(2, 64)]
+"""Of the polynomial cutoff."""
+
+_SOME = Meta(
+    min_length=1, max_length=MAX_LAYERS, description=f"1 to {MAX_LAYERS} entries"
+)
+_Irreps = Annotated[str, matching(_IRREPS, f"irreps as '32x0e+16x1o', l up to {MAX_L}")]
+_Sensible = Annotated[
+    float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER, description="a number")
+]
+_Above0 = Annotated[float, above_0(MAX_NUMBER)]
+_PerElement = Annotated[
+    _Sensible | dict[str, _Sensible] | None,
+    Meta(description="a number, null, or a number for each of the model's elements"),
+]
 
 
-class _Rule(NamedTuple):
-    """What an argument may be, for the program and for the reader of the message."""
+class _ZBL(Checked, frozen=True, kw_only=True):
+    """The one pair potential: nequip would call whatever `_target_` names."""
 
-    accepts: Callable[[Any, Sequence[str]], bool]
-    expected: str
+    _target_: Literal["nequip.nn.pair_potential.ZBL"]
+    units: Literal["metal"]
+    chemical_species: tuple[str, ...]
+    polynomial_cutoff_p: Exponent = 6
+
+
+class _Arguments(Checked, frozen=True, kw_only=True):
+    """What every builder may be given; a default marks what may be left out."""
+
+    avg_num_neighbors: Annotated[
+        _Above0 | dict[str, _Above0],
+        Meta(description="a number above 0, or one for each of the model's elements"),
+    ]
+    num_bessels: Bessels = 8
+    bessel_trainable: bool = True
+    polynomial_cutoff_p: Exponent = 6
+    per_type_energy_scales: _PerElement = None
+    per_type_energy_shifts: _PerElement = None
+
+
+class _Current(_Arguments, frozen=True, kw_only=True):
+    """What nequip's own builders may be given."""
+
+    readout_mlp_hidden_layers_depth: Depth = 0
+    readout_mlp_hidden_layers_width: Width | None = None
+    readout_mlp_nonlinearity: Literal["silu", "mish", "gelu"] | None = None
+    per_edge_type_cutoff: Annotated[
+        dict[str, _Above0 | Annotated[dict[str, _Above0], Meta(min_length=1)]] | None,
+        Meta(description="cutoffs per pair of elements"),
+    ] = None
+    per_type_energy_scales_trainable: bool = False
+    per_type_energy_shifts_trainable: bool = False
+    pair_potential: _ZBL | None = None
+    convnet_sc: bool = True
+    convnet_resnet: bool = False
+    learnable_shift: bool = False
+
+
+class _Short(_Current, frozen=True, kw_only=True):
+    """One shape for all layers."""
+
+    num_layers: Layers
+    l_max: Order
+    num_features: Annotated[
+        Features | Annotated[tuple[Features, ...], _SOME],
+        Meta(description=f"a whole number from 1 to {MAX_FEATURES}, or a list of such"),
+    ]
+    parity: bool = True
+    type_embed_num_features: Features | None = None
+    radial_mlp_depth: Depth = 1
+    radial_mlp_width: Width = 128
+
+
+class _Full(_Current, frozen=True, kw_only=True):
+    """A shape for each layer."""
+
+    irreps_edge_sh: Order | _Irreps
+    type_embed_num_features: Features
+    feature_irreps_hidden: Annotated[tuple[_Irreps, ...], _SOME]
+    radial_mlp_depth: Annotated[tuple[Depth, ...], _SOME]
+    radial_mlp_width: Annotated[tuple[Width, ...], _SOME]
+
+
+class _Legacy(_Arguments, frozen=True, kw_only=True):
+    """A shape for each layer of the network of 2023."""
+
+    irreps_edge_sh: _Irreps
+    type_embed_num_features: Features
+    feature_irreps_hidden: Annotated[tuple[_Irreps, ...], _SOME]
+    radial_mlp_depth: Annotated[tuple[Depth, ...], _SOME]
+    radial_mlp_width: Annotated[tuple[Width, ...], _SOME]
+    readout_mlp_hidden_layers_width: Width
+
+
+BUILDERS: dict[str, type[_Short | _Full | _Legacy]] = {
+    "NequIPGNNModel": _Short,
+    "FullNequIPGNNModel": _Full,
+    "LegacyNequIPModel": _Legacy,
+}
+"""Builder: the arguments that it is given."""
+
+_PER_ELEMENT = ("avg_num_neighbors", "per_type_energy_scales", "per_type_energy_shifts")
 
 
 class _Irrep(NamedTuple):
@@ -68,18 +170,15 @@ def check_arguments(
         raise CheckpointError(
             f"the builder {builder!r} is not allowed; use one of {', '.join(BUILDERS)}."
         )
-    rules, required = BUILDERS[builder]
-    if unknown := sorted(set(arguments) - set(rules)):
-        raise CheckpointError(f"{builder} is given unknown arguments {unknown}.")
-    if missing := sorted(required - set(arguments)):
-        raise CheckpointError(f"{builder} lacks the arguments {missing}.")
-    for name, value in arguments.items():
-        if not rules[name].accepts(value, elements):
-            raise CheckpointError(
-                f"{builder}: {name} must be {rules[name].expected}, "
-                f"not {_shortened(value)}."
-            )
-    weights = _estimate_weights(builder, arguments)
+    try:
+        given = from_values(BUILDERS[builder], arguments, source=builder)
+    except InputError as error:
+        raise CheckpointError(str(error)) from error
+    for name, expected, found in _not_for(given, elements):
+        raise CheckpointError(
+            f"{builder}: {name}: expected {expected} {[*elements]}, found {found}."
+        )
+    weights = _estimate_weights(given)
     if weights > MAX_WEIGHTS:
         raise CheckpointError(
             f"the model would have about {weights:.1e} weights; "
@@ -87,128 +186,31 @@ def check_arguments(
         )
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a JSON value is a sensible number (true and false are not).
-
-    Parameters
-    ----------
-    value
-        Whatever JSON holds.
-    """
-    is_real = is_whole(value) or isinstance(value, float)
-    return is_real and abs(value) < MAX_NUMBER  # never if it is not a number
-
-
-def is_whole(value: Any) -> TypeGuard[int]:
-    """Return whether a JSON value is a whole number (true and false are not).
-
-    Parameters
-    ----------
-    value
-        Whatever JSON holds.
-    """
-    return isinstance(value, int) and not isinstance(value, bool)
+def _not_for(
+    given: _Short | _Full | _Legacy, elements: Sequence[str]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield what is said about other elements than those of the model."""
+    for name in _PER_ELEMENT:
+        value = getattr(given, name)
+        if isinstance(value, Mapping) and set(value) != set(elements):
+            yield name, "a number for each of the elements", [*value]
+    if isinstance(given, _Legacy):
+        return
+    cutoffs = given.per_edge_type_cutoff or {}
+    seconds = (entry for entry in cutoffs.values() if isinstance(entry, Mapping))
+    if others := {*cutoffs, *chain.from_iterable(seconds)} - {*elements}:
+        yield "per_edge_type_cutoff", "pairs of the elements", sorted(others)
+    zbl = given.pair_potential
+    if zbl is not None and zbl.chemical_species != tuple(elements):
+        found = [*zbl.chemical_species]
+        yield "pair_potential.chemical_species", "the elements", found
 
 
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _between(low: int, high: int, *, optional: bool = False) -> _Rule:
-    def accepts(value: Any, _elements: Sequence[str]) -> bool:
-        return (optional and value is None) or (
-            is_whole(value) and low <= value <= high
-        )
-
-    ending = " or null" if optional else ""
-    return _Rule(accepts, f"a whole number from {low} to {high}{ending}")
-
-
-def _one_of(*choices: str | None) -> _Rule:
-    def accepts(value: Any, _elements: Sequence[str]) -> bool:
-        return (value is None or isinstance(value, str)) and value in choices
-
-    return _Rule(accepts, f"one of {list(choices)}")
-
-
-def _list_of(item: _Rule) -> _Rule:
-    def accepts(value: Any, elements: Sequence[str]) -> bool:
-        return (
-            isinstance(value, list)
-            and 1 <= len(value) <= MAX_LAYERS
-            and all(item.accepts(entry, elements) for entry in value)
-        )
-
-    return _Rule(accepts, f"a list of at most {MAX_LAYERS}, each {item.expected}")
-
-
-def _accepts_features(value: Any, elements: Sequence[str]) -> bool:
-    features = _between(1, MAX_FEATURES)
-    return features.accepts(value, elements) or _list_of(features).accepts(
-        value, elements
-    )
-
-
-def _accepts_per_element(value: Any, elements: Sequence[str]) -> bool:
-    if value is None or is_number(value):
-        return True
-    return (
-        isinstance(value, dict)
-        and set(value) == set(elements)
-        and all(is_number(number) for number in value.values())
-    )
-
-
-def _accepts_cutoffs(value: Any, elements: Sequence[str]) -> bool:
-    """Look at cutoffs per pair of elements: {first: number or {second: number}}."""
-    if value is None:
-        return True
-    if not isinstance(value, dict) or not set(value) <= set(elements):
-        return False
-    return all(
-        (is_number(entry) and entry > 0)
-        or (isinstance(entry, dict) and entry and _accepts_cutoffs(entry, elements))
-        for entry in value.values()
-    )
-
-
-def _accepts_irreps(value: Any, _elements: Sequence[str]) -> bool:
-    return isinstance(value, str) and _parse_irreps(value) is not None
-
-
-def _accepts_pair_potential(value: Any, elements: Sequence[str]) -> bool:
-    """Allow one pair potential only: nequip would call whatever `_target_` names."""
-    if value is None:
-        return True
-    return (
-        isinstance(value, dict)
-        and set(value) <= _ZBL_KEYS
-        and value.get("_target_") == "nequip.nn.pair_potential.ZBL"
-        and value.get("units") == "metal"
-        and value.get("chemical_species") == list(elements)
-        and _between(*EXPONENTS).accepts(value.get("polynomial_cutoff_p", 6), elements)
-    )
-
-
-def _parse_irreps(text: str) -> list[_Irrep] | None:
-    """Return the parts of, say, ``32x0e+16x1o``; None if it is not within limits."""
-    found = []
-    for part in text.replace(" ", "").split("+"):
-        match = _IRREP.fullmatch(part)
-        if match is None:
-            return None
-        found.append(_Irrep(int(match[1] or 1), int(match[2])))
-    sound = all(1 <= ir.channels <= MAX_FEATURES and ir.l <= MAX_L for ir in found)
-    return found if sound and len(found) <= 4 * MAX_L else None
-
-
-def _estimate_weights(builder: str, arguments: Mapping[str, Any]) -> float:
+def _estimate_weights(given: _Short | _Full | _Legacy) -> float:
     """Return an upper estimate of the number of weights of a model."""
-    layers, edge_l = _hidden_layers(builder, arguments)
-    embedding = arguments.get("type_embed_num_features") or layers[0][0].channels
-    width = max(_as_list(arguments.get("radial_mlp_width", 128)))
-    depth = max(_as_list(arguments.get("radial_mlp_depth", 1)))
+    layers, edge_l = _hidden_layers(given)
+    embedding = given.type_embed_num_features or layers[0][0].channels
+    width, depth = _largest(given.radial_mlp_width), _largest(given.radial_mlp_depth)
     total = 0.0
     for layer in layers:
         counts = [irrep.channels for irrep in layer]
@@ -218,122 +220,23 @@ def _estimate_weights(builder: str, arguments: Mapping[str, Any]) -> float:
     return total
 
 
-def _hidden_layers(
-    builder: str, arguments: Mapping[str, Any]
-) -> tuple[list[list[_Irrep]], int]:
+def _hidden_layers(given: _Short | _Full | _Legacy) -> tuple[list[list[_Irrep]], int]:
     """Return the features of each layer, and the largest order on the edges."""
-    if builder != "NequIPGNNModel":
-        hidden = [
-            _parse_irreps(text) or [] for text in arguments["feature_irreps_hidden"]
-        ]
-        edges = arguments["irreps_edge_sh"]
-        if isinstance(edges, str):
-            edges = max(irrep.l for irrep in _parse_irreps(edges) or [])
-        return hidden, int(edges)
-    l_max = arguments["l_max"]
-    counts = arguments["num_features"]
-    counts = counts if isinstance(counts, list) else [counts] * (l_max + 1)
-    parities = 2 if arguments.get("parity", True) else 1
-    layer = [_Irrep(count, l) for l, count in enumerate(counts)] * parities  # noqa: E741
-    return [layer] * arguments["num_layers"], l_max
+    if not isinstance(given, _Short):
+        hidden, edges = given.feature_irreps_hidden, given.irreps_edge_sh
+        edge_l = edges if isinstance(edges, int) else max(ir.l for ir in _irreps(edges))
+        return [_irreps(text) for text in hidden], edge_l
+    counts = given.num_features
+    if isinstance(counts, int):
+        counts = (counts,) * (given.l_max + 1)
+    layer = [_Irrep(count, l) for l, count in enumerate(counts)]  # noqa: E741
+    return [layer * (2 if given.parity else 1)] * given.num_layers, given.l_max
 
 
-def _as_list(value: Any) -> list[int]:
-    return value if isinstance(value, list) else [value]
+def _largest(value: int | tuple[int, ...]) -> int:
+    return max(value) if isinstance(value, tuple) else value
 
 
-_FLAG = _Rule(lambda value, _elements: isinstance(value, bool), "true or false")
-_PER_ELEMENT = _Rule(
-    _accepts_per_element, "a number, null, or a number for each of the model's elements"
-)
-_IRREPS = _Rule(_accepts_irreps, f"irreps such as '32x0e+16x1o' with l up to {MAX_L}")
-_EDGE_IRREPS = _Rule(
-    lambda value, elements: (
-        _between(0, MAX_L).accepts(value, elements) or _accepts_irreps(value, elements)
-    ),
-    f"a whole number up to {MAX_L} or irreps",
-)
-_WIDTH = _between(1, MAX_WIDTH)
-_DEPTH = _between(0, MAX_DEPTH)
-_EMBEDDING = _between(1, MAX_FEATURES)
-
-_COMMON_RULES = {
-    "readout_mlp_hidden_layers_depth": _DEPTH,
-    "readout_mlp_hidden_layers_width": _between(1, MAX_WIDTH, optional=True),
-    "readout_mlp_nonlinearity": _one_of("silu", "mish", "gelu", None),
-    "per_edge_type_cutoff": _Rule(_accepts_cutoffs, "cutoffs per pair of elements"),
-    "num_bessels": _between(1, MAX_BESSELS),
-    "bessel_trainable": _FLAG,
-    "polynomial_cutoff_p": _between(*EXPONENTS),
-    "avg_num_neighbors": _Rule(
-        lambda value, elements: (
-            value is not None
-            and _accepts_per_element(value, elements)
-            and all(
-                number > 0
-                for number in (value.values() if isinstance(value, dict) else [value])
-            )
-        ),
-        "a number above 0, or one for each of the model's elements",
-    ),
-    "per_type_energy_scales": _PER_ELEMENT,
-    "per_type_energy_shifts": _PER_ELEMENT,
-    "per_type_energy_scales_trainable": _FLAG,
-    "per_type_energy_shifts_trainable": _FLAG,
-    "pair_potential": _Rule(_accepts_pair_potential, "null or nequip's ZBL"),
-    "convnet_sc": _FLAG,
-    "convnet_resnet": _FLAG,
-    "learnable_shift": _FLAG,
-}
-_SHORT_RULES = {
-    "num_layers": _between(1, MAX_LAYERS),
-    "l_max": _between(0, MAX_L),
-    "parity": _FLAG,
-    "num_features": _Rule(
-        _accepts_features, f"a whole number from 1 to {MAX_FEATURES}, or a list of such"
-    ),
-    "type_embed_num_features": _between(1, MAX_FEATURES, optional=True),
-    "radial_mlp_depth": _DEPTH,
-    "radial_mlp_width": _WIDTH,
-}
-_FULL_RULES = {
-    "irreps_edge_sh": _EDGE_IRREPS,
-    "type_embed_num_features": _EMBEDDING,
-    "feature_irreps_hidden": _list_of(_IRREPS),
-    "radial_mlp_depth": _list_of(_DEPTH),
-    "radial_mlp_width": _list_of(_WIDTH),
-}
-_LEGACY_REQUIRED = {
-    *_FULL_RULES,
-    "readout_mlp_hidden_layers_width",
-    "avg_num_neighbors",
-}
-_LEGACY_RULES = {
-    **_FULL_RULES,
-    "irreps_edge_sh": _IRREPS,
-    "readout_mlp_hidden_layers_width": _between(1, MAX_WIDTH),
-    **{
-        name: _COMMON_RULES[name]
-        for name in (
-            "avg_num_neighbors",
-            "num_bessels",
-            "bessel_trainable",
-            "polynomial_cutoff_p",
-            "per_type_energy_scales",
-            "per_type_energy_shifts",
-        )
-    },
-}
-
-BUILDERS: dict[str, tuple[dict[str, _Rule], set[str]]] = {
-    "NequIPGNNModel": (
-        _SHORT_RULES | _COMMON_RULES,
-        {"num_layers", "l_max", "num_features", "avg_num_neighbors"},
-    ),
-    "FullNequIPGNNModel": (
-        _FULL_RULES | _COMMON_RULES,
-        {*_FULL_RULES, "avg_num_neighbors"},
-    ),
-    "LegacyNequIPModel": (_LEGACY_RULES, _LEGACY_REQUIRED),
-}
-"""Builder: the arguments it may be given, and those it must be given."""
+def _irreps(text: str) -> list[_Irrep]:
+    found = re.finditer(_IRREP, text)
+    return [_Irrep(int(match[1] or 1), int(match[2])) for match in found]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import synthzoo
 from synthzoo.errors import CheckpointError, InputError
-from synthzoo.models.architecture import MAX_CUTOFF_A, check_arguments, is_whole
+from synthzoo.models.architecture import Cutoff, check_arguments
 from synthzoo.recipes.plain_values import read_json
 from synthzoo.recipes.schema import (
     DIFFERENT,
     LARGEST,
     NOT_EMPTY,
-    Rule,
+    Checked,
     Symbol,
-    above_0,
     from_values,
     matching,
     number,
@@ -37,19 +36,10 @@ FORMAT_SINCE = "0.1.0"
 """The first synthzoo that reads `FORMAT_VERSION`."""
 
 
-def _has_versions(provenance: dict[str, Any]) -> bool:
-    versions = provenance.get("versions", {})
-    return isinstance(versions, dict) and all(
-        isinstance(version, str) for version in versions.values()
-    )
+_Sha256 = Annotated[str, matching(rf"(?:{SHA256.pattern})?", "a SHA-256")]
 
 
-_FLOAT32 = Rule(lambda dtype: bool(dtype == "float32"), "'float32'")
-_WITH_VERSIONS = Rule(_has_versions, "an object, its versions texts by package")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
+class CheckpointConfig(Checked, frozen=True, kw_only=True):
     """What ``config.json`` says about a model.
 
     Attributes
@@ -84,15 +74,15 @@ class CheckpointConfig:
     builder: str
     arguments: dict[str, Any]
     elements: Annotated[tuple[Symbol, ...], NOT_EMPTY, DIFFERENT]
-    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)]
-    dtype: Annotated[str, _FLOAT32]
+    cutoff_A: Cutoff
+    dtype: Literal["float32", "float64"]
     isolated_atom_energies_eV: dict[str, Annotated[float, number(-1e9, 1e9)]]
     labels: dict[str, Any]
     kind: Literal["potential", "starting-point"]
-    provenance: Annotated[dict[str, Any], _WITH_VERSIONS]
+    provenance: dict[str, Any]
     needs_synthzoo: str = FORMAT_SINCE
-    weights_sha256: Annotated[str, matching(SHA256, "a SHA-256")] = ""
-    golden_sha256: Annotated[str, matching(SHA256, "a SHA-256")] = ""
+    weights_sha256: _Sha256 = ""
+    golden_sha256: _Sha256 = ""
 
 
 UNSEALED = ("provenance", "needs_synthzoo", "golden_sha256")
@@ -144,7 +134,7 @@ def _check_format_version(raw: Any) -> None:
     if not isinstance(raw, dict):
         raise CheckpointError("expected a JSON object.")
     found = raw.get("format_version")
-    if not is_whole(found) or not 1 <= found < LARGEST:
+    if type(found) is not int or not 1 <= found < LARGEST:
         raise CheckpointError(
             f"format_version must be a whole number from 1, not {reprlib.repr(found)}."
         )
@@ -158,9 +148,16 @@ def _check_format_version(raw: Any) -> None:
 
 def _check_all(config: CheckpointConfig, raw: Mapping[str, Any]) -> None:
     """Check what no single value says."""
-    known = [field.name for field in fields(CheckpointConfig)]
-    if missing := [name for name in known if name not in raw]:
+    given = [name for name in raw if raw[name] != ""]
+    if missing := [name for name in config.__struct_fields__ if name not in given]:
         raise CheckpointError(f"missing keys {missing}.")
+    if config.dtype != "float32":
+        raise CheckpointError(f"dtype: expected 'float32', found {config.dtype!r}.")
+    versions = config.provenance.get("versions", {})
+    if not isinstance(versions, dict) or not all(
+        isinstance(version, str) for version in versions.values()
+    ):
+        raise CheckpointError("provenance: expected versions as texts by package.")
     if set(config.isolated_atom_energies_eV) != set(config.elements):
         raise CheckpointError(
             "isolated_atom_energies_eV must have one energy for each element."

@@ -113,7 +113,12 @@ class Verification:
 def predict_golden(atoms: Atoms, calculator: Any) -> Golden:
     """Return a structure with what a calculator computes for it.
 
-    Energies in eV, forces in eV/Å, stress in eV/Å³ come out.
+    Parameters
+    ----------
+    atoms
+        Structure; energies in eV, forces in eV/Å, stress in eV/Å³ come out.
+    calculator
+        ASE calculator of the model.
     """
     import numpy as np
 
@@ -130,7 +135,13 @@ def predict_golden(atoms: Atoms, calculator: Any) -> Golden:
 
 
 def golden_atoms(entry: Golden) -> Atoms:
-    """Return the structure of an entry."""
+    """Return the structure of an entry.
+
+    Parameters
+    ----------
+    entry
+        From `unpack_golden`.
+    """
     from ase import Atoms
 
     return Atoms(**{name: entry[name] for name in INPUTS})
@@ -139,7 +150,17 @@ def golden_atoms(entry: Golden) -> Atoms:
 def pack_golden(predictions: Sequence[Golden], *, seal: str) -> bytes:
     """Return predictions as the content of a safetensors file.
 
-    ``seal``: hash of the description of the model that made them, kept beside them.
+    Parameters
+    ----------
+    predictions
+        From `predict_golden`.
+    seal
+        Hash of the description of the model that made them, kept beside them.
+
+    Raises
+    ------
+    CheckpointError
+        If a number is not finite.
     """
     import safetensors.numpy
 
@@ -157,7 +178,10 @@ def pack_golden(predictions: Sequence[Golden], *, seal: str) -> bytes:
 def read_seal(content: bytes) -> str | None:
     """Return the hash of the description that golden predictions carry.
 
-    ``content``: of the file; the first ones that were written carry none.
+    Parameters
+    ----------
+    content
+        Of the file; the first ones that were written carry none.
     """
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
@@ -166,7 +190,13 @@ def read_seal(content: bytes) -> str | None:
 
 
 def representative(entries: Sequence[Golden]) -> list[Golden]:
-    """Return the smallest structures in which each element of the file occurs."""
+    """Return the smallest structures in which each element of the file occurs.
+
+    Parameters
+    ----------
+    entries
+        From `unpack_golden`.
+    """
     by_size = sorted(entries, key=lambda entry: len(entry["numbers"]))
     seen: set[int] = set()
     chosen = []
@@ -178,7 +208,21 @@ def representative(entries: Sequence[Golden]) -> list[Golden]:
 
 
 def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
-    """Return the predictions that a safetensors file holds."""
+    """Return the predictions that a safetensors file holds.
+
+    Parameters
+    ----------
+    tensors
+        Its content.
+    where
+        What to call it in messages.
+
+    Raises
+    ------
+    CheckpointError
+        If an entry is unknown or missing, a number is not finite, or a shape cannot
+        be.
+    """
     entries: dict[int, Golden] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
@@ -228,7 +272,20 @@ def compare_golden(
     *,
     recorded_versions: dict[str, str],
 ) -> Verification:
-    """Return how much predictions made here differ from those on record."""
+    """Return how much predictions made here differ from those on record.
+
+    Parameters
+    ----------
+    recorded, here
+        Predictions for the same structures.
+    recorded_versions
+        Packages that made the recorded ones.
+
+    Raises
+    ------
+    CheckpointError
+        If a label on record has a shape that cannot be.
+    """
     import numpy as np
 
     pairs = list(zip(recorded, here, strict=True))

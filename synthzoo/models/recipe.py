@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 from synthzoo.models.architecture import (
-    EXPONENTS,
-    MAX_BESSELS,
-    MAX_CUTOFF_A,
-    MAX_DEPTH,
-    MAX_FEATURES,
-    MAX_L,
-    MAX_LAYERS,
-    MAX_WIDTH,
+    Bessels,
+    Cutoff,
+    Depth,
+    Exponent,
+    Features,
+    Layers,
+    Order,
+    Width,
 )
-from synthzoo.recipes.schema import (
-    Checked,
-    above_0,
-    whole,
-)
+from synthzoo.recipes.schema import Checked
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelRecipe(Checked):
+class ModelRecipe(Checked, frozen=True, kw_only=True):
     """The shape of the network: the arguments of `nequip.model.NequIPGNNModel`.
 
     Attributes
@@ -52,14 +44,14 @@ class ModelRecipe(Checked):
         Exponent of the polynomial cutoff.
     """
 
-    cutoff_A: Annotated[float, above_0(MAX_CUTOFF_A)] = 4.0
-    num_layers: Annotated[int, whole(1, MAX_LAYERS)] = 4
-    l_max: Annotated[int, whole(0, MAX_L)] = 1
+    cutoff_A: Cutoff = 4.0
+    num_layers: Layers = 4
+    l_max: Order = 1
     parity: bool = False
-    num_features: tuple[Annotated[int, whole(1, MAX_FEATURES)], ...] = (32, 16)
-    type_embed_num_features: Annotated[int, whole(1, MAX_FEATURES)] = 8
-    radial_mlp_depth: Annotated[int, whole(0, MAX_DEPTH)] = 1
-    radial_mlp_width: Annotated[int, whole(1, MAX_WIDTH)] = 32
-    num_bessels: Annotated[int, whole(1, MAX_BESSELS)] = 8
+    num_features: tuple[Features, ...] = (32, 16)
+    type_embed_num_features: Features = 8
+    radial_mlp_depth: Depth = 1
+    radial_mlp_width: Width = 32
+    num_bessels: Bessels = 8
     bessel_trainable: bool = True
-    polynomial_cutoff_p: Annotated[int, whole(*EXPONENTS)] = 6
+    polynomial_cutoff_p: Exponent = 6

@@ -1,4 +1,4 @@
-"""The recipes: frozen dataclasses that the YAML files mirror, one section per stage.
+"""The recipes: frozen structs that the YAML files mirror, one section per stage.
 
 Defaults live here only. Unknown keys are errors, so that a misspelt option is never
 silently ignored.
@@ -11,7 +11,9 @@ import json
 import re
 import reprlib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from synthzoo.errors import InputError
 from synthzoo.recipes.plain_values import read_yaml
@@ -174,8 +176,8 @@ def recipe_values(recipe: Any) -> dict[str, Any]:
     recipe
         Any recipe.
     """
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    return values
+    values = msgspec.to_builtins(recipe, enc_hook=lambda number: number.tolist())
+    return cast("dict[str, Any]", json.loads(json.dumps(values)))
 
 
 def recipe_hash(recipe: Any) -> str:

@@ -1,71 +1,60 @@
-"""Plain values, as YAML and JSON give them, to frozen dataclasses: strictly.
+"""Plain values, as YAML and JSON give them, to frozen structs of msgspec: strictly.
 
-The dataclass is the schema: its fields are the keys, its annotations the types, its
+The struct is the schema: its fields are the keys, its annotations the types, its
 defaults what may be left out. Nothing is guessed: an unknown key, a missing one, a text
 where a list belongs or a `true` where a number belongs is an error that names the key.
-What types cannot say stands in the annotation, too: `Annotated[float, ABOVE_0]`. A
-dataclass derived from `Checked` refuses such values wherever it is made.
+What types cannot say stands in the annotation, too: `Annotated[float, above_0()]`. The
+same holds for structs that a program makes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import itertools
-import math
 import reprlib
 import types
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from re import Pattern
+from collections.abc import Callable, Iterator, Mapping
 from typing import (
     Annotated,
     Any,
+    ClassVar,
     Literal,
     NamedTuple,
     TypeVar,
     Union,
     get_args,
     get_origin,
-    get_type_hints,
 )
+
+import msgspec
+from msgspec import Meta
 
 from synthzoo.errors import InputError
 
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound="Checked")
 
-LATER = {"later": True}
-"""Metadata of a field that was added when recipes were in use; see `hashed_values`."""
+LARGEST = 10**9
+"""Upper limit of counts; more is a slip of the keyboard."""
 
+LATER = "later"
+"""Marks a field that was added when recipes were in use; see `hashed_values`."""
+
+_LARGEST_NUMBER = 1e300
 _MAX_SHOWN = 60
-_LARGEST_FLOAT = 10**300
+_UNIONS = {Union, types.UnionType}
 
 _NAMES = {
     str: "a text",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
+    type(None): "null",
 }
 
-LARGEST = 10**9
-"""Upper limit of counts; more is a slip of the keyboard."""
 
-
-class Rule(NamedTuple):
-    """What a value may be beyond its type: a mark for `Annotated`.
-
-    Attributes
-    ----------
-    accepts
-        Whether a value of the right type may be.
-    expected
-        The same in words, for messages.
-    """
-
-    accepts: Callable[[Any], bool]
-    expected: str
-
-
-def whole(low: int, high: int = LARGEST) -> Rule:
+def whole(low: int, high: int = LARGEST) -> Meta:
     """Return the rule for whole numbers within limits.
 
     Parameters
@@ -74,10 +63,10 @@ def whole(low: int, high: int = LARGEST) -> Rule:
         The limits, which are allowed themselves.
     """
     text = f"from {low}" if high == LARGEST else f"from {low} to {high}"
-    return Rule(lambda value: low <= value <= high, f"a whole number {text}")
+    return Meta(ge=low, le=high, description=f"a whole number {text}")
 
 
-def number(low: float, high: float) -> Rule:
+def number(low: float, high: float = _LARGEST_NUMBER) -> Meta:
     """Return the rule for numbers within limits.
 
     Parameters
@@ -85,10 +74,11 @@ def number(low: float, high: float) -> Rule:
     low, high
         The limits, which are allowed themselves.
     """
-    return Rule(lambda value: low <= value <= high, f"a number from {low} to {high}")
+    text = f"from {low:g}" if high == _LARGEST_NUMBER else f"from {low:g} to {high:g}"
+    return Meta(ge=low, le=high, description=f"a number {text}")
 
 
-def above_0(high: float = math.inf) -> Rule:
+def above_0(high: float = _LARGEST_NUMBER) -> Meta:
     """Return the rule for numbers that are larger than zero.
 
     Parameters
@@ -96,50 +86,83 @@ def above_0(high: float = math.inf) -> Rule:
     high
         Upper limit.
     """
-    text = "" if high == math.inf else f" and up to {high}"
-    return Rule(lambda value: 0 < value <= high, f"a number above 0{text}")
+    text = "" if high == _LARGEST_NUMBER else f" and up to {high}"
+    return Meta(gt=0, le=high, description=f"a number above 0{text}")
 
 
-def matching(pattern: Pattern[str], expected: str) -> Rule:
+def matching(pattern: str, expected: str) -> Meta:
     """Return the rule for texts of one form.
 
     Parameters
     ----------
     pattern
-        What the whole text must match.
+        Regular expression that the whole text must match.
     expected
         The same in words.
     """
-    return Rule(lambda value: pattern.fullmatch(value) is not None, expected)
+    return Meta(pattern=rf"\A(?:{pattern})\Z", description=expected)
 
 
-def _is_symbol(value: str) -> bool:
-    from ase.data import atomic_numbers
+class Rule(NamedTuple):
+    """What a field may be beyond what msgspec checks: a mark of its own annotation.
 
-    return atomic_numbers.get(value, 0) > 0
+    Attributes
+    ----------
+    accepts
+        Whether a value of the right type may be.
+    description
+        The same in words, for messages.
+    """
 
+    accepts: Callable[[Any], bool]
+    description: str
+
+
+_ELEMENTS = (
+    "A[cglmrstu]|B[aehikr]?|C[adeflmnorsu]?|D[bsy]|E[rsu]|F[elmr]?|G[ade]|H[efgos]?|"
+    "I[nr]?|Kr?|L[airuv]|M[cdgnot]|N[abdehiop]?|O[gs]?|P[abdmortu]?|R[abefghnu]|"
+    "S[bcegimnr]?|T[abcehilms]|[UVW]|Xe|Yb?|Z[nr]"
+)  # ase, which knows them, is slow to import
 
 Count = Annotated[int, whole(1)]
 CountFrom0 = Annotated[int, whole(0)]
+Number = Annotated[
+    float, Meta(ge=-_LARGEST_NUMBER, le=_LARGEST_NUMBER, description="a number")
+]
 Positive = Annotated[float, above_0()]
-NotNegative = Annotated[float, Rule(lambda value: value >= 0, "a number from 0")]
+NotNegative = Annotated[float, number(0)]
 Share = Annotated[float, number(0, 1)]
 Seed = Annotated[int, whole(0, 2**32 - 1)]
-Symbol = Annotated[str, Rule(_is_symbol, "a chemical symbol")]
+Symbol = Annotated[str, matching(_ELEMENTS, "a chemical symbol")]
 
 RISING = Rule(lambda ends: ends[0] <= ends[1], "a smaller, then a larger number")
 DIFFERENT = Rule(lambda values: len(set(values)) == len(values), "no entry twice")
-NOT_EMPTY = Rule(lambda values: len(values) > 0, "at least one entry")
+NOT_EMPTY = Meta(min_length=1, description="at least one entry")
 
-Range = Annotated[tuple[float, float], RISING]
+Range = Annotated[tuple[Number, Number], RISING]
 """Lower and upper end of an interval from which a value is drawn uniformly."""
 
 PositiveRange = Annotated[tuple[Positive, Positive], RISING]
 RangeFrom0 = Annotated[tuple[NotNegative, NotNegative], RISING]
 
 
-class Checked:
-    """Base of dataclasses that refuse values which break a rule of their annotations.
+@functools.cache
+def _dataclass_fields(names: tuple[str, ...]) -> dict[str, dataclasses.Field[Any]]:
+    fields = dataclasses.fields(dataclasses.make_dataclass("Fields", names))
+    return {field.name: field for field in fields}
+
+
+class _DataclassFields:
+    """Lets `dataclasses.replace`, `asdict` and `fields` take structs, too."""
+
+    def __get__(
+        self, _: object, owner: type[Checked]
+    ) -> dict[str, dataclasses.Field[Any]]:
+        return _dataclass_fields(owner.__struct_fields__)
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of structs that are checked wherever they are made.
 
     Raises
     ------
@@ -147,37 +170,47 @@ class Checked:
         If a value cannot be; the message names the field.
     """
 
+    __dataclass_fields__: ClassVar = _DataclassFields()
+
     def __post_init__(self) -> None:
-        for name, hint in _hints(type(self)).items():
-            value = getattr(self, name)
-            for path, rule, found in _broken(hint, value, name):
-                raise _wrong(type(self).__name__, path, rule.expected, found)
+        cls = type(self)
+        values = {name: _plain(getattr(self, name)) for name in cls.__struct_fields__}
+        try:
+            msgspec.convert(values, _twin(cls))
+            given = ((values[name], rule) for name, rule in _rules(cls))
+            sound = all(value is None or rule.accepts(value) for value, rule in given)
+        except msgspec.ValidationError:
+            sound = False
+        if not sound:
+            raise InputError(f"{cls.__name__}: {_complaint(_twin(cls), values, '')}")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Section(Checked):
+class Section(Checked, frozen=True, kw_only=True):
     """Base of the recipes that are one section of a recipe file."""
 
-    section = ""
+    section: ClassVar[str] = ""
 
 
-def from_values(
-    cls: type[Record], values: Any, *, source: str, path: str = ""
-) -> Record:
-    """Return an instance of a dataclass made from a mapping, checked at every depth.
+class Kind(Checked, tag_field="kind", frozen=True, kw_only=True):
+    """Base of structs of several kinds, which the key ``kind`` tells apart."""
+
+    @property
+    def kind(self) -> str:
+        """What stands under ``kind``."""
+        return str(self.__struct_config__.tag)
+
+
+def from_values(cls: type[Record], values: Any, *, source: str) -> Record:
+    """Return a struct made from a mapping, checked at every depth.
 
     Parameters
     ----------
     cls
-        Dataclass; its fields may be texts, numbers, literals, optional values, tuples,
-        dictionaries with text keys, dataclasses, unions of dataclasses that are told
-        apart by a literal field `kind`, and all of these with a `Rule`.
+        Struct.
     values
         Mapping of field names to plain values.
     source
         What error messages start with, usually the file.
-    path
-        Dotted key under which the mapping lies in the source.
 
     Raises
     ------
@@ -187,30 +220,24 @@ def from_values(
 
     Examples
     --------
-    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
-    ... class Box:
+    >>> class Box(Checked, frozen=True, kw_only=True):
     ...     sides_A: tuple[float, ...]
     ...     label: str = "box"
     >>> from_values(Box, {"sides_A": [1, 2.5]}, source="box.yaml")
     Box(sides_A=(1.0, 2.5), label='box')
     """
-    _check_keys(cls, values, source, path)
-    hints = _hints(cls)
-    converted = {
-        key: _convert(hints[key], value, source, _inside(path, key))
-        for key, value in values.items()
-    }
     try:
-        return cls(**converted)
-    except InputError as error:  # values that do not go together
-        raise InputError(f"{_place(source, path)}: {error}") from error
+        return msgspec.convert(values, cls)
+    except (msgspec.ValidationError, InputError) as error:
+        complaint = _complaint(cls, values, "") or str(error)
+        raise InputError(f"{source}: {complaint}") from error
 
 
 def hashed_values(value: Any) -> Any:
     """Return the plain values of a recipe that its hash is made of.
 
-    A field with the metadata `LATER` is left out while it has its default, with which
-    an older recipe does what it always did: its hash stays what it was.
+    A field with the mark `LATER` is left out while it has its default, with which an
+    older recipe does what it always did: its hash stays what it was.
 
     Parameters
     ----------
@@ -219,20 +246,19 @@ def hashed_values(value: Any) -> Any:
 
     Examples
     --------
-    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
-    ... class Box:
+    >>> class Box(Checked, frozen=True, kw_only=True):
     ...     side_A: float
-    ...     open: bool = dataclasses.field(default=False, metadata=LATER)
+    ...     open: Annotated[bool, LATER] = False
     >>> hashed_values(Box(side_A=1.0)), hashed_values(Box(side_A=1.0, open=True))
     ({'side_A': 1.0}, {'side_A': 1.0, 'open': True})
     """
-    if dataclasses.is_dataclass(value):
-        return {
+    if isinstance(value, Checked):
+        kind = {"kind": value.kind} if isinstance(value, Kind) else {}
+        return kind | {
             field.name: hashed_values(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if not (
-                field.metadata == LATER and getattr(value, field.name) == field.default
-            )
+            for field in _fields(type(value))
+            if LATER not in _marks(field.type)
+            or getattr(value, field.name) != field.default
         }
     if isinstance(value, Mapping):
         return {key: hashed_values(item) for key, item in value.items()}
@@ -241,167 +267,155 @@ def hashed_values(value: Any) -> Any:
     return value
 
 
-def _check_keys(cls: type, values: Any, source: str, path: str) -> None:
-    if not isinstance(values, Mapping):
-        raise _wrong(source, path, "keys and values", values)
-    where = _place(source, path)
-    fields = [field for field in dataclasses.fields(cls) if field.init]
-    known = [field.name for field in fields]
-    if unknown := [key for key in values if key not in known]:
-        text = reprlib.repr(unknown)
-        raise InputError(f"{where}: unknown keys {text}. Known keys: {known}.")
-    needed = [field.name for field in fields if not _has_default(field)]
-    if missing := [key for key in needed if key not in values]:
-        raise InputError(f"{where}: missing keys {missing}. Known keys: {known}.")
+_fields = functools.cache(msgspec.structs.fields)
 
 
-def _has_default(field: dataclasses.Field[Any]) -> bool:
-    missing = dataclasses.MISSING
-    return field.default is not missing or field.default_factory is not missing
+@functools.cache
+def _twin(cls: type[Checked]) -> type[msgspec.Struct]:
+    """Return a struct of the same fields that is not checked when it is made."""
+    fields = [(field.name, field.type) for field in _fields(cls)]
+    return msgspec.defstruct(cls.__name__, fields)
 
 
-def _convert(annotation: Any, value: Any, source: str, path: str) -> Any:
-    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-        return from_values(annotation, value, source=source, path=path)
-    if convert := _GENERIC.get(get_origin(annotation)):
-        return convert(get_args(annotation), value, source, path)
-    if annotation is Any or (type(value) is annotation and _is_finite(value)):
-        return value
-    if annotation is float and type(value) is int and abs(value) < _LARGEST_FLOAT:
-        return float(value)
-    raise _wrong(source, path, _NAMES.get(annotation, str(annotation)), value)
-
-
-def _annotated(members: tuple[Any, ...], value: Any, source: str, path: str) -> Any:
-    converted = _convert(members[0], value, source, path)
-    for rule in members[1:]:
-        if not rule.accepts(converted):
-            raise _wrong(source, path, rule.expected, value)
-    return converted
-
-
-def _literal(choices: tuple[Any, ...], value: Any, source: str, path: str) -> Any:
-    if value not in choices:
-        raise _wrong(source, path, f"one of {list(choices)}", value)
-    return value
-
-
-def _union(members: tuple[Any, ...], value: Any, source: str, path: str) -> Any:
-    if value is None and type(None) in members:
-        return None
-    annotations = [member for member in members if member is not type(None)]
-    annotation = annotations[0]
-    if len(annotations) > 1:
-        annotation = _of_kind(annotations, value, source, path)
-    return _convert(annotation, value, source, path)
-
-
-def _of_kind(classes: list[Any], value: Any, source: str, path: str) -> Any:
-    """Return the dataclass whose literal field `kind` has the value that came."""
-    kinds = {get_args(_hints(cls)["kind"])[0]: cls for cls in classes}
-    kind = value.get("kind") if isinstance(value, Mapping) else None
-    if not isinstance(kind, str) or kind not in kinds:
-        raise _wrong(source, _inside(path, "kind"), f"one of {list(kinds)}", kind)
-    return kinds[kind]
-
-
-def _tuple(members: tuple[Any, ...], value: Any, source: str, path: str) -> Any:
-    if not isinstance(value, list | tuple):
-        raise _wrong(source, path, "a list", value)
-    if members[1:] == (...,):
-        members = (members[0],) * len(value)
-    if len(members) != len(value):
-        raise _wrong(source, path, f"a list of {len(members)}", value)
-    return tuple(
-        _convert(member, item, source, f"{path}[{index}]")
-        for index, (member, item) in enumerate(zip(members, value, strict=True))
+@functools.cache
+def _rules(cls: type[Checked]) -> list[tuple[str, Rule]]:
+    marks = (
+        (field.name, mark) for field in _fields(cls) for mark in _marks(field.type)
     )
+    return [(name, mark) for name, mark in marks if isinstance(mark, Rule)]
 
 
-def _dictionary(members: tuple[Any, ...], value: Any, source: str, path: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise _wrong(source, path, "keys and values", value)
-    keys, items = members
-    return {
-        _convert(keys, key, source, path): _convert(
-            items, item, source, _inside(path, key)
-        )
-        for key, item in value.items()
-    }
+def _parted(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return an annotation without its marks, and the marks."""
+    if get_origin(hint) is not Annotated:
+        return hint, ()
+    return get_args(hint)[0], hint.__metadata__
 
 
-_GENERIC: dict[Any, Callable[[tuple[Any, ...], Any, str, str], Any]] = {
-    Annotated: _annotated,
-    Literal: _literal,
-    Union: _union,
-    types.UnionType: _union,
-    tuple: _tuple,
-    dict: _dictionary,
-}
+def _marks(hint: Any) -> list[Any]:
+    base, marks = _parted(hint)
+    members = get_args(base) if get_origin(base) in _UNIONS else ()
+    return [*marks, *(mark for member in members for mark in _marks(member))]
 
 
-def _broken(annotation: Any, value: Any, path: str) -> Iterator[tuple[str, Rule, Any]]:
-    """Yield the place, the rule and the value wherever one of the rules is broken."""
-    origin, members = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        rules = [rule for rule in members[1:] if _breaks(rule, value)]
-        yield from ((path, rule, value) for rule in rules)
-    for member, item, place in _inner(origin, members, value, path):
-        yield from _broken(member, item, place)
+def _plain(value: Any) -> Any:
+    """Return numbers of numpy as Python's own."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _inner(
-    origin: Any, members: tuple[Any, ...], value: Any, path: str
-) -> Iterator[tuple[Any, Any, str]]:
+def _complaint(hint: Any, value: Any, path: str) -> str | None:
+    """Return where a value is not what it should be, and how; None if all is well."""
+    base, marks = _parted(hint)
+    if wrong := _wrong_keys(base, value):
+        return _at(path, wrong)
+    for inside in _inside(base, value, path):
+        if complaint := _complaint(*inside):
+            return complaint
+    try:
+        msgspec.convert(value, base)
+    except InputError as error:  # values that do not go together
+        return _at(path, str(error))
+    except msgspec.ValidationError:
+        expected = _in_words(hint)
+    else:
+        broken = (mark for mark in marks if not _keeps(mark, base, value))
+        expected = next((mark.description for mark in broken), "")
+    found = f"{_shortened(value)} ({type(value).__name__})"
+    return _at(path, f"expected {expected}, found {found}.") if expected else None
+
+
+def _wrong_keys(cls: Any, values: Any) -> str | None:
+    if not _is_struct(cls) or not isinstance(values, Mapping):
+        return None
+    kind = cls.__struct_config__.tag_field
+    known = [kind, *cls.__struct_fields__] if kind else [*cls.__struct_fields__]
+    if unknown := [key for key in values if key not in known]:
+        close = difflib.get_close_matches(str(unknown[0]), known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        return f"unknown keys {reprlib.repr(unknown)}.{hint} Known keys: {known}."
+    needed = [field.name for field in _fields(cls) if field.required]
+    if missing := [key for key in needed if key not in values]:
+        return f"missing keys {missing}. Known keys: {known}."
+    return None
+
+
+def _inside(hint: Any, value: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
     """Yield the annotation, the value and the place of everything inside a value."""
-    if origin is Annotated:
-        yield members[0], value, path
-    elif origin in {Union, types.UnionType} and value is not None:
-        yield from ((member, value, path) for member in members)
+    origin, members = get_origin(hint), get_args(hint)
+    if origin in _UNIONS and value is not None:
+        yield from _member(members, value, path)
     elif origin is tuple and isinstance(value, list | tuple):
         expected = itertools.repeat(members[0]) if members[1:] == (...,) else members
         for index, (member, item) in enumerate(zip(expected, value, strict=False)):
             yield member, item, f"{path}[{index}]"
-    elif origin is dict and isinstance(value, Mapping):
-        for key, item in value.items():
-            yield members[0], key, path
-            yield members[1], item, _inside(path, key)
+    elif isinstance(value, Mapping):
+        yield from _entries(hint, value, path)
 
 
-def _breaks(rule: Rule, value: Any) -> bool:
-    try:
-        return not rule.accepts(value)
-    except TypeError:  # a text where a number belongs
-        return True
+def _entries(hint: Any, values: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
+    if _is_struct(hint):
+        for field in _fields(hint):
+            if field.name in values:
+                yield field.type, values[field.name], _inner(path, field.name)
+    elif get_origin(hint) is dict:
+        of_key, of_item = get_args(hint)
+        for key, item in values.items():
+            yield of_key, key, path
+            yield of_item, item, _inner(path, key)
 
 
-@functools.cache
-def _cached_hints(cls: Hashable) -> dict[str, Any]:
-    return get_type_hints(cls, include_extras=True)
+def _member(members: Any, value: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
+    """Yield the member of a union that a value is meant to be, if that can be told."""
+    members = [member for member in members if member is not type(None)]
+    if len(members) == 1:
+        yield members[0], value, path
+    elif isinstance(value, Mapping) and all(map(_is_struct, members)):
+        kinds = {member.__struct_config__.tag: member for member in members}
+        kind = value.get("kind")
+        yield Literal[tuple(kinds)], kind, _inner(path, "kind")
+        yield kinds[kind], value, path
 
 
-def _hints(cls: type) -> dict[str, Any]:
-    return _cached_hints(cls)
+def _in_words(hint: Any) -> str:
+    """Return what a value should be."""
+    base, marks = _parted(hint)
+    origin, members = get_origin(base), get_args(base)
+    if origin is tuple:
+        return "a list" if ... in members else f"a list of {len(members)}"
+    if origin is dict or _is_struct(base):
+        return "keys and values"
+    if described := [mark.description for mark in marks if isinstance(mark, Meta)]:
+        return str(described[0])
+    if origin is Literal:
+        return f"one of {list(members)}" if members[1:] else repr(members[0])
+    if origin in _UNIONS:
+        return " or ".join(dict.fromkeys(map(_in_words, members)))
+    return _NAMES.get(base, str(base))
 
 
-def _place(source: str, path: str) -> str:
-    return f"{source}: {path}" if path else source
+def _keeps(mark: Any, base: Any, value: Any) -> bool:
+    if isinstance(mark, Rule):
+        return mark.accepts(value)
+    if isinstance(mark, Meta):
+        try:
+            msgspec.convert(value, Annotated[base, mark])
+        except msgspec.ValidationError:
+            return False
+    return True
 
 
-def _inside(path: str, key: object) -> str:
+def _is_struct(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+
+
+def _at(path: str, text: str) -> str:
+    return f"{path}: {text}" if path else text
+
+
+def _inner(path: str, key: object) -> str:
     return f"{path}.{key}" if path else f"{key}"
-
-
-def _is_finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _wrong(source: str, path: str, expected: str, value: Any) -> InputError:
-    kind = type(value).__name__
-    return InputError(
-        f"{_place(source, path)}: expected {expected}, found {_shortened(value)} "
-        f"({kind})."
-    )
 
 
 class _Short(reprlib.Repr):

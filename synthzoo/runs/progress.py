@@ -44,9 +44,18 @@ def progress_bar(
 ) -> tqdm[Any]:
     """Return a bar; where stderr is no terminal, it writes a line now and then.
 
-    ``items``: what to go through; without it, the bar is moved by its method
-    ``update``.
-    ``total``: how many there are, if that is known.
+    Parameters
+    ----------
+    items
+        What to go through; without it, the bar is moved by its method ``update``.
+    desc
+        What is being done.
+    unit
+        What is counted, in the singular.
+    total
+        How many there are, if that is known.
+    initial
+        How many were done before.
     """
     settings: dict[str, Any] = {"mininterval": 1.0}
     if not sys.stderr.isatty():

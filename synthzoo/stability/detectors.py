@@ -32,7 +32,14 @@ NON_METALS = frozenset(
 class Contact:
     """The two atoms that are nearest to each other for their elements.
 
-    ``ratio``: that over the sum of their covalent radii.
+    Attributes
+    ----------
+    first, second
+        Numbers of the atoms.
+    distance_A
+        Between them.
+    ratio
+        That over the sum of their covalent radii.
     """
 
     first: int
@@ -45,9 +52,14 @@ class Contact:
 class Surroundings:
     """The neighbours of all atoms.
 
-    ``nearest``: the shortest contact; None if no atoms are near each other.
-    ``bonds``: number of bonds of each atom, of shape ``(n,)``.
-    ``alone``: whether nothing is near an atom, of shape ``(n,)``.
+    Attributes
+    ----------
+    nearest
+        The shortest contact; None if no atoms are near each other.
+    bonds
+        Number of bonds of each atom, of shape ``(n,)``.
+    alone
+        Whether nothing is near an atom, of shape ``(n,)``.
     """
 
     nearest: Contact | None
@@ -58,7 +70,12 @@ class Surroundings:
 class Contacts:
     """Finds the neighbours of atoms whose elements do not change.
 
-    ``limits``: what is near, and how many bonds are too many.
+    Parameters
+    ----------
+    atoms
+        Structure with those elements.
+    limits
+        What is near, and how many bonds are too many.
     """
 
     def __init__(self, atoms: Atoms, limits: Limits) -> None:
@@ -75,7 +92,10 @@ class Contacts:
     def look(self, atoms: Atoms) -> Surroundings:
         """Return who is near whom.
 
-        ``atoms``: structure with finite positions.
+        Parameters
+        ----------
+        atoms
+            Structure with finite positions.
         """
         pairs = find_pairs(atoms, self._reach_A)
         first, second, distances = pairs.first, pairs.second, pairs.distances_A
@@ -92,7 +112,15 @@ class Contacts:
 
 
 def shortest_contact(atoms: Atoms, limits: Limits) -> Contact | None:
-    """Return the two atoms that are nearest to each other for their elements."""
+    """Return the two atoms that are nearest to each other for their elements.
+
+    Parameters
+    ----------
+    atoms
+        Structure.
+    limits
+        How far to look.
+    """
     return Contacts(atoms, limits).look(atoms).nearest
 
 
@@ -153,9 +181,20 @@ class Finding(NamedTuple):
 class Look:
     """A structure with its numbers at one moment.
 
-    ``time_fs``: since the start of the replica.
-    ``target_K``: temperature of the thermostat; None at constant energy.
-    ``forces_eV_A``: of shape ``(n, 3)``.
+    Attributes
+    ----------
+    atoms
+        The structure.
+    time_fs
+        Since the start of the replica.
+    target_K
+        Temperature of the thermostat; None at constant energy.
+    potential_eV
+        Energy.
+    forces_eV_A
+        Of shape ``(n, 3)``.
+    kinetic_eV
+        Energy of the motion.
     """
 
     atoms: Atoms
@@ -183,7 +222,15 @@ class Look:
 
 
 def look_at(atoms: Atoms, *, time_fs: float, target_K: float | None) -> Look:
-    """Return a structure with its numbers, which its calculator has at hand."""
+    """Return a structure with its numbers, which its calculator has at hand.
+
+    Parameters
+    ----------
+    atoms
+        Structure with momenta and a calculator.
+    time_fs, target_K
+        See `Look`.
+    """
     return Look(
         atoms=atoms,
         time_fs=time_fs,
@@ -198,13 +245,18 @@ def look_at(atoms: Atoms, *, time_fs: float, target_K: float | None) -> Look:
 class Memory:
     """What the detectors remember between two looks; plain values only.
 
-    ``alone``, ``bonds``: atoms that were alone, and the bonds of each atom, at the
-    start of the replica.
-    ``volume_A3``: at the start of the replica; 0 without a cell.
-    ``stage_total_eV``, ``stage_K``: total energy and temperature when the stage began.
-    ``last_total_eV``, ``last_fs``: total energy and time of the last look.
-    ``suspects``: for each kind of failure that has to persist: the atoms, and since
-    when.
+    Attributes
+    ----------
+    alone, bonds
+        Atoms that were alone, and the bonds of each atom, at the start of the replica.
+    volume_A3
+        At the start of the replica; 0 without a cell.
+    stage_total_eV, stage_K
+        Total energy and temperature when the stage began.
+    last_total_eV, last_fs
+        Total energy and time of the last look.
+    suspects
+        For each kind of failure that has to persist: the atoms, and since when.
     """
 
     alone: list[int] = field(default_factory=list)
@@ -220,7 +272,16 @@ class Memory:
 class Detectors:
     """All that can go wrong in dynamics, except what only a whole stage shows.
 
-    ``memory``: of an earlier part of the same replica.
+    Parameters
+    ----------
+    atoms
+        Structure with the elements of the replica.
+    limits
+        Where soundness ends.
+    memory
+        Of an earlier part of the same replica.
+    friction_per_fs
+        Of the thermostat.
     """
 
     def __init__(
@@ -231,19 +292,39 @@ class Detectors:
         self.memory = memory
 
     def begin(self, look: Look) -> None:
-        """Remember the structure with which a replica starts."""
+        """Remember the structure with which a replica starts.
+
+        Parameters
+        ----------
+        look
+            The structure.
+        """
         surroundings = self._contacts.look(look.atoms)
         self.memory.alone = np.flatnonzero(surroundings.alone).tolist()
         self.memory.bonds = surroundings.bonds.tolist()
         self.memory.volume_A3 = _volume_A3(look.atoms)
 
     def begin_stage(self, look: Look) -> None:
-        """Remember the energy with which a stage starts."""
+        """Remember the energy with which a stage starts.
+
+        Parameters
+        ----------
+        look
+            The structure.
+        """
         self.memory.stage_total_eV = self.memory.last_total_eV = look.total_eV
         self.memory.stage_K, self.memory.last_fs = look.temperature_K, look.time_fs
 
     def check(self, look: Look, *, ensemble: str) -> Finding | None:
-        """Return what is wrong with a structure, causes before their effects."""
+        """Return what is wrong with a structure, causes before their effects.
+
+        Parameters
+        ----------
+        look
+            The structure.
+        ensemble
+            Of the stage.
+        """
         finding = self._numbers(look)
         if finding is None and ensemble == "npt":
             finding = self._cell(look.atoms)
@@ -264,7 +345,12 @@ class Detectors:
     def explain(self, atoms: Atoms, ensemble: str) -> Finding | None:
         """Return what is wrong with a structure that the calculator refused.
 
-        Its energy is not asked for.
+        Parameters
+        ----------
+        atoms
+            Structure; its energy is not asked for.
+        ensemble
+            Of the stage.
         """
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
             bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
@@ -406,7 +492,14 @@ NOISE_FACTOR = 2.0
 class Line:
     """A straight line through points that come one by one; none is kept.
 
-    ``xx``, ``xy``, ``yy``: sums of products of deviations from the means.
+    Attributes
+    ----------
+    count
+        Number of points.
+    mean_x, mean_y
+        Means.
+    xx, xy, yy
+        Sums of products of deviations from the means.
     """
 
     count: int = 0
@@ -417,7 +510,13 @@ class Line:
     yy: float = 0.0
 
     def add(self, x: float, y: float) -> None:
-        """Take a point into account (Welford's update)."""
+        """Take a point into account (Welford's update).
+
+        Parameters
+        ----------
+        x, y
+            The point.
+        """
         self.count += 1
         dx, dy = x - self.mean_x, y - self.mean_y
         self.mean_x += dx / self.count
@@ -446,8 +545,11 @@ class Line:
 def energy_order(drifts: Sequence[Drift]) -> float | None:
     """Return the power of the time step with which the energy fluctuates.
 
-    ``drifts``: of one stage, with several time steps. None is returned where the
-    fluctuations are too small to tell.
+    Parameters
+    ----------
+    drifts
+        Of one stage, with several time steps. None is returned where the fluctuations
+        are too small to tell.
     """
     fluctuations = [drift.fluctuation_meV_per_atom for drift in drifts]
     if len(fluctuations) < 2 or min(fluctuations) < SMALLEST_FLUCTUATION_MEV:
@@ -457,7 +559,15 @@ def energy_order(drifts: Sequence[Drift]) -> float | None:
 
 
 def judge_drift(line: Line, limits: Limits) -> Finding | None:
-    """Return what is wrong with the energy of a stage, in meV/atom over ps."""
+    """Return what is wrong with the energy of a stage, in meV/atom over ps.
+
+    Parameters
+    ----------
+    line
+        Through the energies.
+    limits
+        Where soundness ends.
+    """
     duration_ps = math.sqrt(12 * line.xx / line.count) if line.count else 0.0
     noise = NOISE_FACTOR * line.scatter / duration_ps if duration_ps else 0.0
     if abs(line.slope) <= limits.drift_meV_per_atom_ps + noise:
@@ -466,7 +576,15 @@ def judge_drift(line: Line, limits: Limits) -> Finding | None:
 
 
 def judge_order(drifts: Sequence[Drift], limits: Limits) -> Finding | None:
-    """Return what is wrong with energies at several time steps."""
+    """Return what is wrong with energies at several time steps.
+
+    Parameters
+    ----------
+    drifts
+        Of one stage.
+    limits
+        Where soundness ends.
+    """
     order = energy_order(drifts)
     if order is None or order >= limits.order:
         return None

@@ -13,12 +13,13 @@ from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 
 from synthzoo.generation.dynamics import make_thermostat
+from synthzoo.stability.protocol import Dynamics
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.generation.recipe import Thermostat
-    from synthzoo.stability.protocol import Dynamics, MovingStage
+    from synthzoo.stability.protocol import MovingStage
 
 State = dict[str, Any]
 """Numbers and lists of numbers that an integrator carries from step to step."""
@@ -73,7 +74,7 @@ def make_integrator(
     if target_K is None:
         atoms.set_constraint()
         return VelocityVerlet(atoms, settings.timestep_fs * units.fs)
-    if stage.kind == "dynamics" and stage.ensemble == "npt":
+    if isinstance(stage, Dynamics) and stage.ensemble == "npt":
         return _barostat(atoms, stage, settings, target_K)
     return make_thermostat(atoms, settings, rng, target_K)
 

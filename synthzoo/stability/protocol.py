@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ase.data import atomic_masses, atomic_numbers
 
 from synthzoo.errors import InputError
-from synthzoo.generation.recipe import Thermostat  # noqa: TC001  from_values needs it
+from synthzoo.generation.recipe import Thermostat
 from synthzoo.recipes.schema import (
     NOT_EMPTY,
     Checked,
     Count,
     CountFrom0,
+    Kind,
     NotNegative,
+    Number,
     Positive,
     PositiveRange,
     Section,
@@ -42,14 +44,11 @@ LONGEST_DEFAULT_FS = 1.0
 Points = Annotated[int, whole(3, 10_000)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dynamics(Checked):
+class Dynamics(Kind, tag="dynamics", frozen=True, kw_only=True):
     """A stretch of molecular dynamics.
 
     Attributes
     ----------
-    kind
-        Marks this stage in a YAML file.
     name
         What it is called in results.
     ensemble
@@ -64,13 +63,12 @@ class Dynamics(Checked):
         For ``npt``.
     """
 
-    kind: Literal["dynamics"] = "dynamics"
     name: str
     ensemble: Literal["nve", "nvt", "npt"] = "nvt"
     duration_fs: Positive
     start_K: Positive | None = None
     end_K: NotNegative | None = None
-    pressure_GPa: float = 0.0
+    pressure_GPa: Number = 0.0
 
     def target_K(self, share: float) -> float | None:
         """Return the temperature of the thermostat; None at constant energy.
@@ -86,8 +84,7 @@ class Dynamics(Checked):
         return self.start_K + share * (end_K - self.start_K)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conservation(Checked):
+class Conservation(Kind, tag="conservation", frozen=True, kw_only=True):
     """The same stretch at constant energy with several time steps.
 
     Velocity Verlet has an energy error that grows with the square of the time step, if
@@ -96,8 +93,6 @@ class Conservation(Checked):
 
     Attributes
     ----------
-    kind
-        Marks this stage in a YAML file.
     name
         What it is called in results.
     duration_fs
@@ -106,20 +101,16 @@ class Conservation(Checked):
         Time steps over that of the protocol.
     """
 
-    kind: Literal["conservation"] = "conservation"
     name: str
     duration_fs: Positive
     factors: tuple[Positive, ...] = (0.5, 1.0, 2.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dimers(Checked):
+class Dimers(Kind, tag="dimers", frozen=True, kw_only=True):
     """The energy of two atoms over their distance, for each pair of elements.
 
     Attributes
     ----------
-    kind
-        Marks this stage in a YAML file.
     name
         What it is called in results.
     nearest, farthest
@@ -128,21 +119,17 @@ class Dimers(Checked):
         Number of distances.
     """
 
-    kind: Literal["dimers"] = "dimers"
     name: str = "dimers"
     nearest: Positive = 0.6
     farthest: Positive = 3.0
     points: Points = 40
 
 
-@dataclass(frozen=True, kw_only=True)
-class Squeeze(Checked):
+class Squeeze(Kind, tag="squeeze", frozen=True, kw_only=True):
     """The energy of the structure, compressed alike in all directions.
 
     Attributes
     ----------
-    kind
-        Marks this stage in a YAML file.
     name
         What it is called in results.
     nearest
@@ -151,7 +138,6 @@ class Squeeze(Checked):
         Number of structures.
     """
 
-    kind: Literal["squeeze"] = "squeeze"
     name: str = "squeeze"
     nearest: Positive = 0.7
     points: Points = 12
@@ -161,8 +147,7 @@ Stage = Dynamics | Conservation | Dimers | Squeeze
 MovingStage = Dynamics | Conservation
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits(Checked):
+class Limits(Checked, frozen=True, kw_only=True):
     """Where soundness ends.
 
     Attributes
@@ -217,12 +202,11 @@ class Limits(Checked):
     volume_ratio: PositiveRange = (0.5, 2.0)
     hole_eV: NotNegative = 0.2
     hole_eV_per_atom: NotNegative = 0.02
-    wall_eV: float = 1.0
-    wall_eV_per_atom: float = 0.5
+    wall_eV: Number = 1.0
+    wall_eV_per_atom: Number = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class MdRecipe(Section):
+class MdRecipe(Section, frozen=True, kw_only=True):
     """A protocol.
 
     Attributes
@@ -268,7 +252,7 @@ class MdRecipe(Section):
     sample_fs: Positive = 10.0
     frame_fs: Positive = 50.0
     save_fs: Positive = 500.0
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,14 +10,14 @@ from importlib.metadata import packages_distributions, requires, version
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
-from ase.data import atomic_numbers
 
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import is_isolated_atom
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
-from synthzoo.models.architecture import is_number
+from synthzoo.recipes.schema import Number, Symbol
 from synthzoo.teachers.teacher import Teacher, isolated_atoms, text_sha256
 
 if TYPE_CHECKING:
@@ -132,12 +132,10 @@ def _parse(what: str) -> tuple[str, dict[str, Any]]:
 
 
 def _is_energy_table(given: Any) -> bool:
-    return (
-        isinstance(given, dict)
-        and bool(given)
-        and all(atomic_numbers.get(symbol) for symbol in given)
-        and all(energy is None or is_number(energy) for energy in given.values())
-    )
+    try:
+        return bool(msgspec.convert(given, dict[Symbol, Number | None]))
+    except msgspec.ValidationError:
+        return False
 
 
 def _make(name: str, arguments: dict[str, Any]) -> Calculator:

@@ -14,7 +14,7 @@ from ase.build import bulk
 from synthzoo.data import unconstrained
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.recipes.plain_values import read_yaml
-from synthzoo.recipes.schema import from_values
+from synthzoo.recipes.schema import Checked, Number, from_values
 from synthzoo.runs.files import is_there
 from synthzoo.teachers.checks import Check, check_teacher
 from synthzoo.teachers.loading import KINDS, called_apart, open_teacher
@@ -28,8 +28,7 @@ KINDS_WITH_FILE = ("ace", "gap", "nep")
 KNOWN_TO_EV_PER_ATOM = 1e-4
 
 
-@dataclass(frozen=True, kw_only=True)
-class KnownNumber:
+class KnownNumber(Checked, frozen=True, kw_only=True):
     """An energy that a teacher has to reproduce.
 
     Attributes
@@ -42,12 +41,11 @@ class KnownNumber:
 
     crystal: Literal["diamond"]
     element: str
-    a_A: float
-    energy_eV_per_atom: float
+    a_A: Number
+    energy_eV_per_atom: Number
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedTeacher:
+class NamedTeacher(Checked, frozen=True, kw_only=True):
     """What is known about a published potential; None is unknown.
 
     Attributes
@@ -85,7 +83,7 @@ class NamedTeacher:
     licence: str | None = None
     level_of_theory: str | None = None
     sha256: str | None = None
-    isolated_atom_energies_eV: dict[str, float] | None = None
+    isolated_atom_energies_eV: dict[str, Number] | None = None
     known: KnownNumber | None = None
 
     @property
@@ -99,8 +97,7 @@ class NamedTeacher:
         return self.kind in KINDS_WITH_FILE
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Catalogue:
+class _Catalogue(Checked, frozen=True, kw_only=True):
     teachers: tuple[NamedTeacher, ...]
 
 

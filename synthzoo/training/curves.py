@@ -34,10 +34,14 @@ PANELS = {
 class EpochErrors:
     """Errors of one epoch.
 
-    ``force_rmse_eV_A``, ``energy_rmse_meV_per_atom``: on the validation set, with the
-    averaged weights.
-    ``training_force_rmse_eV_A``, ``training_energy_rmse_meV_per_atom``: on the training
-    set, while the weights changed.
+    Attributes
+    ----------
+    epoch
+        Number, from one.
+    force_rmse_eV_A, energy_rmse_meV_per_atom
+        On the validation set, with the averaged weights.
+    training_force_rmse_eV_A, training_energy_rmse_meV_per_atom
+        On the training set, while the weights changed.
     """
 
     epoch: int
@@ -48,7 +52,13 @@ class EpochErrors:
 
 
 def read_errors(folder: Path) -> list[EpochErrors]:
-    """Return the errors of all epochs that a fit finished, interruptions included."""
+    """Return the errors of all epochs that a fit finished, interruptions included.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fit.
+    """
     names = COLUMNS.values()
     return [_errors(row) for row in _rows(folder) if all(row[name] for name in names)]
 
@@ -57,8 +67,12 @@ def read_errors(folder: Path) -> list[EpochErrors]:
 class TrainingLoss:
     """Errors on the training set of one epoch, while the weights changed.
 
-    ``energy_rmse_meV_per_atom``, ``force_rmse_eV_A``: from the mean squared errors in
-    the loss.
+    Attributes
+    ----------
+    epoch
+        Number, from one.
+    energy_rmse_meV_per_atom, force_rmse_eV_A
+        From the mean squared errors in the loss.
     """
 
     epoch: int
@@ -67,7 +81,13 @@ class TrainingLoss:
 
 
 def read_losses(folder: Path) -> list[TrainingLoss]:
-    """Return the training errors of all epochs that a fit finished."""
+    """Return the training errors of all epochs that a fit finished.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fit, as for `read_errors`.
+    """
     names = COLUMNS["training_energy_mse"], COLUMNS["training_force_mse"]
     losses = []
     for row in _rows(folder):
@@ -83,7 +103,13 @@ def read_losses(folder: Path) -> list[TrainingLoss]:
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw the errors of a fit over its epochs and return the path of the figure."""
+    """Draw the errors of a fit over its epochs and return the path of the figure.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fit.
+    """
     errors = read_errors(folder)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = zip(figure.subplots(1, 2), PANELS.items(), strict=True)

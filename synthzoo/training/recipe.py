@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from synthzoo.models.recipe import ModelRecipe
@@ -23,8 +22,7 @@ from synthzoo.recipes.schema import (
 LearningRate = Annotated[float, above_0(10)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepsRecipe(Checked):
+class StepsRecipe(Checked, frozen=True, kw_only=True):
     """How weights are moved, step by step.
 
     Attributes
@@ -66,14 +64,13 @@ class StepsRecipe(Checked):
     gradient_clip: Positive = 20.0
     forces_weight: NotNegative = 1.0
     threads: Count | None = None
-    frozen: tuple[str, ...] = field(default=(), metadata=LATER)
-    layer_rate_factor: Positive = field(default=1.0, metadata=LATER)
-    pull: NotNegative = field(default=0.0, metadata=LATER)
-    replay_share: Share = field(default=0.3, metadata=LATER)
+    frozen: Annotated[tuple[str, ...], LATER] = ()
+    layer_rate_factor: Annotated[Positive, LATER] = 1.0
+    pull: Annotated[NotNegative, LATER] = 0.0
+    replay_share: Annotated[Share, LATER] = 0.3
 
 
-@dataclass(frozen=True, kw_only=True)
-class FitRecipe(StepsRecipe):
+class FitRecipe(StepsRecipe, frozen=True, kw_only=True):
     """How the weights are found; `StepsRecipe` has the other attributes.
 
     Attributes
@@ -106,13 +103,12 @@ class FitRecipe(StepsRecipe):
     validation_share: Share = 0.06
     keep: Literal["best", "last"] = "best"
     patience: CountFrom0 | None = None
-    energy_huber_eV: Positive | None = field(default=None, metadata=LATER)
-    forces_huber_eV_A: Positive | None = field(default=None, metadata=LATER)
-    adam_beta2: Annotated[float, number(0, 1)] = field(default=0.999, metadata=LATER)
+    energy_huber_eV: Annotated[Positive | None, LATER] = None
+    forces_huber_eV_A: Annotated[Positive | None, LATER] = None
+    adam_beta2: Annotated[Annotated[float, number(0, 1)], LATER] = 0.999
 
 
-@dataclass(frozen=True, kw_only=True)
-class PretrainRecipe(Section):
+class PretrainRecipe(Section, frozen=True, kw_only=True):
     """From labelled structures to a checkpoint.
 
     Attributes
@@ -134,7 +130,7 @@ class PretrainRecipe(Section):
     section = "pretrain"
 
     kind: Literal["potential", "starting-point"] = "potential"
-    structures: Count | None = field(default=None, metadata=LATER)
-    model: ModelRecipe = field(default_factory=ModelRecipe)
-    grow: tuple[str, ...] = field(default=(), metadata=LATER)
-    fit: FitRecipe = field(default_factory=FitRecipe)
+    structures: Annotated[Count | None, LATER] = None
+    model: ModelRecipe = ModelRecipe()
+    grow: Annotated[tuple[str, ...], LATER] = ()
+    fit: FitRecipe = FitRecipe()

@@ -1,38 +1,38 @@
-"""What a card says about a model, each group of facts a frozen dataclass."""
+"""What a card says about a model, each group of facts a frozen struct."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
+from synthzoo.errors import InputError
 from synthzoo.recipes.schema import (
+    Checked,
     Count,
     CountFrom0,
     NotNegative,
+    Number,
     Positive,
-    Rule,
     matching,
 )
 from synthzoo.runs.files import SHA256
 
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 """Form of the name of a repository on the hub."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """Form of a full commit hash."""
 
-_ADDRESS = re.compile(r"https://[\w.-]+/[\w./%-]+", re.ASCII)
+_ADDRESS = r"https://[A-Za-z0-9_.-]+/[A-Za-z0-9_./%-]+"
 
-OneLine = Annotated[str, Rule(lambda text: "\n" not in text.strip(), "one line")]
-Sha256 = Annotated[str, matching(SHA256, "64 hexadecimal digits")]
-Repository = Annotated[str, matching(REPOSITORY, "organisation/name")]
-Commit = Annotated[str, matching(COMMIT, "a full commit hash")]
+OneLine = Annotated[str, matching(r"[^\n]*\n?", "one line")]
+Sha256 = Annotated[str, matching(SHA256.pattern, "64 hexadecimal digits")]
+Repository = Annotated[str, matching(REPOSITORY.pattern, "organisation/name")]
+Commit = Annotated[str, matching(COMMIT.pattern, "a full commit hash")]
 Address = Annotated[str, matching(_ADDRESS, "an https address")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileRecord:
+class FileRecord(Checked, frozen=True, kw_only=True):
     """Size and hash of a file.
 
     Attributes
@@ -47,8 +47,7 @@ class FileRecord:
     sha256: Sha256
 
 
-@dataclass(frozen=True, kw_only=True)
-class Teacher:
+class Teacher(Checked, frozen=True, kw_only=True):
     """What made the labels that a model was trained on.
 
     Attributes
@@ -78,8 +77,7 @@ class Teacher:
     sha256: Sha256 | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class HubPlace:
+class HubPlace(Checked, frozen=True, kw_only=True):
     """Where a model lies on the Hugging Face hub; nowhere if both are empty.
 
     Attributes
@@ -93,9 +91,13 @@ class HubPlace:
     repository: Repository | None
     revision: Commit | None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.repository is None) != (self.revision is None):
+            raise InputError("expected a repository with its revision, or neither.")
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingRun:
+
+class TrainingRun(Checked, frozen=True, kw_only=True):
     """What a model was trained on and what that took.
 
     Attributes
@@ -134,8 +136,7 @@ class TrainingRun:
     note: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(Checked, frozen=True, kw_only=True):
     """Errors of a model, measured on one data set.
 
     Attributes
@@ -162,8 +163,7 @@ class Result:
     command: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparedValue:
+class ComparedValue(Checked, frozen=True, kw_only=True):
     """A number that a model gives, beside its teacher's.
 
     Attributes
@@ -175,12 +175,11 @@ class ComparedValue:
     """
 
     quantity: str
-    model: float
-    teacher: float
+    model: Number
+    teacher: Number
 
 
-@dataclass(frozen=True, kw_only=True)
-class KnownFailure:
+class KnownFailure(Checked, frozen=True, kw_only=True):
     """Something that a model gets so wrong that a user must know before using it.
 
     Attributes
@@ -198,8 +197,7 @@ class KnownFailure:
     values: tuple[ComparedValue, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Crystal:
+class Crystal(Checked, frozen=True, kw_only=True):
     """A crystal as the teacher sees it.
 
     Attributes
@@ -215,16 +213,20 @@ class Crystal:
     """
 
     a_A: Positive
-    energy_eV_per_atom: float
+    energy_eV_per_atom: Number
     volumes_A3_per_atom: tuple[Positive, ...] = ()
-    energies_eV_per_atom: tuple[float, ...] = ()
-    c11_GPa: float | None = None
-    c12_GPa: float | None = None
-    c44_GPa: float | None = None
+    energies_eV_per_atom: tuple[Number, ...] = ()
+    c11_GPa: Number | None = None
+    c12_GPa: Number | None = None
+    c44_GPa: Number | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.volumes_A3_per_atom) != len(self.energies_eV_per_atom):
+            raise InputError("expected as many volumes as energies.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReferenceValues:
+class ReferenceValues(Checked, frozen=True, kw_only=True):
     """Values of the teacher that a model is compared with.
 
     Attributes
@@ -239,8 +241,7 @@ class ReferenceValues:
     crystals: dict[str, Crystal]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
+class Prediction(Checked, frozen=True, kw_only=True):
     """What the software that wrote a published file predicts for one structure.
 
     Attributes
@@ -251,12 +252,11 @@ class Prediction:
         Force on the first atom, three components.
     """
 
-    energy_eV: float
-    first_force_eV_A: tuple[float, float, float]
+    energy_eV: Number
+    first_force_eV_A: tuple[Number, Number, Number]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
+class Published(Checked, frozen=True, kw_only=True):
     """A file of nequip 0.5.6 that others have published; it is converted when used.
 
     Attributes

@@ -1,24 +1,28 @@
 """Model cards: one Markdown file for each model, whose YAML head is its record.
 
-The dataclasses of `card` and `records` are the schema of the head. An unknown key, a
+The structs here and of `card_records` are the schema of the head. An unknown key, a
 missing one or a value that cannot be is refused with the file and the key.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from synthzoo.errors import InputError
+from synthzoo.models.config import MODEL_FILES
 from synthzoo.recipes.plain_values import read_yaml
 from synthzoo.recipes.schema import (
     DIFFERENT,
     NOT_EMPTY,
+    Checked,
     Count,
     Positive,
+    Symbol,
     from_values,
     matching,
 )
@@ -35,26 +39,16 @@ from synthzoo.zoo.card_records import (
     TrainingRun,
 )
 
-if TYPE_CHECKING:
-    from synthzoo.zoo.card_records import Result
-
-
-# ruff: noqa: TC001  the types of a schema are read at run time
-
-
 NO_LICENCE = "none"
 """Licence of a model whose authors gave none: it may be used, but not passed on."""
 
-_NAME = re.compile(r"([a-z0-9]+/)?[a-z0-9]+(-[a-z0-9]+)*")
-_ELEMENT = re.compile(r"[A-Z][a-z]?")  # ase, which knows them, is slow to import
-_BIBTEX = re.compile(r"\s*@\w+\s*\{.*\}\s*", re.DOTALL)
+_NAME = r"([a-z0-9]+/)?[a-z0-9]+(-[a-z0-9]+)*"
+_BIBTEX = r"\s*@\w+\s*\{[\s\S]*\}\s*"
 
 Name = Annotated[str, matching(_NAME, "small letters, digits and single dashes")]
-Symbol = Annotated[str, matching(_ELEMENT, "a chemical symbol")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelRecord:
+class ModelRecord(Checked, frozen=True, kw_only=True):
     """What stands under `synthzoo:` in the head of a card.
 
     Attributes
@@ -111,14 +105,19 @@ class ModelRecord:
     reference_values: ReferenceValues | None = None
     published: Published | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expected = [] if self.published else [*MODEL_FILES]
+        if set(self.files) != set(expected):
+            raise InputError(f"files: expected {expected}, found {[*self.files]}.")
+
     @property
     def names(self) -> tuple[str, ...]:
         """The name, then the aliases."""
         return (self.name, *self.aliases)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CardHead:
+class CardHead(Checked, frozen=True, kw_only=True):
     """The head of a card; all keys but one are those that the hub knows.
 
     Attributes
@@ -138,9 +137,15 @@ class CardHead:
     tags: tuple[str, ...]
     synthzoo: ModelRecord
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.license == NO_LICENCE) != (self.synthzoo.published is not None):
+            raise InputError(
+                f"license: expected {NO_LICENCE!r} for what others published, only."
+            )
 
-@dataclass(frozen=True, kw_only=True)
-class ModelCard(ModelRecord):
+
+class ModelCard(ModelRecord, frozen=True, kw_only=True):
     """One model of the zoo: its record and its page.
 
     Attributes
@@ -159,9 +164,12 @@ class ModelCard(ModelRecord):
 
     licence: str
     tags: tuple[str, ...]
-    path: Path = field(compare=False)
-    head: str = field(repr=False)
-    body: str = field(repr=False)
+    path: Path
+    head: str
+    body: str
+
+    def __repr__(self) -> str:
+        return f"ModelCard(name={self.name!r}, path={str(self.path)!r})"
 
 
 def published_file(card: ModelCard) -> Published:
@@ -182,40 +190,6 @@ def published_file(card: ModelCard) -> Published:
     return card.published
 
 
-def complaints(card: ModelCard) -> Iterator[tuple[str, str]]:
-    """Yield the key and the fault of whatever does not go together.
-
-    Parameters
-    ----------
-    card
-        As it was read.
-    """
-    from synthzoo.models.config import MODEL_FILES
-
-    if card.name.replace("/", "-") != card.path.stem:
-        yield "synthzoo.name", f"expected the file's name {card.path.stem!r}."
-    if (card.hub.repository is None) != (card.hub.revision is None):
-        yield (
-            "synthzoo.hub",
-            "expected a repository with its revision, or neither.",
-        )
-    expected = () if card.published else MODEL_FILES
-    if set(card.files) != set(expected):
-        yield (
-            "synthzoo.files",
-            f"expected {list(expected)}, found {[*card.files]}.",
-        )
-    if (card.licence == NO_LICENCE) != (card.published is not None):
-        yield "license", f"expected {NO_LICENCE!r} for what others published, only."
-    crystals = card.reference_values.crystals if card.reference_values else {}
-    for name, crystal in crystals.items():
-        if len(crystal.volumes_A3_per_atom) != len(crystal.energies_eV_per_atom):
-            yield (
-                f"synthzoo.reference_values.crystals.{name}",
-                "expected as many volumes as energies.",
-            )
-
-
 def read_card(path: Path) -> ModelCard:
     """Return one model card, checked.
 
@@ -233,17 +207,17 @@ def read_card(path: Path) -> ModelCard:
     head, body = _split(path)
     parsed = from_values(CardHead, read_yaml(head, source=str(path)), source=str(path))
     record = parsed.synthzoo
-    card = ModelCard(
-        **{entry.name: getattr(record, entry.name) for entry in fields(record)},
+    if record.name.replace("/", "-") != path.stem:
+        expected = f"expected the file's name {path.stem!r}"
+        raise InputError(f"{path}: synthzoo.name: {expected}, found {record.name!r}.")
+    return ModelCard(
+        **msgspec.structs.asdict(record),
         licence=parsed.license,
         tags=parsed.tags,
         path=path,
         head=head,
         body=body,
     )
-    for key, complaint in complaints(card):
-        raise InputError(f"{path}: {key}: {complaint}")
-    return card
 
 
 def _split(path: Path) -> tuple[str, str]:

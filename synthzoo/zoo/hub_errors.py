@@ -30,7 +30,17 @@ _LOG_IN = "Log in with `hf auth login` or set HF_TOKEN"
 def one_clear_error(repository: str, revision: str) -> Iterator[None]:
     """Turn whatever `huggingface_hub` raises inside into one `HubError`.
 
-    ``repository``: as ``organisation/name``.
+    Parameters
+    ----------
+    repository
+        As ``organisation/name``.
+    revision
+        Branch, tag or commit.
+
+    Raises
+    ------
+    HubError
+        If anything between this process and the hub fails.
     """
     from huggingface_hub import errors
 
@@ -53,6 +63,11 @@ def may_pass(error: Exception) -> bool:
 
     Faults that `huggingface_hub` itself has tried several times before it gave up
     are not among them.
+
+    Parameters
+    ----------
+    error
+        As raised by `huggingface_hub`.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -64,7 +79,14 @@ def may_pass(error: Exception) -> bool:
 def explain(error: Exception, repository: str, revision: str) -> str:
     """Return one sentence about a failed request and one about the way out.
 
-    ``repository``: as ``organisation/name``.
+    Parameters
+    ----------
+    error
+        As raised by `huggingface_hub`.
+    repository
+        As ``organisation/name``.
+    revision
+        Branch, tag or commit.
     """
     from huggingface_hub import errors
 

@@ -115,7 +115,7 @@ def _generate(**changes):
         (
             GenerateRecipe,
             _generate(seed="one"),
-            "seed: expected a whole number, found 'one'",
+            "seed: expected a whole number from 0 to 4294967295, found 'one'",
         ),
         (
             GenerateRecipe,
@@ -211,6 +211,66 @@ def test_an_absurd_value_is_refused_with_its_place(
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("md: {}\nmd: {}\n", "is not sound YAML: keys given twice: ['md'] (line 1)."),
+        (
+            "finetune: {seed: 1, seed: 2}\n",
+            "is not sound YAML: keys given twice: ['seed'] (line 1).",
+        ),
+        (
+            "finetune: {learning_rate: 1e400}\n",
+            "section finetune: learning_rate: expected a number above 0 and up to 10, "
+            "found inf (float).",
+        ),
+        (
+            "finetune: {committee: 10000000000}\n",
+            "section finetune: committee: expected a whole number from 0, found "
+            "10000000000 (int).",
+        ),
+        (
+            "finetune: {replay_share: '0.1'}\n",
+            "section finetune: replay_share: expected a number from 0 to 1, found "
+            "'0.1' (str).",
+        ),
+        (
+            "finetune: {seeds: true}\n",
+            "section finetune: seeds: expected a whole number from 1, found True "
+            "(bool).",
+        ),
+        (
+            "finetune: {select_by: dynamics}\n",
+            "section finetune: select_by: expected one of ['loss', 'md'], found "
+            "'dynamics' (str).",
+        ),
+        (
+            "finetune: {lerning_rate: 0.1}\n",
+            "section finetune: unknown keys ['lerning_rate']. Did you mean "
+            "learning_rate? Known keys: ['seed', 'batch_atoms', ",
+        ),
+        (
+            "fine-tune: {}\n",
+            "unknown sections ['fine-tune']. Known sections: ['generate', 'relabel', "
+            "'pretrain', 'finetune', 'md'].",
+        ),
+        ("finetune: []\n", "section finetune: expected keys and values, found [] (l"),
+    ],
+    ids=count(),
+)
+def test_a_fault_is_one_line_that_names_the_place_and_what_is_known(
+    tmp_path: Path, content: str, message: str
+):
+    """A key twice, an absurd number, an unknown section or key, a wrong type."""
+    path = tmp_path / "my.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        load_recipe(FinetuneRecipe, path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_values_that_unfold_without_end_are_refused(tmp_path: Path):

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 class Block(NamedTuple):
     """Channels of one irreducible representation.
 
-    ``width``: components of each: 1 for scalars, 3 for vectors.
+    Attributes
+    ----------
+    channels
+        How many.
+    width
+        Components of each: 1 for scalars, 3 for vectors.
     """
 
     channels: int
@@ -32,8 +37,16 @@ class Block(NamedTuple):
 class Mixing(NamedTuple):
     """A matrix between the channels of two blocks, inside a flat array of weights.
 
-    ``shape``: channels in, channels of the atom's type if those take part, channels
-    out.
+    Attributes
+    ----------
+    source, target
+        Indices of the blocks.
+    start, stop
+        Of the matrix in the array.
+    shape
+        Channels in, channels of the atom's type if those take part, channels out.
+    factor
+        Of nequip's normalisation.
     """
 
     source: int
@@ -47,8 +60,20 @@ class Mixing(NamedTuple):
 class Path(NamedTuple):
     """A path of the messages.
 
-    ``kind``: irreps of features, edge and result.
-    ``weight``: the first of its weights on an edge.
+    Attributes
+    ----------
+    kind
+        Irreps of features, edge and result.
+    source
+        Block of the features.
+    place
+        Of the result among all of them.
+    channels
+        How many.
+    weight
+        The first of its weights on an edge.
+    factor
+        Of nequip's normalisation.
     """
 
     kind: tuple[Any, Any, Any]
@@ -71,13 +96,20 @@ class Columns(NamedTuple):
 class Plan:
     """What of a layer follows from its shape alone.
 
-    ``incoming``, ``summed``, ``mixed``: blocks of features: of the layer's input, of
-    the summed messages, and of what goes into the gate.
-    ``first``, ``second``, ``self_connection``: matrices before the messages and after
-    them, and from the layer's input past the messages.
-    ``paths``, ``factors``: of the messages, as
-    `synthzoo.models.acceleration.message_kernels` wants them.
-    ``gated``: channels of vectors, each with those of the scalars that gate them.
+    Attributes
+    ----------
+    incoming, summed, mixed
+        Blocks of features: of the layer's input, of the summed messages, and of what
+        goes into the gate.
+    first, second, self_connection
+        Matrices before the messages and after them, and from the layer's input past
+        the messages.
+    paths, factors
+        Of the messages, as `synthzoo.models.acceleration.message_kernels` wants them.
+    scalars
+        Channels of the gate's scalars.
+    gated
+        Channels of vectors, each with those of the scalars that gate them.
     """
 
     incoming: tuple[Block, ...]
@@ -93,7 +125,13 @@ class Plan:
 
 
 def make_plan(layer: ConvNetLayer) -> Plan:
-    """Return the plan of a layer that has scalars and vectors only."""
+    """Return the plan of a layer that has scalars and vectors only.
+
+    Parameters
+    ----------
+    layer
+        Layer of a network of nequip.
+    """
     conv = layer.conv
     summed = conv.linear_2.irreps_in
     paths, factors = _path_table(layer, summed)
@@ -119,8 +157,10 @@ def _blocks(irreps: Irreps) -> tuple[Block, ...]:
 def mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
     """Return the maps of channels of a linear layer, or of a product with scalars.
 
-    ``module``: layer of e3nn, or its product of features with the scalars of the atoms'
-    types.
+    Parameters
+    ----------
+    module
+        Layer of e3nn, or its product of features with the scalars of the atoms' types.
     """
     mixes = []
     start = 0
@@ -138,7 +178,13 @@ def mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
 
 
 def message_paths(layer: ConvNetLayer) -> list[Path]:
-    """Return the paths of a layer's messages."""
+    """Return the paths of a layer's messages.
+
+    Parameters
+    ----------
+    layer
+        Layer of a network of nequip.
+    """
     product = layer.conv.tp_scatter.tp
     paths, weight = [], 0
     for entry in product.instructions:
@@ -189,9 +235,13 @@ def _kind(before: int, edge: int, after: int) -> tuple[int, tuple[int, int, int]
 def _places(separate: Irreps, joined: Irreps) -> list[tuple[int, int]]:
     """Return where each part's first component begins, and how far the next one is.
 
-    ``separate``: sorted parts, of which several may be of one kind.
-    ``joined``: the same, with those of one kind as one block, whose components lie
-    behind one another.
+    Parameters
+    ----------
+    separate
+        Sorted parts, of which several may be of one kind.
+    joined
+        The same, with those of one kind as one block, whose components lie behind one
+        another.
     """
     starts = [part.start for part in joined.slices()]
     places = []
@@ -209,7 +259,12 @@ def gate_columns(
 ) -> tuple[tuple[Columns, ...], tuple[tuple[Columns, Columns], ...]]:
     """Return the channels of scalars, and of gated vectors with their gates.
 
-    ``mixed``: features that go into it, those of one kind as one block.
+    Parameters
+    ----------
+    gate
+        Gate of e3nn.
+    mixed
+        Features that go into it, those of one kind as one block.
     """
     named = [
         (name, part)

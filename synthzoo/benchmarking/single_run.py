@@ -14,7 +14,7 @@ import numpy as np
 
 from synthzoo.data import unconstrained
 from synthzoo.errors import SynthzooError
-from synthzoo.evaluation.errors import GroupErrors
+from synthzoo.evaluation.errors import GroupErrors  # noqa: TC001  msgspec reads it
 from synthzoo.finetuning.energy_reference import EnergyReference, find_reference
 from synthzoo.finetuning.fits import FitJob, fit_in_child, run_fits
 from synthzoo.finetuning.jobs import (
@@ -24,7 +24,7 @@ from synthzoo.finetuning.jobs import (
     planned_fit,
 )
 from synthzoo.models.checkpoint import read_config
-from synthzoo.runs.files import new_file
+from synthzoo.runs.files import new_file, read_record
 from synthzoo.runs.provenance import installed_versions
 
 if TYPE_CHECKING:
@@ -65,6 +65,13 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What is read of the file of a run."""
+
+    result: Result
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Fitted:
     weights: dict[str, torch.Tensor]
     reference: EnergyReference
@@ -78,9 +85,7 @@ def read_result(path: Path) -> Result:
     path
         JSON file.
     """
-    values = json.loads(path.read_text())["result"]
-    errors = tuple(GroupErrors(**group) for group in values.pop("errors"))
-    return Result(**values, errors=errors)
+    return read_record(path, _Record).result
 
 
 def run_in_child(job: Job, key: dict[str, Any], path: Path) -> Result:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
@@ -157,7 +158,7 @@ def tune_sample(
     metrics = json.loads((summary.output / "metrics.json").read_text(encoding="utf-8"))
     (judged,) = metrics["unseen"]
     before, after = (
-        tuple(GroupErrors(**errors) for errors in judged[side])
+        msgspec.convert(judged[side], tuple[GroupErrors, ...])
         for side in ("before", "after")
     )
     return TunedSample(

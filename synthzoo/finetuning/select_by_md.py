@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthzoo.runs.files import new_file
+from synthzoo.runs.files import new_file, read_record
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -180,7 +180,7 @@ def _candidate(judge: Judge, name: str, folder: Path, workers: int) -> Candidate
     place = folder / name.replace(" ", "-")
     record = place.with_suffix(".json")
     if record.is_file():
-        return Candidate(**json.loads(record.read_text(encoding="utf-8")))
+        return read_record(record, Candidate)
     shutil.rmtree(place, ignore_errors=True)  # killed before the record was written
     verdict = run_md(
         judge.calculator(name),

@@ -11,12 +11,16 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from synthzoo.errors import InputError, SynthzooError
+import msgspec
+
+from synthzoo.errors import InputError, SynthzooError, one_line
+
+Record = TypeVar("Record")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 """Form of a SHA-256."""
@@ -32,6 +36,39 @@ TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 """Answers of a file system that cannot lock files."""
+
+
+def read_record(
+    path: Path,
+    cls: type[Record],
+    *,
+    of_objects: Callable[[dict[str, Any]], Any] | None = None,
+    of_types: Callable[[Any, Any], Any] | None = None,
+) -> Record:
+    """Return what a JSON file that synthzoo has written holds.
+
+    Parameters
+    ----------
+    path
+        The file; NaN may stand in it.
+    cls
+        What it holds: a dataclass, a struct, or a tuple of such.
+    of_objects
+        Changes each JSON object before.
+    of_types
+        Makes values of types that JSON has not, from the type and what stands there.
+
+    Raises
+    ------
+    InputError
+        If it holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text, object_hook=of_objects)
+        return msgspec.convert(values, cls, dec_hook=of_types)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are such
+        raise InputError(f"{path} is damaged: {one_line(error)}.") from error
 
 
 @contextmanager

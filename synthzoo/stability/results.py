@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.runs.files import new_file
+from synthzoo.runs.files import new_file, read_record
 from synthzoo.stability.detectors import energy_order
 from synthzoo.stability.protocol import Conservation, planned_fs
 from synthzoo.stability.state import read_state
 from synthzoo.stability.verdict import (
     VERDICT_FILE,
-    Drift,
-    Failure,
     ReplicaResult,
     Scan,
     Verdict,
@@ -106,7 +104,7 @@ def read_scans(folder: Path) -> tuple[Scan, ...] | None:
     path = folder / SCANS_FILE
     if not path.is_file():
         return None
-    return tuple(_scan(values) for values in json.loads(path.read_text("utf-8")))
+    return read_record(path, tuple[Scan, ...], of_objects=_nan_for_null)
 
 
 def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
@@ -179,45 +177,28 @@ def read_verdicts(folder: str | Path) -> tuple[Verdict, ...]:
     path = folder / VERDICT_FILE
     if not path.is_file():
         raise InputError(f"{folder} has no {VERDICT_FILE}: no stability check ended.")
-    return tuple(
-        _verdict(values, folder) for values in json.loads(path.read_text("utf-8"))
+    return read_record(
+        path,
+        tuple[Verdict, ...],
+        of_objects=_nan_for_null,
+        of_types=lambda _, place: folder / place,  # the only one is `Path`
     )
 
 
-def _verdict(values: dict[str, Any], folder: Path) -> Verdict:
-    scans = tuple(_scan(scan) for scan in values["scans"])
-    replicas = tuple(_replica(replica, folder) for replica in values["replicas"])
-    again = {"scans": scans, "replicas": replicas, "notes": tuple(values["notes"])}
-    return Verdict(**(values | again))
+_NUMBERS = {
+    "energies_eV",
+    "timestep_fs",
+    "duration_fs",
+    "drift_meV_per_atom_ps",
+    "fluctuation_meV_per_atom",
+}
+"""Where null stands for a number that is none."""
 
 
-def _scan(values: dict[str, Any]) -> Scan:
-    again = {
-        "x": tuple(values["x"]),
-        "energies_eV": tuple(map(_number, values["energies_eV"])),
-        "failure": _failure(values["failure"]),
-    }
-    return Scan(**(values | again))
-
-
-def _replica(values: dict[str, Any], folder: Path) -> ReplicaResult:
-    drifts = (
-        {key: _number(value) for key, value in d.items()} for d in values["drifts"]
-    )
-    again = {
-        "failure": _failure(values["failure"]),
-        "drifts": tuple(Drift(**drift) for drift in drifts),
-        "folder": folder / values["folder"],
-    }
-    return ReplicaResult(**(values | again))
-
-
-def _failure(values: dict[str, Any] | None) -> Failure | None:
-    if values is None:
-        return None
-    return Failure(**(values | {"atoms": tuple(values["atoms"])}))
-
-
-def _number(value: Any) -> Any:
-    """Return what null stands for in these files: not a number."""
-    return math.nan if value is None else value
+def _nan_for_null(values: dict[str, Any]) -> dict[str, Any]:
+    for key in _NUMBERS & values.keys():
+        if isinstance(values[key], list):
+            values[key] = [math.nan if x is None else x for x in values[key]]
+        elif values[key] is None:
+            values[key] = math.nan
+    return values

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import TrajectoryWriter
@@ -138,6 +139,12 @@ class State:
 
 
 _ARRAYS = ("now", "stage_start")
+_RECORDS: dict[str, Any] = {
+    "memory": Memory,
+    "line": Line,
+    "drifts": tuple[Drift, ...],
+    "failure": Failure | None,
+}
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -213,14 +220,8 @@ def read_state(folder: Path) -> State | None:
         for name in _ARRAYS:
             keys = [field.name for field in dataclasses.fields(Configuration)]
             values[name] = Configuration(**{key: file[f"{name}.{key}"] for key in keys})
-    values["memory"], values["line"] = (
-        Memory(**values["memory"]),
-        Line(**values["line"]),
-    )
-    values["drifts"] = tuple(Drift(**drift) for drift in values["drifts"])
-    if values["failure"] is not None:
-        atoms = tuple(values["failure"].pop("atoms"))
-        values["failure"] = Failure(**values["failure"], atoms=atoms)
+    for name, kind in _RECORDS.items():
+        values[name] = msgspec.convert(values[name], kind)
     return State(**values)
 
 

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -224,7 +224,7 @@ class Verdict:
     scans: tuple[Scan, ...]
     replicas: tuple[ReplicaResult, ...]
     notes: tuple[str, ...] = ()
-    provenance: dict[str, object]
+    provenance: dict[str, Any]
 
     @property
     def failures(self) -> tuple[Failure, ...]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from synthzoo.stability.crystals import check_crystals
 from synthzoo.stability.observables import shown_of
 from synthzoo.stability.protocol import Conservation, Dimers, Dynamics, MdRecipe
 from synthzoo.stability.report import write_report
-from synthzoo.stability.results import read_verdicts
-from synthzoo.stability.verdict import ReplicaResult, Verdict
+from synthzoo.stability.results import read_verdicts, write_verdicts
+from synthzoo.stability.verdict import VERDICT_FILE, ReplicaResult, Verdict
 
 RECIPE = MdRecipe(
     stages=(
@@ -184,6 +185,38 @@ def test_verdicts_can_be_read_again(verdicts: tuple[Verdict, ...]):
         assert second.failures == first.failures
         assert [scan.x for scan in second.scans] == [scan.x for scan in first.scans]
         assert second.provenance["seed"] == first.provenance["seed"]
+
+
+def test_nan_survives_a_file_in_which_only_null_can_stand_for_it(
+    tmp_path: Path, verdicts: tuple[Verdict, ...]
+):
+    """JSON has null for it; where nothing was measured, null stays nothing."""
+    sound = verdicts[0]
+    first, scan = sound.replicas[0], sound.scans[0]
+    drift = dataclasses.replace(first.drifts[0], drift_meV_per_atom_ps=math.nan)
+    replica = dataclasses.replace(
+        first, drifts=(drift,), order=None, folder=tmp_path / "replica"
+    )
+    energies = (math.nan, *scan.energies_eV[1:])
+    scan = dataclasses.replace(scan, energies_eV=energies)
+    changed = dataclasses.replace(sound, replicas=(replica,), scans=(scan,))
+    write_verdicts(tmp_path, [changed])
+    (again,) = read_verdicts(tmp_path)
+    assert math.isnan(again.scans[0].energies_eV[0])
+    assert again.scans[0].energies_eV[1:] == energies[1:]
+    assert math.isnan(again.replicas[0].drifts[0].drift_meV_per_atom_ps)
+    assert again.replicas[0].drifts[0].timestep_fs == drift.timestep_fs
+    assert (again.replicas[0].order, again.replicas[0].failure) == (None, None)
+    assert again.replicas[0].folder == replica.folder
+
+
+@pytest.mark.parametrize("text", ["", "[{}]", '[{"model": 1}]', "{}", "[" * 5000])
+def test_a_damaged_verdict_is_one_error_that_names_the_file(tmp_path: Path, text: str):
+    """Whoever changed the file by hand sees what is wrong with it."""
+    (tmp_path / VERDICT_FILE).write_text(text)
+    with pytest.raises(InputError, match=r"verdict\.json is damaged: ") as caught:
+        read_verdicts(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_folder_without_verdicts_is_refused(tmp_path: Path):

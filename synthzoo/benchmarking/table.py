@@ -57,13 +57,7 @@ class Point:
 
 
 def summarise(results: Sequence[Result]) -> list[Point]:
-    """Return the points of all curves, in the order of the results.
-
-    Parameters
-    ----------
-    results
-        Of single runs.
-    """
+    """Return the points of all curves, in the order of the results."""
     places = dict.fromkeys((result.model, result.size) for result in results)
     return [
         _point(
@@ -107,12 +101,7 @@ def _spread(values: Sequence[float]) -> tuple[float | None, float | None]:
 def errors_table(points: Sequence[Point], published: PublishedCurves | None) -> str:
     """Return a table in Markdown: a row for each size, a column for each start.
 
-    Parameters
-    ----------
-    points
-        From `summarise`.
-    published
-        Curves to stand beside them at the same sizes.
+    ``published``: curves to stand beside them at the same sizes.
     """
     models = list(dict.fromkeys(point.model for point in points))
     theirs = list(published.curves) if published else []
@@ -162,15 +151,9 @@ FOLDER = Path(__file__).parent / "published_data"
 class PublishedCurves:
     """Errors after training on so many structures.
 
-    Attributes
-    ----------
-    source
-        Where the numbers are from.
-    drawn
-        Curves that a figure shows; a table shows all.
-    curves
-        For each curve and number of structures: RMSE of the energy per atom (meV) and
-        of the force components (eV/Å), None where it is not known.
+    ``drawn``: curves that a figure shows; a table shows all.
+    ``curves``: for each curve and number of structures: RMSE of the energy per atom
+    (meV) and of the force components (eV/Å), None where it is not known.
     """
 
     source: str
@@ -185,16 +168,6 @@ def published_names() -> list[str]:
 
 def read_published(name: str) -> PublishedCurves:
     """Return a set of published curves.
-
-    Parameters
-    ----------
-    name
-        One of `published_names`.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name.
 
     Examples
     --------
@@ -246,14 +219,7 @@ def draw_learning_curves(
     Bars are standard deviations over the draws; a dotted line is a start without
     fine-tuning, whose errors are in the legend, too.
 
-    Parameters
-    ----------
-    path
-        File to write.
-    points
-        Of all curves.
-    published
-        Other curves to draw beside them, as thin grey lines.
+    ``published``: other curves to draw beside them, as thin grey lines.
     """
     figure = Figure(figsize=(9, 4.8), dpi=150, layout="constrained")
     sizes = sorted({point.size for point in points if point.size})

@@ -40,12 +40,7 @@ _VASP_LEARNED = re.compile(rb"ML TOTEN|ML_LMLFF\W.{0,20}?\bT\b")
 def peek(path: Path, size: int = PEEKED_BYTES) -> bytes:
     """Return the beginning of a file, unpacked if it is compressed.
 
-    Parameters
-    ----------
-    path
-        File.
-    size
-        Number of bytes; all if negative.
+    ``size``: number of bytes; all if negative.
     """
     with open_with_compression(str(path), "rb") as stream:
         head: bytes = stream.read(size)
@@ -53,25 +48,7 @@ def peek(path: Path, size: int = PEEKED_BYTES) -> bytes:
 
 
 def frames_of_code(path: Path, name: str) -> Iterator[Frame]:
-    """Yield the structures of a file that ASE reads as a whole.
-
-    Parameters
-    ----------
-    path
-        File.
-    name
-        Its format, as ASE calls it.
-
-    Yields
-    ------
-    frame
-        With what was assumed or set right.
-
-    Raises
-    ------
-    InputError
-        If ASE's reader would give something that the file does not say.
-    """
+    """Yield the structures of a file that ASE reads as a whole."""
     if name in _READERS:
         yield from _READERS[name](path, name)
         return
@@ -80,15 +57,7 @@ def frames_of_code(path: Path, name: str) -> Iterator[Frame]:
 
 
 def way_out(path: Path, name: str) -> str:
-    """Return what can be done where ASE fails on a file, if that is known.
-
-    Parameters
-    ----------
-    path
-        File.
-    name
-        Its format, as ASE calls it.
-    """
+    """Return what can be done where ASE fails on a file, if that is known."""
     with contextlib.suppress(Exception):  # the file may be damaged
         if name in ("vasp-out", "vasp-xml") and _VASP_LEARNED.search(peek(path, -1)):
             return (

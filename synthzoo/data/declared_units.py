@@ -93,13 +93,6 @@ class _Unit:
 def factor_of(kind: Kind, unit: str) -> float | None:
     """Return what a number in a unit is multiplied by, or None for an unknown unit.
 
-    Parameters
-    ----------
-    kind
-        Of the number.
-    unit
-        As people write it.
-
     Examples
     --------
     >>> round(factor_of("forces", "Hartree/Bohr"), 3)
@@ -134,20 +127,7 @@ def convert_declared(atoms: Atoms) -> tuple[str, ...]:
     Declared are units by ``info`` such as ``energy-unit=hartree`` or ``force_unit``,
     and by the name of a label, such as ``energy_kcal_mol``.
 
-    Parameters
-    ----------
-    atoms
-        Structure with labels in its calculator, ``info`` or ``arrays``.
-
-    Returns
-    -------
-    notes
-        What was converted, in words.
-
-    Raises
-    ------
-    InputError
-        If a unit is unknown, or only one of energy and forces has one.
+    ``atoms``: structure with labels in its calculator, ``info`` or ``arrays``.
     """
     notes = [*_not_understood(atoms), *_rename_units(atoms.info)]
     notes += _rename_units(atoms.arrays)

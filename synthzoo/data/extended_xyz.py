@@ -63,21 +63,6 @@ def cut_frames(lines: Iterable[bytes]) -> Iterator[bytes]:
 
     A frame without its last line, or anything else where a number should be, is an
     error; ASE would leave out all that follows an empty line.
-
-    Parameters
-    ----------
-    lines
-        Of the file.
-
-    Yields
-    ------
-    content
-        One frame.
-
-    Raises
-    ------
-    InputError
-        If the lines cannot be cut.
     """
     rest = iter(lines)
     head = next(rest, b"").removeprefix(b"\xef\xbb\xbf")  # some editors' first bytes
@@ -115,18 +100,7 @@ def _atoms(line: bytes) -> int:
 
 
 def parse_frame(content: bytes) -> Frame:
-    """Return a structure.
-
-    Parameters
-    ----------
-    content
-        One frame, as `cut_frames` yields it.
-
-    Raises
-    ------
-    InputError
-        If it holds something else than extended XYZ does. ASE raises other errors.
-    """
+    """Return a structure."""
     text = content.decode()
     comment, first_atom = [*text.split("\n", 3)[1:3], ""][:2]
     if I_PI_COMMENT.search(comment):
@@ -152,18 +126,7 @@ def parse_frame(content: bytes) -> Frame:
 
 
 def parse_comment(line: str) -> dict[str, Any]:
-    """Return the values of a comment line under the keys that ASE knows.
-
-    Parameters
-    ----------
-    line
-        Without its end.
-
-    Raises
-    ------
-    InputError
-        If a tensor is none.
-    """
+    """Return the values of a comment line under the keys that ASE knows."""
     info: dict[str, Any] = key_val_str_to_dict(_KEY.sub(_known_key, line))
     for key in TENSORS:
         if _RAW + key in info:
@@ -212,17 +175,8 @@ def _known_key(found: re.Match[str]) -> str:
 def as_tensor(key: str, value: Any) -> NDArray[np.float64]:
     """Return a symmetric tensor of shape ``(3, 3)``.
 
-    Parameters
-    ----------
-    key
-        ``stress`` or ``virial``.
-    value
-        Nine numbers, or six in the order xx yy zz yz xz xy.
-
-    Raises
-    ------
-    InputError
-        If they are not.
+    ``key``: ``stress`` or ``virial``.
+    ``value``: nine numbers, or six in the order xx yy zz yz xz xy.
     """
     numbers = np.asarray(value)
     if numbers.dtype.kind not in "if" or numbers.size not in (6, 9):

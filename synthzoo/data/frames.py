@@ -52,12 +52,8 @@ class Origin:
 class FrameSet:
     """Structures of one or more files, one after the other.
 
-    Attributes
-    ----------
-    structures
-        With the labels that the files have.
-    origins
-        Where each was read, in the same order.
+    ``structures``: with the labels that the files have.
+    ``origins``: where each was read, in the same order.
     """
 
     structures: list[Atoms]
@@ -78,19 +74,8 @@ def read_frames(
     ``vasprun.xml``, and outputs of GPAW, CASTEP, Quantum ESPRESSO and others may be
     mixed.
 
-    Parameters
-    ----------
-    sources
-        Files, or patterns with ``*``, ``?`` and ``**``; the files of a pattern are
-        taken in alphabetical order, and a file that is named twice is read once.
-    format
-        Of all of them, as ASE calls it; guessed for each if not given.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, empty, of unknown format or cut short, a pattern fits no
-        file, or nothing is named; the message names the file.
+    ``sources``: files, or patterns with ``*``, ``?`` and ``**``; the files of a pattern
+    are taken in alphabetical order, and a file that is named twice is read once.
     """
     structures: list[Atoms] = []
     origins: list[Origin] = []
@@ -104,15 +89,7 @@ def read_frames(
 def find_files(sources: Path | str | Iterable[Path | str]) -> list[Path]:
     """Return the files that paths and patterns name, each once.
 
-    Parameters
-    ----------
-    sources
-        Files, or patterns with ``*``, ``?`` and ``**``.
-
-    Raises
-    ------
-    InputError
-        If a pattern fits no file, a folder is named, or nothing is.
+    ``sources``: files, or patterns with ``*``, ``?`` and ``**``.
     """
     named = [sources] if isinstance(sources, (str, Path)) else list(sources)
     if not named:
@@ -137,25 +114,15 @@ def _matching(source: Path) -> list[Path]:
 class RawFrame:
     """A structure of a file, perhaps still as the bytes that are there.
 
-    Attributes
-    ----------
-    number
-        Its place in the file, from 1.
-    content
-        One frame of extended XYZ, or the structure.
+    ``number``: its place in the file, from 1.
+    ``content``: one frame of extended XYZ, or the structure.
     """
 
     number: int
     content: bytes | Atoms
 
     def parse(self) -> Atoms:
-        """Return the structure.
-
-        Raises
-        ------
-        InputError
-            If the bytes are no structure.
-        """
+        """Return the structure."""
         if not isinstance(self.content, bytes):
             return self.content
         try:
@@ -169,25 +136,7 @@ class RawFrame:
 
 
 def iter_raw_frames(path: Path, *, format: str | None = None) -> Iterator[RawFrame]:
-    """Yield the structures of a file in any format that ASE reads.
-
-    Parameters
-    ----------
-    path
-        File.
-    format
-        As ASE calls it; guessed if not given.
-
-    Yields
-    ------
-    frame
-        Unparsed if the format is extended XYZ.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, empty, of another or an unknown format, or cut short.
-    """
+    """Yield the structures of a file in any format that ASE reads."""
     if find_format(path, format) == EXTENDED_XYZ:
         yield from _numbered(cut_file(path))
     else:
@@ -200,21 +149,7 @@ def _numbered(contents: Iterator[bytes | Atoms]) -> Iterator[RawFrame]:
 
 
 def count_raw_frames(path: Path, *, format: str | None = None) -> int | None:
-    """Return the number of structures if it can be told by counting lines.
-
-    Parameters
-    ----------
-    path
-        File.
-    format
-        As ASE calls it; guessed if not given.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, of an unknown format, or an extended XYZ file that is
-        empty or cut short.
-    """
+    """Return the number of structures if it can be told by counting lines."""
     if find_format(path, format) != EXTENDED_XYZ:
         return None
     return sum(1 for _ in cut_file(path))

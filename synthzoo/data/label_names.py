@@ -71,12 +71,8 @@ _SHORT_ENERGY = re.compile(r"e|e_?tot|toten|tot(?:al)?_en(?:g)?")
 def could_be(what: str, key: str) -> bool:
     """Return whether a key is named like a label.
 
-    Parameters
-    ----------
-    what
-        ``"energy"``, ``"forces"`` or ``"stress"``.
-    key
-        Name in ``Atoms.info`` or ``Atoms.arrays``.
+    ``what``: ``"energy"``, ``"forces"`` or ``"stress"``.
+    ``key``: name in ``Atoms.info`` or ``Atoms.arrays``.
 
     Examples
     --------
@@ -105,10 +101,7 @@ def _is_short_energy(name: str) -> bool:
 def standing(key: str) -> Standing:
     """Return whose label a key holds, as far as its name says.
 
-    Parameters
-    ----------
-    key
-        Name in ``Atoms.info`` or ``Atoms.arrays``.
+    ``key``: name in ``Atoms.info`` or ``Atoms.arrays``.
 
     Examples
     --------
@@ -129,10 +122,7 @@ def standing(key: str) -> Standing:
 def source(key: str) -> str:
     """Return what is left of a key without the words for the label itself.
 
-    Parameters
-    ----------
-    key
-        Name in ``Atoms.info`` or ``Atoms.arrays``.
+    ``key``: name in ``Atoms.info`` or ``Atoms.arrays``.
 
     Examples
     --------
@@ -146,10 +136,7 @@ def source(key: str) -> str:
 def is_free_energy(key: str) -> bool:
     """Return whether a key names the free energy of the electrons.
 
-    Parameters
-    ----------
-    key
-        Name in ``Atoms.info``.
+    ``key``: name in ``Atoms.info``.
     """
     return "free" in _snake(key).split("_")
 

@@ -24,14 +24,8 @@ if TYPE_CHECKING:
 class LabelledSet:
     """Structures with their labels.
 
-    Attributes
-    ----------
-    structures
-        As read.
-    labels
-        As many, on the scale of the files.
-    origins
-        File and number of each frame, for messages.
+    ``labels``: as many, on the scale of the files.
+    ``origins``: file and number of each frame, for messages.
     """
 
     structures: list[Atoms]
@@ -60,10 +54,7 @@ class LabelledSet:
     def counts(self, elements: Sequence[str]) -> NDArray[np.int64]:
         """Return the atoms of each element, of shape ``(n_structures, n_elements)``.
 
-        Parameters
-        ----------
-        elements
-            Chemical symbols, in the order of the columns.
+        ``elements``: chemical symbols, in the order of the columns.
         """
         return np.array(
             [
@@ -73,25 +64,13 @@ class LabelledSet:
         )
 
     def isolated(self, cutoff_A: float) -> NDArray[np.bool_]:
-        """Return which structures are a single atom without neighbours.
-
-        Parameters
-        ----------
-        cutoff_A
-            Radius within which atoms are neighbours.
-        """
+        """Return which structures are a single atom without neighbours."""
         return np.array(
             [is_isolated_atom(atoms, cutoff_A) for atoms in self.structures]
         )
 
     def part(self, indices: Sequence[int]) -> LabelledSet:
-        """Return some of the structures.
-
-        Parameters
-        ----------
-        indices
-            Which, in order.
-        """
+        """Return some of the structures."""
         return LabelledSet(
             structures=[self.structures[index] for index in indices],
             labels=[self.labels[index] for index in indices],
@@ -100,13 +79,7 @@ class LabelledSet:
 
 
 def join_sets(parts: Sequence[LabelledSet]) -> LabelledSet:
-    """Return several sets as one, one after the other.
-
-    Parameters
-    ----------
-    parts
-        At least one.
-    """
+    """Return several sets as one, one after the other."""
     return LabelledSet(
         structures=[atoms for part in parts for atoms in part.structures],
         labels=[label for part in parts for label in part.labels],
@@ -124,22 +97,7 @@ def read_labelled(
 ) -> tuple[FrameSet, LabelKeys]:
     """Return all structures of some files, and where their labels are.
 
-    Parameters
-    ----------
-    files
-        In any format that ASE reads.
-    energy_key, forces_key
-        Where the labels are; found among the usual names if not given.
-    energies_only
-        Whether forces are not needed, and not looked for.
-    format
-        Of all files, as ASE calls it; guessed for each if not given.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or cannot be read, or there are no labels, or several that
-        could be meant.
+    ``energies_only``: whether forces are not needed, and not looked for.
     """
     frames = read_frames(files, format=format)
     keys = find_label_keys(
@@ -160,20 +118,7 @@ _ADVICE = {
 
 
 def as_labelled(frames: FrameSet, keys: LabelKeys) -> LabelledSet:
-    """Return structures with their labels, each of which must be sound.
-
-    Parameters
-    ----------
-    frames
-        Structures.
-    keys
-        Where the labels are.
-
-    Raises
-    ------
-    InputError
-        If a structure or a label is broken; the message names file and frame.
-    """
+    """Return structures with their labels, each of which must be sound."""
     labels, origins = [], [str(origin) for origin in frames.origins]
     for atoms, origin in zip(frames.structures, origins, strict=True):
         check_structure(atoms, name=origin)
@@ -184,9 +129,6 @@ def as_labelled(frames: FrameSet, keys: LabelKeys) -> LabelledSet:
 def rms(values: NDArray[np.float64]) -> float:
     """Return the root of the mean square of some numbers.
 
-    Parameters
-    ----------
-    values
-        Numbers of any shape, at least one.
+    ``values``: numbers of any shape, at least one.
     """
     return float(np.sqrt(np.mean(np.square(values))))

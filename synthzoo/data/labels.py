@@ -71,12 +71,7 @@ class LabelKeys:
 class Labels:
     """Energy and forces of one structure.
 
-    Attributes
-    ----------
-    energy_eV
-        Of the whole cell.
-    forces_eV_A
-        Of shape ``(n_atoms, 3)``.
+    ``forces_eV_A``: of shape ``(n_atoms, 3)``.
     """
 
     energy_eV: float
@@ -87,14 +82,8 @@ class Labels:
 class PartialLabels:
     """What a structure has of energy, forces and stress.
 
-    Attributes
-    ----------
-    energy_eV
-        Of the whole cell, or None.
-    forces_eV_A
-        Of shape ``(n_atoms, 3)`` if it is right, or None.
-    stress_eV_A3
-        Of shape ``(6,)``, in Voigt order and ASE's sign, or None.
+    ``forces_eV_A``: of shape ``(n_atoms, 3)`` if it is right, or None.
+    ``stress_eV_A3``: of shape ``(6,)``, in Voigt order and ASE's sign, or None.
     """
 
     energy_eV: float | None
@@ -122,15 +111,8 @@ class KeyCounts:
 class KeyChoice:
     """Which keys are read, and what else there is.
 
-    Attributes
-    ----------
-    keys
-        Those that are read.
-    counts
-        All that could be labels.
-    rivals
-        For energy or forces, the keys of several references that differ: which of them
-        is meant, only the user knows.
+    ``rivals``: for energy or forces, the keys of several references that differ: which
+    of them is meant, only the user knows.
     """
 
     keys: LabelKeys
@@ -139,13 +121,7 @@ class KeyChoice:
 
 
 def count_label_keys(structures: Sequence[Atoms]) -> KeyCounts:
-    """Return which labels there seem to be.
-
-    Parameters
-    ----------
-    structures
-        The whole set.
-    """
+    """Return which labels there seem to be."""
     counts = {
         what: Counter(key for atoms in structures for key in _candidates(atoms, what))
         for what in ("energy", "forces", "stress")
@@ -180,17 +156,8 @@ def choose_label_keys(
     In ASE's own place, the energy is the one whose derivative the forces are. Where all
     structures have a free energy of smeared electrons, its key is ``free_energy``.
 
-    Parameters
-    ----------
-    structures
-        The whole set.
-    energy_key, forces_key, stress_key
-        What was asked for; in ASE's own place, ``calculator`` or ASE's own names.
-
-    Raises
-    ------
-    InputError
-        If a key was asked for that no structure has.
+    ``energy_key``, ``forces_key``, ``stress_key``: what was asked for; in ASE's own
+    place, ``calculator`` or ASE's own names.
     """
     counts, rank = count_label_keys(structures), _ranking(structures)
 
@@ -228,21 +195,9 @@ def find_label_keys(
 ) -> LabelKeys:
     """Return where the labels are, as `choose_label_keys` does; refuse what is unclear.
 
-    Parameters
-    ----------
-    structures
-        The whole set.
-    energy_key, forces_key
-        Keys to use; found among the usual names if not given.
-    energies_only
-        Whether forces are not needed, and not looked for.
-    advice
-        What to add to the message where ``"energy"`` or ``"forces"`` are missing.
-
-    Raises
-    ------
-    InputError
-        If no structure has an energy or forces, or labels of several references differ.
+    ``energies_only``: whether forces are not needed, and not looked for.
+    ``advice``: what to add to the message where ``"energy"`` or ``"forces"`` are
+    missing.
     """
     choice = choose_label_keys(structures, energy_key=energy_key, forces_key=forces_key)
     for what in ("energy",) if energies_only else ("energy", "forces"):
@@ -388,19 +343,7 @@ def _found(candidates: Sequence[str], structures: Sequence[Atoms]) -> str:
 def labels_of(atoms: Atoms, keys: LabelKeys, *, name: str = "the structure") -> Labels:
     """Return the labels of one structure.
 
-    Parameters
-    ----------
-    atoms
-        Structure with ``n`` atoms.
-    keys
-        Where the labels are.
-    name
-        What to call the structure in the message.
-
-    Raises
-    ------
-    InputError
-        If a label is missing, not a finite number, or of the wrong shape.
+    ``name``: what to call the structure in the message.
     """
     energy = _label(atoms, "energy", keys.energy)
     forces = _label(atoms, "forces", keys.forces)
@@ -428,13 +371,6 @@ def partial_labels(atoms: Atoms, keys: LabelKeys) -> PartialLabels:
     """Return what a structure has of these labels, without judging it.
 
     What is no number is NaN.
-
-    Parameters
-    ----------
-    atoms
-        Structure with ``n`` atoms.
-    keys
-        Where the labels would be.
     """
     energy = _label(atoms, "energy", keys.energy)
     forces = _label(atoms, "forces", keys.forces)
@@ -451,11 +387,6 @@ def own_labels(atoms: Atoms) -> dict[str, Any]:
     The energy is the one whose derivative the forces are: the free energy of the
     electrons, where the code has one. VASP and others extrapolate what ASE calls
     ``energy`` to electrons without smearing.
-
-    Parameters
-    ----------
-    atoms
-        Any structure.
     """
     results = _results(atoms)
     if "free_energy" in results:
@@ -466,15 +397,7 @@ def own_labels(atoms: Atoms) -> dict[str, Any]:
 def own_energies_eV(atoms: Atoms) -> tuple[float, float] | None:
     """Return the two energies in ASE's own place, or None if there is only one.
 
-    Parameters
-    ----------
-    atoms
-        Any structure.
-
-    Returns
-    -------
-    energies
-        What ASE calls ``energy``, and the free energy.
+    Returns ``energies``: what ASE calls ``energy``, and the free energy.
     """
     results = _results(atoms)
     if not {"energy", "free_energy"} <= results.keys():

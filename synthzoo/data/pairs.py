@@ -30,16 +30,11 @@ by cell. For atoms farther away, or for more boxes (and ten for each atom), the 
 class Pairs:
     """All pairs of atoms within a distance, each in both directions.
 
-    Attributes
-    ----------
-    first, second
-        Numbers of the atoms, of shape ``(pairs,)``.
-    shifts
-        Cell vectors to add to the second atom's position, of shape ``(pairs, 3)``.
-    distances_A
-        Of shape ``(pairs,)``.
-    vectors_A
-        From the first atom to the second, of shape ``(pairs, 3)``.
+    ``first``, ``second``: numbers of the atoms, of shape ``(pairs,)``.
+    ``shifts``: cell vectors to add to the second atom's position, of shape ``(pairs,
+    3)``.
+    ``distances_A``: of shape ``(pairs,)``.
+    ``vectors_A``: from the first atom to the second, of shape ``(pairs, 3)``.
     """
 
     first: NDArray[np.int32]
@@ -57,12 +52,7 @@ def find_pairs(atoms: Atoms, reach_A: float) -> Pairs:
 
     Time and memory do not depend on how large the cell is.
 
-    Parameters
-    ----------
-    atoms
-        Structure; directions that are not periodic need no cell vector.
-    reach_A
-        Largest distance.
+    Directions that are not periodic need no cell vector.
     """
     cell = atoms.cell.complete().array
     periodic = atoms.pbc & (atoms.cell.lengths() > 0)
@@ -90,14 +80,8 @@ def too_sparse(
 ) -> bool:
     """Return whether a search by boxes would mostly walk through empty space.
 
-    Parameters
-    ----------
-    positions
-        Of shape ``(n, 3)``, in Å.
-    cell
-        Three independent vectors, of shape ``(3, 3)``, in Å.
-    reach_A
-        Largest distance of a pair.
+    ``positions``: of shape ``(n, 3)``, in Å.
+    ``cell``: three independent vectors, of shape ``(3, 3)``, in Å.
     """
     boxes = np.prod(np.maximum(cell_heights_A(cell) / reach_A, 1))
     far = np.abs(positions).max(initial=0.0) > FAR_A
@@ -107,10 +91,7 @@ def too_sparse(
 def cell_heights_A(cell: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how thick a cell is between its three pairs of faces.
 
-    Parameters
-    ----------
-    cell
-        Three independent vectors, of shape ``(3, 3)``, in Å.
+    ``cell``: three independent vectors, of shape ``(3, 3)``, in Å.
     """
     heights: NDArray[np.float64] = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     return heights
@@ -165,11 +146,6 @@ def _images(
 def bond_cutoff_A(first: int, second: int) -> float:
     """Return the distance below which two elements count as bonded.
 
-    Parameters
-    ----------
-    first, second
-        Atomic numbers.
-
     Examples
     --------
     >>> bond_cutoff_A(6, 6)
@@ -184,13 +160,7 @@ def bond_cutoff_A(first: int, second: int) -> float:
 
 
 def longest_bond_A(atoms: Atoms) -> float:
-    """Return the largest bond cutoff between the elements of a structure.
-
-    Parameters
-    ----------
-    atoms
-        Structure.
-    """
+    """Return the largest bond cutoff between the elements of a structure."""
     present = np.unique(atoms.numbers).tolist()
     return max(bond_cutoff_A(a, b) for a in present for b in present)
 
@@ -198,12 +168,7 @@ def longest_bond_A(atoms: Atoms) -> float:
 def bonded(atoms: Atoms, pairs: Pairs) -> NDArray[np.bool_]:
     """Return which pairs are closer than the bond cutoff of their elements.
 
-    Parameters
-    ----------
-    atoms
-        Structure.
-    pairs
-        Its pairs, found to `longest_bond_A` or farther.
+    ``pairs``: its pairs, found to `longest_bond_A` or farther.
     """
     present, kind = np.unique(atoms.numbers, return_inverse=True)
     cutoffs = np.array([[bond_cutoff_A(a, b) for b in present] for a in present])
@@ -216,11 +181,6 @@ def bonded(atoms: Atoms, pairs: Pairs) -> NDArray[np.bool_]:
 def coordination(atoms: Atoms, pairs: Pairs) -> NDArray[np.int64]:
     """Return the number of bonds of each atom, of shape ``(n,)``.
 
-    Parameters
-    ----------
-    atoms
-        Structure with ``n`` atoms.
-    pairs
-        Its pairs, found to `longest_bond_A` or farther.
+    ``pairs``: its pairs, found to `longest_bond_A` or farther.
     """
     return np.bincount(pairs.first[bonded(atoms, pairs)], minlength=len(atoms))

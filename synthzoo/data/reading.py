@@ -48,21 +48,7 @@ _CP2K_VECTORS = re.compile(r"-(frc|vel)-\d+\.xyz(\.\w+)?$", re.IGNORECASE)
 
 
 def find_format(path: Path, wanted: str | None = None) -> str:
-    """Return the format of a file, as ASE calls it.
-
-    Parameters
-    ----------
-    path
-        File.
-    wanted
-        What the user says that it is.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is empty, or its format is unknown or one that
-        another program has to convert.
-    """
+    """Return the format of a file, as ASE calls it."""
     refuse_empty(path)
     if wanted is not None:
         return _known(wanted)
@@ -107,13 +93,7 @@ def _peek(path: Path) -> bytes:
 
 
 def refuse_empty(path: Path) -> None:
-    """Raise `InputError` unless there is a file with something in it.
-
-    Parameters
-    ----------
-    path
-        File of structures.
-    """
+    """Raise `InputError` unless there is a file with something in it."""
     refuse_folder(path)
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
@@ -122,13 +102,7 @@ def refuse_empty(path: Path) -> None:
 
 
 def refuse_folder(path: Path) -> None:
-    """Raise `InputError` if a folder stands where files of structures are wanted.
-
-    Parameters
-    ----------
-    path
-        What the user named.
-    """
+    """Raise `InputError` if a folder stands where files of structures are wanted."""
     if not path.is_dir():
         return
     if (path / "type.raw").is_file():
@@ -173,22 +147,7 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
 def read_frames_of(path: Path, wanted: str | None = None) -> Iterator[Frame]:
     """Yield the structures of a file in eV and Å, with what there is to say of each.
 
-    Parameters
-    ----------
-    path
-        File.
-    wanted
-        Its format, as ASE calls it; guessed if not given.
-
-    Yields
-    ------
-    frame
-        Labels, where the file has them, sit in a `SinglePointCalculator`.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, empty, of another or an unknown format, or cut short.
+    Yields ``frame``: labels, where the file has them, sit in a `SinglePointCalculator`.
     """
     name = find_format(path, wanted)
     frames = map(with_our_units, _frames(path, name))
@@ -196,23 +155,7 @@ def read_frames_of(path: Path, wanted: str | None = None) -> Iterator[Frame]:
 
 
 def cut_file(path: Path) -> Iterator[bytes]:
-    """Yield the frames of an extended XYZ file without parsing them.
-
-    Parameters
-    ----------
-    path
-        File.
-
-    Yields
-    ------
-    content
-        One frame.
-
-    Raises
-    ------
-    InputError
-        If there is no frame, or one is cut short.
-    """
+    """Yield the frames of an extended XYZ file without parsing them."""
     yield from _in_our_words(_cut(path), path, EXTENDED_XYZ, guessed=True)
 
 
@@ -247,27 +190,13 @@ def _in_our_words(
 def with_our_units(frame: Frame) -> Frame:
     """Return a frame in eV and Å.
 
-    Parameters
-    ----------
-    frame
-        As it stands in the file; its structure is changed.
-
-    Raises
-    ------
-    InputError
-        If it declares a unit that is unknown.
+    ``frame``: as it stands in the file; its structure is changed.
     """
     return Frame(frame.atoms, (*frame.notes, *convert_declared(frame.atoms)))
 
 
 def reason_of(error: Exception) -> str:
-    """Return kind and text of an exception of ASE's on one line.
-
-    Parameters
-    ----------
-    error
-        What was raised.
-    """
+    """Return kind and text of an exception of ASE's on one line."""
     text = " ".join(str(error).split()).rstrip(".")
     if len(text) > LONGEST_REASON:
         text = f"{text[:LONGEST_REASON]} …"

@@ -52,23 +52,10 @@ def check_structure(
 ) -> None:
     """Refuse a structure for which no energy is defined.
 
-    Parameters
-    ----------
-    atoms
-        Structure to look at; it is not changed.
-    elements
-        Chemical symbols that are allowed; all of them if not given.
-    name
-        What to call the structure in the message.
-    overlaps
-        Also look for two atoms on one place, which needs a neighbour search.
-
-    Raises
-    ------
-    InputError
-        If there are no atoms, positions or cell are not finite, a periodic
-        direction has no cell vector, the periodic cell has no volume, an element is
-        not allowed, or two atoms (or periodic images) lie on one place.
+    It is not changed.
+    ``elements``: chemical symbols that are allowed; all of them if not given.
+    ``name``: what to call the structure in the message.
+    ``overlaps``: also look for two atoms on one place, which needs a neighbour search.
     """
     if len(atoms) == 0:
         raise InputError(f"{name} holds no atoms.")
@@ -173,29 +160,14 @@ def _check_overlaps(atoms: Atoms, name: str) -> None:
 def min_distance_A(atoms: Atoms, *, cutoff_A: float = 2.0) -> float:
     """Return the shortest interatomic distance in Å, or ``cutoff_A`` if all are longer.
 
-    Parameters
-    ----------
-    atoms
-        Structure; periodic images count.
-    cutoff_A
-        How far to look.
+    Periodic images count.
     """
     distances = find_pairs(atoms, max(cutoff_A, SEARCHED_A)).distances_A
     return float(distances.min(initial=cutoff_A))
 
 
 def dimer(symbols: Sequence[str], distance_A: float, *, side_A: float) -> Atoms:
-    """Return two atoms in a cubic cell, periodic since some calculators need that.
-
-    Parameters
-    ----------
-    symbols
-        Of both atoms.
-    distance_A
-        Between them.
-    side_A
-        Length of the cell.
-    """
+    """Return two atoms in a cubic cell, periodic since some calculators need that."""
     from ase import Atoms
 
     ends = [[0.0, 0.0, 0.0], [0.0, 0.0, distance_A]]
@@ -205,24 +177,13 @@ def dimer(symbols: Sequence[str], distance_A: float, *, side_A: float) -> Atoms:
 def is_isolated_atom(atoms: Atoms, reach_A: float) -> bool:
     """Return whether a structure is one atom without a neighbour within a distance.
 
-    Parameters
-    ----------
-    atoms
-        Structure; periodic images are neighbours.
-    reach_A
-        How far to look.
+    Periodic images are neighbours.
     """
     return len(atoms) == 1 and not len(find_pairs(atoms, reach_A))
 
 
 def density_g_cm3(atoms: Atoms) -> float:
-    """Return the mass density of a periodic structure in g/cm³.
-
-    Parameters
-    ----------
-    atoms
-        Structure whose cell has a volume.
-    """
+    """Return the mass density of a periodic structure in g/cm³."""
     from ase.units import kg, m
 
     grams_per_cm3 = kg / m**3 * 1000
@@ -235,22 +196,8 @@ def iter_structures(path: Path | str, *, format: str | None = None) -> Iterator[
     Units that the file declares are converted to eV and Å. A `FileWarning` says, once
     for each file, what is read otherwise than it stands there.
 
-    Parameters
-    ----------
-    path
-        File.
-    format
-        As ASE calls it, such as ``vasp-xml``; guessed if not given.
-
-    Yields
-    ------
-    atoms
-        Labels, where the file has them, sit in a `SinglePointCalculator`.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, empty, of another or an unknown format, or cut short.
+    ``format``: as ASE calls it, such as ``vasp-xml``; guessed if not given.
+    Yields ``atoms``: labels, where the file has them, sit in a `SinglePointCalculator`.
     """
     told: Counter[str] = Counter()
     count = 0
@@ -271,15 +218,7 @@ def iter_structures(path: Path | str, *, format: str | None = None) -> Iterator[
 
 
 def read_structures(path: Path | str, *, format: str | None = None) -> list[Atoms]:
-    """Return all structures of a file; see `iter_structures`.
-
-    Parameters
-    ----------
-    path
-        File, in any format that ASE reads.
-    format
-        As ASE calls it; guessed if not given.
-    """
+    """Return all structures of a file; see `iter_structures`."""
     return list(iter_structures(path, format=format))
 
 
@@ -289,12 +228,7 @@ def write_structures(path: Path | str, structures: Iterable[Atoms]) -> int:
     The file appears under its name only when it is complete. What extended XYZ cannot
     hold is left out; a `FileWarning` names it.
 
-    Parameters
-    ----------
-    path
-        File to write; an existing one is replaced.
-    structures
-        Structures, taken one by one.
+    ``path``: file to write; an existing one is replaced.
     """
     count = 0
     left_out: set[str] = set()
@@ -307,15 +241,7 @@ def write_structures(path: Path | str, structures: Iterable[Atoms]) -> int:
 
 
 def say_left_out(path: Path | str, left_out: Collection[str]) -> None:
-    """Warn of what a file of extended XYZ is without, if there is anything.
-
-    Parameters
-    ----------
-    path
-        File.
-    left_out
-        Names from `synthzoo.data.xyz_writing.write_frame`.
-    """
+    """Warn of what a file of extended XYZ is without, if there is anything."""
     if left_out:
         warnings.warn(
             f"{path} is without {', '.join(sorted(left_out))}: extended XYZ cannot "
@@ -335,18 +261,9 @@ def label(
 ) -> Atoms:
     """Return a copy of a structure that carries these labels where ASE expects them.
 
-    Parameters
-    ----------
-    atoms
-        Structure with ``n`` atoms.
-    energy_eV
-        Energy of the whole cell.
-    forces_eV_A
-        Forces of shape ``(n, 3)``.
-    stress_eV_A3
-        Stress of shape ``(6,)`` in Voigt order and ASE's sign.
-    energies_eV
-        Energies per atom, of shape ``(n,)``.
+    ``forces_eV_A``: forces of shape ``(n, 3)``.
+    ``stress_eV_A3``: stress of shape ``(6,)`` in Voigt order and ASE's sign.
+    ``energies_eV``: energies per atom, of shape ``(n,)``.
     """
     labelled: Atoms = atoms.copy()
     results = {"energy": energy_eV, "forces": forces_eV_A}
@@ -361,11 +278,8 @@ def label(
 def group_of(atoms: Atoms) -> str:
     """Return the name of the group of related frames to which a frame belongs.
 
-    Parameters
-    ----------
-    atoms
-        Frame; ``info["group"]`` is the name if it is there. A frame without one is a
-        group of its own, named by its content: a copy of it belongs to the same group.
+    ``info["group"]`` is the name if it is there. A frame without one is a group of its
+    own, named by its content: a copy of it belongs to the same group.
     """
     return str(atoms.info.get(GROUP_KEY) or f"frame-{content_hash(atoms)}")
 
@@ -373,13 +287,8 @@ def group_of(atoms: Atoms) -> str:
 def kind_of(atoms: Atoms, *, unnamed: str = UNNAMED) -> str:
     """Return what kind of structure a frame is, as far as it says so.
 
-    Parameters
-    ----------
-    atoms
-        Frame; the first of `KIND_KEYS` that its ``info`` has, in capitals or not, is
-        the kind.
-    unnamed
-        What a frame without a kind is called.
+    The first of `KIND_KEYS` that its ``info`` has, in capitals or not, is the kind.
+    ``unnamed``: what a frame without a kind is called.
     """
     named = {str(key).lower(): str(value) for key, value in atoms.info.items()}
     return next((named[key] for key in KIND_KEYS if key in named), unnamed)
@@ -388,11 +297,8 @@ def kind_of(atoms: Atoms, *, unnamed: str = UNNAMED) -> str:
 def content_hash(atoms: Atoms) -> str:
     """Return a hash of what a structure is: elements, positions, cell, periodicity.
 
-    Parameters
-    ----------
-    atoms
-        Structure; labels and other information do not count, nor do the digits of
-        coordinates beyond a millionth of an Å.
+    Labels and other information do not count, nor do the digits of coordinates beyond a
+    millionth of an Å.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(atoms.numbers.astype("<i4").tobytes())
@@ -418,19 +324,8 @@ def split_by_group(
     ``sqrt(n * share * (1 - share))``. Where all groups would be on one side, the
     nearest one changes over, so that neither set is empty.
 
-    Parameters
-    ----------
-    structures
-        Structures; ``info["group"]`` names the group, otherwise each is its own.
-    share
-        Share of the groups that is for validation, between 0 and 1.
-    seed
-        Another seed is another split.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two groups, so that one of the sets would be empty.
+    ``info["group"]`` names the group, otherwise each is its own.
+    ``share``: share of the groups that is for validation, between 0 and 1.
     """
     groups: dict[str, list[int]] = {}
     for index, atoms in enumerate(structures):
@@ -457,21 +352,7 @@ def choose_by_group(
     Groups are taken in an order that a hash of seed and name gives: fewer structures
     are a part of more.
 
-    Parameters
-    ----------
-    structures
-        Structures; ``info["group"]`` names the group, otherwise each is its own.
-    indices
-        Which of them may be chosen.
-    count
-        How many to choose.
-    seed
-        Another seed is another choice.
-
-    Raises
-    ------
-    InputError
-        If there are fewer.
+    ``info["group"]`` names the group, otherwise each is its own.
     """
     if not 0 < count <= len(indices):
         raise InputError(

@@ -20,34 +20,19 @@ if TYPE_CHECKING:
 def energy_eV(atoms: Atoms, *, force_consistent: bool = False) -> float:
     """Return the energy of a structure.
 
-    Parameters
-    ----------
-    atoms
-        Structure with a calculator, or with labels in place of one.
-    force_consistent
-        Ask for the free energy, of which the forces are the derivative.
+    ``atoms``: structure with a calculator, or with labels in place of one.
+    ``force_consistent``: ask for the free energy, of which the forces are the
+    derivative.
     """
     energy = atoms.get_potential_energy(force_consistent, apply_constraint=False)
     return float(energy)
 
 
 def forces_eV_A(atoms: Atoms) -> NDArray[np.float64]:
-    """Return the forces on the atoms of a structure, of shape ``(n_atoms, 3)``.
-
-    Parameters
-    ----------
-    atoms
-        As for `energy_eV`.
-    """
+    """Return the forces on the atoms of a structure, of shape ``(n_atoms, 3)``."""
     return np.asarray(atoms.get_forces(apply_constraint=False))
 
 
 def stress_eV_A3(atoms: Atoms) -> NDArray[np.float64]:
-    """Return the stress of a structure in Voigt order and ASE's sign.
-
-    Parameters
-    ----------
-    atoms
-        As for `energy_eV`.
-    """
+    """Return the stress of a structure in Voigt order and ASE's sign."""
     return np.asarray(atoms.get_stress(apply_constraint=False))

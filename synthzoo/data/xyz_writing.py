@@ -42,17 +42,8 @@ def write_frame(stream: TextIO, atoms: Atoms) -> set[str]:
     Text is quoted where it would be taken for something else. What would not read back
     as it is here, by synthzoo and by ASE, is left out.
 
-    Parameters
-    ----------
-    stream
-        Where to write.
-    atoms
-        Structure, with labels in its calculator if it has any.
-
-    Returns
-    -------
-    left_out
-        Names such as ``info['note']``.
+    ``atoms``: structure, with labels in its calculator if it has any.
+    Returns ``left_out``: names such as ``info['note']``.
     """
     results = getattr(atoms.calc, "results", {})
     results = {name: value for name, value in results.items() if value is not None}

@@ -43,15 +43,7 @@ ROWS = ("abcc", "ffgg", "ttee")
 
 
 def write_demo_figure(folder: Path, summary: DemoSummary) -> None:
-    """Draw the crystals, the energy–volume curve and the dynamics of a demo.
-
-    Parameters
-    ----------
-    folder
-        Where to write `synthzoo.demo.summary.FIGURE_FILE`.
-    summary
-        What the demo found.
-    """
+    """Draw the crystals, the energy–volume curve and the dynamics of a demo."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     rows = ROWS if summary.tuned else (ROWS[0], ROWS[-1])
     figure = Figure(figsize=(11, 3.8 * len(rows)), dpi=150, layout=layout)
@@ -192,15 +184,7 @@ def _draw_dynamics(temperature: Axes, energy: Axes, summary: DemoSummary) -> Non
 
 
 def write_demo_report(folder: Path, summary: DemoSummary) -> None:
-    """Write what a demo did, its numbers beside the teacher's, and what to try next.
-
-    Parameters
-    ----------
-    folder
-        Where to write `synthzoo.demo.summary.REPORT_FILE`.
-    summary
-        What the demo found.
-    """
+    """Write what a demo did, its numbers beside the teacher's, and what to try next."""
     text = render(
         "demo.md",
         summary=summary,
@@ -231,13 +215,7 @@ def _errors_table(tuned: TunedSample) -> str:
 
 
 def demo_table(summary: DemoSummary) -> str:
-    """Return the numbers of a demo as a Markdown table.
-
-    Parameters
-    ----------
-    summary
-        What the demo found.
-    """
+    """Return the numbers of a demo as a Markdown table."""
     teacher = summary.reference.teacher if summary.reference else "teacher"
     header = ("Quantity", _title(summary), teacher, "Difference", "Experiment")
     dynamics = summary.dynamics

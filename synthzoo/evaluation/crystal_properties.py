@@ -37,16 +37,8 @@ CUBIC = ("fcc", "bcc", "diamond", "sc")
 class CrystalProperties:
     """Properties of a crystal; None for what it does not have or nobody has computed.
 
-    Attributes
-    ----------
-    source
-        Whose values they are.
-    a_A, c_A
-        Lattice constants of least energy, near those of experiments.
-    bulk_modulus_GPa
-        Of crystals with one lattice constant.
-    c11_GPa, c12_GPa, c44_GPa
-        Elastic constants of cubic crystals.
+    ``a_A``, ``c_A``: lattice constants of least energy, near those of experiments.
+    ``bulk_modulus_GPa``: of crystals with one lattice constant.
     """
 
     source: str
@@ -62,16 +54,10 @@ class CrystalProperties:
 class KnownCrystal:
     """A crystal whose atoms sit where symmetry puts them.
 
-    Attributes
-    ----------
-    name
-        Of the crystal, such as ``diamond``.
-    build
-        Primitive cell from lattice constants in Å.
-    start_A
-        These constants in experiments: a, and c if there are two.
-    shape
-        Lattice: ``diamond``, ``fcc``, ``hcp`` …; ``sheet`` for one layer.
+    ``name``: of the crystal, such as ``diamond``.
+    ``build``: primitive cell from lattice constants in Å.
+    ``start_A``: these constants in experiments: a, and c if there are two.
+    ``shape``: lattice: ``diamond``, ``fcc``, ``hcp`` …; ``sheet`` for one layer.
     """
 
     name: str
@@ -117,16 +103,8 @@ EXPERIMENT_DOIS = {
 def known_crystals(element: str) -> Iterator[KnownCrystal]:
     """Yield the crystals that an element is known for.
 
-    Parameters
-    ----------
-    element
-        Chemical symbol.
-
-    Yields
-    ------
-    crystal
-        Diamond, graphene and graphite for carbon; for other elements the crystal that
-        ASE knows them by, if its atoms sit where symmetry puts them.
+    Yields ``crystal``: diamond, graphene and graphite for carbon; for other elements
+    the crystal that ASE knows them by, if its atoms sit where symmetry puts them.
     """
     if element == "C":
         yield _bulk("diamond", "C", "diamond", 3.57)
@@ -175,14 +153,8 @@ def measure_crystal(
 ) -> CrystalProperties:
     """Return the properties of a crystal by a potential.
 
-    Parameters
-    ----------
-    crystal
-        From `known_crystals`.
-    calculator
-        Potential. Elastic constants need its stress, the others energies only.
-    source
-        What to call the potential.
+    ``calculator``: potential. Elastic constants need its stress, the others energies
+    only.
     """
     lengths_A = lattice_constants_A(crystal, calculator)
     if lengths_A is None:
@@ -214,15 +186,7 @@ def _cubic_constants_GPa(atoms: Atoms, calculator: Calculator) -> dict[str, floa
 
 
 def from_card(crystal: Crystal, *, source: str) -> CrystalProperties:
-    """Return the properties of a crystal that a card states.
-
-    Parameters
-    ----------
-    crystal
-        From the card's reference values.
-    source
-        Whose values they are.
-    """
+    """Return the properties of a crystal that a card states."""
     curve = fit_curve(crystal.volumes_A3_per_atom, crystal.energies_eV_per_atom)
     return CrystalProperties(
         source=source,
@@ -241,17 +205,8 @@ def lattice_constants_A(
 
     Several constants are found one after the other, twice.
 
-    Parameters
-    ----------
-    crystal
-        From `known_crystals`.
-    calculator
-        Potential.
-
-    Returns
-    -------
-    lengths
-        In Å; None if there is no minimum in the range that is searched.
+    Returns ``lengths``: in Å; None if there is no minimum in the range that is
+    searched.
     """
     lengths = list(crystal.start_A)
     places = list(range(len(lengths)))
@@ -284,15 +239,7 @@ def _minimum(energy: Callable[[float], float], start_A: float) -> float | None:
 
 
 def energy_eV(atoms: Atoms, calculator: Calculator) -> float:
-    """Return the energy of a structure, which keeps the calculator.
-
-    Parameters
-    ----------
-    atoms
-        Structure.
-    calculator
-        Potential.
-    """
+    """Return the energy of a structure, which keeps the calculator."""
     atoms.calc = calculator
     return unconstrained.energy_eV(atoms)
 
@@ -300,17 +247,7 @@ def energy_eV(atoms: Atoms, calculator: Calculator) -> float:
 def bulk_modulus_GPa(
     crystal: KnownCrystal, a_A: float, calculator: Calculator
 ) -> float | None:
-    """Return the bulk modulus of a crystal with one lattice constant.
-
-    Parameters
-    ----------
-    crystal
-        From `known_crystals`.
-    a_A
-        Lattice constant of least energy.
-    calculator
-        Potential.
-    """
+    """Return the bulk modulus of a crystal with one lattice constant."""
     cells = [
         crystal.build(a_A * stretch)
         for stretch in np.linspace(*CURVE_STRETCH, CURVE_POINTS)

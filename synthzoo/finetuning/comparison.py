@@ -35,22 +35,13 @@ Change = Literal["better", "worse", "unclear"]
 class Comparison:
     """Two models on one labelled set.
 
-    Attributes
-    ----------
-    name
-        Of the set.
-    labelled
-        The set.
-    before, after
-        What the start, with shifted energies, and the tuned model say.
-    energy, forces
-        Whether the errors of the second are smaller, beyond what the choice of
-        structures explains; None for forces that have no labels.
-    groups
-        Number of groups of related frames in the set.
-    seen
-        Whether frames much like those of the set were fitted, so that the errors say
-        nothing of other structures.
+    ``before``, ``after``: what the start, with shifted energies, and the tuned model
+    say.
+    ``energy``, ``forces``: whether the errors of the second are smaller, beyond what
+    the choice of structures explains; None for forces that have no labels.
+    ``groups``: number of groups of related frames in the set.
+    ``seen``: whether frames much like those of the set were fitted, so that the errors
+    say nothing of other structures.
     """
 
     name: str
@@ -71,14 +62,7 @@ def predict_set(
 ) -> Prediction:
     """Return what a model says about a labelled set.
 
-    Parameters
-    ----------
-    labelled
-        Structures and labels.
-    calculator
-        The model.
-    offsets_eV
-        Added to the energy of each structure, of shape ``(n_structures,)``.
+    ``offsets_eV``: added to the energy of each structure, of shape ``(n_structures,)``.
     """
     predicted = list(predict_structures(labelled.structures, calculator))
     if offsets_eV is not None:
@@ -98,18 +82,8 @@ def compare(
 ) -> Comparison:
     """Return two predictions of one set, with what changed.
 
-    Parameters
-    ----------
-    name
-        Of the set.
-    labelled
-        Structures and labels.
-    before, after
-        From `predict_set`.
-    forces
-        Whether the forces are labels to be judged by.
-    seen
-        Whether frames much like these were fitted: then no change is clear.
+    ``forces``: whether the forces are labels to be judged by.
+    ``seen``: whether frames much like these were fitted: then no change is clear.
     """
     groups = [group_of(atoms) for atoms in labelled.structures]
 
@@ -129,13 +103,7 @@ def compare(
 
 
 def join_predictions(parts: Sequence[Prediction]) -> Prediction:
-    """Return predictions for several sets as those for their union.
-
-    Parameters
-    ----------
-    parts
-        At least one.
-    """
+    """Return predictions for several sets as those for their union."""
     return Prediction(
         energies_eV_per_atom=np.concatenate(
             [part.energies_eV_per_atom for part in parts]

@@ -36,15 +36,7 @@ PROBES_FILE = "probes.png"
 
 
 def write_loss(folder: Path, losses: Sequence[TrainingLoss]) -> Path:
-    """Draw the errors on the training set over the epochs of the fit.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    losses
-        Of each epoch.
-    """
+    """Draw the errors on the training set over the epochs of the fit."""
     figure = Figure(figsize=(9, 3.4), dpi=120, layout="constrained")
     panels = zip(
         figure.subplots(1, 2),
@@ -64,15 +56,7 @@ def write_loss(folder: Path, losses: Sequence[TrainingLoss]) -> Path:
 
 
 def write_parity(folder: Path, comparison: Comparison) -> Path:
-    """Draw predictions over labels, before and after.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    comparison
-        Two models on one set.
-    """
+    """Draw predictions over labels, before and after."""
     figure = Figure(figsize=(9, 4.4), dpi=120, layout="constrained")
     clouds = [
         Cloud(name="before", prediction=comparison.before, colour=BEFORE_COLOUR),
@@ -84,15 +68,7 @@ def write_parity(folder: Path, comparison: Comparison) -> Path:
 
 
 def write_groups(folder: Path, comparison: Comparison) -> Path:
-    """Draw the errors of each group, before and after.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    comparison
-        Two models on one set.
-    """
+    """Draw the errors of each group, before and after."""
     before = comparison.before.errors[: MAX_GROUPS + 1]
     after = comparison.after.errors[: MAX_GROUPS + 1]
     height = 1.7 + 0.36 * len(before)
@@ -104,15 +80,7 @@ def write_groups(folder: Path, comparison: Comparison) -> Path:
 
 
 def write_probes(folder: Path, curves: Sequence[Curve]) -> Path:
-    """Draw energy curves of simple systems, before and after.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    curves
-        One panel each.
-    """
+    """Draw energy curves of simple systems, before and after."""
     width = 3.2 * max(2, len(curves))
     figure = Figure(figsize=(width, 3.4), dpi=120, layout="constrained")
     for axes, curve in zip(
@@ -128,13 +96,7 @@ def write_probes(folder: Path, curves: Sequence[Curve]) -> Path:
 
 
 def colour_keys(groups: Sequence[GroupErrors]) -> list[Patch]:
-    """Return what the colours mean, and hollow bars where there are some.
-
-    Parameters
-    ----------
-    groups
-        That are drawn.
-    """
+    """Return what the colours mean, and hollow bars where there are some."""
     keys = [
         Patch(color=BEFORE_COLOUR, label="before"),
         Patch(color=AFTER_COLOUR, label="after"),
@@ -150,12 +112,8 @@ def draw_errors(
 ) -> None:
     """Draw the errors of groups, energies in one panel and forces in another.
 
-    Parameters
-    ----------
-    panels
-        Of a row; the first names the groups.
-    before, after
-        By two models, the groups in the same order.
+    ``panels``: of a row; the first names the groups.
+    ``before``, ``after``: by two models, the groups in the same order.
     """
     names = [f"{group.name} ({group.structures})" for group in before]
     for axes, quantity, field in zip(

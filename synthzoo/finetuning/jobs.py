@@ -36,21 +36,13 @@ DIRECT_EPOCHS = 20
 def check_name(number: int) -> str:
     """Return the name of one of the further fits.
 
-    Parameters
-    ----------
-    number
-        Its place in the plan's checks, from zero.
+    ``number``: its place in the plan's checks, from zero.
     """
     return f"check-{number + 1}"
 
 
 def seed_names(count: int) -> list[str]:
     """Return the names of the fits of which the best is kept.
-
-    Parameters
-    ----------
-    count
-        How many there are.
 
     Examples
     --------
@@ -61,15 +53,7 @@ def seed_names(count: int) -> list[str]:
 
 
 def planned_fit(plan: Plan, replay: LabelledSet) -> FitJob:
-    """Return the fit of a plan's start to all structures that are not held out.
-
-    Parameters
-    ----------
-    plan
-        What is fitted to what.
-    replay
-        Synthetic structures that are mixed in.
-    """
+    """Return the fit of a plan's start to all structures that are not held out."""
     return FitJob(
         name=FIT,
         start=plan.start,
@@ -85,14 +69,7 @@ def fit_from_scratch(
 ) -> FitJob:
     """Return the same fit by a new network, which begins with a reference's energies.
 
-    Parameters
-    ----------
-    job
-        A fit; its training set is replaced.
-    labelled
-        Structures to fit.
-    reference
-        From `direct_reference`.
+    ``job``: a fit; its training set is replaced.
     """
     return dataclasses.replace(
         job,
@@ -104,15 +81,7 @@ def fit_from_scratch(
 
 
 def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
-    """Return the fits to make, the first of those to keep first.
-
-    Parameters
-    ----------
-    request
-        What was asked for.
-    sets
-        What there is.
-    """
+    """Return the fits to make, the first of those to keep first."""
     plan = sets.plan
     first = dataclasses.replace(
         planned_fit(plan, sets.synthetic.mixed), device=request.device
@@ -141,13 +110,6 @@ def direct_parts(plan: Plan, *, tested: bool) -> dict[str, LabelledSet]:
 
     It is what the fits see that are compared with it: all that is fitted, or one part
     after the other where each structure is tested by the fit that has not seen it.
-
-    Parameters
-    ----------
-    plan
-        What is fitted to what.
-    tested
-        Whether there is a test set.
     """
     if tested or len(plan.held_out) or not plan.checks:
         return {DIRECT: plan.training}
@@ -158,15 +120,7 @@ def direct_parts(plan: Plan, *, tested: bool) -> dict[str, LabelledSet]:
 
 
 def describe_jobs(jobs: Sequence[FitJob], workers: int) -> str:
-    """Return what the fits will cost, in words.
-
-    Parameters
-    ----------
-    jobs
-        From `make_jobs`.
-    workers
-        Fits that run at a time.
-    """
+    """Return what the fits will cost, in words."""
     first = jobs[0]
     texts = [f"{first.recipe.visits} structures are shown to the fit that is kept"]
     seeds = sum(job.name.startswith("seed-") for job in jobs)
@@ -218,11 +172,6 @@ def _from_scratch(first: FitJob, sets: Sets) -> list[FitJob]:
 def visits_from_scratch(sizes: Sequence[int]) -> int:
     """Return how many structures a fit from scratch sees; small ones more often.
 
-    Parameters
-    ----------
-    sizes
-        Number of atoms of each structure.
-
     Examples
     --------
     >>> visits_from_scratch([64] * 25), visits_from_scratch([64] * 500)
@@ -233,15 +182,7 @@ def visits_from_scratch(sizes: Sequence[int]) -> int:
 
 
 def direct_reference(elements: Sequence[str], labelled: LabelledSet) -> EnergyReference:
-    """Return the energies per element that a network without any start begins with.
-
-    Parameters
-    ----------
-    elements
-        Chemical symbols of the network.
-    labelled
-        The structures to be fitted.
-    """
+    """Return the energies per element that a network without any start begins with."""
     return find_reference(
         elements,
         labelled.counts(elements),

@@ -41,16 +41,7 @@ MARGIN = 0.02
 class Quantity:
     """A property of crystals that is compared.
 
-    Attributes
-    ----------
-    field
-        Of `CrystalProperties`.
-    name, unit
-        In words.
-    digits
-        Decimals that are shown.
-    tolerance
-        Relative deviation from a reference that functionals explain.
+    ``tolerance``: relative deviation from a reference that functionals explain.
     """
 
     field: str
@@ -60,24 +51,12 @@ class Quantity:
     tolerance: float
 
     def of(self, properties: CrystalProperties) -> float | None:
-        """Return its value.
-
-        Parameters
-        ----------
-        properties
-            Of a crystal.
-        """
+        """Return its value."""
         value: float | None = getattr(properties, self.field)
         return value
 
     def text(self, properties: CrystalProperties) -> str:
-        """Return its value in words.
-
-        Parameters
-        ----------
-        properties
-            Of a crystal.
-        """
+        """Return its value in words."""
         value = self.of(properties)
         return "none" if value is None else f"{value:.{self.digits}f}"
 
@@ -111,14 +90,8 @@ QUANTITIES = (
 class CrystalChange:
     """One crystal by the start and by the tuned model.
 
-    Attributes
-    ----------
-    name
-        Of the crystal.
-    before, after
-        By the two models.
-    references
-        What the teacher of the start and experiments say, where it is known.
+    ``references``: what the teacher of the start and experiments say, where it is
+    known.
     """
 
     name: str
@@ -150,13 +123,7 @@ class CrystalChange:
                 yield self._text(quantity)
 
     def known(self, quantity: Quantity) -> str:
-        """Return what the references say about one of the properties.
-
-        Parameters
-        ----------
-        quantity
-            From `QUANTITIES`.
-        """
+        """Return what the references say about one of the properties."""
         return ", ".join(
             f"{source.source} {quantity.text(source)}"
             for source in self.references
@@ -184,14 +151,9 @@ def _deviation(value: float | None, known: Sequence[float | None]) -> float:
 class Repulsion:
     """How near two atoms repel each other, by the start and by the tuned model.
 
-    Attributes
-    ----------
-    element
-        Of both atoms.
-    before_A, after_A
-        Distance down to which the energy rises as they come nearer.
-    nearest_A, widest_A
-        Distances between which was looked.
+    ``before_A``, ``after_A``: distance down to which the energy rises as they come
+    nearer.
+    ``nearest_A``, ``widest_A``: distances between which was looked.
     """
 
     element: str
@@ -232,12 +194,8 @@ _ADVICE = (
 class Physics:
     """What a fine-tuning did to known physics.
 
-    Attributes
-    ----------
-    crystals
-        That the elements are known for.
-    repulsions
-        Of two atoms of each element.
+    ``crystals``: that the elements are known for.
+    ``repulsions``: of two atoms of each element.
     """
 
     crystals: tuple[CrystalChange, ...]
@@ -272,14 +230,8 @@ def compare_physics(
 ) -> Physics:
     """Return what a fine-tuning did to the known physics of some elements.
 
-    Parameters
-    ----------
-    before, after
-        The two models.
-    elements
-        Chemical symbols to look at.
-    reference
-        What the teacher of the start says about crystals, if its card states that.
+    ``reference``: what the teacher of the start says about crystals, if its card states
+    that.
     """
     return Physics(
         crystals=tuple(
@@ -328,14 +280,7 @@ def dimers(
 ) -> tuple[NDArray[np.float64], list[Atoms]]:
     """Return distances in Å, and two atoms at each of them.
 
-    Parameters
-    ----------
-    element
-        Of both atoms.
-    reach
-        Shortest and longest distance, times twice the covalent radius.
-    points
-        Number of distances.
+    ``reach``: shortest and longest distance, times twice the covalent radius.
     """
     bond_A = 2 * float(covalent_radii[atomic_numbers[element]])
     distances_A = np.linspace(*reach, points) * bond_A
@@ -348,12 +293,7 @@ def repels_to_A(
 ) -> float:
     """Return the distance down to which energies rise, coming from the widest.
 
-    Parameters
-    ----------
-    distances_A
-        Ascending, of shape ``(n,)``.
-    energies_eV
-        Of two atoms at these distances.
+    ``distances_A``: ascending, of shape ``(n,)``.
 
     Examples
     --------
@@ -367,15 +307,7 @@ def repels_to_A(
 def energies_eV(
     structures: Sequence[Atoms], calculator: SynthzooCalculator
 ) -> NDArray[np.float64]:
-    """Return the energies of some structures.
-
-    Parameters
-    ----------
-    structures
-        Of any size.
-    calculator
-        The model.
-    """
+    """Return the energies of some structures."""
     return np.array(
         [
             unconstrained.energy_eV(atoms)
@@ -400,17 +332,10 @@ DIMER_REACH = (0.45, 2.2)
 class Curve:
     """Energies of one system along one line, before and after a fine-tuning.
 
-    Attributes
-    ----------
-    name
-        Of the system.
-    x_label, y_label
-        What the axes are, with units.
-    x
-        Distances in Å, or volumes in Å³ per atom.
-    before_eV, after_eV
-        Energies; those of a dimer from its widest distance, those of a crystal per atom
-        from their minimum.
+    ``x_label``, ``y_label``: what the axes are, with units.
+    ``x``: distances in Å, or volumes in Å³ per atom.
+    ``before_eV``, ``after_eV``: energies; those of a dimer from its widest distance,
+    those of a crystal per atom from their minimum.
     """
 
     name: str
@@ -426,15 +351,7 @@ def probe(
     after: SynthzooCalculator,
     elements: Sequence[str],
 ) -> list[Curve]:
-    """Return the dimer of each element, and crystals where they are known.
-
-    Parameters
-    ----------
-    before, after
-        The two models.
-    elements
-        Chemical symbols to look at.
-    """
+    """Return the dimer of each element, and crystals where they are known."""
     curves = [_dimer(element, before, after) for element in elements]
     for element in elements:
         for name, bond_A in CRYSTALS.get(element, {}).items():

@@ -33,13 +33,7 @@ if TYPE_CHECKING:
 
 
 def data_text(plan: Plan) -> str:
-    """Return what was found in the data, in words.
-
-    Parameters
-    ----------
-    plan
-        What was fitted to what.
-    """
+    """Return what was found in the data, in words."""
     text = (
         f"Energies under `{plan.keys.energy}`, forces under "
         f"`{plan.keys.forces or 'no key'}`. "
@@ -58,15 +52,7 @@ def data_text(plan: Plan) -> str:
 
 
 def forgetting_text(comparison: Comparison, replay: Synthetic) -> str:
-    """Return what became of the synthetic structures, in words.
-
-    Parameters
-    ----------
-    comparison
-        On them.
-    replay
-        Where they and their labels come from.
-    """
+    """Return what became of the synthetic structures, in words."""
     before, after = comparison.before.errors[0], comparison.after.errors[0]
     numbers = f"{after.structures} synthetic structures"
     if not replay.taught:
@@ -88,13 +74,7 @@ def forgetting_text(comparison: Comparison, replay: Synthetic) -> str:
 
 
 def fit_text(results: Results) -> str:
-    """Return how the fit was made, in words.
-
-    Parameters
-    ----------
-    results
-        What the fine-tuning gave.
-    """
+    """Return how the fit was made, in words."""
     plan, recipe = results.plan, results.plan.recipe
     text = (
         f"{recipe.visits} structures were shown in all, in batches of "
@@ -132,10 +112,7 @@ def _kept_text(results: Results) -> str:
 def drift_text(value: float | None) -> str:
     """Return a drift of the energy, which may not have been reached, in words.
 
-    Parameters
-    ----------
-    value
-        In meV/atom/ps, or None.
+    ``value``: in meV/atom/ps, or None.
     """
     return "did not come so far" if value is None else f"{value:.2f}"
 
@@ -189,12 +166,7 @@ def _related_text(plan: Plan) -> str:
 def direct_text(direct: DirectTraining, tuned_visits: int | None) -> str:
     """Return how far training from scratch went, in words.
 
-    Parameters
-    ----------
-    direct
-        What it gave.
-    tuned_visits
-        Structures that the fine-tuned model saw in all.
+    ``tuned_visits``: structures that the fine-tuned model saw in all.
     """
     return (
         f"From scratch: a new network of the same shape saw {direct.visits} structures "
@@ -207,13 +179,7 @@ def direct_text(direct: DirectTraining, tuned_visits: int | None) -> str:
 
 
 def provenance_items(results: Results) -> list[str]:
-    """Return what made the checkpoint, in words.
-
-    Parameters
-    ----------
-    results
-        What the fine-tuning gave.
-    """
+    """Return what made the checkpoint, in words."""
     made = results.provenance
     versions = ", ".join(f"{name} {text}" for name, text in made["versions"].items())
     return [
@@ -228,30 +194,14 @@ METRICS_FILE = "metrics.json"
 
 
 def write_report(folder: Path, results: Results) -> None:
-    """Write figures, report and metrics.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    results
-        What the fine-tuning gave.
-    """
+    """Write figures, report and metrics."""
     write_document(folder, _blocks(folder, results))
     text = json.dumps(metrics(results), indent=1, ensure_ascii=False)
     write_text(folder / METRICS_FILE, text + "\n")
 
 
 def card_text(results: Results, name: str) -> str:
-    """Return a card for the tuned checkpoint, to be completed by its owner.
-
-    Parameters
-    ----------
-    results
-        What the fine-tuning gave.
-    name
-        Of the checkpoint.
-    """
+    """Return a card for the tuned checkpoint, to be completed by its owner."""
     head = "---\nlibrary_name: synthzoo\ntags:\n- interatomic-potential\n---\n"
     plan = results.plan
     elements = ", ".join(plan.reference.sources)

@@ -37,16 +37,11 @@ def verdict(
 ) -> str:
     """Return in words whether fine-tuning helped.
 
-    Parameters
-    ----------
-    shown
-        The start and the tuned model on structures that the fit has not seen; None if
-        there are none.
-    also
-        What else got worse, or is worth knowing: sentences that end the verdict.
-    replayed
-        Whether synthetic structures were mixed in; if not, that is advised where
-        something got worse.
+    ``shown``: the start and the tuned model on structures that the fit has not seen;
+    None if there are none.
+    ``also``: what else got worse, or is worth knowing: sentences that end the verdict.
+    ``replayed``: whether synthetic structures were mixed in; if not, that is advised
+    where something got worse.
     """
     if shown is None:
         return " ".join([UNJUDGED, *also])
@@ -114,14 +109,10 @@ _TEXT: dict[Change, str] = {
 class DirectTraining:
     """What training from scratch on the same structures gave.
 
-    Attributes
-    ----------
-    comparison
-        From scratch (before) and fine-tuned (after).
-    visits, epochs
-        Structures that a fit saw in all, and how often it saw each.
-    energy_rmse_meV_per_atom, force_rmse_eV_A
-        In the last epoch, on the structures that were fitted: mean over the fits.
+    ``comparison``: from scratch (before) and fine-tuned (after).
+    ``visits``, ``epochs``: structures that a fit saw in all, and how often it saw each.
+    ``energy_rmse_meV_per_atom``, ``force_rmse_eV_A``: in the last epoch, on the
+    structures that were fitted: mean over the fits.
     """
 
     comparison: Comparison
@@ -135,39 +126,18 @@ class DirectTraining:
 class Results:
     """What a fine-tuning gave.
 
-    Attributes
-    ----------
-    model
-        Name of the start.
-    plan
-        What was fitted to what.
-    batch_atoms
-        Size of the batches that the fit has come to.
-    losses
-        Training errors of each epoch.
-    seeds
-        What the fits are worth of which the best is kept; empty for one fit.
-    selection
-        What weights are worth that were put through dynamics, the best first; empty
-        if none were.
-    replay
-        Synthetic structures that were mixed in, and those to measure with.
-    training
-        Before and after on the training set.
-    unseen
-        The same on sets that the fit has not seen, the most telling one first.
-    synthetic
-        The same on the synthetic structures to measure with, if there are any.
-    direct
-        Training from scratch, if asked for.
-    curves
-        Simple systems, before and after.
-    physics
-        Crystals and the repulsion of near atoms, before and after.
-    provenance
-        What made the checkpoint.
-    seconds
-        Time that it took, up to the report.
+    ``batch_atoms``: size of the batches that the fit has come to.
+    ``seeds``: what the fits are worth of which the best is kept; empty for one fit.
+    ``selection``: what weights are worth that were put through dynamics, the best
+    first; empty if none were.
+    ``replay``: synthetic structures that were mixed in, and those to measure with.
+    ``training``: before and after on the training set.
+    ``unseen``: the same on sets that the fit has not seen, the most telling one first.
+    ``synthetic``: the same on the synthetic structures to measure with, if there are
+    any.
+    ``direct``: training from scratch, if asked for.
+    ``physics``: crystals and the repulsion of near atoms, before and after.
+    ``seconds``: time that it took, up to the report.
     """
 
     model: str
@@ -196,13 +166,7 @@ class Results:
 
 
 def metrics(results: Results) -> dict[str, Any]:
-    """Return everything that was measured, for programs.
-
-    Parameters
-    ----------
-    results
-        What the fine-tuning gave.
-    """
+    """Return everything that was measured, for programs."""
     plan = results.plan
     return {
         "verdict": results.verdict,

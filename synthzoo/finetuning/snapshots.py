@@ -22,10 +22,7 @@ class Snapshots(Callback):
 
     A run that is killed and resumed writes the same files as an undisturbed one.
 
-    Parameters
-    ----------
-    files
-        Where to write, by the number of epochs that are over.
+    ``files``: where to write, by the number of epochs that are over.
     """
 
     def __init__(self, files: dict[int, Path]) -> None:
@@ -47,13 +44,7 @@ class Snapshots(Callback):
 
 
 def copied_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the weights of a model as they are now, on the CPU.
-
-    Parameters
-    ----------
-    model
-        Any.
-    """
+    """Return the weights of a model as they are now, on the CPU."""
     return {
         name: value.detach().cpu().clone().contiguous()
         for name, value in model.state_dict().items()
@@ -65,14 +56,7 @@ def snapshot_files(
 ) -> dict[int, Path]:
     """Return where the weights go that are kept on the way, by number of epochs.
 
-    Parameters
-    ----------
-    folder
-        Of the fit.
-    shares
-        Of all epochs, after which weights are kept; below 1.
-    epochs
-        Of the whole fit.
+    ``shares``: of all epochs, after which weights are kept; below 1.
 
     Examples
     --------

@@ -40,35 +40,12 @@ BETA_TIN_C_OVER_A = 0.55
 
 
 def draw(interval: Range, rng: np.random.Generator) -> float:
-    """Return a number drawn uniformly from an interval.
-
-    Parameters
-    ----------
-    interval
-        Its lower and upper end.
-    rng
-        Source of randomness.
-    """
+    """Return a number drawn uniformly from an interval."""
     return float(rng.uniform(*interval))
 
 
 def pack(part: Packing | MeltQuench, element: str, rng: np.random.Generator) -> Atoms:
-    """Return a random packing in a cubic cell of a size and density that are drawn.
-
-    Parameters
-    ----------
-    part
-        Ranges to draw from.
-    element
-        Chemical symbol.
-    rng
-        Source of randomness.
-
-    Raises
-    ------
-    InputError
-        If the atoms do not fit at that density and distance.
-    """
+    """Return a random packing in a cubic cell of a size and density that are drawn."""
     count = int(rng.integers(part.atoms[0], part.atoms[1] + 1))
     density = draw(part.density_g_cm3, rng)
     mass_g = atomic_masses[atomic_numbers[element]] * amu_kg * 1000
@@ -93,16 +70,7 @@ def crystal(
 ) -> Atoms:
     """Return a strained and rattled crystal, now and then with a vacancy.
 
-    Parameters
-    ----------
-    part
-        Sizes and ranges to draw from.
-    prototype
-        Key of `PROTOTYPES` that is in ``part.prototypes``.
-    element
-        Chemical symbol.
-    rng
-        Source of randomness.
+    ``prototype``: key of `PROTOTYPES` that is in ``part.prototypes``.
     """
     atoms = _repeated(prototype, element, part.prototypes, part.max_atoms)
     strain = rng.uniform(-part.max_strain, part.max_strain, size=(3, 3))
@@ -122,16 +90,7 @@ def slab(
 ) -> Atoms:
     """Return a rattled crystal that is cut open along one of its lattice vectors.
 
-    Parameters
-    ----------
-    part
-        Sizes and ranges to draw from.
-    prototype
-        Key of `PROTOTYPES` that is in ``part.prototypes``.
-    element
-        Chemical symbol.
-    rng
-        Source of randomness.
+    ``prototype``: key of `PROTOTYPES` that is in ``part.prototypes``.
     """
     atoms = _repeated(prototype, element, part.prototypes, part.max_atoms)
     axis = int(rng.integers(3))
@@ -146,16 +105,7 @@ def compressed(
 ) -> Atoms:
     """Return a rattled crystal that is scaled until two atoms are too close.
 
-    Parameters
-    ----------
-    part
-        Sizes and ranges to draw from.
-    prototype
-        Key of `PROTOTYPES` that is in ``part.prototypes``.
-    element
-        Chemical symbol.
-    rng
-        Source of randomness.
+    ``prototype``: key of `PROTOTYPES` that is in ``part.prototypes``.
     """
     atoms = _repeated(prototype, element, part.prototypes, part.max_atoms)
     _rattle(atoms, draw(part.rattle_A, rng), rng)
@@ -169,14 +119,7 @@ def compressed(
 def cut_open(atoms: Atoms, axis: int, vacuum_A: float) -> Atoms:
     """Return a periodic structure with a gap of vacuum across one cell vector.
 
-    Parameters
-    ----------
-    atoms
-        Structure, periodic in all directions.
-    axis
-        Cell vector that is made longer.
-    vacuum_A
-        By how much, in Å.
+    ``vacuum_A``: by how much, in Å.
     """
     opened: Atoms = atoms.copy()
     opened.wrap()
@@ -187,15 +130,7 @@ def cut_open(atoms: Atoms, axis: int, vacuum_A: float) -> Atoms:
 
 
 def dimers(part: Dimers, element: str) -> list[Atoms]:
-    """Return pairs of atoms at evenly spaced distances, and one isolated atom.
-
-    Parameters
-    ----------
-    part
-        Number and range of the distances.
-    element
-        Chemical symbol.
-    """
+    """Return pairs of atoms at evenly spaced distances, and one isolated atom."""
     side_A = 2 * VACUUM_A + part.distance_A[1]
     pairs = [
         dimer([element] * 2, distance, side_A=side_A)
@@ -207,12 +142,7 @@ def dimers(part: Dimers, element: str) -> list[Atoms]:
 def crystal_size(prototype: str, max_atoms: int) -> int:
     """Return the number of atoms of a crystal before any is taken out.
 
-    Parameters
-    ----------
-    prototype
-        Key of `PROTOTYPES`.
-    max_atoms
-        The cell is repeated up to this size.
+    ``max_atoms``: the cell is repeated up to this size.
     """
     return len(_repeated(prototype, "C", {prototype: 1.5}, max_atoms))
 

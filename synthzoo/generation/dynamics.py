@@ -83,16 +83,7 @@ class Dynamics(Protocol):
 class AseDynamics:
     """Dynamics in ASE; the temperature is that at the end of each block.
 
-    Parameters
-    ----------
-    atoms
-        Structure with momenta and a calculator; it is moved.
-    part
-        Thermostat, time step and block length.
-    rng
-        Source of randomness.
-    start_K
-        Temperature at the beginning.
+    ``atoms``: structure with momenta and a calculator; it is moved.
     """
 
     def __init__(
@@ -102,34 +93,16 @@ class AseDynamics:
         self._thermostat = make_thermostat(atoms, part, rng, start_K)
 
     def enter(self, stage: Stage) -> None:
-        """Do nothing: the temperature of each block is all that these need.
-
-        Parameters
-        ----------
-        stage
-            What comes next.
-        """
+        """Do nothing: the temperature of each block is all that these need."""
 
     def advance(self, temperature_K: float) -> None:
-        """Move the atoms through one block.
-
-        Parameters
-        ----------
-        temperature_K
-            Of the thermostat.
-        """
+        """Move the atoms through one block."""
         self._thermostat.set_temperature(temperature_K=temperature_K)
         self._thermostat.run(self._steps)
 
 
 def steps_per_block(part: MeltQuench) -> int:
-    """Return the number of time steps between two structures.
-
-    Parameters
-    ----------
-    part
-        Time step and sampling.
-    """
+    """Return the number of time steps between two structures."""
     return max(1, round(part.sample_fs / part.timestep_fs))
 
 
@@ -161,16 +134,7 @@ def make_thermostat(
 ) -> Any:
     """Return ASE dynamics with ``set_temperature(temperature_K=...)``.
 
-    Parameters
-    ----------
-    atoms
-        Structure with momenta and a calculator; its constraints are replaced.
-    coupling
-        Which thermostat, and how strong.
-    rng
-        Source of randomness.
-    start_K
-        Temperature at the beginning.
+    ``atoms``: structure with momenta and a calculator; its constraints are replaced.
     """
     return _THERMOSTATS[coupling.thermostat](atoms, coupling, rng, start_K)
 

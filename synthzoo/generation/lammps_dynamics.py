@@ -33,14 +33,7 @@ FIXES = {
 class LammpsDynamics:
     """Dynamics in LAMMPS; the temperature follows its ramp at every step.
 
-    Parameters
-    ----------
-    atoms
-        Structure with momenta and a LAMMPS calculator; it is moved.
-    part
-        Thermostat, time step and block length.
-    rng
-        Source of the thermostat's seeds.
+    ``atoms``: structure with momenta and a LAMMPS calculator; it is moved.
     """
 
     def __init__(
@@ -61,13 +54,7 @@ class LammpsDynamics:
             self._lammps.command("fix move all nve")
 
     def enter(self, stage: Stage) -> None:
-        """Set the thermostat to the ramp of a stage.
-
-        Parameters
-        ----------
-        stage
-            What comes next.
-        """
+        """Set the thermostat to the ramp of a stage."""
         self._stage = stage
         fix = FIXES[self._part.thermostat].format(
             start=stage.start_K,
@@ -79,18 +66,7 @@ class LammpsDynamics:
         self._lammps.command(fix)
 
     def advance(self, temperature_K: float) -> None:  # noqa: ARG002
-        """Move the atoms through one block.
-
-        Parameters
-        ----------
-        temperature_K
-            Not needed: LAMMPS has the whole ramp.
-
-        Raises
-        ------
-        TeacherError
-            If LAMMPS loses its atoms.
-        """
+        """Move the atoms through one block."""
         if self._stage is None:
             raise ValueError("enter a stage first")
         steps = steps_per_block(self._part)

@@ -35,23 +35,8 @@ def trajectory(
 ) -> list[Atoms]:
     """Return the structures that are kept of one melt–quench–anneal trajectory.
 
-    Parameters
-    ----------
-    part
-        Stages, temperatures and sampling.
-    element
-        Chemical symbol.
-    calculator
-        Drives the dynamics; that of a LAMMPS teacher does it inside of LAMMPS.
-    rng
-        Source of all randomness of this trajectory.
-
-    Raises
-    ------
-    InputError
-        If the atoms cannot be packed.
-    TeacherError
-        If they fuse or fly apart on the way.
+    ``calculator``: drives the dynamics; that of a LAMMPS teacher does it inside of
+    LAMMPS.
     """
     if not isinstance(calculator, RestartingLAMMPS):
         return _trajectory(part, element, calculator, rng)
@@ -82,13 +67,7 @@ def _trajectory(
 
 
 def kept_structures(part: MeltQuench) -> int:
-    """Return the number of structures that are kept of each trajectory.
-
-    Parameters
-    ----------
-    part
-        Stages and sampling.
-    """
+    """Return the number of structures that are kept of each trajectory."""
     bulk, surface = _stages(part, np.random.default_rng(0))
     stages = [*bulk, surface] if part.surface_fs > 0 else bulk
     return sum(stage.blocks for stage in stages if stage.name not in part.leave_out)

@@ -26,15 +26,8 @@ RANK_TOLERANCE = 1e-4
 def open_directions(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the combinations of elements' energies that compositions leave open.
 
-    Parameters
-    ----------
-    shares
-        Share of each element in each structure, of shape ``(n, n_elements)``.
-
-    Returns
-    -------
-    directions
-        Orthonormal, of shape ``(n_open, n_elements)``.
+    ``shares``: share of each element in each structure, of shape ``(n, n_elements)``.
+    Returns ``directions``: orthonormal, of shape ``(n_open, n_elements)``.
 
     Examples
     --------
@@ -51,10 +44,7 @@ def open_directions(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 def composition_rank(shares: NDArray[np.float64]) -> int:
     """Return how many elements' energies the compositions tell apart.
 
-    Parameters
-    ----------
-    shares
-        Share of each element in each structure, of shape ``(n, n_elements)``.
+    ``shares``: share of each element in each structure, of shape ``(n, n_elements)``.
     """
     return int(shares.shape[1]) - len(open_directions(shares))
 
@@ -68,12 +58,8 @@ def element_energies(
     a minority of other energies does not matter. Where the compositions leave freedom,
     the shortest vector is returned.
 
-    Parameters
-    ----------
-    energies_eV_per_atom
-        Of shape ``(n,)``.
-    shares
-        Share of each element in each structure, of shape ``(n, n_elements)``.
+    ``energies_eV_per_atom``: of shape ``(n,)``.
+    ``shares``: share of each element in each structure, of shape ``(n, n_elements)``.
     """
     weights = np.ones(len(shares))
     fitted = np.zeros(shares.shape[1])
@@ -92,12 +78,8 @@ def beyond_composition(
 ) -> NDArray[np.float64]:
     """Return what one energy for each element does not explain, in eV/atom.
 
-    Parameters
-    ----------
-    energies_eV_per_atom
-        Of shape ``(n,)``.
-    shares
-        Share of each element in each structure, of shape ``(n, n_elements)``.
+    ``energies_eV_per_atom``: of shape ``(n,)``.
+    ``shares``: share of each element in each structure, of shape ``(n, n_elements)``.
     """
     explained = shares @ element_energies(energies_eV_per_atom, shares)
     rest: NDArray[np.float64] = energies_eV_per_atom - explained
@@ -120,12 +102,7 @@ def beyond_pairs(data: CheckedSet, usable: Mask) -> NDArray[np.float64]:
     sum of their covalent radii, is fitted so that most energies are met (least
     squares, reweighted): a minority of other labels stands out.
 
-    Parameters
-    ----------
-    data
-        Set with energies.
-    usable
-        Which structures to take, of shape ``(n,)``.
+    ``usable``: which structures to take, of shape ``(n,)``.
     """
     frames = np.flatnonzero(usable)
     energies = data.energies_eV[frames] / data.sizes[frames]

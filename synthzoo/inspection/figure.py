@@ -38,16 +38,8 @@ def draw_measures(
 ) -> Path:
     """Draw the figure of a set and return its path.
 
-    Parameters
-    ----------
-    measures
-        Numbers of at least one structure.
-    path
-        Image to write.
-    title
-        Line above the panels.
-    kind
-        Format of the image; what the path ends in if not given.
+    ``measures``: numbers of at least one structure.
+    ``kind``: format of the image; what the path ends in if not given.
     """
     figure = Figure(figsize=(12, 7), layout="constrained")
     figure.suptitle(title)
@@ -151,12 +143,7 @@ def _or_more(bonds: int) -> str:
 def draw_bonds_by_density(axes: Axes, measures: Measures) -> None:
     """Draw the shares of atoms with two, three, four bonds over the density.
 
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    measures
-        Numbers of structures, some of them with a density.
+    ``measures``: numbers of structures, some of them with a density.
     """
     densities, edges = _density_bins(measures.densities_g_cm3)
     carbon = set(measures.elements) == {"C"}

@@ -57,14 +57,10 @@ class Finding:
 class Reference:
     """What a model says about the structures of a set: makes checks sharper.
 
-    Attributes
-    ----------
-    energies_eV
-        Of the whole cells, of shape ``(n,)``.
-    forces_eV_A
-        For each structure, of shape ``(n_atoms, 3)``.
-    stresses_eV_A3
-        For each structure, of shape ``(6,)``; None if the model gives none.
+    ``energies_eV``: of the whole cells, of shape ``(n,)``.
+    ``forces_eV_A``: for each structure, of shape ``(n_atoms, 3)``.
+    ``stresses_eV_A3``: for each structure, of shape ``(6,)``; None if the model gives
+    none.
     """
 
     energies_eV: NDArray[np.float64]
@@ -76,16 +72,9 @@ class Reference:
 class CheckedSet:
     """Structures and labels as the checks see them.
 
-    Attributes
-    ----------
-    structures
-        All ``n`` of the set.
-    keys
-        Where the labels are.
-    reference
-        What a model says, or None.
-    sources
-        File that each structure comes from, or None.
+    ``structures``: all ``n`` of the set.
+    ``reference``: what a model says, or None.
+    ``sources``: file that each structure comes from, or None.
     """
 
     structures: Sequence[Atoms]
@@ -235,11 +224,5 @@ def _reach_A(atoms: Atoms) -> float:
 
 
 def worst(findings: Sequence[Finding]) -> list[Finding]:
-    """Return findings with errors first and notes last, otherwise in their order.
-
-    Parameters
-    ----------
-    findings
-        Of any number of checks.
-    """
+    """Return findings with errors first and notes last, otherwise in their order."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -28,12 +28,7 @@ SOFTNESS = 6.0
 def forces_of_bonds(data: CheckedSet, index: int) -> NDArray[np.float64]:
     """Return what is expected of the forces, of shape ``(n_atoms, 3)``.
 
-    Parameters
-    ----------
-    data
-        Set to look at.
-    index
-        Structure; zeros if it has no bonds.
+    Zeros if it has no bonds.
     """
     first, vectors, pulls = _pulls(data, index)
     size = int(data.sizes[index])
@@ -44,12 +39,7 @@ def forces_of_bonds(data: CheckedSet, index: int) -> NDArray[np.float64]:
 def stress_of_bonds(data: CheckedSet, index: int) -> NDArray[np.float64]:
     """Return what is expected of the stress, in ASE's order and sign.
 
-    Parameters
-    ----------
-    data
-        Set to look at.
-    index
-        Structure with a cell; zeros if it has no bonds.
+    ``index``: structure with a cell; zeros if it has no bonds.
     """
     _, vectors, pulls = _pulls(data, index)
     tensor = (vectors.T * pulls) @ vectors / 2 / data.structures[index].get_volume()
@@ -109,11 +99,8 @@ class _Agreement:
 def force_order(data: CheckedSet) -> list[Finding]:
     """Find forces in another order than the atoms, in the whole set or in a file.
 
-    Parameters
-    ----------
-    data
-        Set to look at. Forces are compared with a model's, and with those that the
-        lengths of bonds let expect.
+    Forces are compared with a model's, and with those that the lengths of bonds let
+    expect.
     """
     everything = list(data.forces_eV_A)
     found = _finding(data, everything)

@@ -51,13 +51,7 @@ TRUE_WORDS = ("true", "t", "yes", "1")
 
 
 def broken_structures(data: CheckedSet) -> list[Finding]:
-    """Find structures for which no energy is defined.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find structures for which no energy is defined."""
     if not data.faults:
         return []
     frames = tuple(sorted(data.faults))
@@ -73,13 +67,7 @@ def broken_structures(data: CheckedSet) -> list[Finding]:
 
 
 def missing_labels(data: CheckedSet) -> list[Finding]:
-    """Find structures without energy or forces where others have them.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find structures without energy or forces where others have them."""
     energies = [
         index for index, labels in enumerate(data.labels) if labels.energy_eV is None
     ]
@@ -106,13 +94,7 @@ def missing_labels(data: CheckedSet) -> list[Finding]:
 
 
 def labels_not_finite(data: CheckedSet) -> list[Finding]:
-    """Find labels that are not numbers, absurdly large, or of the wrong shape.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find labels that are not numbers, absurdly large, or of the wrong shape."""
     reasons: dict[str, list[int]] = {}
     for index, labels in enumerate(data.labels):
         for reason in _absurd(labels, int(data.sizes[index])):
@@ -148,11 +130,8 @@ def _absurd(labels: PartialLabels, size: int) -> Iterator[str]:
 def placeholders(data: CheckedSet) -> list[Finding]:
     """Find labels that are exactly zero: what some tools write for "not computed".
 
-    Parameters
-    ----------
-    data
-        Set to look at. Forces of zero are sound where symmetry demands them, and
-        energies of zero where no atom has a bond.
+    Forces of zero are sound where symmetry demands them, and energies of zero where no
+    atom has a bond.
     """
     zero = np.flatnonzero((data.energies_eV == 0) & (data.sizes > 1))
     frames = tuple(index for index in zero.tolist() if _pull(data, index) is not None)
@@ -219,11 +198,8 @@ def _pull(data: CheckedSet, index: int) -> float | None:
 def energies_without_forces(data: CheckedSet) -> list[Finding]:
     """Find energies that are not those whose derivative the forces are.
 
-    Parameters
-    ----------
-    data
-        Set to look at. Where electrons are smeared, ASE has two energies of a
-        structure: the free energy, and one that is extrapolated to no smearing.
+    Where electrons are smeared, ASE has two energies of a structure: the free energy,
+    and one that is extrapolated to no smearing.
     """
     two = {
         i: both for i, a in enumerate(data.structures) if (both := own_energies_eV(a))
@@ -271,13 +247,7 @@ def _smearing_text(data: CheckedSet, smeared: int, pairs: int, *, read: bool) ->
 
 
 def net_forces(data: CheckedSet) -> list[Finding]:
-    """Find structures whose forces do not sum to zero, as they must without a field.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find structures whose forces do not sum to zero, as they must without a field."""
     unbalanced, frozen = [], []
     for index, forces in data.forces_eV_A.items():
         if len(forces) < 2:
@@ -308,13 +278,7 @@ def net_forces(data: CheckedSet) -> list[Finding]:
 
 
 def unconverged(data: CheckedSet) -> list[Finding]:
-    """Find structures that are marked as not converged.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find structures that are marked as not converged."""
     frames = [
         index
         for index, atoms in enumerate(data.structures)
@@ -342,11 +306,8 @@ def _truth(value: Any) -> bool:
 def energies_per_atom(data: CheckedSet) -> list[Finding]:
     """Find energies that do not grow with the number of atoms.
 
-    Parameters
-    ----------
-    data
-        Set to look at; structures of two sizes are needed, of the larger a few are
-        enough. What the composition explains is left out.
+    Structures of two sizes are needed, of the larger a few are enough. What the
+    composition explains is left out.
     """
     usable = np.isfinite(data.energies_eV) & (data.sizes > 1) & ~data.fragments
     sizes, energies = data.sizes[usable], data.energies_eV[usable]
@@ -396,10 +357,7 @@ MANY = 0.2
 def outside_domain(data: CheckedSet) -> list[Finding]:
     """Find structures on which a model errs by more than the forces themselves.
 
-    Parameters
-    ----------
-    data
-        Set to look at, with a model's predictions.
+    ``data``: set to look at, with a model's predictions.
     """
     ratio = model_force_ratio(data)
     if data.reference is None or (ratio is not None and not ratio.normal):

@@ -116,12 +116,7 @@ class Measures:
 def measure(structures: Iterable[Atoms], keys: LabelKeys) -> Measures:
     """Measure structures one by one; only numbers are kept.
 
-    Parameters
-    ----------
-    structures
-        Any number of them, taken one at a time.
-    keys
-        Where their labels are.
+    ``structures``: any number of them, taken one at a time.
     """
     rows = []
     distances = np.zeros(DISTANCE_BINS, dtype=np.int64)
@@ -183,13 +178,7 @@ def _row(atoms: Atoms, pairs: Pairs, labels: PartialLabels) -> dict[str, Any]:
 
 
 def spread_of(values: NDArray[Any]) -> Spread | None:
-    """Return where values lie; None if none is a finite number.
-
-    Parameters
-    ----------
-    values
-        Of any number.
-    """
+    """Return where values lie; None if none is a finite number."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return None
@@ -207,12 +196,7 @@ def spread_of(values: NDArray[Any]) -> Spread | None:
 def bin_edges(values: NDArray[Any], bins: int) -> NDArray[np.float64]:
     """Return the edges of the bins of a histogram, also of values that are all alike.
 
-    Parameters
-    ----------
-    values
-        At least one, finite.
-    bins
-        How many.
+    ``values``: at least one, finite.
 
     Examples
     --------
@@ -227,13 +211,7 @@ def bin_edges(values: NDArray[Any], bins: int) -> NDArray[np.float64]:
 
 
 def quantities_of(measures: Measures) -> dict[str, NDArray[Any]]:
-    """Return the quantities that each structure has one of, by name with unit.
-
-    Parameters
-    ----------
-    measures
-        Numbers of a set.
-    """
+    """Return the quantities that each structure has one of, by name with unit."""
     return {
         "atoms per structure": measures.atoms,
         "energy (eV/atom)": measures.energies_eV_per_atom,

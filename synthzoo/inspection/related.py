@@ -39,19 +39,11 @@ CANCELLATION = 0.1
 class Work:
     """One step from a frame to another of the same system.
 
-    Attributes
-    ----------
-    frames
-        The two structures.
-    move_A
-        How far the atom that moves most goes, apart from the change of the cell.
-    energy_eV
-        Difference of the energies.
-    by_forces_eV
-        Minus the mean forces times the displacements.
-    by_stress_eV
-        Mean stress times strain times volume; zero if the cell is the same, not a
-        number if it is not and there is no stress.
+    ``move_A``: how far the atom that moves most goes, apart from the change of the
+    cell.
+    ``by_forces_eV``: minus the mean forces times the displacements.
+    ``by_stress_eV``: mean stress times strain times volume; zero if the cell is the
+    same, not a number if it is not and there is no stress.
     """
 
     frames: tuple[int, int]
@@ -66,11 +58,6 @@ def related_works(data: CheckedSet) -> list[Work]:
 
     Along a straight line the mean of the forces at both ends is exact for harmonic
     motion, so that atoms may move by tenths of an Å.
-
-    Parameters
-    ----------
-    data
-        Set with energies and forces.
     """
     systems: dict[bytes, list[int]] = defaultdict(list)
     for index in data.forces_eV_A:
@@ -166,11 +153,6 @@ def fingerprint_A(atoms: Atoms) -> NDArray[np.float64]:
     atoms move ("average minimum distances", doi 10.46793/match.87-3.529W). Neighbours
     are looked for as far away as needed: of two structures that differ only beyond the
     reach of a search, nothing could be said.
-
-    Parameters
-    ----------
-    atoms
-        Any structure.
     """
     wanted = NEIGHBOURS if atoms.pbc.any() else min(NEIGHBOURS, len(atoms) - 1)
     reach_A = FARTHEST_A / REACH_FACTOR**9
@@ -187,16 +169,7 @@ def mean_distances_A(
 ) -> NDArray[np.float64]:
     """Return the mean distances to the nearest neighbours among some pairs.
 
-    Parameters
-    ----------
-    size
-        Number of atoms.
-    pairs
-        Pairs of the structure.
-    reach_A
-        What counts as the distance of neighbours that were not found.
-    neighbours
-        How many of an atom count.
+    ``reach_A``: what counts as the distance of neighbours that were not found.
     """
     order = np.lexsort((pairs.distances_A, pairs.first))
     first, distances = pairs.first[order], pairs.distances_A[order]
@@ -210,13 +183,7 @@ def mean_distances_A(
 
 
 def exact_duplicates(data: CheckedSet) -> list[tuple[int, ...]]:
-    """Return groups of structures with the same atoms in the same places.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Return groups of structures with the same atoms in the same places."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, atoms in enumerate(data.structures):
         if index not in data.faults:
@@ -227,10 +194,7 @@ def exact_duplicates(data: CheckedSet) -> list[tuple[int, ...]]:
 def near_duplicates(data: CheckedSet) -> list[tuple[int, ...]]:
     """Return groups of structures with the same composition and `fingerprint_A`.
 
-    Parameters
-    ----------
-    data
-        Set to look at; exact duplicates are among what is found.
+    Exact duplicates are among what is found.
     """
     compositions: dict[str, list[int]] = defaultdict(list)
     for index, atoms in enumerate(data.structures):
@@ -297,13 +261,7 @@ def _link(root: list[int], one: int, other: int) -> None:
 
 
 def duplicates(data: CheckedSet) -> list[Finding]:
-    """Find structures that are in the set several times, and contradicting labels.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find structures that are in the set several times, and contradicting labels."""
     exact = exact_duplicates(data)
     copies = {frozenset(group) for group in exact}
     near = [group for group in near_duplicates(data) if frozenset(group) not in copies]

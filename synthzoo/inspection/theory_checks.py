@@ -48,12 +48,7 @@ COHESIVE_EV_PER_ATOM = (-15.0, 3.0)
 class Clusters:
     """Two clusters of numbers with next to nothing in between.
 
-    Attributes
-    ----------
-    gap
-        Between the medians.
-    upper
-        Which numbers belong to the upper cluster, of shape ``(n,)``.
+    ``upper``: which numbers belong to the upper cluster, of shape ``(n,)``.
     """
 
     gap: float
@@ -66,10 +61,7 @@ def separate(values: NDArray[np.float64]) -> Clusters | None:
     They are cut where the variance between the parts is largest (Otsu); the middle
     third between the two medians has to be all but empty.
 
-    Parameters
-    ----------
-    values
-        Of shape ``(n,)``.
+    ``values``: of shape ``(n,)``.
     """
     ordered = np.sort(values)
     count = len(ordered)
@@ -92,12 +84,9 @@ def separate(values: NDArray[np.float64]) -> Clusters | None:
 def mixed_theory(data: CheckedSet) -> list[Finding]:
     """Find energies of two levels of theory, or of two codes, in one set.
 
-    Parameters
-    ----------
-    data
-        Set to look at. Energies are compared beyond what the composition explains;
-        with a model, beyond what it predicts; without one, and with enough
-        structures, beyond what distances between atoms explain.
+    Energies are compared beyond what the composition explains; with a model, beyond
+    what it predicts; without one, and with enough structures, beyond what distances
+    between atoms explain.
     """
     usable = np.isfinite(data.energies_eV) & ~data.isolated
     energies, shares = _per_atom(data, usable), data.shares[usable]
@@ -167,13 +156,7 @@ def _common(
 
 
 def outliers(data: CheckedSet) -> list[Finding]:
-    """Find energies and forces far from all others.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find energies and forces far from all others."""
     return [*_energy_outliers(data), *_force_outliers(data)]
 
 
@@ -232,13 +215,7 @@ def _outlier(kind: str, message: str, frames: NDArray[np.int64]) -> Finding:
 
 
 def isolated_atoms(data: CheckedSet) -> list[Finding]:
-    """Find isolated atoms, and whether their energies fit the others.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find isolated atoms, and whether their energies fit the others."""
     by_element: dict[int, list[int]] = {}
     for index in np.flatnonzero(data.isolated & np.isfinite(data.energies_eV)):
         element = int(data.structures[int(index)].numbers[0])
@@ -290,13 +267,7 @@ def _cohesive(data: CheckedSet, alone: dict[int, list[int]]) -> list[Finding]:
 
 
 def undetermined_elements(data: CheckedSet) -> list[Finding]:
-    """Find elements whose energies the compositions of the set do not tell apart.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find elements whose energies the compositions of the set do not tell apart."""
     usable = np.isfinite(data.energies_eV)
     count, rank = len(data.elements), composition_rank(data.shares[usable])
     if not usable.any() or rank == count:

@@ -62,10 +62,7 @@ MOST_STANDING = 0.5
 def force_units(data: CheckedSet) -> list[Finding]:
     """Find forces in another unit or with the wrong sign.
 
-    Parameters
-    ----------
-    data
-        Set to look at; with a model's predictions the unit is named.
+    With a model's predictions the unit is named.
     """
     ratio = model_force_ratio(data)
     if ratio is not None:
@@ -94,10 +91,7 @@ def force_units(data: CheckedSet) -> list[Finding]:
 def energy_units(data: CheckedSet) -> list[Finding]:
     """Find energies in another unit.
 
-    Parameters
-    ----------
-    data
-        Set to look at; with a model's predictions the unit is named.
+    With a model's predictions the unit is named.
     """
     ratio = model_energy_ratio(data)
     if ratio is not None:
@@ -133,11 +127,6 @@ def all_electron_energy_hartree(number: int) -> float:
     Right to a few percent for all but hydrogen (Schwinger,
     doi 10.1103/PhysRevA.24.2353).
 
-    Parameters
-    ----------
-    number
-        Atomic number.
-
     Examples
     --------
     >>> round(all_electron_energy_hartree(6), 1)
@@ -163,13 +152,7 @@ def _wide_spread(data: CheckedSet, usable: Mask) -> list[Finding]:
 
 
 def energies_against_forces(data: CheckedSet) -> list[Finding]:
-    """Find energies and forces that do not belong together, from close frames.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Find energies and forces that do not belong together, from close frames."""
     works = related_works(data)
     ratio = energy_over_forces(works)
     if ratio is None or ratio.normal:
@@ -212,10 +195,7 @@ def _causes(size: float) -> dict[str, float]:
 def stress_units(data: CheckedSet) -> list[Finding]:
     """Find stresses in another unit or with the wrong sign.
 
-    Parameters
-    ----------
-    data
-        Set to look at; with a model's predictions or strained frames the unit is named.
+    With a model's predictions or strained frames the unit is named.
     """
     if not data.stresses_eV_A3:
         return []
@@ -246,11 +226,7 @@ def stress_units(data: CheckedSet) -> list[Finding]:
 def stress_order(data: CheckedSet) -> list[Finding]:
     """Find stresses whose shear components are not in ASE's order.
 
-    Parameters
-    ----------
-    data
-        Set to look at. Shear is compared with a model's, or with what the lengths of
-        bonds let expect.
+    Shear is compared with a model's, or with what the lengths of bonds let expect.
     """
     frames = [
         index

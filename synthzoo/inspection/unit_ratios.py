@@ -69,12 +69,8 @@ MOST_SPREAD = 1.6
 class Ratio:
     """Labels over what is expected: 1 if unit and sign are right.
 
-    Attributes
-    ----------
-    value
-        The ratio; negative if the sign is reversed.
-    evidence
-        Where the expectation comes from, in words.
+    ``value``: the ratio; negative if the sign is reversed.
+    ``evidence``: where the expectation comes from, in words.
     """
 
     value: float
@@ -89,10 +85,7 @@ class Ratio:
 def steady(ratios: Sequence[float]) -> float | None:
     """Return the median of ratios, or None if they are few or scatter.
 
-    Parameters
-    ----------
-    ratios
-        Of the same two things, in several places.
+    ``ratios``: of the same two things, in several places.
 
     Examples
     --------
@@ -112,13 +105,6 @@ def steady(ratios: Sequence[float]) -> float | None:
 def nearest_units(size: float, units: Mapping[str, float]) -> dict[str, float]:
     """Return the units that would explain a ratio, with the logarithm of the misfit.
 
-    Parameters
-    ----------
-    size
-        The ratio, positive.
-    units
-        Ratio that each unit would give.
-
     Examples
     --------
     >>> list(nearest_units(23.5, FORCE_UNITS))
@@ -134,14 +120,7 @@ def nearest_units(size: float, units: Mapping[str, float]) -> dict[str, float]:
 def unit_findings(what: str, ratio: Ratio, units: Mapping[str, float]) -> list[Finding]:
     """Return what a ratio says of the sign and the unit of labels.
 
-    Parameters
-    ----------
-    what
-        The labels, such as ``"force"``.
-    ratio
-        Labels over expectation.
-    units
-        Ratio that each unit would give.
+    ``what``: the labels, such as ``"force"``.
     """
     findings = []
     size = abs(ratio.value)
@@ -177,15 +156,7 @@ CELL_CORRELATION = 0.7
 
 @dataclass(frozen=True, kw_only=True)
 class Slopes:
-    """The same slope, measured in several structures.
-
-    Attributes
-    ----------
-    values
-        Where it is clear.
-    correlation
-        Over all structures together.
-    """
+    """The same slope, measured in several structures."""
 
     values: NDArray[np.float64]
     correlation: float
@@ -194,10 +165,7 @@ class Slopes:
 def energy_over_forces(works: list[Work]) -> Ratio | None:
     """Return changes of energy over the work of the forces, from the closest frames.
 
-    Parameters
-    ----------
-    works
-        Steps between frames; those with a change of the cell are left out.
+    ``works``: steps between frames; those with a change of the cell are left out.
     """
     closest = sorted(works, key=lambda work: work.move_A)
     same_cell = [work for work in closest if work.by_stress_eV == 0][:MOST_WORKS]
@@ -210,10 +178,7 @@ def energy_over_forces(works: list[Work]) -> Ratio | None:
 def stress_over_energy(works: list[Work]) -> Ratio | None:
     """Return the work of the stress over what the energy leaves for it.
 
-    Parameters
-    ----------
-    works
-        Steps between frames.
+    ``works``: steps between frames.
     """
     ratios = []
     for work in works:
@@ -229,11 +194,8 @@ def stress_over_energy(works: list[Work]) -> Ratio | None:
 def bond_stiffness_eV(data: CheckedSet) -> Slopes:
     """Return the stiffness of bonds times their length squared, for each structure.
 
-    Parameters
-    ----------
-    data
-        Set with forces; a structure counts if it has a dozen bonds whose lengths
-        differ. Negative values: longer bonds push.
+    ``data``: set with forces; a structure counts if it has a dozen bonds whose lengths
+    differ. Negative values: longer bonds push.
     """
     bonds = [_bonds(data, index, forces) for index, forces in data.forces_eV_A.items()]
     sums = np.array([found for bond in bonds for found in [_sums(*bond)] if found[0]])
@@ -292,11 +254,8 @@ def _without_means(
 def bulk_moduli_eV_A3(data: CheckedSet) -> Slopes:
     """Return change of stress over relative change of volume, for each composition.
 
-    Parameters
-    ----------
-    data
-        Set with stresses; a composition counts if it has several cells of different
-        volumes. Negative values: compressed cells pull.
+    ``data``: set with stresses; a composition counts if it has several cells of
+    different volumes. Negative values: compressed cells pull.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index in data.stresses_eV_A3:
@@ -331,13 +290,7 @@ MIN_SPREAD_EV_PER_ATOM = 0.005
 
 
 def model_force_ratio(data: CheckedSet) -> Ratio | None:
-    """Return force labels over predictions; None without a model that fits.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Return force labels over predictions; None without a model that fits."""
     if data.reference is None:
         return None
     predicted = data.reference.forces_eV_A
@@ -349,13 +302,7 @@ def model_force_ratio(data: CheckedSet) -> Ratio | None:
 
 
 def model_stress_ratio(data: CheckedSet) -> Ratio | None:
-    """Return stress labels over predictions; None without a model that fits.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Return stress labels over predictions; None without a model that fits."""
     if data.reference is None or data.reference.stresses_eV_A3 is None:
         return None
     predicted = data.reference.stresses_eV_A3
@@ -367,13 +314,7 @@ def model_stress_ratio(data: CheckedSet) -> Ratio | None:
 
 
 def model_energy_ratio(data: CheckedSet) -> Ratio | None:
-    """Return the spread of energies over that of predictions, beyond composition.
-
-    Parameters
-    ----------
-    data
-        Set to look at.
-    """
+    """Return the spread of energies over that of predictions, beyond composition."""
     usable = data.comparable
     if data.reference is None or np.count_nonzero(usable) < MIN_ENERGIES:
         return None

@@ -113,12 +113,7 @@ class Verification:
 def predict_golden(atoms: Atoms, calculator: Any) -> Golden:
     """Return a structure with what a calculator computes for it.
 
-    Parameters
-    ----------
-    atoms
-        Structure; energies in eV, forces in eV/Å, stress in eV/Å³ come out.
-    calculator
-        ASE calculator of the model.
+    Energies in eV, forces in eV/Å, stress in eV/Å³ come out.
     """
     import numpy as np
 
@@ -135,13 +130,7 @@ def predict_golden(atoms: Atoms, calculator: Any) -> Golden:
 
 
 def golden_atoms(entry: Golden) -> Atoms:
-    """Return the structure of an entry.
-
-    Parameters
-    ----------
-    entry
-        From `unpack_golden`.
-    """
+    """Return the structure of an entry."""
     from ase import Atoms
 
     return Atoms(**{name: entry[name] for name in INPUTS})
@@ -150,17 +139,7 @@ def golden_atoms(entry: Golden) -> Atoms:
 def pack_golden(predictions: Sequence[Golden], *, seal: str) -> bytes:
     """Return predictions as the content of a safetensors file.
 
-    Parameters
-    ----------
-    predictions
-        From `predict_golden`.
-    seal
-        Hash of the description of the model that made them, kept beside them.
-
-    Raises
-    ------
-    CheckpointError
-        If a number is not finite.
+    ``seal``: hash of the description of the model that made them, kept beside them.
     """
     import safetensors.numpy
 
@@ -178,10 +157,7 @@ def pack_golden(predictions: Sequence[Golden], *, seal: str) -> bytes:
 def read_seal(content: bytes) -> str | None:
     """Return the hash of the description that golden predictions carry.
 
-    Parameters
-    ----------
-    content
-        Of the file; the first ones that were written carry none.
+    ``content``: of the file; the first ones that were written carry none.
     """
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
@@ -190,13 +166,7 @@ def read_seal(content: bytes) -> str | None:
 
 
 def representative(entries: Sequence[Golden]) -> list[Golden]:
-    """Return the smallest structures in which each element of the file occurs.
-
-    Parameters
-    ----------
-    entries
-        From `unpack_golden`.
-    """
+    """Return the smallest structures in which each element of the file occurs."""
     by_size = sorted(entries, key=lambda entry: len(entry["numbers"]))
     seen: set[int] = set()
     chosen = []
@@ -208,21 +178,7 @@ def representative(entries: Sequence[Golden]) -> list[Golden]:
 
 
 def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
-    """Return the predictions that a safetensors file holds.
-
-    Parameters
-    ----------
-    tensors
-        Its content.
-    where
-        What to call it in messages.
-
-    Raises
-    ------
-    CheckpointError
-        If an entry is unknown or missing, a number is not finite, or a shape cannot
-        be.
-    """
+    """Return the predictions that a safetensors file holds."""
     entries: dict[int, Golden] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
@@ -272,20 +228,7 @@ def compare_golden(
     *,
     recorded_versions: dict[str, str],
 ) -> Verification:
-    """Return how much predictions made here differ from those on record.
-
-    Parameters
-    ----------
-    recorded, here
-        Predictions for the same structures.
-    recorded_versions
-        Packages that made the recorded ones.
-
-    Raises
-    ------
-    CheckpointError
-        If a label on record has a shape that cannot be.
-    """
+    """Return how much predictions made here differ from those on record."""
     import numpy as np
 
     pairs = list(zip(recorded, here, strict=True))

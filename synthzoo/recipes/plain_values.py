@@ -37,17 +37,7 @@ _YAML_1_2_FLOAT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-
 def read_yaml(text: str, *, source: str) -> Any:
     """Return the plain values of a YAML text.
 
-    Parameters
-    ----------
-    text
-        Content of the file.
-    source
-        What error messages start with, usually the file.
-
-    Raises
-    ------
-    InputError
-        If it is not YAML, names a key twice, or is too large or too deep.
+    ``source``: what error messages start with, usually the file.
     """
     if len(text) > MAX_CHARACTERS:
         raise InputError(
@@ -59,18 +49,7 @@ def read_yaml(text: str, *, source: str) -> Any:
 def read_json(text: str | bytes, *, source: str) -> Any:
     """Return the plain values of a JSON text.
 
-    Parameters
-    ----------
-    text
-        Content of the file.
-    source
-        What error messages start with, usually the file.
-
-    Raises
-    ------
-    InputError
-        If it is not JSON, names a key twice, holds a number that is not finite, or is
-        too large or too deep.
+    ``source``: what error messages start with, usually the file.
     """
 
     def parse() -> Any:

@@ -68,12 +68,7 @@ Block = Heading | Paragraph | Items | Table | Figure
 def write_document(folder: Path, blocks: Sequence[Block]) -> Path:
     """Write a document as Markdown and as HTML; return the path of the former.
 
-    Parameters
-    ----------
-    folder
-        Where to write; the figures are there.
-    blocks
-        From top to bottom.
+    ``folder``: where to write; the figures are there.
     """
     path = folder / MARKDOWN_FILE
     write_text(path, to_markdown(blocks))
@@ -83,11 +78,6 @@ def write_document(folder: Path, blocks: Sequence[Block]) -> Path:
 
 def to_markdown(blocks: Sequence[Block]) -> str:
     """Return a document as Markdown; figures are named by their file.
-
-    Parameters
-    ----------
-    blocks
-        From top to bottom.
 
     Examples
     --------
@@ -103,10 +93,7 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 def to_html(blocks: Sequence[Block]) -> str:
     """Return a document as one HTML file that holds its figures.
 
-    Parameters
-    ----------
-    blocks
-        From top to bottom; the files of the figures are read.
+    ``blocks``: from top to bottom; the files of the figures are read.
     """
     return render("document.html", title=_title(blocks), blocks=blocks)
 
@@ -114,12 +101,7 @@ def to_html(blocks: Sequence[Block]) -> str:
 def render(template: str, **values: Any) -> str:
     """Return a template of the folder ``templates``, filled in; HTML is escaped.
 
-    Parameters
-    ----------
-    template
-        Name of the file.
-    **values
-        What it names; a name that is missing is an error.
+    ``**values``: what it names; a name that is missing is an error.
     """
     return _environment().get_template(template).render(**values)
 
@@ -150,13 +132,6 @@ def _title(blocks: Sequence[Block]) -> Heading:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     r"""Return a Markdown table; a bar in a cell is escaped.
-
-    Parameters
-    ----------
-    header
-        Names of the columns.
-    rows
-        As many cells each.
 
     Examples
     --------

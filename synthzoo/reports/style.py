@@ -35,30 +35,14 @@ LABEL_GAP = 0.4
 
 
 def tidy(axes: Axes) -> None:
-    """Draw a light grid behind the data, and no frame above or to the right.
-
-    Parameters
-    ----------
-    axes
-        Panel of a figure.
-    """
+    """Draw a light grid behind the data, and no frame above or to the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color="0.92")
     axes.set_axisbelow(True)
 
 
 def save_figure(figure: Figure, path: Path, **options: Any) -> Path:
-    """Write a figure in which no two labels of a horizontal axis touch; return where.
-
-    Parameters
-    ----------
-    figure
-        Drawn.
-    path
-        Image file.
-    **options
-        Of `matplotlib.figure.Figure.savefig`.
-    """
+    """Write a figure in which no labels of a horizontal axis touch; return where."""
     for count in range(MOST_TICKS, 1, -1):
         figure.draw_without_rendering()
         crowded = [axes for axes in figure.axes if labels_touch(axes)]
@@ -73,13 +57,7 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> Path:
 
 
 def labels_touch(axes: Axes) -> bool:
-    """Return whether two labels of the horizontal axis touch, once it is laid out.
-
-    Parameters
-    ----------
-    axes
-        Panel of a figure.
-    """
+    """Return whether two labels of the horizontal axis touch, once it is laid out."""
     low, high = sorted(axes.get_xlim())
     boxes = sorted(
         (

@@ -19,23 +19,7 @@ def dask_executor(scheduler: str) -> Iterator[Executor]:
     The workers need synthzoo with the teacher's extra, in the same versions as here,
     and must see the folder of the output and the teacher's files.
 
-    Parameters
-    ----------
-    scheduler
-        Address of the scheduler, such as ``tcp://login1:8786``.
-
-    Yields
-    ------
-    executor
-        For `synthzoo.labelling.relabel.relabel_file` and
-        `synthzoo.generation.run.generate_structures`.
-
-    Raises
-    ------
-    MissingExtraError
-        If Dask is not installed.
-    SynthzooError
-        If there is no scheduler at that address.
+    ``scheduler``: address of the scheduler, such as ``tcp://login1:8786``.
     """
     try:
         from distributed import Client

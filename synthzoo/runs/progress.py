@@ -44,18 +44,9 @@ def progress_bar(
 ) -> tqdm[Any]:
     """Return a bar; where stderr is no terminal, it writes a line now and then.
 
-    Parameters
-    ----------
-    items
-        What to go through; without it, the bar is moved by its method ``update``.
-    desc
-        What is being done.
-    unit
-        What is counted, in the singular.
-    total
-        How many there are, if that is known.
-    initial
-        How many were done before.
+    ``items``: what to go through; without it, the bar is moved by its method
+    ``update``.
+    ``total``: how many there are, if that is known.
     """
     settings: dict[str, Any] = {"mininterval": 1.0}
     if not sys.stderr.isatty():

@@ -32,14 +32,7 @@ NON_METALS = frozenset(
 class Contact:
     """The two atoms that are nearest to each other for their elements.
 
-    Attributes
-    ----------
-    first, second
-        Numbers of the atoms.
-    distance_A
-        Between them.
-    ratio
-        That over the sum of their covalent radii.
+    ``ratio``: that over the sum of their covalent radii.
     """
 
     first: int
@@ -52,14 +45,9 @@ class Contact:
 class Surroundings:
     """The neighbours of all atoms.
 
-    Attributes
-    ----------
-    nearest
-        The shortest contact; None if no atoms are near each other.
-    bonds
-        Number of bonds of each atom, of shape ``(n,)``.
-    alone
-        Whether nothing is near an atom, of shape ``(n,)``.
+    ``nearest``: the shortest contact; None if no atoms are near each other.
+    ``bonds``: number of bonds of each atom, of shape ``(n,)``.
+    ``alone``: whether nothing is near an atom, of shape ``(n,)``.
     """
 
     nearest: Contact | None
@@ -70,12 +58,7 @@ class Surroundings:
 class Contacts:
     """Finds the neighbours of atoms whose elements do not change.
 
-    Parameters
-    ----------
-    atoms
-        Structure with those elements.
-    limits
-        What is near, and how many bonds are too many.
+    ``limits``: what is near, and how many bonds are too many.
     """
 
     def __init__(self, atoms: Atoms, limits: Limits) -> None:
@@ -92,10 +75,7 @@ class Contacts:
     def look(self, atoms: Atoms) -> Surroundings:
         """Return who is near whom.
 
-        Parameters
-        ----------
-        atoms
-            Structure with finite positions.
+        ``atoms``: structure with finite positions.
         """
         pairs = find_pairs(atoms, self._reach_A)
         first, second, distances = pairs.first, pairs.second, pairs.distances_A
@@ -112,15 +92,7 @@ class Contacts:
 
 
 def shortest_contact(atoms: Atoms, limits: Limits) -> Contact | None:
-    """Return the two atoms that are nearest to each other for their elements.
-
-    Parameters
-    ----------
-    atoms
-        Structure.
-    limits
-        How far to look.
-    """
+    """Return the two atoms that are nearest to each other for their elements."""
     return Contacts(atoms, limits).look(atoms).nearest
 
 
@@ -181,20 +153,9 @@ class Finding(NamedTuple):
 class Look:
     """A structure with its numbers at one moment.
 
-    Attributes
-    ----------
-    atoms
-        The structure.
-    time_fs
-        Since the start of the replica.
-    target_K
-        Temperature of the thermostat; None at constant energy.
-    potential_eV
-        Energy.
-    forces_eV_A
-        Of shape ``(n, 3)``.
-    kinetic_eV
-        Energy of the motion.
+    ``time_fs``: since the start of the replica.
+    ``target_K``: temperature of the thermostat; None at constant energy.
+    ``forces_eV_A``: of shape ``(n, 3)``.
     """
 
     atoms: Atoms
@@ -222,15 +183,7 @@ class Look:
 
 
 def look_at(atoms: Atoms, *, time_fs: float, target_K: float | None) -> Look:
-    """Return a structure with its numbers, which its calculator has at hand.
-
-    Parameters
-    ----------
-    atoms
-        Structure with momenta and a calculator.
-    time_fs, target_K
-        See `Look`.
-    """
+    """Return a structure with its numbers, which its calculator has at hand."""
     return Look(
         atoms=atoms,
         time_fs=time_fs,
@@ -245,18 +198,13 @@ def look_at(atoms: Atoms, *, time_fs: float, target_K: float | None) -> Look:
 class Memory:
     """What the detectors remember between two looks; plain values only.
 
-    Attributes
-    ----------
-    alone, bonds
-        Atoms that were alone, and the bonds of each atom, at the start of the replica.
-    volume_A3
-        At the start of the replica; 0 without a cell.
-    stage_total_eV, stage_K
-        Total energy and temperature when the stage began.
-    last_total_eV, last_fs
-        Total energy and time of the last look.
-    suspects
-        For each kind of failure that has to persist: the atoms, and since when.
+    ``alone``, ``bonds``: atoms that were alone, and the bonds of each atom, at the
+    start of the replica.
+    ``volume_A3``: at the start of the replica; 0 without a cell.
+    ``stage_total_eV``, ``stage_K``: total energy and temperature when the stage began.
+    ``last_total_eV``, ``last_fs``: total energy and time of the last look.
+    ``suspects``: for each kind of failure that has to persist: the atoms, and since
+    when.
     """
 
     alone: list[int] = field(default_factory=list)
@@ -272,16 +220,7 @@ class Memory:
 class Detectors:
     """All that can go wrong in dynamics, except what only a whole stage shows.
 
-    Parameters
-    ----------
-    atoms
-        Structure with the elements of the replica.
-    limits
-        Where soundness ends.
-    memory
-        Of an earlier part of the same replica.
-    friction_per_fs
-        Of the thermostat.
+    ``memory``: of an earlier part of the same replica.
     """
 
     def __init__(
@@ -292,39 +231,19 @@ class Detectors:
         self.memory = memory
 
     def begin(self, look: Look) -> None:
-        """Remember the structure with which a replica starts.
-
-        Parameters
-        ----------
-        look
-            The structure.
-        """
+        """Remember the structure with which a replica starts."""
         surroundings = self._contacts.look(look.atoms)
         self.memory.alone = np.flatnonzero(surroundings.alone).tolist()
         self.memory.bonds = surroundings.bonds.tolist()
         self.memory.volume_A3 = _volume_A3(look.atoms)
 
     def begin_stage(self, look: Look) -> None:
-        """Remember the energy with which a stage starts.
-
-        Parameters
-        ----------
-        look
-            The structure.
-        """
+        """Remember the energy with which a stage starts."""
         self.memory.stage_total_eV = self.memory.last_total_eV = look.total_eV
         self.memory.stage_K, self.memory.last_fs = look.temperature_K, look.time_fs
 
     def check(self, look: Look, *, ensemble: str) -> Finding | None:
-        """Return what is wrong with a structure, causes before their effects.
-
-        Parameters
-        ----------
-        look
-            The structure.
-        ensemble
-            Of the stage.
-        """
+        """Return what is wrong with a structure, causes before their effects."""
         finding = self._numbers(look)
         if finding is None and ensemble == "npt":
             finding = self._cell(look.atoms)
@@ -345,12 +264,7 @@ class Detectors:
     def explain(self, atoms: Atoms, ensemble: str) -> Finding | None:
         """Return what is wrong with a structure that the calculator refused.
 
-        Parameters
-        ----------
-        atoms
-            Structure; its energy is not asked for.
-        ensemble
-            Of the stage.
+        Its energy is not asked for.
         """
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
             bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
@@ -492,14 +406,7 @@ NOISE_FACTOR = 2.0
 class Line:
     """A straight line through points that come one by one; none is kept.
 
-    Attributes
-    ----------
-    count
-        Number of points.
-    mean_x, mean_y
-        Means.
-    xx, xy, yy
-        Sums of products of deviations from the means.
+    ``xx``, ``xy``, ``yy``: sums of products of deviations from the means.
     """
 
     count: int = 0
@@ -510,13 +417,7 @@ class Line:
     yy: float = 0.0
 
     def add(self, x: float, y: float) -> None:
-        """Take a point into account (Welford's update).
-
-        Parameters
-        ----------
-        x, y
-            The point.
-        """
+        """Take a point into account (Welford's update)."""
         self.count += 1
         dx, dy = x - self.mean_x, y - self.mean_y
         self.mean_x += dx / self.count
@@ -545,11 +446,8 @@ class Line:
 def energy_order(drifts: Sequence[Drift]) -> float | None:
     """Return the power of the time step with which the energy fluctuates.
 
-    Parameters
-    ----------
-    drifts
-        Of one stage, with several time steps. None is returned where the fluctuations
-        are too small to tell.
+    ``drifts``: of one stage, with several time steps. None is returned where the
+    fluctuations are too small to tell.
     """
     fluctuations = [drift.fluctuation_meV_per_atom for drift in drifts]
     if len(fluctuations) < 2 or min(fluctuations) < SMALLEST_FLUCTUATION_MEV:
@@ -559,15 +457,7 @@ def energy_order(drifts: Sequence[Drift]) -> float | None:
 
 
 def judge_drift(line: Line, limits: Limits) -> Finding | None:
-    """Return what is wrong with the energy of a stage, in meV/atom over ps.
-
-    Parameters
-    ----------
-    line
-        Through the energies.
-    limits
-        Where soundness ends.
-    """
+    """Return what is wrong with the energy of a stage, in meV/atom over ps."""
     duration_ps = math.sqrt(12 * line.xx / line.count) if line.count else 0.0
     noise = NOISE_FACTOR * line.scatter / duration_ps if duration_ps else 0.0
     if abs(line.slope) <= limits.drift_meV_per_atom_ps + noise:
@@ -576,15 +466,7 @@ def judge_drift(line: Line, limits: Limits) -> Finding | None:
 
 
 def judge_order(drifts: Sequence[Drift], limits: Limits) -> Finding | None:
-    """Return what is wrong with energies at several time steps.
-
-    Parameters
-    ----------
-    drifts
-        Of one stage.
-    limits
-        Where soundness ends.
-    """
+    """Return what is wrong with energies at several time steps."""
     order = energy_order(drifts)
     if order is None or order >= limits.order:
         return None

@@ -41,13 +41,7 @@ FAILURE_MARK = "failure"
 
 
 def styled(models: Sequence[Shown]) -> list[tuple[Shown, str, Any]]:
-    """Return each model with its colour and its kind of line.
-
-    Parameters
-    ----------
-    models
-        In the order of the report.
-    """
+    """Return each model with its colour and its kind of line."""
     return [
         (shown, COLOURS[place % len(COLOURS)], LINES[place % len(LINES)])
         for place, shown in enumerate(models)
@@ -57,12 +51,7 @@ def styled(models: Sequence[Shown]) -> list[tuple[Shown, str, Any]]:
 def model_keys(models: Sequence[Shown], *, extra: bool = True) -> list[Line2D]:
     """Return the entries of a legend: the models, a cross, the thermostat.
 
-    Parameters
-    ----------
-    models
-        In the order of the report.
-    extra
-        Whether there may be more than the models.
+    ``extra``: whether there may be more than the models.
     """
     keys = [
         Line2D([], [], color=colour, linestyle=line, linewidth=2, label=shown.name)
@@ -84,12 +73,7 @@ def show_most(axes: Axes, *, positive: bool = False) -> None:
 
     Zero, where changes begin, is always shown.
 
-    Parameters
-    ----------
-    axes
-        With its curves.
-    positive
-        Whether nothing is below zero, which is the lower end then.
+    ``positive``: whether nothing is below zero, which is the lower end then.
     """
     values = np.concatenate(
         [
@@ -106,25 +90,13 @@ def show_most(axes: Axes, *, positive: bool = False) -> None:
 
 
 def at_constant_energy(models: Sequence[Shown]) -> bool:
-    """Return whether no replica has a thermostat.
-
-    Parameters
-    ----------
-    models
-        With their series.
-    """
+    """Return whether no replica has a thermostat."""
     everything = [series for shown in models for series in shown.series]
     return all(np.isnan(series.targets_K).all() for series in everything)
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Draw the legend of a panel below it, each entry once.
-
-    Parameters
-    ----------
-    figure, axes
-        The figure and its panel.
-    """
+    """Draw the legend of a panel below it, each entry once."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     figure.legend(handles=list(unique.values()), labels=list(unique), **BELOW)
@@ -137,15 +109,7 @@ MEAN_WINDOWS = 150
 
 
 def write_dynamics(folder: Path, models: Sequence[Shown]) -> Path:
-    """Draw temperature and energy of each replica; a cross where it failed.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    models
-        At least one with replicas.
-    """
+    """Draw temperature and energy of each replica; a cross where it failed."""
     figure = Figure(figsize=(9, 5.6), dpi=130, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     constant = at_constant_energy(models)
@@ -251,12 +215,7 @@ PACKED = 5.5
 def write_bonds(folder: Path, models: Sequence[Shown]) -> Path:
     """Draw how many bonds the atoms have over time, the mean over the replicas.
 
-    Parameters
-    ----------
-    folder
-        Where to write.
-    models
-        At least one with observables; the first few are shown.
+    ``models``: at least one with observables; the first few are shown.
     """
     drawn = [shown for shown in models if shown.observables][:MOST_MODELS]
     width = max(6.0, 1.2 + 3.4 * len(drawn))
@@ -293,10 +252,8 @@ def mean_bond_shares(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return times (ps) and mean shares of atoms by bonds, over the living replicas.
 
-    Parameters
-    ----------
-    observables
-        Of at least one replica; the times are those of the one that lived longest.
+    ``observables``: of at least one replica; the times are those of the one that lived
+    longest.
     """
     longest = max(observables, key=lambda found: found.times_ps[-1])
     found: dict[float, list[NDArray[np.float64]]] = {
@@ -315,12 +272,7 @@ DRIFT_FILE = "drift.png"
 def write_drift(folder: Path, models: Sequence[Shown]) -> Path:
     """Draw how the fluctuation of the energy depends on the time step.
 
-    Parameters
-    ----------
-    folder
-        Where to write.
-    models
-        At least one with a replica that measured it at several time steps.
+    ``models``: at least one with a replica that measured it at several time steps.
     """
     figure = Figure(figsize=(6, 3.9), dpi=130, layout="constrained")
     axes = figure.subplots()
@@ -360,15 +312,7 @@ RADIAL_FILE = "radial.png"
 
 
 def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
-    """Draw the radial distribution function and the mean-squared displacement.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    models
-        At least one with observables.
-    """
+    """Draw the radial distribution function and the mean-squared displacement."""
     figure = Figure(figsize=(9, 3.9), dpi=130, layout="constrained")
     left, right = figure.subplots(1, 2)
     for shown, colour, line in styled(models):
@@ -407,15 +351,7 @@ LOWEST_EV = -30.0
 
 
 def write_scans(folder: Path, models: Sequence[Shown]) -> Path:
-    """Draw the dimer curves and the squeezed structure of all models.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    models
-        At least one with scans.
-    """
+    """Draw the dimer curves and the squeezed structure of all models."""
     names = dict.fromkeys(
         (scan.kind, scan.name) for shown in models for scan in shown.verdict.scans
     )
@@ -469,15 +405,7 @@ SURVIVAL_FILE = "survival.png"
 
 
 def write_survival(folder: Path, models: Sequence[Shown]) -> Path:
-    """Draw the share of the replicas that live over time, with its confidence band.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    models
-        At least one with replicas.
-    """
+    """Draw the share of the replicas that live over time, with its confidence band."""
     figure = Figure(figsize=(7.5, 3.8), dpi=130, layout="constrained")
     axes = figure.subplots()
     for shown, colour, line in styled(models):

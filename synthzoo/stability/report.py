@@ -57,19 +57,7 @@ def write_report(
 
     Series and trajectories are read from the folders of the replicas, frame by frame.
 
-    Parameters
-    ----------
-    folder
-        Where to write.
-    verdicts
-        At least one; of the same protocol and the same starting structures.
-    crystals
-        What `synthzoo.stability.crystals.check_crystals` found for each model.
-
-    Raises
-    ------
-    InputError
-        If there is no verdict.
+    ``verdicts``: at least one; of the same protocol and the same starting structures.
     """
     if not verdicts:
         raise InputError("There is no verdict to report.")
@@ -88,13 +76,7 @@ def write_report(
 
 
 def headline(shown: Shown) -> str:
-    """Return in a few sentences whether a model passed, and how it failed first.
-
-    Parameters
-    ----------
-    shown
-        What was found.
-    """
+    """Return in a few sentences whether a model passed, and how it failed first."""
     verdict = shown.verdict
     word = "passed" if verdict.passed else "failed"
     texts = [f"**{shown.name} {word} `{verdict.protocol}`.**"]

@@ -32,24 +32,7 @@ DIMER_GAP_A = 12.0
 def scan_model(
     model: Model, atoms: Atoms, recipe: MdRecipe, device: str
 ) -> tuple[Scan, ...]:
-    """Return the curves of a protocol, judged.
-
-    Parameters
-    ----------
-    model
-        What is put to the test.
-    atoms
-        Structure whose elements and volume are varied.
-    recipe
-        Protocol.
-    device
-        Where a model of the zoo computes.
-
-    Raises
-    ------
-    SynthzooError
-        If the model cannot be loaded.
-    """
+    """Return the curves of a protocol, judged."""
     if len(recipe.moving) == len(recipe.stages):
         return ()
     calculator = load_potential(model, device=device).calculator
@@ -65,19 +48,7 @@ def scan_model(
 def scan_dimers(
     calculator: Calculator, atoms: Atoms, stage: Dimers, limits: Limits
 ) -> list[Scan]:
-    """Return the energy of each pair of elements over their distance.
-
-    Parameters
-    ----------
-    calculator
-        Of the model.
-    atoms
-        Structure whose elements are paired.
-    stage
-        Which distances.
-    limits
-        What is unphysical.
-    """
+    """Return the energy of each pair of elements over their distance."""
     pairs = itertools.combinations_with_replacement(sorted(set(atoms.numbers)), 2)
     return [
         _dimer(calculator, int(first), int(second), stage, limits)
@@ -88,19 +59,7 @@ def scan_dimers(
 def scan_squeeze(
     calculator: Calculator, atoms: Atoms, stage: Squeeze, limits: Limits
 ) -> Scan:
-    """Return the energy of a structure that is compressed alike in all directions.
-
-    Parameters
-    ----------
-    calculator
-        Of the model.
-    atoms
-        Structure.
-    stage
-        How far.
-    limits
-        What is unphysical.
-    """
+    """Return the energy of a structure that is compressed alike in all directions."""
     contact = shortest_contact(atoms, limits)
     shortest = 1.0 if contact is None else contact.ratio
     scales = np.geomspace(1.0, min(0.95, stage.nearest / shortest), stage.points)

@@ -54,15 +54,7 @@ class SoftSpheres(Calculator):
         properties: Collection[str] = ("energy",),
         system_changes: Collection[str] = tuple(all_changes),
     ) -> None:
-        """Compute energy (eV) and forces (eV/Å).
-
-        Parameters
-        ----------
-        atoms
-            Structure.
-        properties, system_changes
-            Not needed.
-        """
+        """Compute energy (eV) and forces (eV/Å)."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         here = cast("Atoms", self.atoms)
         radii = APART * covalent_radii[here.numbers]
@@ -83,12 +75,8 @@ class SoftSpheres(Calculator):
 def relax(atoms: Atoms, calculator: Calculator) -> Atoms:
     """Return a relaxed copy of a structure; the cell stays.
 
-    Parameters
-    ----------
-    atoms
-        Structure; atoms may overlap, but not lie on one place.
-    calculator
-        What to relax it with, once the atoms are apart.
+    Atoms may overlap, but not lie on one place.
+    ``calculator``: what to relax it with, once the atoms are apart.
     """
     relaxed: Atoms = atoms.copy()
     for potential in (SoftSpheres(), calculator):  # type: ignore[no-untyped-call]
@@ -108,17 +96,7 @@ SMALL_CELL_A = 8.0
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Starting structures that can be run with a model.
-
-    Attributes
-    ----------
-    structures
-        Relaxed, if that was wanted.
-    notes
-        What the user should know.
-    provenance
-        Of the model.
-    """
+    """Starting structures that can be run with a model."""
 
     structures: tuple[Atoms, ...]
     notes: tuple[str, ...]
@@ -128,22 +106,7 @@ class Start:
 def clean_structures(
     structures: tuple[Atoms, ...], recipe: MdRecipe, timestep_fs: float
 ) -> Start:
-    """Return structures without velocities and constraints, and what to say about it.
-
-    Parameters
-    ----------
-    structures
-        As the user gave them.
-    recipe
-        Protocol.
-    timestep_fs
-        Step of the integrator.
-
-    Raises
-    ------
-    InputError
-        If one cannot be used with any model.
-    """
+    """Return structures without velocities and constraints, and notes about them."""
     notes: list[str] = []
     for number, atoms in enumerate(structures):
         _check(atoms, _called(number, structures), recipe)
@@ -165,29 +128,7 @@ def clean_structures(
 def prepare(
     model: Model, start: Start, recipe: MdRecipe, *, device: str, relaxed: bool
 ) -> Start:
-    """Return starting structures after a look at them with the model.
-
-    Parameters
-    ----------
-    model
-        What is put to the test.
-    start
-        From `clean_structures`.
-    recipe
-        Protocol.
-    device
-        Where a model of the zoo computes.
-    relaxed
-        Whether to relax the structures first.
-
-    Raises
-    ------
-    InputError
-        If the model does not know an element, has no stress where the protocol needs
-        it, or a structure has atoms that overlap.
-    SynthzooError
-        If the model cannot be loaded or does not give a number.
-    """
+    """Return starting structures after a look at them with the model."""
     potential = load_potential(model, device=device)
     name = model_name(model)
     for number, atoms in enumerate(start.structures):

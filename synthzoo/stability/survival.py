@@ -22,12 +22,7 @@ CONFIDENCE = 0.95
 class Lifetimes:
     """How long each replica was seen, and whether it failed then.
 
-    Attributes
-    ----------
-    times_ps
-        Of the failure, or of the end of a replica that lived.
-    failed
-        Whether it failed, for each.
+    ``times_ps``: of the failure, or of the end of a replica that lived.
     """
 
     times_ps: tuple[float, ...]
@@ -55,18 +50,11 @@ class Lifetimes:
 class SurvivalCurve:
     """Share of the replicas that live, a step function of time, and its uncertainty.
 
-    Attributes
-    ----------
-    times_ps
-        Zero, each failure, and the end of the longest replica: from here on ...
-    shares
-        ... so many live (Kaplan and Meier), and with `CONFIDENCE` the share is ...
-    lowest, highest
-        ... between these.
-    replicas, failures
-        How many there were, and how many failed.
-    median_ps
-        When half had failed; None if more live.
+    ``times_ps``: zero, each failure, and the end of the longest replica.
+    ``shares``: of the replicas, which live from each of these times on (Kaplan and
+    Meier); with `CONFIDENCE` it is between ``lowest`` and ``highest``.
+    ``replicas``, ``failures``: how many there were, and how many failed.
+    ``median_ps``: when half had failed; None if more live.
     """
 
     times_ps: tuple[float, ...]
@@ -84,10 +72,7 @@ def survival_curve(lifetimes: Lifetimes) -> SurvivalCurve:
     The band is that of the "log-log" formula of scipy; where all or none live, it knows
     no answer, and the exact binomial one of Clopper and Pearson is taken.
 
-    Parameters
-    ----------
-    lifetimes
-        Of at least one replica.
+    ``lifetimes``: of at least one replica.
 
     Examples
     --------
@@ -137,10 +122,7 @@ def survival_p_value(first: Lifetimes, second: Lifetimes) -> float:
 
     That is the two-sided log-rank test; 1 where none of them failed.
 
-    Parameters
-    ----------
-    first, second
-        Of two models, run for the same duration.
+    ``first``, ``second``: of two models, run for the same duration.
 
     Examples
     --------
@@ -158,12 +140,7 @@ def survival_p_value(first: Lifetimes, second: Lifetimes) -> float:
 def describe_survival(lifetimes: Lifetimes, duration_ps: float) -> str:
     """Return in words how many live, and what that says about the next ones.
 
-    Parameters
-    ----------
-    lifetimes
-        Of at least one replica.
-    duration_ps
-        How long they were to live.
+    ``lifetimes``: of at least one replica.
 
     Examples
     --------
@@ -188,13 +165,7 @@ def describe_survival(lifetimes: Lifetimes, duration_ps: float) -> str:
 
 
 def compare_survival(models: Sequence[tuple[str, Lifetimes]]) -> list[str]:
-    """Return in words for each pair of models whether one outlives the other.
-
-    Parameters
-    ----------
-    models
-        Name and lifetimes of each.
-    """
+    """Return in words for each pair of models whether one outlives the other."""
     texts = []
     for place, (name, lives) in enumerate(models):
         for other, others in models[place + 1 :]:

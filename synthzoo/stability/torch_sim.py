@@ -36,16 +36,8 @@ class Batch:
 
     Time, mass and momentum have the same units in torch-sim as in ASE.
 
-    Parameters
-    ----------
-    calculator
-        Of the network; what moves is on its device.
-    structures
-        Atoms with momenta.
-    settings
-        Time step, and friction of the Langevin thermostat.
-    heated
-        Whether there is a thermostat.
+    ``calculator``: of the network; what moves is on its device.
+    ``settings``: time step, and friction of the Langevin thermostat.
     """
 
     def __init__(
@@ -74,10 +66,7 @@ class Batch:
     def step(self, target_K: float | None) -> None:
         """Move all atoms by one time step.
 
-        Parameters
-        ----------
-        target_K
-            Temperature of the thermostat, if there is one.
+        ``target_K``: temperature of the thermostat, if there is one.
         """
         if not self._heated or target_K is None:
             self._state = self._update(self._state)
@@ -88,10 +77,7 @@ class Batch:
     def keep(self, wanted: Sequence[int]) -> None:
         """Leave out the other structures.
 
-        Parameters
-        ----------
-        wanted
-            Numbers of the structures, in order.
+        ``wanted``: numbers of the structures, in order.
         """
         self._state = self._state[list(wanted)]
         self._model.keep(wanted)
@@ -99,10 +85,8 @@ class Batch:
     def show(self, structures: Sequence[Atoms]) -> None:
         """Bring structures to where they are, with energy and forces.
 
-        Parameters
-        ----------
-        structures
-            Those of the batch, in its order; they are moved and get a calculator.
+        ``structures``: those of the batch, in its order; they are moved and get a
+        calculator.
         """
         sizes = [len(atoms) for atoms in structures]
         places = np.cumsum(sizes)[:-1]
@@ -148,17 +132,8 @@ class BatchedNetwork:
     A structure with two atoms on one place or with a position that is no number has an
     energy and forces that are no numbers; the others are not touched by that.
 
-    Parameters
-    ----------
-    calculator
-        Of the network.
-    periodic
-        For each structure, whether it is periodic along its three cell vectors.
-
-    Attributes
-    ----------
-    device, dtype
-        Of the states.
+    ``periodic``: for each structure, whether it is periodic along its three cell
+    vectors.
     """
 
     dtype = DTYPE
@@ -181,21 +156,15 @@ class BatchedNetwork:
     def keep(self, wanted: Sequence[int]) -> None:
         """Forget the other structures.
 
-        Parameters
-        ----------
-        wanted
-            Numbers of the structures, in order.
+        ``wanted``: numbers of the structures, in order.
         """
         self._periodic, self._edges = self._periodic[list(wanted)], None
 
     def __call__(self, state: Any) -> dict[str, Tensor]:
         """Return energies (eV), forces (eV/Å) and stresses (eV/Å³).
 
-        Parameters
-        ----------
-        state
-            State of torch-sim with ``b`` systems of ``n`` atoms in all; the energies
-            have shape ``(b,)``, forces ``(n, 3)``, stresses ``(b, 3, 3)``.
+        ``state``: state of torch-sim with ``b`` systems of ``n`` atoms in all; the
+        energies have shape ``(b,)``, forces ``(n, 3)``, stresses ``(b, 3, 3)``.
         """
         graph = self._graph(state)
         with MODEL_GATE.computing():
@@ -233,13 +202,7 @@ class BatchedNetwork:
 
 
 class Given(Calculator):
-    """Energy and forces that are known for the structure as it is.
-
-    Parameters
-    ----------
-    results
-        By ASE's names.
-    """
+    """Energy and forces that are known for the structure as it is."""
 
     implemented_properties = ["energy", "forces"]  # noqa: RUF012  as ASE has it
 
@@ -253,15 +216,7 @@ class Given(Calculator):
         atoms: Atoms | None = None,  # noqa: ARG002  whatever it is, it is this one
         allow_calculation: bool = True,  # noqa: ARG002, FBT001, FBT002  ASE's
     ) -> Any:
-        """Return a result.
-
-        Parameters
-        ----------
-        name
-            What is wanted.
-        atoms, allow_calculation
-            Not needed.
-        """
+        """Return a result."""
         return self.results[name]
 
 

@@ -39,18 +39,8 @@ if TYPE_CHECKING:
 class Walk:
     """The steps of one part; afterwards the state is that at its end.
 
-    Parameters
-    ----------
-    recipe
-        Protocol.
-    settings
-        How it is integrated.
-    part
-        Which steps.
-    state
-        From which to go on; it is changed.
-    atoms
-        The structure in that state, with its calculator; it is moved.
+    ``state``: from which to go on; it is changed.
+    ``atoms``: the structure in that state, with its calculator; it is moved.
     """
 
     def __init__(
@@ -80,13 +70,7 @@ class Walk:
         self._begun_fs = state.time_fs
 
     def go(self, folder: Path) -> None:
-        """Take all steps with ASE, or those until something goes wrong.
-
-        Parameters
-        ----------
-        folder
-            Of the replica, for its files.
-        """
+        """Take all steps with ASE, or those until something goes wrong."""
         with self.watched(folder), np.errstate(all="ignore"):
             if self.sound:
                 self._follow()
@@ -97,11 +81,6 @@ class Walk:
 
         In the block, the atoms are moved, and `stepped` is called after each step as
         long as the replica is `sound`.
-
-        Parameters
-        ----------
-        folder
-            Of the replica, for its files.
         """
         state, part = self._state, self._part
         self._recorder = Recorder(folder, state.marks)

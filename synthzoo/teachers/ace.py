@@ -23,10 +23,8 @@ GRADE_NAME = "ace_extrapolation_grade"
 def ace_sha256(what: str) -> str:
     """Return the hash of an ACE file and of its active set, if it has one.
 
-    Parameters
-    ----------
-    what
-        Path of the file; the active set of a ``.yaml`` file lies beside it (``.asi``).
+    ``what``: path of the file; the active set of a ``.yaml`` file lies beside it
+    (``.asi``).
     """
     active_set = _active_set(what)
     return files_sha256(
@@ -35,20 +33,7 @@ def ace_sha256(what: str) -> str:
 
 
 def load_ace(reference: str, what: str, sha256: str) -> Teacher:
-    """Return an ACE potential as a teacher; its uncertainty is the extrapolation grade.
-
-    Parameters
-    ----------
-    reference, what, sha256
-        As the user named it, the path in it, and the hash of the file.
-
-    Raises
-    ------
-    MissingExtraError
-        If python-ace is not installed.
-    TeacherError
-        If the file cannot be loaded.
-    """
+    """Return an ACE teacher; its uncertainty is the extrapolation grade."""
     try:
         from pyace import PyACECalculator
     except ImportError as error:

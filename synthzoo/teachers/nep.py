@@ -12,20 +12,7 @@ HEADER_BYTES = 200
 
 
 def load_nep(reference: str, what: str, sha256: str) -> Teacher:
-    """Return a neuroevolution potential as a teacher.
-
-    Parameters
-    ----------
-    reference, what, sha256
-        As the user named it, the path in it, and the hash of the file.
-
-    Raises
-    ------
-    MissingExtraError
-        If calorine is not installed.
-    TeacherError
-        If the file cannot be loaded.
-    """
+    """Return a neuroevolution potential as a teacher."""
     try:
         from calorine.calculators import CPUNEP
     except ImportError as error:

@@ -204,15 +204,7 @@ class Teacher:
 def isolated_atoms(
     calculator: Calculator, elements: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return the energy in eV that a calculator gives isolated atoms.
-
-    Parameters
-    ----------
-    calculator
-        ASE calculator.
-    elements
-        Chemical symbols.
-    """
+    """Return the energy in eV that a calculator gives isolated atoms."""
     energies = {}
     for element in elements:
         atom = Atoms(element, cell=[30.0] * 3, pbc=True)
@@ -222,18 +214,7 @@ def isolated_atoms(
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a potential file.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If there is no such file.
-    """
+    """Return the SHA-256 of a potential file."""
     file = Path(path)
     if not (is_there(file) and file.is_file()):
         raise InputError(f"There is no potential file {file}.")
@@ -246,15 +227,7 @@ def files_sha256(paths: Sequence[Path]) -> str:
     It is the SHA-256 of what the command ``sha256sum`` prints for the names without
     their folder, in this order.
 
-    Parameters
-    ----------
-    paths
-        The files, at least one.
-
-    Raises
-    ------
-    InputError
-        If one of them is missing.
+    ``paths``: the files, at least one.
     """
     hashes = [file_sha256(path) for path in paths]
     if len(hashes) == 1:
@@ -265,11 +238,5 @@ def files_sha256(paths: Sequence[Path]) -> str:
 
 
 def text_sha256(*lines: str) -> str:
-    """Return the SHA-256 of lines of text.
-
-    Parameters
-    ----------
-    *lines
-        Lines without their ends.
-    """
+    """Return the SHA-256 of lines of text."""
     return hash_content("".join(f"{line}\n" for line in lines))

@@ -8,13 +8,7 @@ from synthzoo.teachers.teacher import Teacher, files_sha256
 
 
 def zoo_sha256(what: str) -> str:
-    """Return the hash of a checkpoint's description and weights.
-
-    Parameters
-    ----------
-    what
-        Name or folder of a checkpoint.
-    """
+    """Return the hash of a checkpoint's description and weights."""
     from synthzoo.models.config import CONFIG_FILE, WEIGHTS_FILE
 
     folder = _folder(what)
@@ -25,11 +19,6 @@ def load_zoo(reference: str, what: str, sha256: str) -> Teacher:
     """Return a checkpoint as a teacher, computing in double precision.
 
     Its energies are relative to isolated atoms as they are: nothing is taken off.
-
-    Parameters
-    ----------
-    reference, what, sha256
-        As the user named it, the model in it, and the hash of its files.
     """
     from synthzoo import __version__
     from synthzoo.zoo.load import load_calculator

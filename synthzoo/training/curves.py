@@ -34,14 +34,10 @@ PANELS = {
 class EpochErrors:
     """Errors of one epoch.
 
-    Attributes
-    ----------
-    epoch
-        Number, from one.
-    force_rmse_eV_A, energy_rmse_meV_per_atom
-        On the validation set, with the averaged weights.
-    training_force_rmse_eV_A, training_energy_rmse_meV_per_atom
-        On the training set, while the weights changed.
+    ``force_rmse_eV_A``, ``energy_rmse_meV_per_atom``: on the validation set, with the
+    averaged weights.
+    ``training_force_rmse_eV_A``, ``training_energy_rmse_meV_per_atom``: on the training
+    set, while the weights changed.
     """
 
     epoch: int
@@ -52,13 +48,7 @@ class EpochErrors:
 
 
 def read_errors(folder: Path) -> list[EpochErrors]:
-    """Return the errors of all epochs that a fit finished, interruptions included.
-
-    Parameters
-    ----------
-    folder
-        Folder of the fit.
-    """
+    """Return the errors of all epochs that a fit finished, interruptions included."""
     names = COLUMNS.values()
     return [_errors(row) for row in _rows(folder) if all(row[name] for name in names)]
 
@@ -67,12 +57,8 @@ def read_errors(folder: Path) -> list[EpochErrors]:
 class TrainingLoss:
     """Errors on the training set of one epoch, while the weights changed.
 
-    Attributes
-    ----------
-    epoch
-        Number, from one.
-    energy_rmse_meV_per_atom, force_rmse_eV_A
-        From the mean squared errors in the loss.
+    ``energy_rmse_meV_per_atom``, ``force_rmse_eV_A``: from the mean squared errors in
+    the loss.
     """
 
     epoch: int
@@ -81,13 +67,7 @@ class TrainingLoss:
 
 
 def read_losses(folder: Path) -> list[TrainingLoss]:
-    """Return the training errors of all epochs that a fit finished.
-
-    Parameters
-    ----------
-    folder
-        Folder of the fit, as for `read_errors`.
-    """
+    """Return the training errors of all epochs that a fit finished."""
     names = COLUMNS["training_energy_mse"], COLUMNS["training_force_mse"]
     losses = []
     for row in _rows(folder):
@@ -103,13 +83,7 @@ def read_losses(folder: Path) -> list[TrainingLoss]:
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw the errors of a fit over its epochs and return the path of the figure.
-
-    Parameters
-    ----------
-    folder
-        Folder of the fit.
-    """
+    """Draw the errors of a fit over its epochs and return the path of the figure."""
     errors = read_errors(folder)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = zip(figure.subplots(1, 2), PANELS.items(), strict=True)

@@ -25,18 +25,7 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 
 def tensorboard_logger(folder: Path) -> TensorBoardLogger:
-    """Return what writes the errors of each epoch for TensorBoard.
-
-    Parameters
-    ----------
-    folder
-        Of the fit.
-
-    Raises
-    ------
-    MissingExtraError
-        If TensorBoard is not installed.
-    """
+    """Return what writes the errors of each epoch for TensorBoard."""
     check_tensorboard()
     return TensorBoardLogger(folder, name=TENSORBOARD_FOLDER)
 
@@ -56,11 +45,6 @@ class History(Checkpoint):
     A resumed fit has those of its state, so that its file ends like that of an
     undisturbed one. It is a `Checkpoint` since Lightning calls those when all errors of
     the epoch are known.
-
-    Parameters
-    ----------
-    folder
-        Of the fit.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,13 +73,7 @@ class History(Checkpoint):
         return {"rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what was kept.
-
-        Parameters
-        ----------
-        state_dict
-            From `state_dict`.
-        """
+        """Take up what was kept."""
         self._rows = state_dict["rows"]
 
 

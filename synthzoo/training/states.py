@@ -32,17 +32,7 @@ class WholeStates(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any = None
     ) -> None:
-        """Write a state.
-
-        Parameters
-        ----------
-        checkpoint
-            The state.
-        path
-            File to write.
-        storage_options
-            Not used, as in Lightning's own class.
-        """
+        """Write a state."""
         del storage_options
         target = Path(path)
         content = io.BytesIO()
@@ -54,43 +44,18 @@ class WholeStates(TorchCheckpointIO):
 
 
 def state_file(folder: Path, name: str) -> Path:
-    """Return where a state of a fit is kept.
-
-    Parameters
-    ----------
-    folder
-        Of the fit.
-    name
-        `LAST`, `BEFORE` or `BEST`.
-    """
+    """Return where a state of a fit is kept."""
     return folder / f"{name}.ckpt"
 
 
 def find_state(folder: Path) -> Path | None:
-    """Return the last sound state of a fit; None if there is none.
-
-    Parameters
-    ----------
-    folder
-        Of the fit.
-    """
+    """Return the last sound state of a fit; None if there is none."""
     states = (state_file(folder, name) for name in (LAST, BEFORE))
     return next((path for path in states if _is_sound(path)), None)
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Return a state of a fit; nothing in it is executed.
-
-    Parameters
-    ----------
-    path
-        File that `WholeStates` has written.
-
-    Raises
-    ------
-    CheckpointError
-        If it is damaged.
-    """
+    """Return a state of a fit; nothing in it is executed."""
     content = io.BytesIO(path.read_bytes())
     try:
         with zipfile.ZipFile(content) as archive:

@@ -48,14 +48,8 @@ def model_info(
 ) -> ModelInfo:
     """Return what the hub says about a repository: its commit, files and privacy.
 
-    Parameters
-    ----------
-    api
-        The client.
-    repository
-        As ``organisation/name``.
-    revision
-        Branch, tag or commit, if not the newest commit.
+    ``repository``: as ``organisation/name``.
+    ``revision``: branch, tag or commit, if not the newest commit.
     """
     with limited_answers(repository, limit=MAX_INFO_BYTES):
         return patiently(
@@ -64,13 +58,7 @@ def model_info(
 
 
 def patiently(request: Callable[[], Answer]) -> Answer:
-    """Return the answer to a request, made again while the hub is only busy.
-
-    Parameters
-    ----------
-    request
-        Called without arguments.
-    """
+    """Return the answer to a request, made again while the hub is only busy."""
     for wait_s in _WAITS_S:
         try:
             return request()
@@ -88,21 +76,7 @@ def find_remote(remote: Remote, *, offline: bool, refresh: bool) -> Path:
     Its files are compared with the register, or with its own ``config.json`` if the
     register does not know it.
 
-    Parameters
-    ----------
-    remote
-        Where it is.
-    offline
-        Whether the network is forbidden.
-    refresh
-        Whether to ask the hub what a branch points to now.
-
-    Raises
-    ------
-    HubError
-        If the hub is needed and does not deliver.
-    CheckpointError
-        If what it delivered is no sound checkpoint.
+    ``refresh``: whether to ask the hub what a branch points to now.
     """
     folder = None
     if offline or remote.pinned or not refresh:
@@ -118,13 +92,7 @@ def find_remote(remote: Remote, *, offline: bool, refresh: bool) -> Path:
 
 
 def cached_folder(remote: Remote) -> Path | None:
-    """Return the snapshot in the Hugging Face cache, if it is whole.
-
-    Parameters
-    ----------
-    remote
-        Where it came from.
-    """
+    """Return the snapshot in the Hugging Face cache, if it is whole."""
     from huggingface_hub import try_to_load_from_cache
 
     folders = set()

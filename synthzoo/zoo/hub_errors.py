@@ -30,17 +30,7 @@ _LOG_IN = "Log in with `hf auth login` or set HF_TOKEN"
 def one_clear_error(repository: str, revision: str) -> Iterator[None]:
     """Turn whatever `huggingface_hub` raises inside into one `HubError`.
 
-    Parameters
-    ----------
-    repository
-        As ``organisation/name``.
-    revision
-        Branch, tag or commit.
-
-    Raises
-    ------
-    HubError
-        If anything between this process and the hub fails.
+    ``repository``: as ``organisation/name``.
     """
     from huggingface_hub import errors
 
@@ -63,11 +53,6 @@ def may_pass(error: Exception) -> bool:
 
     Faults that `huggingface_hub` itself has tried several times before it gave up
     are not among them.
-
-    Parameters
-    ----------
-    error
-        As raised by `huggingface_hub`.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -79,14 +64,7 @@ def may_pass(error: Exception) -> bool:
 def explain(error: Exception, repository: str, revision: str) -> str:
     """Return one sentence about a failed request and one about the way out.
 
-    Parameters
-    ----------
-    error
-        As raised by `huggingface_hub`.
-    repository
-        As ``organisation/name``.
-    revision
-        Branch, tag or commit.
+    ``repository``: as ``organisation/name``.
     """
     from huggingface_hub import errors
 

@@ -47,17 +47,7 @@ def limited_answers(what: str, *, limit: int) -> Iterator[None]:
     Other threads are not concerned, and the client of the process is afterwards what it
     was before.
 
-    Parameters
-    ----------
-    what
-        Name of what is asked for, for messages.
-    limit
-        Largest number of bytes that may come.
-
-    Raises
-    ------
-    HubError
-        If a header cannot be a file's name, or the body is too large or too slow.
+    ``what``: name of what is asked for, for messages.
     """
     _here.check = _Check(what, limit)
     try:

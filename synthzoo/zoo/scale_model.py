@@ -5,11 +5,7 @@ f E(r / s), with factors f of energies and s of lengths: what a fit to structure
 `synthzoo.data.transmute` has scaled would aim at, without a fit.
 
 What is left to fine-tuning is the constant per atom, which `finetuning` takes off
-first. Where it is not, the start is lost: `carbon` at 1.5 times its lengths, fitted to
-25 structures of silicon at a constant rate of 0.01 without clipping (one draw, judged
-on 100 others by `benchmarks/finetuning_defaults.py`), came to 14 meV/atom and
-0.19 eV/Å, but to 54 and 0.28 with 3.3 eV/atom left to the fit (--misfits), as when
-carbon's energies are kept; a new network, in twice the visits, to 38 and 0.30.
+first. Where it is left to the fit, the start is lost: `docs/another-element.md`.
 """
 
 from __future__ import annotations

@@ -37,10 +37,7 @@ PARTIAL = ".part"
 def kept_folder(card: ModelCard) -> Path:
     """Return where the checkpoint of a model is, or will be; nothing is opened.
 
-    Parameters
-    ----------
-    card
-        A model of the register that others have published.
+    ``card``: a model of the register that others have published.
     """
     published = published_file(card)
     made_of = [CONVERSION, published.file.sha256, published.avg_num_neighbors]
@@ -50,21 +47,8 @@ def kept_folder(card: ModelCard) -> Path:
 def find_converted(card: ModelCard, *, offline: bool) -> Path:
     """Return the checkpoint of a model, downloaded and converted if it is not kept.
 
-    Parameters
-    ----------
-    card
-        A model of the register that others have published.
-    offline
-        Whether the network is forbidden, as by HF_HUB_OFFLINE.
-
-    Raises
-    ------
-    HubError
-        If the file is needed and cannot be had.
-    IntegrityError
-        If it is not the one on record.
-    CheckpointError
-        If the checkpoint does not predict what it should.
+    ``card``: a model of the register that others have published.
+    ``offline``: whether the network is forbidden, as by HF_HUB_OFFLINE.
     """
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 

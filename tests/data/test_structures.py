@@ -10,6 +10,8 @@ from ase.build import bulk, molecule
 from synthzoo.data.structures import (
     check_structure,
     density_g_cm3,
+    dimer,
+    is_isolated_atom,
     iter_structures,
     kind_of,
     label,
@@ -242,3 +244,18 @@ def test_a_kind_is_known_however_its_key_is_written(key: str):
     assert kind_of(atoms, unnamed="all") == "all"
     atoms.info[key] = "bulk_amo"
     assert kind_of(atoms) == "bulk_amo"
+
+
+@pytest.mark.parametrize(
+    ("atoms", "isolated"),
+    [
+        (Atoms("C"), True),
+        (Atoms("C", cell=[9.0] * 3, pbc=True), True),
+        (Atoms("C", cell=[9.0, 9.0, 4.0], pbc=True), False),
+        (Atoms("C", cell=[9.0, 9.0, 4.0], pbc=(True, True, False)), True),
+        (dimer(["C", "C"], 7.0, side_A=20.0), False),
+    ],
+)
+def test_an_atom_is_isolated_if_its_images_are_far(*, atoms: Atoms, isolated: bool):
+    """Periodic images within the distance are neighbours; two atoms are never one."""
+    assert is_isolated_atom(atoms, 5.0) is isolated

@@ -1,5 +1,7 @@
 """The energy reference: what is found, what cannot be, and what is refused."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from synthzoo.finetuning.energy_reference import (
     find_isolated,
     find_reference,
 )
+from synthzoo.inspection.energy_models import open_directions
 
 RNG = np.random.default_rng(0)
 ALONE = {"C": 0.0, "Si": 0.0}
@@ -125,3 +128,12 @@ def test_a_wide_spread_stops_and_one_wild_frame_does_not():
     wild = predictions.copy()
     wild[0] += 100
     check_spread(reference(counts, wild, predictions))
+
+
+def test_many_structures_need_little_memory():
+    """What compositions leave open is found from as many rows as there are elements."""
+    shares = np.full((100_000, 3), [0.25, 0.25, 0.5])
+    tracemalloc.start()
+    assert open_directions(shares).shape == (2, 3)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()

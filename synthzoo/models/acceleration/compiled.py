@@ -19,13 +19,7 @@ class _NoAlias(CompilerBase):
 
 
 def compiled(function: Callable[..., None]) -> Any:
-    """Return a function of arrays that do not overlap, compiled at its first call.
-
-    Parameters
-    ----------
-    function
-        Loops over arrays.
-    """
+    """Return a function of arrays that do not overlap, compiled at its first call."""
     options: dict[str, Any] = {
         "fastmath": True,
         "error_model": "numpy",
@@ -42,10 +36,5 @@ def inlined(function: Callable[..., Any]) -> Any:
     """Return a function of numbers that `compiled` loops take over as if written there.
 
     Left to the compiler, a call in such a loop may cost it some of its speed.
-
-    Parameters
-    ----------
-    function
-        A few lines of arithmetic.
     """
     return numba.njit(inline="always")(function)

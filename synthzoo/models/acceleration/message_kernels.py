@@ -43,17 +43,10 @@ SCALAR, VECTOR, RISING, DOT, CROSS = range(5)
 def forward(x, w, y, sender, receiver, paths, factors, out):
     """Add the messages to ``out``.
 
-    Parameters
-    ----------
-    x, w, y
-        Features ``(atoms, width)``, weights ``(edges, channels)`` and unit vectors
-        times √3 ``(edges, 3)``.
-    sender, receiver
-        Atoms at the ends of each edge, of shape ``(edges,)``.
-    paths, factors
-        One row, and one factor ``f``, for each path.
-    out
-        Sum of the messages to each atom.
+    ``x``, ``w``, ``y``: features ``(atoms, width)``, weights ``(edges, channels)`` and
+    unit vectors times √3 ``(edges, 3)``.
+    ``sender``, ``receiver``: atoms at the ends of each edge, of shape ``(edges,)``.
+    ``paths``, ``factors``: one row, and one factor ``f``, for each path.
     """
     for e in range(sender.shape[0]):
         i, j, k = index(receiver[e]), index(sender[e]), index(e)
@@ -106,16 +99,9 @@ def forward(x, w, y, sender, receiver, paths, factors, out):
 def backward(x, w, y, g, sender, receiver, paths, factors, dx, dw, dy):
     """Put ∂T/∂(x, w, y) into ``dx``, ``dw`` and ``dy``.
 
-    Parameters
-    ----------
-    x, w, y, g
-        Where T is differentiated.
-    sender, receiver
-        Atoms at the ends of each edge, of shape ``(edges,)``.
-    paths, factors
-        One row, and one factor ``f``, for each path.
-    dx, dw, dy
-        Gradients, of the shapes of ``x``, ``w`` and ``y``.
+    ``sender``, ``receiver``: atoms at the ends of each edge, of shape ``(edges,)``.
+    ``paths``, ``factors``: one row, and one factor ``f``, for each path.
+    ``dx``, ``dw``, ``dy``: gradients, of the shapes of ``x``, ``w`` and ``y``.
     """
     for e in range(sender.shape[0]):
         i, j, k = index(receiver[e]), index(sender[e]), index(e)
@@ -200,18 +186,12 @@ def backward(x, w, y, g, sender, receiver, paths, factors, dx, dw, dy):
 def second(x, w, y, g, a, b, c, sender, receiver, paths, factors, dx, dw, dy, dg):
     """Put the gradient of T(a,w,y,g) + T(x,b,y,g) + T(x,w,c,g) into the rest.
 
-    Parameters
-    ----------
-    x, w, y, g
-        Where T is differentiated.
-    a, b, c
-        Gradients of what `backward` gives, of the shapes of ``x``, ``w`` and ``y``.
-    sender, receiver
-        Atoms at the ends of each edge, of shape ``(edges,)``.
-    paths, factors
-        One row, and one factor ``f``, for each path.
-    dx, dw, dy, dg
-        Gradients, of the shapes of ``x``, ``w``, ``y`` and ``g``.
+    ``a``, ``b``, ``c``: gradients of what `backward` gives, of the shapes of ``x``,
+    ``w`` and ``y``.
+    ``sender``, ``receiver``: atoms at the ends of each edge, of shape ``(edges,)``.
+    ``paths``, ``factors``: one row, and one factor ``f``, for each path.
+    ``dx``, ``dw``, ``dy``, ``dg``: gradients, of the shapes of ``x``, ``w``, ``y`` and
+    ``g``.
     """
     for e in range(sender.shape[0]):
         i, j, k = index(receiver[e]), index(sender[e]), index(e)

@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 class Block(NamedTuple):
     """Channels of one irreducible representation.
 
-    Attributes
-    ----------
-    channels
-        How many.
-    width
-        Components of each: 1 for scalars, 3 for vectors.
+    ``width``: components of each: 1 for scalars, 3 for vectors.
     """
 
     channels: int
@@ -37,16 +32,8 @@ class Block(NamedTuple):
 class Mixing(NamedTuple):
     """A matrix between the channels of two blocks, inside a flat array of weights.
 
-    Attributes
-    ----------
-    source, target
-        Indices of the blocks.
-    start, stop
-        Of the matrix in the array.
-    shape
-        Channels in, channels of the atom's type if those take part, channels out.
-    factor
-        Of nequip's normalisation.
+    ``shape``: channels in, channels of the atom's type if those take part, channels
+    out.
     """
 
     source: int
@@ -60,20 +47,8 @@ class Mixing(NamedTuple):
 class Path(NamedTuple):
     """A path of the messages.
 
-    Attributes
-    ----------
-    kind
-        Irreps of features, edge and result.
-    source
-        Block of the features.
-    place
-        Of the result among all of them.
-    channels
-        How many.
-    weight
-        The first of its weights on an edge.
-    factor
-        Of nequip's normalisation.
+    ``kind``: irreps of features, edge and result.
+    ``weight``: the first of its weights on an edge.
     """
 
     kind: tuple[Any, Any, Any]
@@ -96,20 +71,13 @@ class Columns(NamedTuple):
 class Plan:
     """What of a layer follows from its shape alone.
 
-    Attributes
-    ----------
-    incoming, summed, mixed
-        Blocks of features: of the layer's input, of the summed messages, and of what
-        goes into the gate.
-    first, second, self_connection
-        Matrices before the messages and after them, and from the layer's input past
-        the messages.
-    paths, factors
-        Of the messages, as `synthzoo.models.acceleration.message_kernels` wants them.
-    scalars
-        Channels of the gate's scalars.
-    gated
-        Channels of vectors, each with those of the scalars that gate them.
+    ``incoming``, ``summed``, ``mixed``: blocks of features: of the layer's input, of
+    the summed messages, and of what goes into the gate.
+    ``first``, ``second``, ``self_connection``: matrices before the messages and after
+    them, and from the layer's input past the messages.
+    ``paths``, ``factors``: of the messages, as
+    `synthzoo.models.acceleration.message_kernels` wants them.
+    ``gated``: channels of vectors, each with those of the scalars that gate them.
     """
 
     incoming: tuple[Block, ...]
@@ -125,13 +93,7 @@ class Plan:
 
 
 def make_plan(layer: ConvNetLayer) -> Plan:
-    """Return the plan of a layer that has scalars and vectors only.
-
-    Parameters
-    ----------
-    layer
-        Layer of a network of nequip.
-    """
+    """Return the plan of a layer that has scalars and vectors only."""
     conv = layer.conv
     summed = conv.linear_2.irreps_in
     paths, factors = _path_table(layer, summed)
@@ -157,10 +119,8 @@ def _blocks(irreps: Irreps) -> tuple[Block, ...]:
 def mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
     """Return the maps of channels of a linear layer, or of a product with scalars.
 
-    Parameters
-    ----------
-    module
-        Layer of e3nn, or its product of features with the scalars of the atoms' types.
+    ``module``: layer of e3nn, or its product of features with the scalars of the atoms'
+    types.
     """
     mixes = []
     start = 0
@@ -178,13 +138,7 @@ def mixings(module: Linear | FullyConnectedTensorProduct) -> tuple[Mixing, ...]:
 
 
 def message_paths(layer: ConvNetLayer) -> list[Path]:
-    """Return the paths of a layer's messages.
-
-    Parameters
-    ----------
-    layer
-        Layer of a network of nequip.
-    """
+    """Return the paths of a layer's messages."""
     product = layer.conv.tp_scatter.tp
     paths, weight = [], 0
     for entry in product.instructions:
@@ -235,13 +189,9 @@ def _kind(before: int, edge: int, after: int) -> tuple[int, tuple[int, int, int]
 def _places(separate: Irreps, joined: Irreps) -> list[tuple[int, int]]:
     """Return where each part's first component begins, and how far the next one is.
 
-    Parameters
-    ----------
-    separate
-        Sorted parts, of which several may be of one kind.
-    joined
-        The same, with those of one kind as one block, whose components lie behind one
-        another.
+    ``separate``: sorted parts, of which several may be of one kind.
+    ``joined``: the same, with those of one kind as one block, whose components lie
+    behind one another.
     """
     starts = [part.start for part in joined.slices()]
     places = []
@@ -259,12 +209,7 @@ def gate_columns(
 ) -> tuple[tuple[Columns, ...], tuple[tuple[Columns, Columns], ...]]:
     """Return the channels of scalars, and of gated vectors with their gates.
 
-    Parameters
-    ----------
-    gate
-        Gate of e3nn.
-    mixed
-        Features that go into it, those of one kind as one block.
+    ``mixed``: features that go into it, those of one kind as one block.
     """
     named = [
         (name, part)

@@ -26,25 +26,13 @@ from synthzoo.models.acceleration.compiled import compiled, inlined
 
 @inlined
 def weights(t):
-    """Return what the step and the two slopes are multiplied by in w(t).
-
-    Parameters
-    ----------
-    t
-        Place in the interval.
-    """
+    """Return what the step and the two slopes are multiplied by in w(t)."""
     return t * t * (3 - 2 * t), t * (t - 1) * (t - 1), t * t * (t - 1)
 
 
 @inlined
 def weight_slopes(t):
-    """Return the derivatives of `weights`.
-
-    Parameters
-    ----------
-    t
-        Place in the interval.
-    """
+    """Return the derivatives of `weights`."""
     return 6 * t * (1 - t), (3 * t - 1) * (t - 1), t * (3 * t - 2)
 
 
@@ -52,16 +40,9 @@ def weight_slopes(t):
 def values(order, interval, t, starts, steps, lefts, rights, w):
     """Put w(t) into ``w``.
 
-    Parameters
-    ----------
-    order, interval
-        Edges by interval, and the interval of each edge, of shape ``(edges,)``.
-    t
-        Place of each edge in its interval.
-    starts, steps, lefts, rights
-        Table.
-    w
-        Result, of shape ``(edges, channels)``.
+    ``order``, ``interval``: edges by interval, and the interval of each edge, of shape
+    ``(edges,)``.
+    ``w``: result, of shape ``(edges, channels)``.
     """
     for n in range(order.shape[0]):
         e = index(order[n])
@@ -77,16 +58,11 @@ def values(order, interval, t, starts, steps, lefts, rights, w):
 def spread(order, interval, t, g, d_starts, d_steps, d_lefts, d_rights):
     """Add the gradient of Σ g w with respect to the table.
 
-    Parameters
-    ----------
-    order, interval
-        Edges by interval, and the interval of each edge, of shape ``(edges,)``.
-    t
-        Place of each edge in its interval.
-    g
-        Factors, of shape ``(edges, channels)``.
-    d_starts, d_steps, d_lefts, d_rights
-        Result, of the shapes of the table; they hold zeros at first.
+    ``order``, ``interval``: edges by interval, and the interval of each edge, of shape
+    ``(edges,)``.
+    ``g``: factors, of shape ``(edges, channels)``.
+    ``d_starts``, ``d_steps``, ``d_lefts``, ``d_rights``: result, of the shapes of the
+    table; they hold zeros at first.
     """
     for n in range(order.shape[0]):
         e = index(order[n])
@@ -104,18 +80,10 @@ def spread(order, interval, t, g, d_starts, d_steps, d_lefts, d_rights):
 def slope(order, interval, t, steps, lefts, rights, g, dt):
     """Put Σ g w'(t), summed over the channels, into ``dt``.
 
-    Parameters
-    ----------
-    order, interval
-        Edges by interval, and the interval of each edge, of shape ``(edges,)``.
-    t
-        Place of each edge in its interval.
-    steps, lefts, rights
-        Of the table.
-    g
-        Factors, of shape ``(edges, channels)``.
-    dt
-        Result, of shape ``(edges,)``.
+    ``order``, ``interval``: edges by interval, and the interval of each edge, of shape
+    ``(edges,)``.
+    ``g``: factors, of shape ``(edges, channels)``.
+    ``dt``: result, of shape ``(edges,)``.
     """
     for n in range(order.shape[0]):
         e = index(order[n])
@@ -146,20 +114,12 @@ def second(
 ):
     """Put the gradient of Σ a g w'(t) into the rest; `slope` is differentiated by it.
 
-    Parameters
-    ----------
-    order, interval
-        Edges by interval, and the interval of each edge, of shape ``(edges,)``.
-    t
-        Place of each edge in its interval.
-    steps, lefts, rights
-        Of the table.
-    g
-        Factors, of shape ``(edges, channels)``.
-    a
-        Gradient of what `slope` gives, of shape ``(edges,)``.
-    dt, d_steps, d_lefts, d_rights, dg
-        Gradients; those of the table hold zeros at first.
+    ``order``, ``interval``: edges by interval, and the interval of each edge, of shape
+    ``(edges,)``.
+    ``g``: factors, of shape ``(edges, channels)``.
+    ``a``: gradient of what `slope` gives, of shape ``(edges,)``.
+    ``dt``, ``d_steps``, ``d_lefts``, ``d_rights``, ``dg``: gradients; those of the
+    table hold zeros at first.
     """
     for n in range(order.shape[0]):
         e = index(order[n])

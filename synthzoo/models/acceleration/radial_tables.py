@@ -51,14 +51,8 @@ ORDER_KEY = "synthzoo_order"
 class Place(NamedTuple):
     """Where edges lie on a grid.
 
-    Attributes
-    ----------
-    order
-        Edges by interval, of shape ``(edges,)``.
-    interval
-        Of each edge.
-    fraction
-        Place of each edge in its interval, from 0 to 1.
+    ``order``: edges by interval, of shape ``(edges,)``.
+    ``fraction``: place of each edge in its interval, from 0 to 1.
     """
 
     order: Tensor
@@ -69,12 +63,8 @@ class Place(NamedTuple):
 class FastEncoding(BesselEdgeLengthEncoding):  # type: ignore[misc]  # untyped
     """Bessel functions of distances: of a grid where that is less work.
 
-    Attributes
-    ----------
-    at_rest
-        Whether the layers have tables that stay.
-    points
-        Of the grids that were used, by their number of intervals.
+    ``at_rest``: whether the layers have tables that stay.
+    ``points``: of the grids that were used, by their number of intervals.
     """
 
     at_rest: bool
@@ -83,10 +73,7 @@ class FastEncoding(BesselEdgeLengthEncoding):  # type: ignore[misc]  # untyped
     def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
         """Add the embedding of the edges, or the grid and their places on it.
 
-        Parameters
-        ----------
-        data
-            Distances over the cutoff, as for nequip's own module.
+        ``data``: distances over the cutoff, as for nequip's own module.
         """
         lengths = data[self.norm_length_field]
         usable = for_loops(data) and self._output_dtype == torch.float32
@@ -106,13 +93,7 @@ class FastEncoding(BesselEdgeLengthEncoding):  # type: ignore[misc]  # untyped
         return on_cpu and self._output_dtype == torch.float32 and not self.training
 
     def train(self, mode: bool = True) -> FastEncoding:  # noqa: FBT001, FBT002  torch's
-        """Set whether weights are being fitted; tables that stay are left if they are.
-
-        Parameters
-        ----------
-        mode
-            As for any module.
-        """
+        """Set whether weights are fitted; tables that stay are left if they are."""
         self.at_rest = self.at_rest and not mode
         return cast("FastEncoding", super().train(mode))
 
@@ -121,13 +102,7 @@ class FastEncoding(BesselEdgeLengthEncoding):  # type: ignore[misc]  # untyped
         super()._load_from_state_dict(*arguments, **options)
 
     def grid(self, intervals: int) -> Tensor:
-        """Return a grid of evenly spaced distances, ``(2, intervals + 1, functions)``.
-
-        Parameters
-        ----------
-        intervals
-            From 0 to the cutoff.
-        """
+        """Return a grid of even distances, ``(2, intervals + 1, functions)``."""
         x, cutoff, cutoff_slope = self._points(intervals)
         phase = torch.pi * x * self.bessel_weights
         bessel = phase.sin() / (torch.pi * x)
@@ -150,10 +125,7 @@ class FastEncoding(BesselEdgeLengthEncoding):  # type: ignore[misc]  # untyped
 def quicken(encoding: BesselEdgeLengthEncoding) -> None:
     """Let a module of nequip embed a grid instead of edges where that is less work.
 
-    Parameters
-    ----------
-    encoding
-        Changed in place.
+    ``encoding``: changed in place.
     """
     encoding.__class__ = FastEncoding
     encoding.at_rest = False
@@ -161,15 +133,7 @@ def quicken(encoding: BesselEdgeLengthEncoding) -> None:
 
 
 def fits(encoding: Module, networks: Iterable[ScalarMLPFunction]) -> bool:
-    """Return whether tables can replace radial networks.
-
-    Parameters
-    ----------
-    encoding
-        Module that embeds the edges.
-    networks
-        Radial networks of the layers.
-    """
+    """Return whether tables can replace radial networks."""
     return type(encoding) is BesselEdgeLengthEncoding and all(
         isinstance(part, torch.nn.SiLU)
         or (isinstance(part, ScalarLinearLayer) and part.bias is None)
@@ -179,28 +143,14 @@ def fits(encoding: Module, networks: Iterable[ScalarMLPFunction]) -> bool:
 
 
 def place_of(data: dict[str, Tensor]) -> Place | None:
-    """Return where the edges lie on the grid, if `FastEncoding` put them there.
-
-    Parameters
-    ----------
-    data
-        Of the evaluation.
-    """
+    """Return where the edges lie on the grid, if `FastEncoding` put them there."""
     if FRACTION_KEY not in data:
         return None
     return Place(data[ORDER_KEY], data[INTERVAL_KEY], data[FRACTION_KEY])
 
 
 def tabulate(network: ScalarMLPFunction, grid: Tensor) -> Tensor:
-    """Return the table of a radial network, ``(4, intervals, channels)``.
-
-    Parameters
-    ----------
-    network
-        Linear maps and SiLU in turn.
-    grid
-        Embeddings of the points, and their slopes.
-    """
+    """Return the table of a radial network, ``(4, intervals, channels)``."""
     values, slopes = grid
     for part in network.mlp:
         if isinstance(part, ScalarLinearLayer):
@@ -215,15 +165,7 @@ def tabulate(network: ScalarMLPFunction, grid: Tensor) -> Tensor:
 
 
 def interpolate(table: Tensor, place: Place) -> Tensor:
-    """Return the radial functions of all edges, ``(edges, channels)``.
-
-    Parameters
-    ----------
-    table
-        Of `tabulate`.
-    place
-        Of the edges.
-    """
+    """Return the radial functions of all edges, ``(edges, channels)``."""
     values = cast("Any", _Values).apply(table, place)
     found: Tensor = cast("Any", _Slopes).apply(values, table, place.fraction, place)
     return found

@@ -134,14 +134,7 @@ def resolve_recipe(
 ) -> FinetuneRecipe:
     """Return a recipe in which everything is said.
 
-    Parameters
-    ----------
-    recipe
-        What was asked for.
-    sizes
-        Number of atoms of each labelled structure.
-    kind
-        Of the checkpoint to start from: ``potential`` or ``starting-point``.
+    ``kind``: of the checkpoint to start from: ``potential`` or ``starting-point``.
 
     Examples
     --------
@@ -175,11 +168,6 @@ def _row(rows: Mapping[float, Value], structures: int) -> Value:
 
 def times_seen(sizes: Sequence[int]) -> float:
     """Return how many times as often as large structures these are seen.
-
-    Parameters
-    ----------
-    sizes
-        Number of atoms of each structure.
 
     Examples
     --------

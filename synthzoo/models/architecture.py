@@ -151,20 +151,7 @@ def check_arguments(
 
     Nothing is built, and neither torch nor nequip is imported.
 
-    Parameters
-    ----------
-    builder
-        Name of a nequip model builder.
-    arguments
-        Its keyword arguments, as read from JSON.
-    elements
-        Chemical symbols of the model, in its order.
-
-    Raises
-    ------
-    CheckpointError
-        If the builder or an argument is not on the allow-list, an argument is
-        missing or not as expected, or the model would have too many weights.
+    ``elements``: chemical symbols of the model, in its order.
     """
     if builder not in BUILDERS:
         raise CheckpointError(

@@ -47,23 +47,12 @@ def load_recipe(
 ) -> Recipe:
     """Return one section of a recipe file, checked.
 
-    Parameters
-    ----------
-    cls
-        Recipe class; it says which section to read.
-    path
-        YAML file, or the name of a recipe that comes with synthzoo.
-    teacher
-        Reference that stands for the recipe's own driver or teacher.
-    trust
-        Whether the file may name an ASE calculator (``ase:``), a class that is imported
-        and called: it can run any program. Recipes that come with synthzoo always may.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or not YAML, the section is absent, a key is unknown or
-        missing, a value cannot be, or the file of others names a class.
+    ``cls``: recipe class; it says which section to read.
+    ``path``: YAML file, or the name of a recipe that comes with synthzoo.
+    ``teacher``: reference that stands for the recipe's own driver or teacher.
+    ``trust``: whether the file may name an ASE calculator (``ase:``), a class that is
+    imported and called: it can run any program. Recipes that come with synthzoo always
+    may.
 
     Notes
     -----
@@ -96,22 +85,9 @@ def settle_recipe(
 ) -> Recipe:
     """Return the recipe that is meant, with some of its values changed.
 
-    Parameters
-    ----------
-    cls
-        Recipe class.
-    recipe
-        The recipe itself, its file, or the name of one that comes with synthzoo; all
-        defaults if not given.
-    teacher, trust
-        As for `load_recipe`.
-    **changes
-        Fields of the recipe, with their new values.
-
-    Raises
-    ------
-    InputError
-        As for `load_recipe`.
+    ``recipe``: the recipe itself, its file, or the name of one that comes with
+    synthzoo; all defaults if not given.
+    ``**changes``: fields of the recipe, with their new values.
     """
     if isinstance(recipe, str | Path):
         recipe = load_recipe(cls, recipe, teacher=teacher, trust=trust)
@@ -154,28 +130,12 @@ def _section(path: Path, name: str) -> Any:
 
 
 def parse_recipe(cls: type[Recipe], values: Any, *, source: str) -> Recipe:
-    """Return a recipe made from plain values, checked; see `load_recipe`.
-
-    Parameters
-    ----------
-    cls
-        Recipe class.
-    values
-        Keys and values, as YAML gives them.
-    source
-        What messages start with.
-    """
+    """Return a recipe made from plain values, checked; see `load_recipe`."""
     return from_values(cls, values, source=source)
 
 
 def recipe_values(recipe: Any) -> dict[str, Any]:
-    """Return a recipe as plain values that JSON and YAML can hold.
-
-    Parameters
-    ----------
-    recipe
-        Any recipe.
-    """
+    """Return a recipe as plain values that JSON and YAML can hold."""
     values = msgspec.to_builtins(recipe, enc_hook=lambda number: number.tolist())
     return cast("dict[str, Any]", json.loads(json.dumps(values)))
 
@@ -185,11 +145,6 @@ def recipe_hash(recipe: Any) -> str:
 
     Of a teacher only the kind and the file's name count, not the folder it lies in. An
     option that came later counts once it is used.
-
-    Parameters
-    ----------
-    recipe
-        Any recipe.
     """
     values = hashed_values(recipe)
     for key in TEACHER_KEYS & values.keys():
@@ -199,11 +154,6 @@ def recipe_hash(recipe: Any) -> str:
 
 def teacher_name(reference: str) -> str:
     """Return a teacher's reference without the folder in which its file lies.
-
-    Parameters
-    ----------
-    reference
-        Of the form ``kind:what``.
 
     Examples
     --------
@@ -226,28 +176,14 @@ def teacher_name(reference: str) -> str:
 
 
 def recipes_folder() -> Path:
-    """Return the folder of the recipes that come with synthzoo.
-
-    Raises
-    ------
-    InputError
-        If the installation has none.
-    """
+    """Return the folder of the recipes that come with synthzoo."""
     return packaged_folder(Path(__file__).parent, "recipes")
 
 
 def find_recipe(name: Path | str) -> Path:
     """Return the path of a recipe file, or of a recipe that comes with synthzoo.
 
-    Parameters
-    ----------
-    name
-        Path, or name of a recipe that comes with synthzoo.
-
-    Raises
-    ------
-    InputError
-        If there is neither.
+    ``name``: path, or name of a recipe that comes with synthzoo.
     """
     path = Path(name)
     if is_there(path) and path.is_file():
@@ -263,18 +199,7 @@ def find_recipe(name: Path | str) -> Path:
 
 
 def read_sections(path: Path) -> dict[str, Any]:
-    """Return the sections of a recipe file as plain values.
-
-    Parameters
-    ----------
-    path
-        YAML file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or does not hold sections.
-    """
+    """Return the sections of a recipe file as plain values."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -55,37 +55,19 @@ _NAMES = {
 
 
 def whole(low: int, high: int = LARGEST) -> Meta:
-    """Return the rule for whole numbers within limits.
-
-    Parameters
-    ----------
-    low, high
-        The limits, which are allowed themselves.
-    """
+    """Return the rule for whole numbers within limits."""
     text = f"from {low}" if high == LARGEST else f"from {low} to {high}"
     return Meta(ge=low, le=high, description=f"a whole number {text}")
 
 
 def number(low: float, high: float = _LARGEST_NUMBER) -> Meta:
-    """Return the rule for numbers within limits.
-
-    Parameters
-    ----------
-    low, high
-        The limits, which are allowed themselves.
-    """
+    """Return the rule for numbers within limits."""
     text = f"from {low:g}" if high == _LARGEST_NUMBER else f"from {low:g} to {high:g}"
     return Meta(ge=low, le=high, description=f"a number {text}")
 
 
 def above_0(high: float = _LARGEST_NUMBER) -> Meta:
-    """Return the rule for numbers that are larger than zero.
-
-    Parameters
-    ----------
-    high
-        Upper limit.
-    """
+    """Return the rule for numbers that are larger than zero."""
     text = "" if high == _LARGEST_NUMBER else f" and up to {high}"
     return Meta(gt=0, le=high, description=f"a number above 0{text}")
 
@@ -93,12 +75,7 @@ def above_0(high: float = _LARGEST_NUMBER) -> Meta:
 def matching(pattern: str, expected: str) -> Meta:
     """Return the rule for texts of one form.
 
-    Parameters
-    ----------
-    pattern
-        Regular expression that the whole text must match.
-    expected
-        The same in words.
+    ``pattern``: regular expression that the whole text must match.
     """
     return Meta(pattern=rf"\A(?:{pattern})\Z", description=expected)
 
@@ -106,12 +83,8 @@ def matching(pattern: str, expected: str) -> Meta:
 class Rule(NamedTuple):
     """What a field may be beyond what msgspec checks: a mark of its own annotation.
 
-    Attributes
-    ----------
-    accepts
-        Whether a value of the right type may be.
-    description
-        The same in words, for messages.
+    ``accepts``: whether a value of the right type may be.
+    ``description``: the same in words, for messages.
     """
 
     accepts: Callable[[Any], bool]
@@ -203,20 +176,7 @@ class Kind(Checked, tag_field="kind", frozen=True, kw_only=True):
 def from_values(cls: type[Record], values: Any, *, source: str) -> Record:
     """Return a struct made from a mapping, checked at every depth.
 
-    Parameters
-    ----------
-    cls
-        Struct.
-    values
-        Mapping of field names to plain values.
-    source
-        What error messages start with, usually the file.
-
-    Raises
-    ------
-    InputError
-        If a key is unknown or missing, or a value is of the wrong type or breaks a
-        rule.
+    ``source``: what error messages start with, usually the file.
 
     Examples
     --------
@@ -238,11 +198,6 @@ def hashed_values(value: Any) -> Any:
 
     A field with the mark `LATER` is left out while it has its default, with which an
     older recipe does what it always did: its hash stays what it was.
-
-    Parameters
-    ----------
-    value
-        A recipe, or any value in one.
 
     Examples
     --------

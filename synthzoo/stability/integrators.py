@@ -35,13 +35,7 @@ _STATES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How all stages of a protocol are integrated.
-
-    Attributes
-    ----------
-    thermostat, friction_per_fs, timestep_fs, barostat_fs
-        As in `synthzoo.stability.protocol.MdRecipe`.
-    """
+    """How all stages of a protocol are integrated."""
 
     thermostat: Thermostat
     friction_per_fs: float
@@ -58,18 +52,8 @@ def make_integrator(
 ) -> Any:
     """Return what moves the atoms in a stage.
 
-    Parameters
-    ----------
-    atoms
-        Structure with momenta and a calculator; its constraints are replaced.
-    stage
-        What to do.
-    settings
-        How.
-    rng
-        Source of randomness of the thermostat.
-    target_K
-        Temperature of the thermostat; None at constant energy.
+    ``atoms``: structure with momenta and a calculator; its constraints are replaced.
+    ``target_K``: temperature of the thermostat; None at constant energy.
     """
     if target_K is None:
         atoms.set_constraint()
@@ -100,13 +84,7 @@ def _barostat(
 
 
 def integrator_state(integrator: Any) -> State:
-    """Return what an integrator carries from step to step, beside the atoms.
-
-    Parameters
-    ----------
-    integrator
-        From `make_integrator`.
-    """
+    """Return what an integrator carries from step to step, beside the atoms."""
     names = _STATES.get(type(integrator).__name__, ())
     values = [functools.reduce(getattr, name.split("."), integrator) for name in names]
     plain = [np.asarray(value).tolist() for value in values]
@@ -116,12 +94,9 @@ def integrator_state(integrator: Any) -> State:
 def restore_integrator(integrator: Any, state: State) -> None:
     """Give an integrator what an earlier one of its kind carried.
 
-    Parameters
-    ----------
-    integrator
-        From `make_integrator`; the atoms are those at the time of the state.
-    state
-        From `integrator_state`; nothing at the start of a stage.
+    ``integrator``: from `make_integrator`; the atoms are those at the time of the
+    state.
+    ``state``: from `integrator_state`; nothing at the start of a stage.
     """
     for name, value in state.items():
         *path, last = name.split(".")

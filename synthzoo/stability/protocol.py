@@ -300,11 +300,6 @@ def _check_stage(stage: Stage) -> None:
 def longest_step_fs(atoms: Atoms) -> float:
     """Return the longest time step that the lightest atom allows.
 
-    Parameters
-    ----------
-    atoms
-        Structure.
-
     Examples
     --------
     >>> from ase.build import bulk, molecule
@@ -318,11 +313,6 @@ def longest_step_fs(atoms: Atoms) -> float:
 def default_step_fs(atoms: Atoms) -> float:
     """Return a time step that suits the lightest atom, at most 1 fs.
 
-    Parameters
-    ----------
-    atoms
-        Structure.
-
     Examples
     --------
     >>> from ase.build import bulk, molecule
@@ -335,15 +325,8 @@ def default_step_fs(atoms: Atoms) -> float:
 def rescaled(recipe: MdRecipe, *, duration: float, hottest_K: float | None) -> MdRecipe:
     """Return a protocol with other durations, and another temperature at its top.
 
-    Parameters
-    ----------
-    recipe
-        Protocol.
-    duration
-        Factor of all durations.
-    hottest_K
-        Replaces the highest temperature of the protocol, wherever it stands; as it is
-        if not given.
+    ``hottest_K``: replaces the highest temperature of the protocol, wherever it stands;
+    as it is if not given.
     """
     found = [
         temperature
@@ -404,15 +387,7 @@ class Part:
 
 
 def plan_parts(recipe: MdRecipe, timestep_fs: float) -> tuple[Part, ...]:
-    """Return the parts of a replica's run, in order.
-
-    Parameters
-    ----------
-    recipe
-        Protocol.
-    timestep_fs
-        Step of the integrator.
-    """
+    """Return the parts of a replica's run, in order."""
     return tuple(
         part
         for number, stage in enumerate(recipe.moving)
@@ -422,13 +397,7 @@ def plan_parts(recipe: MdRecipe, timestep_fs: float) -> tuple[Part, ...]:
 
 
 def planned_fs(recipe: MdRecipe) -> float:
-    """Return the time to simulate, without what a conservation stage does aside.
-
-    Parameters
-    ----------
-    recipe
-        Protocol.
-    """
+    """Return the time to simulate, without what a conservation stage does aside."""
     return sum(stage.duration_fs for stage in recipe.moving)
 
 
@@ -459,11 +428,6 @@ def _parts(
 
 def stage_text(stage: Mapping[str, Any]) -> str:
     """Return what is done in a stage.
-
-    Parameters
-    ----------
-    stage
-        As a recipe holds it.
 
     Examples
     --------

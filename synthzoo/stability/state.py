@@ -45,14 +45,9 @@ _COMPLETE_FILE = "states-complete"
 class Configuration:
     """Where the atoms are and how they move.
 
-    Attributes
-    ----------
-    positions_A
-        Of shape ``(n, 3)``.
-    momenta
-        In ASE's units, of shape ``(n, 3)``.
-    cell_A
-        Of shape ``(3, 3)``.
+    ``positions_A``: of shape ``(n, 3)``.
+    ``momenta``: in ASE's units, of shape ``(n, 3)``.
+    ``cell_A``: of shape ``(3, 3)``.
     """
 
     positions_A: NDArray[np.float64]
@@ -61,13 +56,7 @@ class Configuration:
 
 
 def configuration(atoms: Atoms) -> Configuration:
-    """Return where the atoms are and how they move.
-
-    Parameters
-    ----------
-    atoms
-        Structure.
-    """
+    """Return where the atoms are and how they move."""
     return Configuration(
         positions_A=atoms.get_positions(),
         momenta=atoms.get_momenta(),
@@ -76,15 +65,7 @@ def configuration(atoms: Atoms) -> Configuration:
 
 
 def set_configuration(atoms: Atoms, wanted: Configuration) -> None:
-    """Put the atoms where they were; constraints are taken off.
-
-    Parameters
-    ----------
-    atoms
-        Structure of the same atoms.
-    wanted
-        Positions, momenta and cell.
-    """
+    """Put the atoms where they were; constraints are taken off."""
     atoms.set_constraint()
     atoms.set_cell(wanted.cell_A, scale_atoms=False)
     atoms.set_positions(wanted.positions_A)
@@ -95,32 +76,11 @@ def set_configuration(atoms: Atoms, wanted: Configuration) -> None:
 class State:
     """A replica between two parts of its run.
 
-    Attributes
-    ----------
-    now, stage_start
-        The atoms now, and at the start of the stage.
-    rng
-        State of the random numbers.
-    part
-        Number of the next part of the run.
-    steps
-        Steps done, those of all time steps of a conservation stage.
-    time_fs
-        Simulated time.
-    integrator
-        What the integrator carries.
-    memory
-        What the detectors remember.
-    line
-        Energy over time in this stage.
-    drifts
-        Of the stages at constant energy that are done.
-    failure
-        What has ended the run.
-    seconds
-        Wall time so far.
-    marks
-        How long the files are.
+    ``now``, ``stage_start``: the atoms now, and at the start of the stage.
+    ``part``: number of the next part of the run.
+    ``steps``: steps done, those of all time steps of a conservation stage.
+    ``line``: energy over time in this stage.
+    ``drifts``: of the stages at constant energy that are done.
     """
 
     now: Configuration
@@ -148,25 +108,14 @@ _RECORDS: dict[str, Any] = {
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Save a state; what was saved before is there until the new one is complete.
-
-    Parameters
-    ----------
-    folder
-        Of the replica.
-    state
-        What to save.
-    """
+    """Save a state; what was saved before is there until the new one is complete."""
     _write(folder / STATE_FILE, state)
 
 
 def write_states(states: Mapping[Path, State]) -> None:
     """Save the states of several replicas: after a kill there are all or none.
 
-    Parameters
-    ----------
-    states
-        By the folders of the replicas, which lie in one folder.
+    ``states``: by the folders of the replicas, which lie in one folder.
     """
     for folder, state in states.items():
         _write(folder / _NEXT_FILE, state)
@@ -176,13 +125,7 @@ def write_states(states: Mapping[Path, State]) -> None:
 
 
 def settle_states(folders: Sequence[Path]) -> None:
-    """End what a kill has interrupted in `write_states`.
-
-    Parameters
-    ----------
-    folders
-        Of the replicas.
-    """
+    """End what a kill has interrupted in `write_states`."""
     complete = folders[0].parent / _COMPLETE_FILE
     written = [path for f in folders if (path := f / _NEXT_FILE).exists()]
     for path in written:
@@ -205,13 +148,7 @@ def _write(path: Path, state: State) -> None:
 
 
 def read_state(folder: Path) -> State | None:
-    """Return the saved state of a replica; None if there is none.
-
-    Parameters
-    ----------
-    folder
-        Of the replica.
-    """
+    """Return the saved state of a replica; None if there is none."""
     path = folder / STATE_FILE
     if not path.is_file():
         return None
@@ -235,12 +172,8 @@ _COUNTS = slice(32, 48)
 class Recorder:
     """Writes the trajectory and the series of a replica.
 
-    Parameters
-    ----------
-    folder
-        Of the replica.
-    marks
-        Of the saved state from which it goes on; what was written later is cut off.
+    ``marks``: of the saved state from which it goes on; what was written later is cut
+    off.
     """
 
     def __init__(self, folder: Path, marks: Marks) -> None:
@@ -254,15 +187,7 @@ class Recorder:
             self._lines.write(",".join(SERIES_COLUMNS) + "\n")
 
     def sample(self, look: Look, stage: int) -> None:
-        """Add a line to the series.
-
-        Parameters
-        ----------
-        look
-            The structure.
-        stage
-            Number of the stage.
-        """
+        """Add a line to the series."""
         count, volume_A3 = len(look.atoms), float("nan")
         if look.atoms.cell.rank == 3:
             volume_A3 = look.atoms.cell.volume
@@ -282,15 +207,7 @@ class Recorder:
     def frame(self, structure: Atoms) -> None:
         """Add a structure to the trajectory.
 
-        Parameters
-        ----------
-        structure
-            From `snapshot`.
-
-        Raises
-        ------
-        OSError
-            If there is no room; numpy does not give the reason.
+        Raises `OSError` if there is no room; numpy does not give the reason.
         """
         with named_faults(self._trajectory):
             try:
@@ -318,15 +235,7 @@ class Recorder:
 
 
 def snapshot(look: Look, stage: str) -> Atoms:
-    """Return a copy of a structure with its energy, forces, time and stage.
-
-    Parameters
-    ----------
-    look
-        The structure.
-    stage
-        Name of the stage.
-    """
+    """Return a copy of a structure with its energy, forces, time and stage."""
     copy: Atoms = look.atoms.copy()
     copy.set_constraint()
     copy.info.update(time_fs=look.time_fs, stage=stage)
@@ -337,15 +246,7 @@ def snapshot(look: Look, stage: str) -> Atoms:
 
 
 def write_failure(folder: Path, before: Atoms | None, after: Atoms) -> None:
-    """Write the last sound structure and the one in which a failure was seen.
-
-    Parameters
-    ----------
-    folder
-        Of the replica.
-    before, after
-        The structures.
-    """
+    """Write the last sound structure and the one in which a failure was seen."""
     with new_file(folder / FAILURE_FILE) as partial:
         writer = TrajectoryWriter(partial, "w")
         for atoms in (before, after):
@@ -355,13 +256,7 @@ def write_failure(folder: Path, before: Atoms | None, after: Atoms) -> None:
 
 
 def last_time_fs(path: Path) -> float:
-    """Return the time in the last whole line of a series; 0 without one.
-
-    Parameters
-    ----------
-    path
-        CSV file.
-    """
+    """Return the time in the last whole line of a series; 0 without one."""
     if not path.is_file():
         return 0.0
     with path.open("rb") as stream:

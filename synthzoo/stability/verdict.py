@@ -238,22 +238,10 @@ class Verdict:
 class Series:
     """What a replica wrote down while it ran; all arrays are of one length.
 
-    Attributes
-    ----------
-    times_fs
-        Since the start of the replica.
-    stages
-        Number of the stage, from 0.
-    temperatures_K
-        Of the atoms.
-    targets_K
-        Of the thermostat; NaN at constant energy.
-    potential_eV_per_atom, total_eV_per_atom
-        Energies.
-    max_force_eV_A
-        Length of the longest force vector.
-    volumes_A3_per_atom
-        Of the cell; NaN if it has none.
+    ``times_fs``: since the start of the replica.
+    ``stages``: number of the stage, from 0.
+    ``targets_K``: of the thermostat; NaN at constant energy.
+    ``max_force_eV_A``: length of the longest force vector.
     """
 
     times_fs: NDArray[np.float64]
@@ -272,10 +260,7 @@ SERIES_COLUMNS = tuple(Series.__dataclass_fields__)
 def read_series(path: Path) -> Series:
     """Return what a replica wrote down while it ran.
 
-    Parameters
-    ----------
-    path
-        CSV file; see `ReplicaResult.series`.
+    ``path``: CSV file; see `ReplicaResult.series`.
     """
     with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.reader(stream))[1:]
@@ -286,18 +271,7 @@ def read_series(path: Path) -> Series:
 
 
 def verdict_lines(verdict: Verdict) -> Iterator[str]:
-    """Yield what was found, the verdict first.
-
-    Parameters
-    ----------
-    verdict
-        What was found.
-
-    Yields
-    ------
-    line
-        Without an end.
-    """
+    """Yield what was found, the verdict first."""
     word = "PASSED" if verdict.passed else "FAILED"
     yield f"{word}  {verdict.model}: {verdict.protocol}, {verdict.formula}"
     for scan in verdict.scans:
@@ -310,13 +284,7 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
 
 
 def failure_text(failure: Failure) -> str:
-    """Return kind, stage, time and detail of a failure.
-
-    Parameters
-    ----------
-    failure
-        What went wrong.
-    """
+    """Return kind, stage, time and detail of a failure."""
     place = f"in stage {failure.stage}"
     if failure.step or failure.time_fs:
         place += f" at {failure.time_fs / 1000:.3f} ps, step {failure.step}"

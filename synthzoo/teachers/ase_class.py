@@ -38,11 +38,6 @@ def ase_sha256(what: str) -> str:
     """Return the hash of a calculator's name, version and arguments.
 
     Files that an argument points to are not part of it.
-
-    Parameters
-    ----------
-    what
-        Class and arguments, see `load_ase`.
     """
     name, arguments = _parse(what)
     text = json.dumps(arguments, sort_keys=True)
@@ -52,22 +47,12 @@ def ase_sha256(what: str) -> str:
 def load_ase(reference: str, what: str, sha256: str) -> Teacher:
     """Return any ASE calculator as a teacher.
 
-    Parameters
-    ----------
-    reference, what, sha256
-        As the user named it; the class with its arguments as JSON; and their hash.
-        Three arguments are not the calculator's: ``isolated_atom_energies_eV``, the
-        energy of one atom of each element that is to be labelled, or null where the
-        calculator shall compute it; ``isolated_atom_arguments``, what shall be
-        different then, such as spin; and ``self_consistent``, true for codes that
-        iterate to a density, see `PerStructure`.
-
-    Raises
-    ------
-    InputError
-        If the text has another form, or names no ASE calculator.
-    TeacherError
-        If the calculator cannot be made.
+    ``reference``, ``what``, ``sha256``: as the user named it; the class with its
+    arguments as JSON; and their hash. Three arguments are not the calculator's:
+    ``isolated_atom_energies_eV``, the energy of one atom of each element that is to be
+    labelled, or null where the calculator shall compute it;
+    ``isolated_atom_arguments``, what shall be different then, such as spin; and
+    ``self_consistent``, true for codes that iterate to a density, see `PerStructure`.
     """
     name, arguments = _parse(what)
     given: dict[str, float | None] = arguments.pop(ALONE_KEY)
@@ -215,12 +200,9 @@ class PerStructure(Calculator):
     is known, that is its energy in any cell in which it is alone; where not, it is
     computed with those arguments in a cell of `BOX_A`.
 
-    Parameters
-    ----------
-    make, alone
-        Make a calculator for structures, and for an isolated atom.
-    atom_energies_eV
-        Energy of an isolated atom by symbol, or None where it is to be computed.
+    ``make``, ``alone``: make a calculator for structures, and for an isolated atom.
+    ``atom_energies_eV``: energy of an isolated atom by symbol, or None where it is to
+    be computed.
     """
 
     def __init__(
@@ -242,15 +224,7 @@ class PerStructure(Calculator):
         properties: list[str] | tuple[str, ...] = ("energy",),
         system_changes: list[str] = all_changes,
     ) -> None:
-        """Compute energy, forces and stress at once and keep them in ``results``.
-
-        Parameters
-        ----------
-        atoms
-            Structure with ``n`` atoms.
-        properties, system_changes
-            As for any ASE calculator; not used.
-        """
+        """Compute energy, forces and stress at once and keep them in ``results``."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         computed: Atoms = self.atoms.copy()  # type: ignore[union-attr]  # set just now
         if is_isolated_atom(computed, ALONE_A):

@@ -120,16 +120,8 @@ class ModelRecord(Checked, frozen=True, kw_only=True):
 class CardHead(Checked, frozen=True, kw_only=True):
     """The head of a card; all keys but one are those that the hub knows.
 
-    Attributes
-    ----------
-    license
-        SPDX name in small letters, as the hub writes it, or ``none``.
-    library_name
-        What the model is used with.
-    tags
-        Keywords for the hub.
-    synthzoo
-        The record.
+    ``license``: SPDX name in small letters, as the hub writes it, or ``none``.
+    ``library_name``: what the model is used with.
     """
 
     license: str
@@ -173,37 +165,14 @@ class ModelCard(ModelRecord, frozen=True, kw_only=True):
 
 
 def published_file(card: ModelCard) -> Published:
-    """Return the file of others that the checkpoint of a model is made of.
-
-    Parameters
-    ----------
-    card
-        A model of the register.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """Return the file of others that the checkpoint of a model is made of."""
     if card.published is None:
         raise InputError(f"{card.path} names no file that its authors have published.")
     return card.published
 
 
 def read_card(path: Path) -> ModelCard:
-    """Return one model card, checked.
-
-    Parameters
-    ----------
-    path
-        Markdown file with a YAML head.
-
-    Raises
-    ------
-    InputError
-        If the head is missing, not YAML, or says something that cannot be; the message
-        names the file and the key.
-    """
+    """Return one model card, checked."""
     head, body = _split(path)
     parsed = from_values(CardHead, read_yaml(head, source=str(path)), source=str(path))
     record = parsed.synthzoo
@@ -237,16 +206,8 @@ _TABLE_MARKER = re.compile(r"^<!-- table: (.*) -->$", re.MULTILINE)
 def render_card(card: ModelCard) -> str:
     """Return the page of a model: its head, and its body with the tables filled in.
 
-    Parameters
-    ----------
-    card
-        A line ``<!-- table: results -->`` of its body is replaced by that table, made
-        from the head; so are ``known failures`` and ``files``.
-
-    Raises
-    ------
-    InputError
-        If the body asks for a table that does not exist.
+    ``card``: a line ``<!-- table: results -->`` of its body is replaced by that table,
+    made from the head; so are ``known failures`` and ``files``.
     """
 
     def fill(marker: re.Match[str]) -> str:
@@ -263,10 +224,7 @@ def render_card(card: ModelCard) -> str:
 def model_table(cards: Iterable[ModelCard]) -> str:
     """Return a Markdown table of the zoo's own models, one row each, for the README.
 
-    Parameters
-    ----------
-    cards
-        Of the register; models that others have published are left out.
+    ``cards``: of the register; models that others have published are left out.
     """
     header = (
         "Model",

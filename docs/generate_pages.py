@@ -27,6 +27,7 @@ from synthzoo.recipes.schema import Checked, Section
 from synthzoo.reports.document import markdown_table
 
 if TYPE_CHECKING:
+    import griffe
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
@@ -288,17 +289,40 @@ def _command(command: click.Command, name: str, parent: click.Context) -> Iterat
 
 def _functions() -> dict[str, str]:
     """Return a page for each heading of the package's docstring, and their index."""
+    import griffe
+
+    package, shown = griffe.load("synthzoo"), set[str]()
     made, index = {}, ["# Python functions"]
     for heading, names in _jobs():
         page = re.sub(r"\W+", "-", heading.lower()) + ".md"
-        entries = "\n\n".join(f"::: synthzoo.{name}" for name in names)
-        made[f"functions/{page}"] = f"# {heading}\n\n{entries}\n"
+        entries = []
+        for name in names:
+            results = [cls for cls in _returned(package[name]) if cls not in shown]
+            shown.update(results)
+            entries += [f"::: synthzoo.{name}", *map(_result, results)]
+        made[f"functions/{page}"] = "\n\n".join([f"# {heading}", *entries]) + "\n"
         rows = [
             (f"[`{name}`]({page}#synthzoo.{name})", text)
             for name, text in names.items()
         ]
         index += [f"## {heading}", markdown_table(("Function", "What it does"), rows)]
     return {"functions/index.md": "\n\n".join(index) + "\n"} | made
+
+
+def _returned(function: griffe.Alias) -> list[str]:
+    """Return the paths of synthzoo's own classes that a function returns."""
+    import griffe
+
+    returns = function.returns
+    found = returns.iterate(flat=True) if isinstance(returns, griffe.Expr) else ()
+    paths = [part.canonical_path for part in found if isinstance(part, griffe.ExprName)]
+    return [path for path in paths if path.startswith("synthzoo.")]
+
+
+def _result(cls: str) -> str:
+    """Return the entry of a class that a function returns: its attributes alone."""
+    options = "heading_level: 3, members: false, show_signature: false"
+    return f"::: {cls}\n    options: {{{options}, separate_signature: false}}"
 
 
 def _jobs() -> Iterator[tuple[str, dict[str, str]]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class SynthzooError(Exception):
-    """Something that the user can mend: the message says what came and what to do.
+    """An error that you can mend: its message says what is wrong and what to do.
 
     Examples
     --------

@@ -10,6 +10,7 @@ import pytest
 import synthzoo
 from docs.generate_pages import figures, pages, site_place, turned_links
 from synthzoo.cli import main
+from tests.extras import need
 from tests.recipe_classes import CLASSES
 from tests.test_pages import LINK, PAGES
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def made() -> dict[str, str]:
     """Return the pages that are made when the site is built."""
+    need("griffe", "docs")
     return pages()
 
 
@@ -64,9 +66,10 @@ def test_each_command_has_its_usage_and_its_options(made: dict[str, str]) -> Non
 
 
 def test_each_public_function_is_in_the_reference(made: dict[str, str]) -> None:
-    """What the package offers has its docstring on the site."""
+    """What the package offers is on the site, once, with what it returns."""
     reference = "".join(text for place, text in made.items() if "functions" in place)
     shown = set(re.findall(r"^::: synthzoo\.(\w+)$", reference, re.MULTILINE))
+    assert reference.count("::: synthzoo.stability.verdict.Verdict\n") == 1
     public = {name for name in dir(synthzoo) if name[0] != "_"}
     assert shown == public - {"SynthzooError"}
 

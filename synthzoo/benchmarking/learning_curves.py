@@ -73,10 +73,10 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
 ) -> BenchmarkSummary:
     """Fine-tune models on draws of a training set and measure them on a test set.
 
-    Each run is what `finetune` does with a test file: all drawn structures are fitted,
-    and the energy reference comes from them alone. Its result is one file in the
-    output's folder, and is never computed again: the same call goes on where a killed
-    one stopped, and one with more models, sizes or draws adds to what is there.
+    Each run does what `finetune` does with a test file: all drawn structures are
+    fitted, and the energy reference comes from them alone. Its result is one file in
+    the output folder and is never computed again. The same call continues an
+    interrupted one, and a call with more models, sizes or draws adds to what is there.
 
     Parameters
     ----------
@@ -87,20 +87,20 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         Labelled structures to draw from and to measure on: files in any format that
         ASE reads, or patterns.
     output
-        Folder for results, table and figure; it may be there.
+        Folder for results, table and figure; it may exist.
     sizes
-        Numbers of structures; 0 measures a model as it is, on the energy scale of all
-        training structures.
+        Numbers of structures. With 0 the model is measured as it is, on the energy
+        scale of all training structures.
     draws
-        For each size; the draw's number is the seed of the fit, too.
+        Number of draws for each size; the number of a draw is also the seed of its fit.
     least_atoms
         Smaller structures are left out of both sets.
     recipe
         How to fine-tune: a recipe, its file, or the name of one that comes with
         synthzoo. What it leaves open follows from the number of structures.
     direct_visits
-        Structures that a fit from nothing sees in all, instead of a number that grows
-        with the size.
+        Number of structures that are shown to a new network, repetitions included,
+        instead of a number that grows with the size.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
     format
@@ -110,7 +110,7 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     workers
         Runs at a time; one for each core if not given. They share torch's threads.
     on_result
-        Called with each result as soon as it is there.
+        Function that is called with each result as soon as it is known.
 
     Raises
     ------

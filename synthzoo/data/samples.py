@@ -28,7 +28,7 @@ def sample_names() -> tuple[str, ...]:
 
 
 def sample_path(name: str) -> Path:
-    """Return the file of a labelled set, for commands and other programs.
+    """Return the path of a labelled set, for commands and other programs.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ def sample_path(name: str) -> Path:
 def load_sample(name: str) -> list[Atoms]:
     """Return the structures of a labelled set, with their labels where ASE keeps them.
 
-    Energies are those of the electrons' free energy, relative to isolated atoms, in eV;
-    forces in eV/Å, stress in eV/Å³. ``info`` says from which recipe, seed and teacher
-    each structure and its labels come; related frames share ``info["group"]``.
+    Energies are free energies of the electrons relative to isolated atoms, in eV.
+    Forces are in eV/Å, stress in eV/Å³. ``info`` says from which recipe, seed and
+    teacher each structure and its labels come; related frames share ``info["group"]``.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def transmute_file(
     format: str | None = None,
     **settings: Any,
 ) -> TransmuteSummary:
-    """Write the structures of a file as those of another element, labels included.
+    """Turn structures of one element, and their labels, into those of another.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def transmute_file(
     output
         File to write.
     change
-        What is done to them.
+        Element and factors.
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     **settings
-        Values of `synthzoo.data.transmute.Transmutation`, if not given as ``change``:
+        Values of `synthzoo.data.transmute.Transmutation`, if ``change`` is not given:
         ``element``, ``scale``, ``energy_factor``, ``isolated_atom_energy_eV``,
         ``energy_key`` and ``forces_key``.
 

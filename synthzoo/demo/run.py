@@ -205,12 +205,12 @@ def run_demo(
     check_ps: float = 0.5,
     seed: int = 1,
 ) -> DemoSummary:
-    """Relax diamond and graphene, draw a curve, run dynamics, fine-tune, check.
+    """Relax diamond and graphene, run molecular dynamics, fine-tune, and report.
 
     Parameters
     ----------
     output
-        Folder to make; it appears when everything is done.
+        Folder to make.
     model
         Name, folder or hub reference of a potential of carbon.
     duration_ps
@@ -219,9 +219,10 @@ def run_demo(
         Number of structures of the sample ``carbon-pbe`` to fine-tune on; 0 leaves
         that out.
     check_ps
-        Length of the dynamics in the check of stability at the end.
+        Length of the dynamics in the stability check at the end.
     seed
-        Of the displacements and velocities at the start, and of those structures.
+        Seed of the initial displacements and velocities, and of the choice of those
+        structures.
 
     Raises
     ------

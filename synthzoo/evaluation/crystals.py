@@ -308,7 +308,7 @@ def _strained_stress(
 
 
 def reference_values(teacher: str) -> ReferenceValues:
-    """Return what a teacher says about diamond and graphene, for a model card.
+    """Return a teacher's values for diamond and graphene, for a model card.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def reference_values(teacher: str) -> ReferenceValues:
         If the reference has another form, the file is missing, or the teacher does not
         know carbon.
     TeacherError
-        If the teacher cannot be loaded, fails its test, or ends its process.
+        If the teacher cannot be loaded, fails its test, or crashes.
 
     Examples
     --------

@@ -177,10 +177,11 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     figure
         Picture to write, of predictions over labels.
     shift
-        Take the mean difference of the energies per atom off each model's, for total
-        energies whose isolated atom is not known.
+        Whether to subtract the mean difference of the energies per atom from the
+        energies of each model. This is for total energies whose isolated atoms are not
+        known.
     skip
-        Groups that are left out.
+        Groups to leave out.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
     format
@@ -189,8 +190,8 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     Raises
     ------
     InputError
-        If a file cannot be read, it has no structure of a group to skip, nothing is
-        left of it, or its labels are missing or ambiguous.
+        If a file cannot be read, a group to skip does not occur, no structure is left,
+        or labels are missing or ambiguous.
 
     Examples
     --------

@@ -97,7 +97,9 @@ class CommitteeCalculator(Calculator):
 def load_committee(
     model: str | Path, *, device: str = "auto", dtype: str = "float32"
 ) -> CommitteeCalculator:
-    """Return the committee that ``synthzoo finetune --committee`` has made.
+    """Return a committee of fine-tuned models as an ASE calculator.
+
+    ``finetune(…, committee=4)`` makes such a committee.
 
     Parameters
     ----------
@@ -111,7 +113,7 @@ def load_committee(
     InputError
         If the checkpoint has no committee.
     CheckpointError
-        If one of its checkpoints is damaged or not allowed.
+        If one of its checkpoints is damaged.
 
     Examples
     --------

@@ -192,11 +192,11 @@ def finetune(  # noqa: PLR0913  what a user may say
 ) -> FinetuneSummary:
     """Fine-tune a checkpoint on labelled structures and write a new checkpoint.
 
-    Energies may be total energies on any scale: what they are measured from is found
-    (see `finetuning.energy_reference`), and the new checkpoint gives them again.
-    Its folder holds a report, too. The state of the fit is kept in ``OUTPUT.parts``
-    until all is complete; a run that was killed goes on there and ends in the same
-    weights as one that was not.
+    Energies may be total energies on any scale. The constant between them and the model
+    is found, and the new checkpoint predicts energies on your scale. Its folder also
+    holds a report. The state of the fit is kept in ``OUTPUT.parts`` until all is
+    complete. If a call was interrupted, the same call continues it and ends with the
+    same weights.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         How to fit: a recipe, its file, or the name of one that comes with synthzoo.
         What it leaves open follows from the number of structures.
     isolated_energies_eV
-        Energy of the free atom of an element on the scale of the labels; where not
+        Energy of the isolated atom of each element, on the scale of the labels. If not
         given, it is found among the structures or fitted.
     energy_key, forces_key
         Where the labels are; found among the usual names if not given.
@@ -219,32 +219,31 @@ def finetune(  # noqa: PLR0913  what a user may say
         Of the files of data and test, as ASE calls it, such as ``vasp-xml``; guessed
         for each if not given.
     test
-        Labelled structures on which the result is measured; with them, none of the
-        data are kept from the fit.
+        Labelled structures on which the errors are measured; all other data are then
+        fitted.
     replay
-        Synthetic structures that are fitted, too, so that less is forgotten, and held
-        to what the recipe says; a part of them measures how much is. Their labels are
-        of the start's teacher, or there are none. ``"zoo"`` are those that come with
-        synthzoo, for carbon; they are taken where nothing else is given and the start
-        is a potential of their elements. A `replay_share` of zero in the recipe
-        replays nothing.
+        Synthetic structures that are also fitted, so that the model forgets less. A
+        part of them is used to measure how much it forgets. Their labels, if they have
+        any, come from the teacher of the start. ``"zoo"`` names those that come with
+        synthzoo, for carbon. They are the default if the start is a potential of
+        carbon. A `replay_share` of zero in the recipe switches replay off.
     energies_only
-        Fit to energies: the forces of the start stand in for those of the data.
+        Fit to energies alone; the forces of the start replace those of the data.
     drop_bad
         Leave out structures in which the checks find errors.
     compare_direct
-        Also train a new network of the same shape on the same data, from scratch and as
-        long as that takes; see `synthzoo.finetuning.jobs.visits_from_scratch`.
+        Also train a new network of the same shape on the same data, for comparison.
     device
         Where to fit: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto`` for CUDA where there
         is one. Fits on a GPU have not been tried.
     workers
         Fits that run at a time; one for each core if not given.
     tell
-        Called with what is about to be fitted, and what that costs, in words.
+        Function that is called with a text: what is about to be fitted, and what it
+        costs.
     **settings
-        Values of `synthzoo.finetuning.recipe.FinetuneRecipe` that stand for those of
-        the recipe, such as ``committee=4``, ``seed=1`` or ``select_by="md"``.
+        Values of `synthzoo.finetuning.recipe.FinetuneRecipe` that replace those of the
+        recipe, such as ``committee=4``, ``seed=1`` or ``select_by="md"``.
 
     Raises
     ------
@@ -252,7 +251,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         If the output exists, the data cannot be used, or the energies cannot be brought
         onto one scale.
     SynthzooError
-        If the loss stops being a number.
+        If the loss becomes NaN.
 
     Examples
     --------

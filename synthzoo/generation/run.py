@@ -341,8 +341,8 @@ def generate_structures(
     """Make synthetic structures and write them as extended XYZ.
 
     The result depends on the recipe and the driver only, not on the number of workers
-    or on interruptions: the same call goes on after a kill. A trajectory that fails is
-    left out and named in the summary.
+    or on interruptions. If a call was interrupted, the same call continues it. A
+    trajectory that fails is left out and named in the summary.
 
     Parameters
     ----------

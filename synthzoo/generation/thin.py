@@ -60,14 +60,14 @@ def thin_file(
     format: str | None = None,
     **settings: Any,
 ) -> ThinSummary:
-    """Write those structures of a file that are least like each other, in their order.
+    """Write the structures of a file that are least like each other, in their order.
 
-    Each structure is represented by its environments (normalised SOAP power spectra)
-    that are least like each other; the structure taken next is the one that holds the
-    environment farthest from all that were taken before. An average over the atoms
-    would hide a rare one. Labels and everything else are kept; there is no randomness.
-    In memory are ``recipe.environments`` rows of each structure: for one element 3.4 kB
-    at eight of them, 340 MB for 100,000 structures; two elements need four times that.
+    Each structure is represented by those of its atomic environments (normalised SOAP
+    power spectra) that are least like each other. The structure that is chosen next
+    contains the environment farthest from all that were chosen before. Labels and
+    everything else are kept, and nothing is random. Memory is needed for
+    ``recipe.environments`` rows of each structure: for one element 3.4 kB for eight of
+    them, 340 MB for 100,000 structures; two elements need four times that.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def thin_file(
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     **settings
-        Values of `synthzoo.generation.recipe.ThinRecipe` that stand for those of the
+        Values of `synthzoo.generation.recipe.ThinRecipe` that replace those of the
         recipe: ``keep``, the number of structures; ``cutoff_A``; ``environments``;
         ``one_of_each``, a key in ``Atoms.info``.
 

@@ -53,14 +53,14 @@ def inspect_files(
     format: str | None = None,
     **keys: str | None,
 ) -> Inspection:
-    """Look at all structures of files: what there is, and what seems wrong.
+    """Return what is in files of structures, and what seems wrong with it.
 
     Parameters
     ----------
     sources
         Files in any format that ASE reads, or patterns.
     figure
-        File to draw energies, forces, distances, densities, bonds and sizes in.
+        Picture to write, of energies, forces, distances, densities, bonds and sizes.
     card
         Markdown file to write, with its figure beside it.
     format

@@ -88,14 +88,14 @@ def check_set(
     Parameters
     ----------
     structures
-        The set.
+        Labelled structures.
     keys
-        Where the labels are; the most frequent usual names if not given.
+        Where the labels are; the most frequent of the usual names if not given.
     reference
-        A model's predictions for these structures: units, signs and levels of theory
-        are then judged against them.
+        Predictions of a model for these structures, with which units, signs and levels
+        of theory are then compared.
     sources
-        File that each structure comes from, for the messages.
+        File of each structure, for the messages.
 
     Examples
     --------

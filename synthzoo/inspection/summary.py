@@ -157,15 +157,15 @@ def _plain(value: Any) -> Any:
 
 
 def inspect_structures(structures: Sequence[Atoms], **keys: str | None) -> Inspection:
-    """Look at structures and their labels: what there is, and what seems wrong.
+    """Return what is in structures and their labels, and what seems wrong with it.
 
     Parameters
     ----------
     structures
         At least one, labelled or not.
     **keys
-        ``energy_key``, ``forces_key``, ``stress_key``: where the labels are; chosen as
-        by `choose_label_keys` if not given.
+        ``energy_key``, ``forces_key``, ``stress_key``: where the labels are; found
+        among the usual names if not given.
 
     Raises
     ------

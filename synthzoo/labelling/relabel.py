@@ -245,18 +245,19 @@ def relabel_file(  # noqa: PLR0913  what a user may say
 ) -> RelabelSummary:
     """Label the structures of a file with a teacher and write them as extended XYZ.
 
-    Order is kept. The result depends on the input, the recipe and the teacher only;
-    the same call goes on after a kill. Each worker computes in a child process, so that
-    a crash or a hang of the teacher costs one structure.
+    The order of the structures is kept. The result depends on the input, the recipe and
+    the teacher only. If a call was interrupted, the same call continues it. Each worker
+    computes in a child process, so that a crash or a hang of the teacher costs one
+    structure.
 
     Parameters
     ----------
     source
         Structures, in any format that ASE reads.
     output
-        File to write. Energies are relative to the teacher's isolated atoms. What
-        cannot be labelled is written to a file ``.failed.xyz`` beside it, and a
-        summary with histograms to ``.summary.json`` and ``.summary.png``.
+        File to write. Energies are relative to the teacher's isolated atoms. Structures
+        that cannot be labelled are written to ``.failed.xyz`` beside it, and a summary
+        with histograms to ``.summary.json`` and ``.summary.png``.
     teacher
         Reference of the teacher; that of the recipe if not given.
     recipe
@@ -267,7 +268,7 @@ def relabel_file(  # noqa: PLR0913  what a user may say
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     workers
-        How many work at a time; one for each core if not given.
+        Number of processes; one for each core if not given.
     executor
         Where the jobs run instead of on this machine; its workers must see the folder
         of the output and the teacher's files.
@@ -282,7 +283,7 @@ def relabel_file(  # noqa: PLR0913  what a user may say
         If the teacher cannot be loaded, fails its test, or fails on all of the first
         structures.
     SynthzooError
-        If the workers are gone or the disk is full; the same call goes on later.
+        If all workers are lost or the disk is full; the same call continues later.
 
     Examples
     --------

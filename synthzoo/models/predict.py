@@ -27,26 +27,26 @@ def predict_structures(
     *,
     batch_atoms: int = BATCH_ATOMS,
 ) -> Iterator[Atoms]:
-    """Yield a labelled copy of each structure, in order; small ones share a batch.
+    """Yield a copy of each structure with energy, forces and stress, in order.
 
-    The labels are those of a loop over ``calculator``, up to rounding. Labels that a
-    structure brings along in its own calculator are kept, as
+    Small structures are computed together, which is faster than one by one; the results
+    are the same up to rounding. Labels that a structure already has are kept as
     ``info["reference_energy"]``, ``arrays["reference_forces"]`` and so on.
 
     Parameters
     ----------
     structures
-        Structures, taken one by one.
+        Structures.
     calculator
-        From `load_calculator`.
+        Calculator made by `load_calculator`.
     batch_atoms
         Atoms computed at a time; a larger structure is computed alone.
 
     Yields
     ------
     atoms
-        With energy, forces, energies per atom and, where the cell has a volume,
-        stress in a `SinglePointCalculator`.
+        Copy with energy, forces, energies per atom and, where the cell has a volume,
+        stress, in a `SinglePointCalculator`.
 
     Raises
     ------

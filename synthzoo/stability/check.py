@@ -42,7 +42,7 @@ def run_md(  # noqa: PLR0913  what a user may say
 ) -> Verdict:
     """Run molecular dynamics with a model and return whether it survives.
 
-    The same call goes on where a killed one stopped, and ends with the same
+    If a call was interrupted, the same call continues it and ends with the same
     trajectories.
 
     Parameters
@@ -51,10 +51,9 @@ def run_md(  # noqa: PLR0913  what a user may say
         Name, folder or hub reference of a checkpoint; a teacher's reference such as
         ``ace:c_ace.yace``; or any ASE calculator.
     structures
-        Where to start: one structure or several, which the replicas take in turn; or a
-        file, of which the last frame is used, or the frames that an index behind the
-        name asks for, as in ``"run.xyz@:"`` or ``"run.xyz@-1"``. Velocities are drawn
-        anew.
+        Initial structures: one or several, which the replicas use in turn; or a file.
+        Of a file the last frame is used, or those that an index behind the name
+        selects, as in ``"run.xyz@:"``. Velocities are drawn anew.
     output
         Folder to make: trajectories, verdict and report.
     protocol
@@ -64,12 +63,12 @@ def run_md(  # noqa: PLR0913  what a user may say
         Of a file of structures, as ASE calls it, such as ``vasp-xml``; guessed if not
         given.
     seed
-        Of the first replica; each further one has the next.
+        Seed of the first replica; the others have the following numbers.
     relaxed
         Whether to relax the structures first.
     crystals
-        Whether to measure known crystals of the elements, too, for the report: lattice
-        constants, bulk modulus, phonons. They do not decide the verdict.
+        Whether to measure crystals of the elements for the report: lattice constants,
+        bulk modulus, phonons. They do not change the verdict.
     workers
         Replicas at a time, each in a process of its own; one for each core if not
         given. A calculator is used in this process unless more than one is given.
@@ -140,7 +139,8 @@ def compare_md(  # noqa: PLR0913  what a user may say
     Parameters
     ----------
     models
-        As for `run_md`. If the structures are relaxed, the first model relaxes them.
+        Each as for `run_md`. If the structures are relaxed, the first model relaxes
+        them.
     structures, output, protocol, format, seed, relaxed, crystals, workers, device
         As for `run_md`.
     engine, **changes

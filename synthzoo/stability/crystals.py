@@ -81,11 +81,11 @@ def check_crystals(
     elements: Sequence[str],
     reference: ReferenceValues | None = None,
 ) -> list[CrystalCheck]:
-    """Return how a potential sees the crystals of some elements.
+    """Measure crystals of some elements with a potential.
 
-    Carbon: diamond, graphene and graphite. Other elements: the crystal that ASE knows
-    them by, if its atoms sit where symmetry puts them. Only energies and forces are
-    needed, no stress.
+    For carbon these are diamond, graphene and graphite. For another element it is the
+    crystal that ASE lists, if symmetry determines the positions of its atoms. The
+    potential needs no stress.
 
     Parameters
     ----------

@@ -100,15 +100,15 @@ class Observables:
 def observe_frames(
     frames: Iterable[tuple[float, Atoms]], *, settled_ps: float = 0.0
 ) -> Observables:
-    """Look at a trajectory frame by frame; only numbers are kept.
+    """Measure bonds, distances, diffusion and rings along a trajectory.
 
     Parameters
     ----------
     frames
-        Time in ps and structure, whose positions must not be wrapped into the cell;
-        those with a coordinate that is no number are left out.
+        Times in ps and structures. Positions must not be wrapped into the cell; frames
+        with a coordinate that is not finite are left out.
     settled_ps
-        Where the part begins of which distances and diffusion are wanted.
+        Time from which on distances and diffusion are measured.
 
     Raises
     ------

@@ -161,12 +161,12 @@ def read_verdicts(folder: str | Path) -> tuple[Verdict, ...]:
     Parameters
     ----------
     folder
-        Output of that run.
+        Output folder of that run.
 
     Raises
     ------
     InputError
-        If it is none.
+        If the folder is not the output of a run.
 
     Examples
     --------

@@ -122,12 +122,12 @@ def find_teacher(name: str) -> NamedTeacher:
     Parameters
     ----------
     name
-        Its name; upper and lower case are one.
+        Its name, in capitals or small letters.
 
     Raises
     ------
     InputError
-        If there is none of that name.
+        If the catalogue has no teacher of that name.
 
     Examples
     --------
@@ -146,21 +146,21 @@ def find_teacher(name: str) -> NamedTeacher:
 
 
 def check_teacher_file(name: str, path: str | Path) -> str:
-    """Return the SHA-256 of a file that is a teacher's, as far as that is on record.
+    """Return the SHA-256 of a teacher's file, compared with the catalogue.
 
     Parameters
     ----------
     name
-        Of a teacher of the catalogue.
+        Name of a teacher in the catalogue.
     path
-        File that should be its potential.
+        Potential file.
 
     Raises
     ------
     InputError
-        If there is no such file or teacher, or the teacher needs none.
+        If there is no such file or teacher, or the teacher needs no file.
     TeacherError
-        If it is another one than that in the catalogue.
+        If the file is not the one in the catalogue.
 
     Examples
     --------
@@ -206,9 +206,9 @@ class Examination:
 def examine_teacher(what: str, *, file: str | Path | None = None) -> Examination:
     """Test a teacher: its gradients, its symmetries and a known number.
 
-    Forces are compared with finite differences; isolated atoms, rotations and, for a
-    teacher of the catalogue, one published number follow. This runs in a process of its
-    own, which native code may end.
+    Forces are compared with finite differences. Isolated atoms, rotations and, for a
+    teacher of the catalogue, one published number are checked, too. All of this runs in
+    a process of its own, because native code may crash.
 
     Parameters
     ----------
@@ -222,8 +222,8 @@ def examine_teacher(what: str, *, file: str | Path | None = None) -> Examination
     InputError
         If there is no such teacher, or its file is not given.
     TeacherError
-        If it cannot be loaded, the file is another one, or the teacher ends its
-        process.
+        If the teacher cannot be loaded, its file is not the one in the catalogue, or
+        its process crashes.
 
     Examples
     --------

@@ -92,10 +92,10 @@ def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
     device: str = "auto",
     trust: bool = False,
 ) -> BuildSummary:
-    """Make a checkpoint from nothing, as a recipe says.
+    """Generate structures, label them and train a network on them, as a recipe says.
 
-    Each stage is that of the chain, and leaves its file in the output's folder. A stage
-    that is complete is not repeated, and the same call goes on in the middle of one.
+    Each stage leaves its file in the output folder. If a call was interrupted, the same
+    call continues it, and repeats no stage that is complete.
 
     Parameters
     ----------
@@ -105,26 +105,25 @@ def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
     output
         Folder for structures, labels and checkpoint.
     driver
-        Teacher that moves the atoms, if it lies elsewhere than the recipe says.
+        Reference of the teacher that moves the atoms, instead of the recipe's.
     teacher
-        Teacher that labels, if it lies elsewhere; it is the driver, too, where the
-        recipe names the same one.
+        Reference of the teacher that labels, instead of the recipe's. It also moves the
+        atoms if the recipe names one teacher for both.
     workers
-        How many work at a time; one for each core if not given.
+        Number of processes; one for each core if not given.
     device
-        Where to train, as for `synthzoo.training.place.TrainingPlace`.
+        Where to train: ``cpu``, ``cuda`` …, or ``auto`` for CUDA where there is one.
     trust
-        Whether the recipe may name any class as its teacher, as for
-        `synthzoo.recipes.loading.load_recipe`.
+        Whether a recipe file of others may name any Python class as its teacher.
 
     Raises
     ------
     InputError
-        If the recipe lacks a section, or the folder is of another recipe.
+        If the recipe lacks a section, or the folder was made with another recipe.
     CheckpointError
-        If the checkpoint does not verify.
+        If the checkpoint does not reproduce its own stored predictions.
     SynthzooError
-        As for each stage.
+        If a stage fails.
 
     Examples
     --------

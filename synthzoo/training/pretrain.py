@@ -101,11 +101,10 @@ def pretrain(  # noqa: PLR0913  what to train, and where
 ) -> PretrainSummary:
     """Train a network on labelled structures and write it as a checkpoint.
 
-    The state of the fit, its logs and the resolved recipe are kept in ``OUTPUT.parts``,
-    with a figure of the errors over the epochs;
-    a run that was killed goes on there after its last whole epoch and ends in the same
-    weights as one that was not. Where the loss stops being a number, the best weights
-    so far are written as a checkpoint there, ``OUTPUT.parts/last-good``.
+    The state of the fit, its logs, the resolved recipe and a figure of the errors over
+    the epochs are kept in ``OUTPUT.parts``. If a call was interrupted, the same call
+    continues after the last whole epoch and ends with the same weights. If the loss
+    becomes NaN, the best weights so far are written to ``OUTPUT.parts/last-good``.
 
     Parameters
     ----------
@@ -118,10 +117,10 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     output
         Checkpoint folder to make.
     start
-        Checkpoint whose network and weights the fit starts from, instead of a new
-        network of the recipe's shape.
+        Checkpoint from whose network and weights the fit starts, instead of a new
+        network.
     structures
-        Train on so many of the structures, instead of the number in the recipe.
+        Number of structures to train on, instead of that in the recipe.
     place
         Where to train; a GPU if there is one, else this process, if not given.
     format
@@ -137,9 +136,9 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     InputError
         If the output exists, labels are missing or not finite, the set cannot be split,
         the start knows other elements or cannot grow as the recipe wants, or the recipe
-        wants that of no start.
+        grows a network but no start is given.
     DivergedError
-        If the loss stops being a number.
+        If the loss becomes NaN.
 
     Examples
     --------

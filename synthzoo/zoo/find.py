@@ -104,22 +104,25 @@ def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
 
 
 def fetch(reference: str | Path, *, destination: str | Path | None = None) -> Path:
-    """Return the folder of a checkpoint, up to date and ready for use without network.
+    """Download a model if needed, and return the folder of its checkpoint.
 
-    Unlike `find_folder` this asks the hub what a branch points to now.
+    The model can then be used without a network. For a model of the hub, the newest
+    version is downloaded.
 
     Parameters
     ----------
     reference
-        As for `find_folder`.
+        Name or alias, folder of a checkpoint, or ``hf:organisation/name``, with
+        ``@revision`` for a certain version.
     destination
-        New folder to copy the checkpoint and its card to; it appears only when it is
-        complete.
+        New folder to which the checkpoint and its card are copied; it appears when the
+        copy is complete.
 
     Raises
     ------
     SynthzooError
-        As for `find_folder`.
+        If the model is not known, cannot be downloaded, or has another hash than its
+        card says.
     InputError
         If the destination holds something else, or cannot be written.
 
@@ -133,15 +136,14 @@ def fetch(reference: str | Path, *, destination: str | Path | None = None) -> Pa
 
 
 def fetch_all() -> tuple[Path, ...]:
-    """Return the folder of every model of the register, for use without network.
+    """Download all models of the zoo that have a licence, and return their folders.
 
-    Models whose authors gave no licence are left out: only who asks for one by its name
-    gets it, see `unlicensed`.
+    Fetch a model without a licence by its name.
 
     Raises
     ------
     SynthzooError
-        As for `find_folder`.
+        As for `fetch`.
 
     Examples
     --------

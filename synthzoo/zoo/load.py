@@ -23,7 +23,7 @@ class StartingPointWarning(UserWarning):
 def load_calculator(
     model: str | Path, *, device: str = "auto", dtype: str = "float32"
 ) -> SynthzooCalculator:
-    """Return a calculator for a model of the zoo; the process stays as it was.
+    """Return a model as an ASE calculator, without changing any global state.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def load_calculator(
     UnknownModelError
         If no model has that name.
     CheckpointError
-        If the checkpoint is damaged or not allowed.
+        If the checkpoint is damaged, or its network is not of a known kind.
 
     Examples
     --------

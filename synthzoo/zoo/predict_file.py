@@ -52,7 +52,9 @@ def predict_file(  # noqa: PLR0913  what a user may say
     dtype: str = "float32",
     batch_atoms: int = BATCH_ATOMS,
 ) -> PredictSummary:
-    """Predict all structures of a file; the output appears only when it is complete.
+    """Predict energies, forces and stress for all structures of a file.
+
+    The output appears when it is complete.
 
     Parameters
     ----------

@@ -65,14 +65,15 @@ def publish(
 ) -> Publication:
     """Upload a checkpoint with its card as one commit and return what was uploaded.
 
-    The checkpoint is verified first: its golden predictions are made again.
+    The checkpoint is verified first: its stored predictions are recomputed.
 
     Parameters
     ----------
     folder
-        A checkpoint, or any other reference.
+        Folder of a checkpoint, or another reference to a model.
     repository
-        As ``organisation/name``; made if it does not exist, unless for a pull request.
+        Repository as ``organisation/name``. It is created if it does not exist, unless
+        a pull request is to be opened.
     private
         Whether only its owners may see a new repository.
     pull_request

@@ -72,10 +72,11 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
     elements: Sequence[str] = ELEMENTS,
     cutoff_A: float = CUTOFF_A,
 ) -> ImportSummary:
-    """Turn a state of nequip 0.5.6, of any width and depth, into a checkpoint.
+    """Convert a network of nequip 0.5.6, of any width and depth, to a checkpoint.
 
-    The network computes what it did in 2023. It must have been made with the defaults
-    of nequip 0.5.6: shifted softplus, envelope exponent 6, one width for all features.
+    The checkpoint predicts what the network predicted in 2023. The network must have
+    been made with the defaults of nequip 0.5.6: shifted softplus, envelope exponent 6,
+    one width for all features.
 
     Parameters
     ----------
@@ -85,10 +86,10 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
     output
         New folder.
     avg_num_neighbors
-        The state does not hold it; that of a published file is on its card.
+        Average number of neighbours, which the file does not hold; that of a published
+        file is on its card.
     calibrate_with
-        Labelled structures to find it with instead, see
-        `synthzoo.legacy.calibrate.calibrate`.
+        Labelled structures from which that number is found instead.
     energy_key, forces_key
         Where their labels are; found among the usual names if not given.
     format
@@ -96,15 +97,15 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
     elements
         Chemical symbols, in the order of the model's types.
     cutoff_A
-        Radial cutoff in Å, which the state does not hold either.
+        Radial cutoff in Å, which the file does not hold either.
 
     Raises
     ------
     CheckpointError
         If the file is damaged, holds anything but tensors, or is of another family.
     InputError
-        If the number of neighbours is not known, the labels cannot be used, or
-        elements or cutoff cannot be.
+        If the number of neighbours is not given and cannot be found, or if labels,
+        elements or cutoff cannot be used.
 
     Examples
     --------

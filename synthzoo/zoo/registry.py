@@ -33,7 +33,7 @@ def model_cards(folder: Path | None = None) -> tuple[ModelCard, ...]:
     Parameters
     ----------
     folder
-        Where the cards lie, if not in this installation.
+        Folder of the cards, if not that of this installation.
 
     Raises
     ------
@@ -74,12 +74,12 @@ def find_card(name: str, folder: Path | None = None) -> ModelCard:
     name
         Name or alias.
     folder
-        Where the cards lie, if not in this installation.
+        Folder of the cards, if not that of this installation.
 
     Raises
     ------
     UnknownModelError
-        If no card carries the name; the message offers the nearest ones.
+        If no card has this name; the message suggests similar ones.
 
     Examples
     --------

@@ -76,10 +76,10 @@ def transmute_model(
     scale: float,
     energy_factor: float = 1.0,
 ) -> ModelTransmutation:
-    """Make a checkpoint of one element into a starting point for another.
+    """Turn a checkpoint of one element into a starting point for another.
 
-    Energies of the new one are relative to isolated atoms, whatever those of the old
-    one were. It has to be fine-tuned before use.
+    Its energies are relative to isolated atoms, whatever those of the old checkpoint
+    were. It has to be fine-tuned before use.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def transmute_model(
     output
         Checkpoint folder to make.
     element
-        Chemical symbol of the new one.
+        Chemical symbol of the new element.
     scale
-        Factor of all lengths, the cutoff among them.
+        Factor of all lengths, including the cutoff.
     energy_factor
         Factor of all energies; forces follow, by ``energy_factor / scale``.
 
@@ -100,7 +100,8 @@ def transmute_model(
         If the output exists, the element is unknown, a factor is not positive, or the
         model has several elements or a part with lengths of its own.
     CheckpointError
-        If the model cannot be loaded, or the new one is not just a scaled old one.
+        If the model cannot be loaded, or the new one does not predict the scaled
+        energies of the old one.
 
     Examples
     --------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from click.testing import CliRunner
 
 import synthzoo
@@ -235,19 +237,40 @@ def _one_level_down(markdown: str) -> str:
 
 def _recipe_keys() -> str:
     """Return the page with the classes that mirror the sections of a recipe."""
-    parts = ["# Keys of recipes"]
+    parts = [
+        "# Keys of recipes",
+        "Each block shows all keys with their defaults; `…` marks a key without one.",
+    ]
     for section in SECTIONS:
         parts.append(f"## {section}")
-        parts += [
-            f"::: {cls.__module__}.{cls.__name__}\n"
-            "    options: {heading_level: 3, members: false}"
-            for module in RECIPE_MODULES[section]
-            for cls in _recipe_classes(f"synthzoo.{module}")
-        ]
+        for module in RECIPE_MODULES[section]:
+            for cls in _recipe_classes(f"synthzoo.{module}"):
+                parts += [_attributes(f"{cls.__module__}.{cls.__name__}"), _yaml(cls)]
     return "\n\n".join(parts) + "\n"
 
 
-def _recipe_classes(module: str) -> list[type]:
+def _yaml(cls: type[Checked]) -> str:
+    """Return the keys of a class as YAML, with their defaults."""
+    fields = msgspec.structs.fields(cls)
+    lines = [f"{field.name}: {_default(field)}" for field in fields]
+    if tag := cls.__struct_config__.tag:
+        lines.insert(0, f"kind: {tag}")
+    keys = "\n".join(lines)
+    return f"```yaml\n{keys}\n```"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    """Return the default of a field as YAML."""
+    if field.required:
+        return "…"
+    made = field.default_factory
+    default = field.default if made is msgspec.NODEFAULT else made()
+    if isinstance(default, msgspec.Struct):
+        return f"{{}} # all defaults of {type(default).__name__}"
+    return json.dumps(msgspec.to_builtins(default))
+
+
+def _recipe_classes(module: str) -> list[type[Checked]]:
     """Return the classes of recipes that a module defines, the whole section first."""
     classes = [
         value
@@ -299,7 +322,7 @@ def _functions() -> dict[str, str]:
         for name in names:
             results = [cls for cls in _returned(package[name]) if cls not in shown]
             shown.update(results)
-            entries += [f"::: synthzoo.{name}", *map(_result, results)]
+            entries += [f"::: synthzoo.{name}", *map(_attributes, results)]
         made[f"functions/{page}"] = "\n\n".join([f"# {heading}", *entries]) + "\n"
         rows = [
             (f"[`{name}`]({page}#synthzoo.{name})", text)
@@ -319,8 +342,8 @@ def _returned(function: griffe.Alias) -> list[str]:
     return [path for path in paths if path.startswith("synthzoo.")]
 
 
-def _result(cls: str) -> str:
-    """Return the entry of a class that a function returns: its attributes alone."""
+def _attributes(cls: str) -> str:
+    """Return the entry of a class of which the attributes alone are of interest."""
     options = "heading_level: 3, members: false, show_signature: false"
     return f"::: {cls}\n    options: {{{options}, separate_signature: false}}"
 

@@ -47,12 +47,14 @@ def test_each_recipe_has_a_page_with_its_file(made: dict[str, str]) -> None:
 def test_each_section_of_a_recipe_has_its_keys_in_the_reference(
     made: dict[str, str],
 ) -> None:
-    """The class of each section is documented, and so are those within it."""
+    """Sections and what is in them are documented, with the defaults of their keys."""
     text = made["recipe-keys.md"]
     for cls in CLASSES:
         assert f"## {cls.section}\n" in text
         assert f"::: {cls.__module__}.{cls.__name__}\n" in text
     assert "::: synthzoo.generation.recipe.MeltQuench\n" in text
+    assert "\nkind: melt-quench\ntrajectories: …\n" in text
+    assert '\nthermostat: "langevin"\n' in text
 
 
 def test_each_command_has_its_usage_and_its_options(made: dict[str, str]) -> None:

@@ -35,19 +35,7 @@ def replica_result(
 ) -> ReplicaResult:
     """Return what a replica that has ended has shown.
 
-    Parameters
-    ----------
-    job
-        The replica.
-    model
-        What its model is called.
-    replica, start
-        Its number, and that of its starting structure.
-
-    Raises
-    ------
-    SynthzooError
-        If it has not begun.
+    ``replica``, ``start``: its number, and that of its starting structure.
     """
     state = read_state(job.folder)
     if state is None:
@@ -81,26 +69,12 @@ def _order(state: State, recipe: MdRecipe) -> float | None:
 
 
 def write_scans(folder: Path, scans: Sequence[Scan]) -> None:
-    """Keep the curves of a model.
-
-    Parameters
-    ----------
-    folder
-        Of the model.
-    scans
-        Curves.
-    """
+    """Keep the curves of a model."""
     _write_json(folder / SCANS_FILE, [dataclasses.asdict(scan) for scan in scans])
 
 
 def read_scans(folder: Path) -> tuple[Scan, ...] | None:
-    """Return the curves of a model; None if they are not there yet.
-
-    Parameters
-    ----------
-    folder
-        Of the model.
-    """
+    """Return the curves of a model; None if they are not there yet."""
     path = folder / SCANS_FILE
     if not path.is_file():
         return None
@@ -108,15 +82,7 @@ def read_scans(folder: Path) -> tuple[Scan, ...] | None:
 
 
 def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
-    """Write verdicts as JSON; the folders of replicas are relative to that file.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    verdicts
-        Of one run.
-    """
+    """Write verdicts as JSON; the folders of replicas are relative to that file."""
     values = [verdict_values(verdict, relative_to=folder) for verdict in verdicts]
     _write_json(folder / VERDICT_FILE, values)
 
@@ -124,12 +90,7 @@ def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
 def verdict_values(verdict: Verdict, *, relative_to: Path | None = None) -> Any:
     """Return a verdict as plain values, for JSON.
 
-    Parameters
-    ----------
-    verdict
-        What was found.
-    relative_to
-        Folder from which those of the replicas are given.
+    ``relative_to``: folder from which those of the replicas are given.
     """
     values = dataclasses.asdict(verdict)
     for replica in values["replicas"]:

@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from nequip.data import AtomicDataDict
 from scipy.linalg import null_space
 from torch.func import functional_call
+
+from synthzoo.models.architectures import architecture_of
+from synthzoo.models.graphs import TYPES, Graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.models.graphs import Graph
-
-SCALE_SHIFT = "per_type_energy_scale_shift"
-"""Name of the module that turns what the last layer gives into energies."""
+    from synthzoo.models.config import CheckpointConfig
 
 MOST_STRUCTURES = 100
 """So many suffice for some dozens of weights."""
@@ -36,6 +35,7 @@ DAMPING = 1e-4
 
 def bind_atoms(
     network: torch.nn.Module,
+    config: CheckpointConfig,
     graphs: Sequence[Graph],
     energies_eV: Sequence[float],
     *,
@@ -50,6 +50,8 @@ def bind_atoms(
     ----------
     network
         Changed in place.
+    config
+        Its description.
     graphs
         Structures such as those that the network will be used for.
     energies_eV
@@ -57,8 +59,9 @@ def bind_atoms(
     free
         One free atom of each type.
     """
-    readout = _last_layer(network)
-    scales = _scales(network, len(energies_eV))
+    readout, factors = architecture_of(config.builder).readout(network)
+    one = torch.ones(len(energies_eV), 1, dtype=torch.float64)
+    scales = one * factors.reshape(-1, 1) if factors.numel() else one
     added = torch.tensor(energies_eV, dtype=torch.float64)
     some = graphs[:: math.ceil(len(graphs) / MOST_STRUCTURES)]
     columns, types = _all_columns(network, readout, some)
@@ -82,25 +85,12 @@ def _all_columns(
     columns, types = [], []
     try:
         for graph in graphs:
-            found = network(dict(graph))[AtomicDataDict.ATOM_TYPE_KEY]
+            found = network(dict(graph))[TYPES]
             columns.append(_columns(readout, seen.pop()))
             types.append(found.reshape(-1))
     finally:
         hook.remove()
     return torch.cat(columns), torch.cat(types)
-
-
-def _last_layer(network: torch.nn.Module) -> torch.nn.Module:
-    """Return the last module with weights before energies are scaled and shifted."""
-    names = [name for name, _ in network.named_modules()]
-    end = next(n for n, name in enumerate(names) if name.endswith(SCALE_SHIFT))
-    layers = [network.get_submodule(name) for name in names[:end]]
-    return [layer for layer in layers if _has_weights(layer)][-1]
-
-
-def _has_weights(layer: torch.nn.Module) -> bool:
-    own = dict(layer.named_parameters(recurse=False))
-    return "weight" in own and own["weight"].numel() > 0
 
 
 def _columns(readout: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
@@ -112,17 +102,6 @@ def _columns(readout: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
         for one in ones
     ]
     return torch.stack([output.reshape(-1) for output in outputs], dim=1).double()
-
-
-def _scales(network: torch.nn.Module, types: int) -> torch.Tensor:
-    """Return what the energy of an atom of each type is multiplied by, as a column."""
-    (scales,) = (
-        buffer.double().reshape(-1, 1)
-        for name, buffer in network.named_buffers()
-        if name.endswith(f"{SCALE_SHIFT}.scales")
-    )
-    one = torch.ones((types, 1), dtype=torch.float64)
-    return one * scales if scales.numel() else one
 
 
 def _least_squares(

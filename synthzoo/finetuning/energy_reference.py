@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from synthzoo.errors import CheckpointError, InputError
+from synthzoo.errors import InputError
 from synthzoo.inspection.energy_models import RANK_TOLERANCE, open_directions
+from synthzoo.models.architectures import architecture_of
 from synthzoo.models.network import build_model, load_weights
 
 if TYPE_CHECKING:
@@ -348,11 +348,6 @@ def _undetermined(
     )
 
 
-SHIFTS = "per_type_energy_shifts"
-SHIFT_BUFFER = "per_type_energy_scale_shift.shifts"
-"""How the name of the buffer ends in which nequip keeps them, in float64."""
-
-
 def with_reference(
     weights: Mapping[str, torch.Tensor],
     config: CheckpointConfig,
@@ -377,30 +372,19 @@ def with_reference(
     CheckpointError
         If the model has no place for energy shifts.
     """
-    import torch
-
-    names = [name for name in weights if name.endswith(SHIFT_BUFFER)]
-    if len(names) != 1:
-        raise CheckpointError(
-            f"{config.builder} has no energy shifts ({SHIFT_BUFFER}): it cannot give "
-            "total energies."
-        )
-    old = weights[names[0]].reshape(-1).to(torch.float64)
-    added = torch.tensor(
-        [reference.shifts_eV[name] for name in config.elements], dtype=torch.float64
-    )
-    shifts = added + (old if old.numel() else 0.0)
-    values = dict(zip(config.elements, shifts.tolist(), strict=True))
-    arguments: dict[str, Any] = copy.deepcopy(config.arguments) | {SHIFTS: values}
+    architecture = architecture_of(config.builder)
+    old = architecture.energy_terms(weights, config.elements).shifts_eV
+    shifts_eV = {
+        name: reference.shifts_eV[name] + shift_eV
+        for name, shift_eV in zip(config.elements, old, strict=True)
+    }
     moved = dataclasses.replace(
         config,
-        arguments=arguments,
+        arguments=architecture.shifted(config.arguments, shifts_eV),
         isolated_atom_energies_eV=reference.isolated_atom_energies_eV,
     )
     model = build_model(moved)
     load_weights(
-        model,
-        {**weights, names[0]: shifts.reshape(-1, 1)},
-        where="The fitted model",
+        model, architecture.shifted_weights(weights, model), where="The fitted model"
     )
     return model.eval(), moved

@@ -277,7 +277,8 @@ def _fitted(
     import torch
 
     from synthzoo.finetuning.snapshots import Snapshots, copied_weights
-    from synthzoo.training.fit import fit, sizes_of
+    from synthzoo.models.graphs import sizes_of
+    from synthzoo.training.fit import fit
 
     threads = job.recipe.threads if alone else 1
     if threads is not None:
@@ -314,7 +315,7 @@ def _network(job: FitJob, graphs: Sequence[Graph]) -> torch.nn.Module:
         network = build_model(config, seed=job.recipe.seed)
     if any(job.binding_eV.values()):
         energies_eV = [job.binding_eV[name] for name in config.elements]
-        bind_atoms(network, graphs, energies_eV, free=_free_atoms(config))
+        bind_atoms(network, config, graphs, energies_eV, free=_free_atoms(config))
     return network.train()
 
 

@@ -22,6 +22,7 @@ from synthzoo.data.labelled_set import rms
 from synthzoo.data.labels import find_label_keys, labels_of
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
+from synthzoo.models.architectures import architecture_of
 from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _errors(
     calculator = SynthzooCalculator(model, config, device="cpu")
 
     def measure(neighbours: float) -> tuple[float, float]:
-        _set_neighbours(model, neighbours)
+        architecture_of(config.builder).set_neighbours(model, neighbours)
         energies, forces = [], []
         predicted = predict_structures(structures, calculator)
         for atoms, label in zip(predicted, labels, strict=True):
@@ -154,14 +155,6 @@ def _errors(
         return rms(np.array(energies)), rms(np.concatenate(forces))
 
     return measure
-
-
-def _set_neighbours(model: Module, neighbours: float) -> None:
-    from nequip.nn import AvgNumNeighborsNorm
-
-    for module in model.modules():
-        if isinstance(module, AvgNumNeighborsNorm):
-            module.norm_const.fill_(1 / math.sqrt(neighbours))
 
 
 def _minimum(

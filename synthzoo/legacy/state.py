@@ -321,7 +321,10 @@ def _complaints(
 def _fill(model: Module, renamed: Mapping[str, Tensor], *, where: str) -> None:
     """Put the weights of 2023 into today's network; its constants must be the same."""
     weights = model.state_dict()
-    factors = _factors(model, renamed)
+    with nequip_session():
+        from synthzoo.models.legacy_network import weight_factors
+
+        factors = weight_factors(model, renamed)
     trained = dict(model.named_parameters())
     for name, value in renamed.items():
         converted = value.double() * factors.get(name, 1.0)
@@ -334,54 +337,6 @@ def _fill(model: Module, renamed: Mapping[str, Tensor], *, where: str) -> None:
             )
         weights[name] = converted.to(weights[name].dtype)
     load_weights(model, weights, where=where)
-
-
-def _factors(model: Module, renamed: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
-    """Return the factors between tensors of 2023 and of today that are not 1."""
-    with nequip_session():
-        from e3nn.math import normalize2mom
-        from nequip.nn import InteractionBlock, ShiftedSoftplus
-
-        normalisation = normalize2mom(ShiftedSoftplus()).cst
-    factors: dict[str, float | Tensor] = {
-        f"{_PREFIX}bessel_encode.bessel_weights": 1 / math.pi
-    }
-    for name, block in model.named_modules():
-        if not isinstance(block, InteractionBlock):
-            continue
-        for index, layer in enumerate(block.edge_mlp.mlp):
-            if index % 2 == 0:  # between them are the activations
-                then = (normalisation if index else 1.0) / math.sqrt(layer.in_features)
-                last = f"{name}.edge_mlp.mlp.{index}.weight"
-                factors[last] = then / layer.alpha.item()
-        signs, columns = _signs(f"{name}.tp_scatter.tp", block.tp_scatter.tp, renamed)
-        factors |= signs
-        factors[last] = factors[last] * columns
-    return factors
-
-
-def _signs(
-    name: str, product: Any, renamed: Mapping[str, Tensor]
-) -> tuple[dict[str, float | Tensor], Tensor]:
-    """Return how Wigner symbols changed sign since 2023, and the weights with them."""
-    import torch
-
-    today = product.state_dict()
-    signs: dict[str, float | Tensor] = {}
-    columns = []
-    for step in product.instructions:
-        orders = (
-            product.irreps_in1[step.i_in1].ir.l,
-            product.irreps_in2[step.i_in2].ir.l,
-            product.irreps_out[step.i_out].ir.l,
-        )
-        symbol = "_compiled_main_left_right._w3j_{}_{}_{}".format(*orders)
-        sign = 1.0
-        if symbol in today:  # products with scalars need none
-            overlap = (today[symbol] * renamed[f"{name}.{symbol}"]).sum().item()
-            sign = signs[f"{name}.{symbol}"] = math.copysign(1.0, overlap)
-        columns += [sign] * math.prod(step.path_shape)
-    return signs, torch.tensor(columns, dtype=torch.float64)
 
 
 def _without_unused(

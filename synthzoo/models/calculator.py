@@ -12,34 +12,32 @@ from synthzoo.models.isolation import MODEL_GATE, nequip_session
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import NDArray
 
     from synthzoo.models.config import CheckpointConfig
+    from synthzoo.models.graphs import Graph
 
 with nequip_session():  # these imports change warnings filters and the environment
     warnings.simplefilter("ignore")
+    import numpy as np
     import torch
-    from ase.calculators.calculator import all_changes
+    from ase.calculators.calculator import Calculator, all_changes
     from ase.data import atomic_numbers
     from ase.stress import full_3x3_to_voigt_6_stress
-    from nequip.data import AtomicDataDict
-    from nequip.integrations.ase import NequIPCalculator
-    from nequip.integrations.utils import basic_transforms
 
     from synthzoo.data.structures import SAME_PLACE_A, check_structure
-    from synthzoo.models.acceleration import settle
-    from synthzoo.models.graphs import NEIGHBOUR_SEARCH
+    from synthzoo.models import graphs
+    from synthzoo.models.architectures import architecture_of
     from synthzoo.models.network import build_model, load_weights
 
 Advice = Callable[[Collection[str]], str]
-Graph = dict[str, torch.Tensor]
-"""nequip's ``AtomicDataDict``: structures with their neighbour lists."""
 
 
 class OverlapError(InputError):
     """Two atoms lie on one place."""
 
 
-class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
+class SynthzooCalculator(Calculator):
     """A model of the zoo as an ASE calculator.
 
     It gives energy, free energy and energies per atom (eV), forces (eV/Å) and, where
@@ -70,6 +68,14 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         model does not know.
     """
 
+    implemented_properties = [  # noqa: RUF012  as ASE has it
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
+
     def __init__(
         self,
         model: torch.nn.Module,
@@ -78,23 +84,17 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         device: str = "auto",
         advise: Advice | None = None,
     ) -> None:
-        elements = list(config.elements)
-        with MODEL_GATE.computing():
-            super().__init__(
-                model=model,
-                device=find_device(device),
-                transforms=basic_transforms(
-                    model.metadata,
-                    config.cutoff_A,
-                    elements,
-                    {element: element for element in elements},
-                    neighborlist_backend=NEIGHBOUR_SEARCH,
-                ),
-            )
-            settle(model)
+        super().__init__()  # type: ignore[no-untyped-call]
         self.config = config
         self.advise = advise
-        self._numbers = {atomic_numbers[element] for element in elements}
+        self.device = torch.device(find_device(device))
+        with MODEL_GATE.computing():
+            self.model = model.to(self.device)
+            self.transforms = graphs.transforms_for(
+                model, config.elements, config.cutoff_A
+            )
+            architecture_of(config.builder).settle(model)
+        self._numbers = {atomic_numbers[element] for element in config.elements}
 
     def calculate(
         self,
@@ -116,17 +116,14 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         if atoms is None:
             raise InputError("The calculator has not been given a structure.")
         self.check(atoms)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         try:
             with MODEL_GATE.computing():
-                super().calculate(atoms, properties, system_changes)
+                output = self.call_model(self.atoms_to_data(atoms))
         except OverlapError:
             check_structure(atoms, name="The structure")  # says which atoms
             raise
-        self.results["energy"] = self.results["free_energy"] = float(
-            self.results["energy"]
-        )
-        if atoms.cell.rank < 3:
-            del self.results["stress"]
+        (self.results,) = _results([atoms], output)
 
     def compute(self, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
         """Return the results of several structures from one evaluation of the model.
@@ -145,21 +142,9 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             If two atoms lie on one place.
         """
         with MODEL_GATE.computing():
-            graphs = [self.atoms_to_data(atoms) for atoms in structures]
-            output = self.call_model(AtomicDataDict.batched_from_list(graphs))
-        sizes = [len(atoms) for atoms in structures]
-        per_atom = [
-            torch.split(output[AtomicDataDict.PER_ATOM_ENERGY_KEY].reshape(-1), sizes),
-            torch.split(output[AtomicDataDict.FORCE_KEY], sizes),
-        ]
-        whole = [
-            output[AtomicDataDict.TOTAL_ENERGY_KEY].reshape(-1),
-            output[AtomicDataDict.STRESS_KEY],
-        ]
-        return [
-            _results(atoms, *tensors)
-            for atoms, *tensors in zip(structures, *whole, *per_atom, strict=True)
-        ]
+            data = [self.atoms_to_data(atoms) for atoms in structures]
+            output = self.call_model(graphs.join(data))
+        return _results(structures, output)
 
     def check(self, atoms: Atoms, *, name: str = "The structure") -> None:
         """Refuse a structure that the model cannot compute; overlaps are seen later.
@@ -181,9 +166,9 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             self._refuse_elements(atoms, name)
 
     def atoms_to_data(self, atoms: Atoms) -> Graph:
-        """Return nequip's input for a structure, its neighbour list included.
+        """Return the network's input for a structure, its neighbour list included.
 
-        nequip's own reader follows torch's default dtype; this is always float64.
+        It is float64, whatever torch's default dtype is.
 
         Parameters
         ----------
@@ -191,10 +176,10 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             Structure.
         """
         graph = {
-            AtomicDataDict.POSITIONS_KEY: _on_cpu(atoms.positions),
-            AtomicDataDict.CELL_KEY: _on_cpu(atoms.cell.array).reshape(1, 3, 3),
-            AtomicDataDict.PBC_KEY: _on_cpu(atoms.pbc).reshape(1, 3),
-            AtomicDataDict.ATOMIC_NUMBERS_KEY: _on_cpu(atoms.numbers),
+            graphs.POSITIONS: _on_cpu(atoms.positions),
+            graphs.CELL: _on_cpu(atoms.cell.array).reshape(1, 3, 3),
+            graphs.PERIODIC: _on_cpu(atoms.pbc).reshape(1, 3),
+            graphs.NUMBERS: _on_cpu(atoms.numbers),
         }
         for transform in self.transforms:
             graph = transform(graph)
@@ -206,15 +191,16 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
         Parameters
         ----------
         data
-            Input in nequip's form.
+            Its input; see `synthzoo.models.graphs`.
 
         Raises
         ------
         OverlapError
             If two atoms lie on one place.
         """
-        output: Graph = super().call_model(AtomicDataDict.to_(data, self.device))
-        lengths = output[AtomicDataDict.EDGE_LENGTH_KEY]
+        here = {name: value.to(self.device) for name, value in data.items()}
+        output: Graph = self.model(here)
+        lengths = output[graphs.LENGTHS]
         if len(lengths) and lengths.min() < SAME_PLACE_A:
             raise OverlapError(
                 f"Two atoms lie on one place (closer than {SAME_PLACE_A} Å)."
@@ -235,7 +221,7 @@ class SynthzooCalculator(NequIPCalculator):  # type: ignore[misc]
             name: value.detach().cpu().contiguous()
             for name, value in self.model.state_dict().items()
         }
-        dtype = str(self.model.model_dtype).removeprefix("torch.")
+        dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
         content = (self.config, safetensors.torch.save(weights), dtype)
         return _restore, (*content, str(self.device)), self._memory()
 
@@ -294,20 +280,29 @@ def _restore(
     )
 
 
-def _results(
-    atoms: Atoms,
-    energy: torch.Tensor,
-    stress: torch.Tensor,
-    energies: torch.Tensor,
-    forces: torch.Tensor,
-) -> dict[str, Any]:
-    """Return one structure's share of the output as ASE's results."""
-    results: dict[str, Any] = dict.fromkeys(("energy", "free_energy"), energy.item())
-    results["energies"] = energies.detach().cpu().numpy()
-    results["forces"] = forces.detach().cpu().numpy()
-    if atoms.cell.rank == 3:
-        results["stress"] = full_3x3_to_voigt_6_stress(stress.detach().cpu().numpy())
-    return results
+def _results(structures: Sequence[Atoms], output: Graph) -> list[dict[str, Any]]:
+    """Return each structure's share of the output as ASE's results."""
+    energies = output[graphs.ENERGY].reshape(-1).tolist()
+    stresses = _numpy(output[graphs.STRESS]).reshape(-1, 3, 3)
+    ends = np.cumsum([len(atoms) for atoms in structures])[:-1]
+    per_atom = np.split(_numpy(output[graphs.ENERGIES]).reshape(-1), ends)
+    forces = np.split(_numpy(output[graphs.FORCES]), ends)
+    found = []
+    for number, atoms in enumerate(structures):
+        results: dict[str, Any] = dict.fromkeys(
+            ("energy", "free_energy"), energies[number]
+        )
+        results["energies"] = per_atom[number]
+        results["forces"] = forces[number]
+        if atoms.cell.rank == 3:
+            results["stress"] = full_3x3_to_voigt_6_stress(stresses[number])
+        found.append(results)
+    return found
+
+
+def _numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().cpu().numpy()
+    return array
 
 
 def _on_cpu(array: Any) -> torch.Tensor:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 import synthzoo
 from synthzoo.errors import CheckpointError, InputError
-from synthzoo.models.architecture import Cutoff, check_arguments
+from synthzoo.models.architecture import Cutoff
+from synthzoo.models.architectures import check_arguments
 from synthzoo.recipes.plain_values import read_json
 from synthzoo.recipes.schema import (
     DIFFERENT,
@@ -47,7 +48,7 @@ class CheckpointConfig(Checked, frozen=True, kw_only=True):
     format_version
         Version of the checkpoint format.
     builder
-        Name of the nequip model builder.
+        Name of the architecture: one of `synthzoo.models.architectures`.
     arguments
         Its keyword arguments, apart from the elements, cutoff, dtype and seed.
     elements

@@ -1,4 +1,4 @@
-"""Networks made wider without a change of what they predict.
+"""Networks of nequip made wider without a change of what they predict.
 
 A network that has learnt what it can may get more features, and learn on from where it
 is instead of from nothing (T. Chen, I. Goodfellow and J. Shlens, Net2Net, ICLR 2016,
@@ -10,7 +10,6 @@ so that the first steps of a fit find both of use.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ from e3nn.o3 import Irreps
 
 from synthzoo.errors import InputError
 from synthzoo.models.acceleration.plan import gate_columns, message_paths, mixings
-from synthzoo.models.network import build_model
 
 if TYPE_CHECKING:
     from e3nn.o3 import FullyConnectedTensorProduct, Linear
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Module
-
-    from synthzoo.models.config import CheckpointConfig
 
 Places = Mapping[Any, "NDArray[np.int64]"]
 """By irreducible representation: where each old channel is among the new ones."""
@@ -44,54 +40,25 @@ class _Layer(NamedTuple):
     radial: NDArray[np.int64]
 
 
-def grow(
-    network: Module, config: CheckpointConfig, features: Sequence[str], *, seed: int
-) -> tuple[Module, CheckpointConfig]:
-    """Return a wider network with the predictions of a given one, and its description.
+def widened_arguments(
+    builder: str, arguments: Mapping[str, Any], features: Sequence[str]
+) -> tuple[str, dict[str, Any]]:
+    """Return builder and arguments of a wider network, layer by layer.
 
     Parameters
     ----------
-    network
-        Model of nequip; it is not changed.
-    config
-        Its description.
+    builder, arguments
+        Of the network to start from: one of nequip's present builders.
     features
-        Features of each layer but the last, such as ``64x0e+32x1o+32x1e``: at least
-        those that the layer has.
-    seed
-        Of the new weights.
+        Features of each layer but the last.
 
     Raises
     ------
     InputError
-        If the network was not built by nequip's present builders, the features are of
-        another number of layers, or a layer would lose some.
-    CheckpointError
-        If the features are not a sound description.
+        If the features are of another number of layers.
     """
-    config = _described(config, features)
-    grown = build_model(config, seed=seed)
-    found = dict(grown.named_modules())
-    weights = grown.state_dict()
-    weights |= {
-        name: value
-        for name, value in network.state_dict().items()
-        if value.shape == weights[name].shape
-    }
-    for name, layer in _layers(network):
-        _check_features(name, layer, found[name])
-        weights |= {
-            f"{name}.{key}": value
-            for key, value in _grown_weights(layer, found[name]).items()
-        }
-    grown.load_state_dict(weights)
-    return grown, config
-
-
-def _described(config: CheckpointConfig, features: Sequence[str]) -> CheckpointConfig:
-    """Return the description of the wider network, layer by layer."""
-    arguments = dict(config.arguments)
-    if config.builder == "NequIPGNNModel":
+    arguments = dict(arguments)
+    if builder == "NequIPGNNModel":
         count = arguments.pop("num_layers")
         l_max = arguments.pop("l_max")
         arguments.pop("parity", None)
@@ -105,18 +72,47 @@ def _described(config: CheckpointConfig, features: Sequence[str]) -> CheckpointC
             "radial_mlp_depth": [arguments.get("radial_mlp_depth", 1)] * count,
             "radial_mlp_width": [arguments.get("radial_mlp_width", 128)] * count,
         }
-    elif config.builder == "FullNequIPGNNModel":
+    else:
         count = len(arguments["feature_irreps_hidden"])
         last = arguments["feature_irreps_hidden"][-1]
-    else:
-        raise InputError(f"Networks of {config.builder} cannot be made wider.")
     if len(features) != count - 1:
         raise InputError(
             f"Features are given for {len(features)} layers; the start has {count} "
             f"layers, and those of all but the last can grow."
         )
     arguments["feature_irreps_hidden"] = [*features, last]
-    return replace(config, builder="FullNequIPGNNModel", arguments=arguments)
+    return "FullNequIPGNNModel", arguments
+
+
+def widened_weights(network: Module, grown: Module) -> dict[str, Tensor]:
+    """Return weights with which a wider network predicts what a given one does.
+
+    Parameters
+    ----------
+    network
+        Model of nequip; it is not changed.
+    grown
+        The wider one, with random weights.
+
+    Raises
+    ------
+    InputError
+        If a layer would lose features.
+    """
+    found = dict(grown.named_modules())
+    weights: dict[str, Tensor] = grown.state_dict()
+    weights |= {
+        name: value
+        for name, value in network.state_dict().items()
+        if value.shape == weights[name].shape
+    }
+    for name, layer in _layers(network):
+        _check_features(name, layer, found[name])
+        weights |= {
+            f"{name}.{key}": value
+            for key, value in _grown_weights(layer, found[name]).items()
+        }
+    return weights
 
 
 def _layers(network: Module) -> Iterator[tuple[str, ConvNetLayer]]:

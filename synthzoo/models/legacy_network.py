@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from e3nn.math import normalize2mom
 from e3nn.o3 import Irreps
 from nequip.data import AtomicDataDict
 from nequip.model import model_builder
@@ -28,6 +29,7 @@ from nequip.nn import (
     PerTypeScaleShift,
     ScalarMLPFunction,
     SequentialGraphNetwork,
+    ShiftedSoftplus,
 )
 from nequip.nn.embedding import (
     BesselEdgeLengthEncoding,
@@ -38,6 +40,7 @@ from nequip.nn.embedding import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
 
 NONLINEARITY = "ssp"
@@ -200,3 +203,55 @@ def _use_softplus(network: Module) -> None:
                 hidden_layers_width=hidden[0] if hidden else None,
                 nonlinearity=NONLINEARITY,
             )
+
+
+def weight_factors(
+    network: Module, renamed: Mapping[str, Tensor]
+) -> dict[str, float | Tensor]:
+    """Return the factors between tensors of nequip 0.5.6 and of today that are not 1.
+
+    Parameters
+    ----------
+    network
+        From `legacy_nequip_model`.
+    renamed
+        Tensors of nequip 0.5.6, by their names of today.
+    """
+    normalisation = normalize2mom(ShiftedSoftplus()).cst
+    factors: dict[str, float | Tensor] = {
+        "model.func.bessel_encode.bessel_weights": 1 / math.pi
+    }
+    for name, block in network.named_modules():
+        if not isinstance(block, InteractionBlock):
+            continue
+        for index, layer in enumerate(block.edge_mlp.mlp):
+            if index % 2 == 0:  # between them are the activations
+                then = (normalisation if index else 1.0) / math.sqrt(layer.in_features)
+                last = f"{name}.edge_mlp.mlp.{index}.weight"
+                factors[last] = then / layer.alpha.item()
+        signs, columns = _signs(f"{name}.tp_scatter.tp", block.tp_scatter.tp, renamed)
+        factors |= signs
+        factors[last] = factors[last] * columns
+    return factors
+
+
+def _signs(
+    name: str, product: Any, renamed: Mapping[str, Tensor]
+) -> tuple[dict[str, float | Tensor], Tensor]:
+    """Return how Wigner symbols changed sign since 2023, and the weights with them."""
+    today = product.state_dict()
+    signs: dict[str, float | Tensor] = {}
+    columns = []
+    for step in product.instructions:
+        orders = (
+            product.irreps_in1[step.i_in1].ir.l,
+            product.irreps_in2[step.i_in2].ir.l,
+            product.irreps_out[step.i_out].ir.l,
+        )
+        symbol = "_compiled_main_left_right._w3j_{}_{}_{}".format(*orders)
+        sign = 1.0
+        if symbol in today:  # products with scalars need none
+            overlap = (today[symbol] * renamed[f"{name}.{symbol}"]).sum().item()
+            sign = signs[f"{name}.{symbol}"] = math.copysign(1.0, overlap)
+        columns += [sign] * math.prod(step.path_shape)
+    return signs, torch.tensor(columns, dtype=torch.float64)

@@ -1,18 +1,18 @@
-"""The network that a description describes: the only builder of nequip's networks."""
+"""The network that a description describes: built, filled with weights, made wider."""
 
 from __future__ import annotations
 
 import copy
+import functools
+import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synthzoo.errors import CheckpointError, InputError, one_line
-from synthzoo.models.architecture import check_arguments
-from synthzoo.models.config import (
-    CONFIG_FILE,
-    CheckpointConfig,
-)
+from synthzoo.models.architectures import architecture_of
+from synthzoo.models.config import CONFIG_FILE, CheckpointConfig
 from synthzoo.models.isolation import MODEL_GATE, nequip_session
 from synthzoo.runs.provenance import installed_versions
 
@@ -21,53 +21,60 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
+_LOG = logging.getLogger(__name__)
+
 DTYPES = ("float32", "float64")
 
 
 def build_model(
     config: CheckpointConfig, *, dtype: str | None = None, seed: int = 0
 ) -> Module:
-    """Return an untrained nequip model of the described architecture, ready to train.
+    """Return an untrained network of the described architecture, ready to train.
 
-    The process state of the caller is kept. On a CPU the model is evaluated by
-    `synthzoo.models.acceleration` where that is possible.
+    The process state of the caller is kept. On a CPU compiled loops evaluate the
+    network where that is possible; where it is not, that is logged once.
 
     Parameters
     ----------
     config
-        Description of the model.
+        Description of the network.
     dtype
-        Precision of the model; that of the checkpoint if not given.
+        Precision of the network; that of the checkpoint if not given.
     seed
         Seed of the initial weights.
 
     Raises
     ------
     CheckpointError
-        If the installed nequip refuses the description.
+        If the architecture refuses the description.
     """
-    check_arguments(config.builder, config.arguments, config.elements)
+    architecture = architecture_of(config.builder)
+    architecture.check_arguments(config.arguments, config.elements)
+    described = replace(config, arguments=copy.deepcopy(config.arguments))
+    dtype = _checked_dtype(dtype or config.dtype)
     with nequip_session(), MODEL_GATE.building():
         warnings.simplefilter("ignore")  # advice on arguments, meant for training
         try:
-            model: Module = _builder(config.builder)(
-                seed=seed,
-                model_dtype=_checked_dtype(dtype or config.dtype),
-                type_names=list(config.elements),
-                r_max=config.cutoff_A,
-                **copy.deepcopy(config.arguments),
-            )
+            model = architecture.build(described, dtype=dtype, seed=seed)
         except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"nequip {installed_versions()['nequip']} cannot build the model that "
                 f"{CONFIG_FILE} describes: {one_line(error)}."
             ) from error
-        from synthzoo.models.acceleration import (
-            accelerate,  # imports what changes the process
-        )
-
-        accelerate(model)
+        reason = architecture.accelerate(model)
+    if reason is not None:
+        _tell_of_slowness(reason)
     return model
+
+
+@functools.cache
+def _tell_of_slowness(reason: str) -> None:
+    """Say it once in a process, for each reason."""
+    _LOG.warning(
+        "The compiled loops cannot evaluate this network on a CPU, because %s: it is "
+        "several times slower there.",
+        reason,
+    )
 
 
 def load_weights(model: Module, weights: Mapping[str, Tensor], *, where: str) -> None:
@@ -102,16 +109,37 @@ def load_weights(model: Module, weights: Mapping[str, Tensor], *, where: str) ->
             ) from error
 
 
-def _builder(name: str) -> Callable[..., Module]:
-    """Return a function of nequip, or ours for the networks of 2023."""
-    builder: Callable[..., Module]
-    if name == "LegacyNequIPModel":
-        from synthzoo.models.legacy_network import legacy_nequip_model as builder
-    else:
-        import nequip.model
+def grow(
+    network: Module, config: CheckpointConfig, features: Sequence[str], *, seed: int
+) -> tuple[Module, CheckpointConfig]:
+    """Return a wider network with the predictions of a given one, and its description.
 
-        builder = getattr(nequip.model, name)
-    return builder
+    Parameters
+    ----------
+    network
+        It is not changed.
+    config
+        Its description.
+    features
+        Features of each layer but the last, such as ``64x0e+32x1o+32x1e``: at least
+        those that the layer has.
+    seed
+        Of the new weights.
+
+    Raises
+    ------
+    InputError
+        If networks of this architecture cannot be made wider, the features are of
+        another number of layers, or a layer would lose some.
+    CheckpointError
+        If the features are not a sound description.
+    """
+    architecture = architecture_of(config.builder)
+    builder, arguments = architecture.widened(config.arguments, features)
+    config = replace(config, builder=builder, arguments=arguments)
+    grown = build_model(config, seed=seed)
+    grown.load_state_dict(architecture.widened_weights(network, grown))
+    return grown, config
 
 
 def _checked_dtype(dtype: str) -> str:

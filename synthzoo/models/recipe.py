@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+import msgspec
+
 from synthzoo.models.architecture import (
     Bessels,
     Cutoff,
@@ -13,6 +18,25 @@ from synthzoo.models.architecture import (
     Width,
 )
 from synthzoo.recipes.schema import Checked
+
+
+class NetworkRecipe(Checked, frozen=True, kw_only=True):
+    """A network of any architecture, by arguments of its own.
+
+    Attributes
+    ----------
+    architecture
+        One of `synthzoo.models.architectures`, such as ``FullNequIPGNNModel``.
+    cutoff_A
+        Radius within which atoms are neighbours.
+    arguments
+        What else the architecture has to know; what follows from the training set is
+        added.
+    """
+
+    architecture: str
+    cutoff_A: Cutoff
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class ModelRecipe(Checked, frozen=True, kw_only=True):
@@ -55,3 +79,12 @@ class ModelRecipe(Checked, frozen=True, kw_only=True):
     num_bessels: Bessels = 8
     bessel_trainable: bool = True
     polynomial_cutoff_p: Exponent = 6
+
+    def network(self) -> NetworkRecipe:
+        """Return the same as a network of its architecture."""
+        arguments = dataclasses.asdict(self)
+        cutoff_A = arguments.pop("cutoff_A")
+        arguments["num_features"] = list(self.num_features)
+        return NetworkRecipe(
+            architecture="NequIPGNNModel", cutoff_A=cutoff_A, arguments=arguments
+        )

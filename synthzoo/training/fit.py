@@ -1,4 +1,4 @@
-"""One fit for pre-training and fine-tuning, with nequip's losses and EMA."""
+"""One fit for pre-training and fine-tuning."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from nequip.data import AtomicDataDict
 
 from synthzoo.errors import DivergedError
-from synthzoo.models.graphs import AtomBatches, Graph, ReplayBatches, loader
+from synthzoo.models.graphs import (
+    AtomBatches,
+    Graph,
+    ReplayBatches,
+    loader,
+    sizes_of,
+)
 from synthzoo.training.logs import (
     ENERGY_ERROR,
     FORCES_ERROR,
@@ -209,17 +214,6 @@ def _last_good(
     )
     held_out = _held_out(validation, recipe, processes=1)
     return _kept(module, recipe, folder, measuring, held_out)
-
-
-def sizes_of(graphs: Sequence[Graph]) -> list[int]:
-    """Return the number of atoms of each graph.
-
-    Parameters
-    ----------
-    graphs
-        Structures.
-    """
-    return [AtomicDataDict.num_nodes(graph) for graph in graphs]
 
 
 def _batches(

@@ -1,4 +1,4 @@
-"""What Lightning trains: nequip's module with our network, learning rate and guard."""
+"""What Lightning trains: a network with its loss, learning rate and guard."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as group
 from lightning.pytorch.callbacks import EarlyStopping
-from nequip.data import AtomicDataDict
-from nequip.train import EMALightningModule
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Sampler
 
 from synthzoo.errors import DivergedError, InputError
+from synthzoo.models.graphs import ENERGY, FORCES, POSITIONS, Graph, split
+from synthzoo.models.learning import AveragedFit, Term
 
 if TYPE_CHECKING:
     import lightning
 
-    from synthzoo.models.graphs import AtomBatches, Graph
+    from synthzoo.models.graphs import AtomBatches
     from synthzoo.training.recipe import FitRecipe
 
 
@@ -46,10 +46,7 @@ def explain(
     names
         What to call them.
     """
-    frames = [
-        AtomicDataDict.frame_from_batched(batch, index)
-        for index in range(AtomicDataDict.num_frames(batch))
-    ]
+    frames = split(batch)
     bad = [frame for frame in frames if not _is_sound(network, frame)]
     if not bad:
         return "No structure does that alone: the weights have probably diverged"
@@ -65,7 +62,7 @@ def _is_sound(network: torch.nn.Module, frame: Graph) -> bool:
     network.zero_grad()
     output = network(frame.copy())
     loss = torch.zeros(())
-    for key in (AtomicDataDict.TOTAL_ENERGY_KEY, AtomicDataDict.FORCE_KEY):
+    for key in (ENERGY, FORCES):
         known = ~torch.isnan(frame[key])  # replayed structures have no energy
         error = output[key][known] - frame[key][known]
         loss = loss.to(error.device) + error.square().sum()
@@ -78,60 +75,12 @@ def _is_sound(network: torch.nn.Module, frame: Graph) -> bool:
 
 def _name(frame: Graph, known: Sequence[Graph], names: Sequence[str]) -> str:
     """Return what a structure is called, found again by its positions."""
-    key = AtomicDataDict.POSITIONS_KEY
-    positions = frame[key].detach().cpu()
+    positions = frame[POSITIONS].detach().cpu()
     for graph, name in zip(known, names, strict=True):
-        same = graph[key].shape == positions.shape
-        if same and torch.equal(graph[key].detach().cpu(), positions):
+        same = graph[POSITIONS].shape == positions.shape
+        if same and torch.equal(graph[POSITIONS].detach().cpu(), positions):
             return name
     return "a structure that cannot be named"
-
-
-def loss_of(recipe: FitRecipe, *, gaps: bool = False) -> dict[str, Any]:
-    """Return what nequip makes the loss of.
-
-    Errors of energy per atom and of force components enter as squares; beyond the
-    recipe's limits, if it has any, they go on growing as a straight line (Huber 1964,
-    doi:10.1214/aoms/1177703732), so that a few structures far from equilibrium do not
-    outweigh all others.
-
-    Parameters
-    ----------
-    recipe
-        Weights of both, and the limits.
-    gaps
-        Whether labels may be missing (NaN), and then count nothing.
-    """
-    return {
-        "_target_": "nequip.train.MetricsManager",
-        "metrics": [
-            {
-                "name": "per_atom_energy_mse",
-                "field": {
-                    "_target_": "nequip.data.PerAtomModifier",
-                    "field": AtomicDataDict.TOTAL_ENERGY_KEY,
-                },
-                "ignore_nan": gaps,
-                **_term(recipe.energy_weight, recipe.energy_huber_eV),
-            },
-            {
-                "name": "forces_mse",
-                "field": AtomicDataDict.FORCE_KEY,
-                "ignore_nan": gaps,
-                **_term(recipe.forces_weight, recipe.forces_huber_eV_A),
-            },
-        ],
-    }
-
-
-def _term(weight: float, limit: float | None) -> dict[str, Any]:
-    if limit is None:
-        return {
-            "coeff": weight,
-            "metric": {"_target_": "nequip.train.MeanSquaredError"},
-        }
-    huber = {"_target_": "nequip.train.HuberLoss", "delta": limit}
-    return {"coeff": 2 * weight, "metric": huber}  # nequip's has half the square
 
 
 WARMUP_START = 0.01
@@ -216,8 +165,8 @@ def _depth(part: str) -> int:
 ADAM_BETA1 = 0.9
 
 
-class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
-    """Our network, learning rate and guard on nequip's training module.
+class FitModule(AveragedFit):
+    """A network with the learning rate of a recipe, and a guard.
 
     Parameters
     ----------
@@ -242,15 +191,11 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         training: tuple[Sequence[Graph], Sequence[str]],
         gaps: bool = False,
     ) -> None:
-        monitored = {"per_atom_energy_rmse": None, "forces_rmse": 1.0}
         super().__init__(
-            model=network,  # goes through _build_model
-            num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
-            loss=loss_of(recipe, gaps=gaps),
-            val_metrics={
-                "_target_": "nequip.train.EnergyForceMetrics",
-                "coeffs": monitored,
-            },
+            network=network,
+            energy=Term(recipe.energy_weight, recipe.energy_huber_eV),
+            forces=Term(recipe.forces_weight, recipe.forces_huber_eV_A),
+            gaps=gaps,
             ema_decay=recipe.ema_decay,
         )
         self.recipe = recipe
@@ -258,13 +203,6 @@ class FitModule(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
         self._training = training
         self._batch: tuple[int, Graph] = (0, {})
         self._start = [value.detach().clone() for value in self.model.parameters()]
-
-    def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
-        """Store none: a resumed run is built anew from its recipe."""
-
-    def _build_model(self, model_config: torch.nn.Module) -> torch.nn.Module:
-        """Return the network as it is: it was built by synthzoo.models.checkpoint."""
-        return model_config
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return Adam and the learning rate's schedule, which moves at every step."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-from synthzoo.errors import CheckpointError, InputError, MissingExtraError
+from synthzoo.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 Kernels = Literal["openequivariance", "cuequivariance"]
 
-MODIFIERS: dict[Kernels, tuple[str, str]] = {
-    "openequivariance": ("enable_OpenEquivariance", "openequivariance"),
-    "cuequivariance": ("enable_CuEquivariance", "cuequivariance_torch"),
+PACKAGES: dict[Kernels, str] = {
+    "openequivariance": "openequivariance",
+    "cuequivariance": "cuequivariance_torch",
 }
-"""Name of nequip's model modifier, and the package that it needs."""
+"""What each needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +42,10 @@ class TrainingPlace:
     nodes
         Machines.
     compiled
-        Let nequip compile the network for training, on a GPU; that takes minutes at the
+        Let torch compile the network for training, on a GPU; that takes minutes at the
         start.
     kernels
-        Other kernels for the tensor products of nequip, on a GPU.
+        Other kernels for the tensor products of the network, on a GPU.
     """
 
     device: str = "auto"
@@ -115,7 +115,7 @@ def _check_kernels(kernels: Kernels, device: str) -> None:
         raise InputError(
             f"The kernels of {kernels} are for GPUs, and the fit would run on the CPU."
         )
-    package = MODIFIERS[kernels][1]
+    package = PACKAGES[kernels]
     if find_spec(package) is None:
         raise MissingExtraError(
             f"The kernels need the package {package}: see "
@@ -131,14 +131,14 @@ def trainer_arguments(place: TrainingPlace) -> dict[str, Any]:
     place
         From `check_place`.
     """
-    from nequip.train import SimpleDDPStrategy
+    from synthzoo.models.learning import shared_gradients
 
     kind, _, index = place.device.partition(":")
     return {
         "accelerator": kind,
         "devices": [int(index)] if index else place.devices,
         "num_nodes": place.nodes,
-        "strategy": SimpleDDPStrategy() if place.processes > 1 else "auto",
+        "strategy": shared_gradients() if place.processes > 1 else "auto",
         "use_distributed_sampler": False,  # the batches are shared here already
     }
 
@@ -176,38 +176,35 @@ def is_first_process() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-def prepare(network: torch.nn.Module, place: TrainingPlace) -> torch.nn.Module:
+def prepare(
+    network: torch.nn.Module, config: CheckpointConfig, place: TrainingPlace
+) -> torch.nn.Module:
     """Return a network with the kernels that a place asks for.
 
     Parameters
     ----------
     network
         It may be changed in place; its weights keep their names.
+    config
+        Its description.
     place
         From `check_place`.
 
     Raises
     ------
     CheckpointError
-        If the installed nequip cannot do it.
+        If the kernels cannot be used here; `InputError` if there are none for such
+        networks.
     """
     if place.kernels is None:
         return network
-    from nequip.model import modify
+    from synthzoo.models.architectures import architecture_of
 
-    try:
-        changed: torch.nn.Module = modify(
-            network, [{"modifier": MODIFIERS[place.kernels][0]}]
-        )
-    except (ImportError, RuntimeError) as error:
-        raise CheckpointError(
-            f"nequip cannot use the kernels of {place.kernels} here: {error}"
-        ) from error
-    return changed
+    return architecture_of(config.builder).with_kernels(network, place.kernels)
 
 
 def compile_mode(place: TrainingPlace) -> AbstractContextManager[object]:
-    """Return a context in which nequip builds networks that compile themselves.
+    """Return a context in which networks are built that compile themselves.
 
     Parameters
     ----------
@@ -216,10 +213,9 @@ def compile_mode(place: TrainingPlace) -> AbstractContextManager[object]:
     """
     if not place.compiled:
         return nullcontext()
-    from nequip.model.utils import override_model_compile_mode
+    from synthzoo.models.learning import self_compiling
 
-    context: AbstractContextManager[object] = override_model_compile_mode("compile")
-    return context
+    return self_compiling()
 
 
 def plain_copy(network: torch.nn.Module, config: CheckpointConfig) -> torch.nn.Module:

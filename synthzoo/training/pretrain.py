@@ -15,10 +15,12 @@ import yaml
 
 from synthzoo.errors import DivergedError, InputError
 from synthzoo.labelling.recipe import named_teacher_sha256
+from synthzoo.models.architectures import architecture_of
 from synthzoo.models.checkpoint import load_model, read_config, write_checkpoint
 from synthzoo.models.config import CONFIG_FILE, FORMAT_VERSION, CheckpointConfig
+from synthzoo.models.interface import Statistics
 from synthzoo.models.isolation import nequip_session
-from synthzoo.models.network import build_model
+from synthzoo.models.network import build_model, grow
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.recipes.schema import hashed_values
 from synthzoo.runs.files import hash_files, new_file, refuse_existing_path
@@ -40,6 +42,7 @@ from synthzoo.zoo.find import find_folder
 if TYPE_CHECKING:
     import torch
 
+    from synthzoo.models.recipe import NetworkRecipe
     from synthzoo.training.fit import FitResult
 
 RECIPE_FILE, CHECKPOINT_FOLDER = "recipe.yaml", "checkpoint"
@@ -179,7 +182,7 @@ def pretrain(  # noqa: PLR0913  what to train, and where
                 made=made,
                 tensorboard=tensorboard,
             )
-            result = training.fit(prepare(network, place))
+            result = training.fit(prepare(network, config, place))
             summary = _summary(output, sets, result, seconds=time.monotonic() - started)
             if is_first_process():
                 checkpoint = training.write(CHECKPOINT_FOLDER, result)
@@ -315,7 +318,11 @@ def _begun(start: Path | None) -> dict[str, str]:
 
 
 def _cutoff_A(recipe: PretrainRecipe, start: Path | None) -> float:
-    return recipe.model.cutoff_A if start is None else read_config(start).cutoff_A
+    return _wanted(recipe).cutoff_A if start is None else read_config(start).cutoff_A
+
+
+def _wanted(recipe: PretrainRecipe) -> NetworkRecipe:
+    return recipe.network or recipe.model.network()
 
 
 def _network(
@@ -332,8 +339,6 @@ def _network(
             f"{', '.join(sets.elements)}."
         )
     if recipe.grow:
-        from synthzoo.models.growth import grow  # imports what changes the process
-
         network, config = grow(network, config, recipe.grow, seed=recipe.fit.seed)
     return network.train(), dataclasses.replace(config, kind=recipe.kind)
 
@@ -341,23 +346,22 @@ def _network(
 def _config(recipe: PretrainRecipe, sets: PretrainSets) -> CheckpointConfig:
     from synthzoo.models.graphs import force_rms_eV_A, mean_neighbours
 
-    shape = dataclasses.asdict(recipe.model)
-    cutoff_A = shape.pop("cutoff_A")
-    shape["num_features"] = list(shape["num_features"])
-    zeros = dict.fromkeys(sets.elements, 0.0)
-    statistics = {
-        "avg_num_neighbors": mean_neighbours(sets.training),
-        "per_type_energy_scales": force_rms_eV_A(sets.training),
-        "per_type_energy_shifts": zeros,
-    }
+    wanted = _wanted(recipe)
+    found = Statistics(
+        elements=sets.elements,
+        neighbours=mean_neighbours(sets.training),
+        force_rms_eV_A=force_rms_eV_A(sets.training),
+    )
     return CheckpointConfig(
         format_version=FORMAT_VERSION,
-        builder="NequIPGNNModel",
-        arguments=shape | statistics,
+        builder=wanted.architecture,
+        arguments=architecture_of(wanted.architecture).complete(
+            wanted.arguments, found
+        ),
         elements=sets.elements,
-        cutoff_A=cutoff_A,
+        cutoff_A=wanted.cutoff_A,
         dtype="float32",
-        isolated_atom_energies_eV=zeros,
+        isolated_atom_energies_eV=dict.fromkeys(sets.elements, 0.0),
         labels={},
         kind=recipe.kind,
         provenance={},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from synthzoo.models.recipe import ModelRecipe
+from synthzoo.models.recipe import ModelRecipe, NetworkRecipe
 from synthzoo.recipes.schema import (
     LATER,
     Checked,
@@ -120,6 +120,8 @@ class PretrainRecipe(Section, frozen=True, kw_only=True):
         not given. Fewer are a part of more, and the validation set stays the same.
     model
         Shape of the network.
+    network
+        Network of another architecture, instead of ``model``.
     grow
         Features of each layer but the last, such as ``64x0e+32x1o+32x1e``, to which the
         network that the fit starts from is made wider; its predictions stay at first.
@@ -132,5 +134,6 @@ class PretrainRecipe(Section, frozen=True, kw_only=True):
     kind: Literal["potential", "starting-point"] = "potential"
     structures: Annotated[Count | None, LATER] = None
     model: ModelRecipe = ModelRecipe()
+    network: Annotated[NetworkRecipe | None, LATER] = None
     grow: Annotated[tuple[str, ...], LATER] = ()
     fit: FitRecipe = FitRecipe()

@@ -245,9 +245,7 @@ def _graph(
     elements: Sequence[str],
     cutoff_A: float,
 ) -> Graph:
-    from nequip.data import AtomicDataDict
-
-    from synthzoo.models.graphs import to_graph
+    from synthzoo.models.graphs import EDGES, to_graph
 
     check_structure(atoms, name=name)
     labels = labels_of(atoms, keys, name=name)
@@ -258,7 +256,7 @@ def _graph(
             "any sound structure. Leave it out: `max_force_eV_A` of `relabel` does."
         )
     graph = to_graph(atoms, labels, elements=elements, cutoff_A=cutoff_A)
-    alone = AtomicDataDict.num_edges(graph) == 0
+    alone = graph[EDGES].shape[1] == 0
     if alone and abs(labels.energy_eV) > MAX_ALONE_EV_PER_ATOM * len(atoms):
         raise InputError(
             f"{name}: no atom has a neighbour within {cutoff_A:g} Å, and its energy is "

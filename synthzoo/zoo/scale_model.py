@@ -14,34 +14,22 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from synthzoo.data.transmute import HISTORY_KEY, Transmutation, transmute_structure
 from synthzoo.errors import CheckpointError, InputError
+from synthzoo.models.architectures import architecture_of
 from synthzoo.models.checkpoint import golden_structures, load_model, write_checkpoint
+from synthzoo.models.interface import EnergyTerms, Scaling
 from synthzoo.models.network import build_model, load_weights
 from synthzoo.runs.files import refuse_existing
 from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from torch import Tensor
     from torch.nn import Module
 
     from synthzoo.models.config import CheckpointConfig
-
-SCALES, SHIFTS = "per_type_energy_scales", "per_type_energy_shifts"
-CUTOFFS, NEIGHBOURS = "per_edge_type_cutoff", "avg_num_neighbors"
-
-DESCRIBED = (
-    "edge_norm._rmax_recip",
-    "per_type_energy_scale_shift.scales",
-    "per_type_energy_scale_shift.shifts",
-)
-"""How the names of weights end that follow from the description."""
-
-FIRST_RADIAL = ".edge_mlp.mlp.0.weight"
-"""How the name of the first layer of a radial network ends."""
 
 TOLERANCE_EV_PER_ATOM = 1e-4
 
@@ -122,9 +110,13 @@ def transmute_model(
     before = golden_structures(folder)
     after = [transmute_structure(atoms, change=change) for atoms in before]
     history = after[0].info[HISTORY_KEY]
-    moved = _described(config, _energy_terms(old, config), change, history)
+    scaling = _scaling(old, config, change)
+    moved = _described(config, scaling, history)
     network = build_model(moved)
-    load_weights(network, _weights(old, network, scale), where=str(model))
+    weights = architecture_of(config.builder).scaled_weights(
+        old.state_dict(), network, scaling
+    )
+    load_weights(network, weights, where=str(model))
     _check((old, config, before), (network, moved, after), energy_factor)
     write_checkpoint(output, model=network, config=moved, golden=after)
     return ModelTransmutation(
@@ -141,41 +133,27 @@ def _refuse_others(config: CheckpointConfig, name: str) -> None:
             f"{name} knows {', '.join(config.elements)}; only models of one element "
             "can be transmuted."
         )
-    if config.arguments.get("pair_potential") is not None:
-        raise InputError(
-            f"{name} has a pair potential of its element, which does not scale with "
-            "lengths; choose a model without."
-        )
 
 
-def _energy_terms(model: Module, config: CheckpointConfig) -> tuple[float, float]:
-    """Return factor and constant (eV) of the energy of each atom, as they are now.
-
-    The constant is relative to the isolated atom.
-    """
-    found = {SCALES: 1.0, SHIFTS: 0.0}
-    for name, values in model.state_dict().items():
-        for ending, key in ((DESCRIBED[1], SCALES), (DESCRIBED[2], SHIFTS)):
-            if name.endswith(ending) and values.numel():
-                found[key] = float(values.reshape(-1)[0])
-    alone = config.isolated_atom_energies_eV.get(config.elements[0], 0.0)
-    return found[SCALES], found[SHIFTS] - alone
+def _scaling(model: Module, config: CheckpointConfig, change: Transmutation) -> Scaling:
+    """Return what changes in the network; its energies are of isolated atoms then."""
+    architecture = architecture_of(config.builder)
+    scales, shifts_eV = architecture.energy_terms(model.state_dict(), config.elements)
+    alone_eV = config.isolated_atom_energies_eV.get(config.elements[0], 0.0)
+    terms = EnergyTerms(
+        scales=tuple(change.energy_factor * scale for scale in scales),
+        shifts_eV=tuple(
+            change.energy_factor * (shift_eV - alone_eV) for shift_eV in shifts_eV
+        ),
+    )
+    return Scaling(change.element, change.scale, terms)
 
 
 def _described(
-    config: CheckpointConfig,
-    energy_terms: tuple[float, float],
-    change: Transmutation,
-    history: str,
+    config: CheckpointConfig, scaling: Scaling, history: str
 ) -> CheckpointConfig:
     """Return the description of the new model and of what it comes from."""
-    element = change.element
-    arguments = dict(config.arguments)
-    for key, value in zip((SCALES, SHIFTS), energy_terms, strict=True):
-        arguments[key] = {element: change.energy_factor * value}
-    for key, factor in ((CUTOFFS, change.scale), (NEIGHBOURS, 1.0)):
-        if arguments.get(key) is not None:
-            arguments[key] = _renamed(arguments[key], element, factor)
+    architecture = architecture_of(config.builder)
     labels = {
         "energy": "total energy of the cell minus its isolated atoms",
         HISTORY_KEY: history,
@@ -188,38 +166,14 @@ def _described(
     }
     return dataclasses.replace(
         config,
-        arguments=arguments,
-        elements=(element,),
-        cutoff_A=change.scale * config.cutoff_A,
-        isolated_atom_energies_eV={element: 0.0},
+        arguments=architecture.scaled(config.arguments, scaling),
+        elements=(scaling.element,),
+        cutoff_A=scaling.lengths * config.cutoff_A,
+        isolated_atom_energies_eV={scaling.element: 0.0},
         labels=labels,
         provenance=provenance,
         kind="starting-point",
     )
-
-
-def _renamed(value: Any, element: str, factor: float) -> Any:
-    """Return a number, or a table of the one element, times a factor."""
-    if isinstance(value, dict):
-        (entry,) = value.values()
-        return {element: _renamed(entry, element, factor)}
-    return factor * value
-
-
-def _weights(old: Module, new: Module, scale: float) -> dict[str, Tensor]:
-    """Return the weights of the new model.
-
-    nequip divides the radial functions, which depend on lengths over the cutoff, by the
-    square of the cutoff; the layer that comes next takes that back.
-    """
-    weights: dict[str, Tensor] = old.state_dict()
-    described = new.state_dict()
-    for name, value in weights.items():
-        if name.endswith(FIRST_RADIAL):
-            weights[name] = scale**2 * value
-        elif name.endswith(DESCRIBED):
-            weights[name] = described[name]
-    return weights
 
 
 _Side = tuple["Module", "CheckpointConfig", "Sequence[Atoms]"]

@@ -131,7 +131,7 @@ def test_a_constant_is_added_to_atoms_with_neighbours_alone():
         cutoff_A=config.cutoff_A,
     )
     with nequip_session():
-        bind_atoms(network, graphs, [-0.94], free=[free])
+        bind_atoms(network, config, graphs, [-0.94], free=[free])
     network.requires_grad_(requires_grad=False).eval()
     before = load_calculator("carbon", device="cpu")
     after = SynthzooCalculator(network, config, device="cpu")

@@ -351,7 +351,7 @@ def test_the_first_import_may_be_in_inference_mode(tiny_checkpoint: Path):
     code = (
         "import torch\n"
         "with torch.inference_mode():\n"
-        "    from synthzoo.models.calculator import load_calculator\n"
+        "    from synthzoo.zoo.load import load_calculator\n"
         f"    calculator = load_calculator({str(tiny_checkpoint)!r})\n"
         "from ase.build import bulk\n"
         "for dtype in ('float32', 'float64'):\n"

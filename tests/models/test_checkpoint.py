@@ -24,7 +24,7 @@ from ase.build import bulk
 
 import synthzoo.models.checkpoint
 from synthzoo.errors import CheckpointError, InputError, IntegrityError
-from synthzoo.models.architecture import check_arguments
+from synthzoo.models.architectures import check_arguments
 from synthzoo.models.calculator import SynthzooCalculator
 from synthzoo.models.checkpoint import (
     load_model,

@@ -15,9 +15,8 @@ from synthzoo.data.labels import Labels
 from synthzoo.errors import InputError
 from synthzoo.models.checkpoint import load_model
 from synthzoo.models.graphs import to_graph
-from synthzoo.models.growth import grow
 from synthzoo.models.isolation import nequip_session
-from synthzoo.models.network import build_model
+from synthzoo.models.network import build_model, grow
 from synthzoo.training.pretrain import pretrain
 from tests.conftest import tiny_config
 from tests.toy import pretrain_recipe

@@ -27,6 +27,7 @@ from synthzoo.finetuning.recipe import (
     resolve_recipe,
 )
 from synthzoo.finetuning.run import finetune
+from synthzoo.models import nequip_network
 from synthzoo.models.checkpoint import (
     golden_structures,
     load_model,
@@ -35,7 +36,7 @@ from synthzoo.models.checkpoint import (
     write_checkpoint,
 )
 from synthzoo.models.network import build_model
-from synthzoo.zoo import published, scale_model
+from synthzoo.zoo import published
 from synthzoo.zoo.load import StartingPointWarning, load_calculator
 from synthzoo.zoo.scale_model import transmute_model
 from tests.conftest import tiny_config
@@ -317,7 +318,7 @@ def test_a_network_that_scales_otherwise_is_noticed(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Weights that should follow the cutoff and do not give other energies."""
-    monkeypatch.setattr(scale_model, "FIRST_RADIAL", "not a weight")
+    monkeypatch.setattr(nequip_network, "FIRST_RADIAL", "not a weight")
     with pytest.raises(CheckpointError, match="does not scale as expected"):
         transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
     assert not (tmp_path / "si").exists()

@@ -11,6 +11,7 @@ precision of the arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -36,8 +37,6 @@ from synthzoo.models.acceleration.radial_tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from numpy.typing import NDArray
     from torch.nn import Module
 
@@ -46,7 +45,7 @@ UNIT_VECTORS_KEY = "synthzoo_unit_vectors"
 """Where the layers of one evaluation share the directions of the edges."""
 
 
-def accelerate(network: Module) -> bool:
+def accelerate(network: Module) -> str | None:
     """Evaluate the layers of a network in few operations wherever it is on a CPU.
 
     Parameters
@@ -56,13 +55,15 @@ def accelerate(network: Module) -> bool:
 
     Returns
     -------
-    bool
-        Whether that is possible: all features are scalars and vectors (``l_max`` 0 or
-        1), and all atoms are of one type.
+    str | None
+        Why that is not possible, if it is not.
     """
     layers = [part for part in network.modules() if isinstance(part, ConvNetLayer)]
-    if len(getattr(network, "type_names", ())) != 1 or not all(map(_fits, layers)):
-        return False
+    if len(cast("Any", network).type_names) != 1:
+        return "it has several elements"
+    reasons = [reason for layer in layers if (reason := _misfit(layer))]
+    if reasons:
+        return reasons[0]
     for layer in layers:
         layer.plan = make_plan(layer)
         layer.__class__ = FastLayer  # the same module, evaluated in another way
@@ -70,7 +71,7 @@ def accelerate(network: Module) -> bool:
     for part in network.modules():
         if fits(part, networks):
             quicken(part)
-    return bool(layers)
+    return None
 
 
 def settle(network: Module) -> None:
@@ -301,16 +302,22 @@ def _mix(
     return found
 
 
-def _fits(layer: ConvNetLayer) -> bool:
-    """Return whether a layer knows scalars and vectors only, and a gate."""
+def _misfit(layer: ConvNetLayer) -> str | None:
+    """Return why a layer has no plan, if it has none."""
     conv = layer.conv
-    product = conv.tp_scatter.tp
-    edges = product.irreps_in2
-    return (
-        type(layer) is ConvNetLayer
-        and not layer.resnet
-        and hasattr(layer.equivariant_nonlin, "act_gates")
-        and edges in (EDGE_SCALAR_AND_VECTOR, EDGE_SCALAR_AND_VECTOR[:1])
-        and conv.linear_1.bias_numel == conv.linear_2.bias_numel == 0
-        and conv.avg_num_neighbors_norm.norm_shortcut
-    )
+    edges = conv.tp_scatter.tp.irreps_in2
+    if edges not in (EDGE_SCALAR_AND_VECTOR, EDGE_SCALAR_AND_VECTOR[:1]):
+        return f"its edges carry {edges}, not scalars and vectors (l_max 1)"
+    for wanted, reason in (
+        (type(layer) is ConvNetLayer, f"its layers are {type(layer).__name__}"),
+        (not layer.resnet, "its layers are added to what comes into them"),
+        (hasattr(layer.equivariant_nonlin, "act_gates"), "its layers have no gate"),
+        (conv.linear_1.bias_numel == conv.linear_2.bias_numel == 0, "it has biases"),
+        (
+            conv.avg_num_neighbors_norm.norm_shortcut,
+            "each element has a number of neighbours of its own",
+        ),
+    ):
+        if not wanted:
+            return reason
+    return None

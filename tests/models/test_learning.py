@@ -7,11 +7,10 @@ import torch
 from hydra.utils import instantiate
 from nequip.data import AtomicDataDict
 
-from synthzoo.training.module import loss_of
-from synthzoo.training.recipe import FitRecipe
+from synthzoo.models.learning import Term, loss_of
 
 
-def loss_at(recipe: FitRecipe, energy_eV: float, force_eV_A: float) -> float:
+def loss_at(terms: tuple[Term, Term], energy_eV: float, force_eV_A: float) -> float:
     """Return the loss of one structure of two atoms with such errors."""
     right = {
         AtomicDataDict.NUM_NODES_KEY: torch.tensor([2]),
@@ -23,21 +22,21 @@ def loss_at(recipe: FitRecipe, energy_eV: float, force_eV_A: float) -> float:
         AtomicDataDict.TOTAL_ENERGY_KEY: torch.tensor([[2 * energy_eV]]),
         AtomicDataDict.FORCE_KEY: torch.full((2, 3), force_eV_A),
     }
-    found = instantiate(loss_of(recipe))(wrong, right)
+    found = instantiate(loss_of(*terms))(wrong, right)
     return float(found["weighted_sum"])
 
 
 def test_without_limits_errors_enter_as_weighted_squares():
     """Per atom and per component; nequip divides by the sum of the weights."""
-    recipe = FitRecipe(energy_weight=3.0, forces_weight=1.0)
+    terms = Term(3.0), Term(1.0)
     expected = (3 * 0.5**2 + 2.0**2) / 4
-    assert loss_at(recipe, 0.5, 2.0) == pytest.approx(expected)
+    assert loss_at(terms, 0.5, 2.0) == pytest.approx(expected)
 
 
 def test_limits_change_nothing_for_small_errors():
     """Within the limits the loss is the same up to nequip's normalisation."""
-    limited = FitRecipe(energy_weight=3.0, energy_huber_eV=0.1, forces_huber_eV_A=3.0)
-    free = FitRecipe(energy_weight=3.0)
+    limited = Term(3.0, 0.1), Term(1.0, 3.0)
+    free = Term(3.0), Term(1.0)
     ratios = [
         loss_at(limited, energy, force) / loss_at(free, energy, force)
         for energy, force in ((0.05, 0.0), (0.0, 2.0), (0.08, 1.0))
@@ -47,7 +46,7 @@ def test_limits_change_nothing_for_small_errors():
 
 def test_beyond_its_limit_an_error_counts_in_proportion():
     """Ten times the error is ten times the loss, less a constant."""
-    recipe = FitRecipe(energy_weight=1.0, forces_weight=1.0, energy_huber_eV=0.1)
-    steps = [loss_at(recipe, energy, 0.0) for energy in (1.0, 2.0, 3.0)]
+    terms = Term(1.0, 0.1), Term(1.0)
+    steps = [loss_at(terms, energy, 0.0) for energy in (1.0, 2.0, 3.0)]
     assert steps[2] - steps[1] == pytest.approx(steps[1] - steps[0])
-    assert loss_at(recipe, 0.0, 2.0) > 3.9 * loss_at(recipe, 0.0, 1.0)
+    assert loss_at(terms, 0.0, 2.0) > 3.9 * loss_at(terms, 0.0, 1.0)

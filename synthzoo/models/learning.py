@@ -1,0 +1,137 @@
+"""What Lightning needs to fit a network of any kind: loss, averaged weights, processes.
+
+Both are nequip's. Import this inside `synthzoo.models.isolation.nequip_session` only.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nequip.model.utils import override_model_compile_mode
+from nequip.train import EMALightningModule, SimpleDDPStrategy
+
+from synthzoo.models.graphs import ENERGY, FORCES
+
+if TYPE_CHECKING:
+    import torch
+    from lightning.pytorch.strategies import Strategy
+
+
+class Term(NamedTuple):
+    """How errors enter the loss.
+
+    Attributes
+    ----------
+    weight
+        Factor of their mean square.
+    limit
+        Larger ones enter as a straight line (Huber 1964, doi:10.1214/aoms/1177703732),
+        so that a few structures far from equilibrium do not outweigh all others; None
+        if all are squared.
+    """
+
+    weight: float
+    limit: float | None = None
+
+
+class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
+    """A network with its loss and a moving average of its weights.
+
+    Parameters
+    ----------
+    network
+        Module to train; it maps graphs to graphs with energy and forces.
+    energy
+        Errors of the energy per atom, in eV.
+    forces
+        Errors of the components of forces, in eV/Å.
+    gaps
+        Whether labels may be missing (NaN), and then count nothing.
+    ema_decay
+        Of the average.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: torch.nn.Module,
+        energy: Term,
+        forces: Term,
+        gaps: bool,
+        ema_decay: float,
+    ) -> None:
+        super().__init__(
+            model=network,  # goes through _build_model
+            num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
+            loss=loss_of(energy, forces, gaps=gaps),
+            val_metrics={
+                "_target_": "nequip.train.EnergyForceMetrics",
+                "coeffs": {"per_atom_energy_rmse": None, "forces_rmse": 1.0},
+            },
+            ema_decay=ema_decay,
+        )
+
+    def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
+        """Store none: a resumed run is built anew from its recipe."""
+
+    def _build_model(self, network: Any) -> torch.nn.Module:
+        """Return the network as it is, marked as one that nequip can fit."""
+        if not hasattr(network, "is_graph_model"):
+            network.is_graph_model = True
+            network.type_names = ()  # for losses of single elements, which we have not
+        marked: torch.nn.Module = network
+        return marked
+
+
+def loss_of(energy: Term, forces: Term, *, gaps: bool = False) -> dict[str, Any]:
+    """Return what nequip makes the loss of.
+
+    Parameters
+    ----------
+    energy
+        Errors of the energy per atom, in eV.
+    forces
+        Errors of the components of forces, in eV/Å.
+    gaps
+        Whether labels may be missing (NaN), and then count nothing.
+    """
+    return {
+        "_target_": "nequip.train.MetricsManager",
+        "metrics": [
+            {
+                "name": "per_atom_energy_mse",
+                "field": {"_target_": "nequip.data.PerAtomModifier", "field": ENERGY},
+                "ignore_nan": gaps,
+                **_metric(energy),
+            },
+            {
+                "name": "forces_mse",
+                "field": FORCES,
+                "ignore_nan": gaps,
+                **_metric(forces),
+            },
+        ],
+    }
+
+
+def _metric(term: Term) -> dict[str, Any]:
+    if term.limit is None:
+        return {
+            "coeff": term.weight,
+            "metric": {"_target_": "nequip.train.MeanSquaredError"},
+        }
+    huber = {"_target_": "nequip.train.HuberLoss", "delta": term.limit}
+    return {"coeff": 2 * term.weight, "metric": huber}  # nequip's has half the square
+
+
+def shared_gradients() -> Strategy:
+    """Return the strategy by which processes fit together."""
+    strategy: Strategy = SimpleDDPStrategy()
+    return strategy
+
+
+def self_compiling() -> AbstractContextManager[object]:
+    """Return a context in which networks are built that a GPU compiles."""
+    context: AbstractContextManager[object] = override_model_compile_mode("compile")
+    return context

@@ -1,0 +1,222 @@
+"""Networks of nequip, among them those of 2023, as synthzoo sees them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from synthzoo.errors import CheckpointError, InputError
+from synthzoo.models import architecture
+from synthzoo.models.interface import (
+    Architecture,
+    Arguments,
+    Described,
+    EnergyTerms,
+    Scaling,
+    Statistics,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+LEGACY = "LegacyNequIPModel"
+"""The network of nequip 0.5.6, which `legacy_network` puts together."""
+
+SCALES, SHIFTS = "per_type_energy_scales", "per_type_energy_shifts"
+CUTOFFS, NEIGHBOURS = "per_edge_type_cutoff", "avg_num_neighbors"
+SCALE_SHIFT = "per_type_energy_scale_shift"
+"""Name of the module that turns what the last layer gives into energies."""
+
+TERMS = (f"{SCALE_SHIFT}.scales", f"{SCALE_SHIFT}.shifts")
+"""How the names of the buffers end that hold both; nequip keeps them in float64."""
+
+RECIPROCAL_CUTOFF = "edge_norm._rmax_recip"
+"""How the name of the buffer ends that holds it."""
+
+FIRST_RADIAL = ".edge_mlp.mlp.0.weight"
+"""How the name of the first layer of a radial network ends."""
+
+MODIFIERS = {
+    "openequivariance": "enable_OpenEquivariance",
+    "cuequivariance": "enable_CuEquivariance",
+}
+"""Name of nequip's model modifier for each package of kernels."""
+
+
+class NequIP(Architecture):
+    """Networks of one of nequip's builders; the name is the builder's."""
+
+    def check_arguments(self, arguments: Arguments, elements: Sequence[str]) -> None:
+        """Refuse arguments that the builder does not take, or that are absurd."""
+        architecture.check_arguments(self.name, arguments, elements)
+
+    def build(self, described: Described, *, dtype: str, seed: int) -> Module:
+        """Return a new network from nequip's builder."""
+        network: Module = self._builder()(
+            seed=seed,
+            model_dtype=dtype,
+            type_names=list(described.elements),
+            r_max=described.cutoff_A,
+            **described.arguments,
+        )
+        return network
+
+    def accelerate(self, network: Module) -> str | None:
+        """Put our layers in the place of nequip's."""
+        from synthzoo.models.acceleration import accelerate
+
+        return accelerate(network)
+
+    def settle(self, network: Module) -> None:
+        """Tabulate the radial networks."""
+        from synthzoo.models.acceleration import settle
+
+        settle(network)
+
+    def complete(self, arguments: Arguments, found: Statistics) -> Arguments:
+        """Return arguments with scales, shifts and the number of neighbours."""
+        return arguments | {
+            NEIGHBOURS: found.neighbours,
+            SCALES: found.force_rms_eV_A,
+            SHIFTS: dict.fromkeys(found.elements, 0.0),
+        }
+
+    def energy_terms(
+        self, weights: Mapping[str, Tensor], elements: Sequence[str]
+    ) -> EnergyTerms:
+        """Return scales and shifts as they are among the weights, after a fit, too."""
+        found = []
+        for ending, default in zip(TERMS, (1.0, 0.0), strict=True):
+            values = [weights[name] for name in weights if name.endswith(ending)]
+            if len(values) != 1:
+                raise CheckpointError(
+                    f"{self.name} has no energy shifts ({ending}): it cannot give "
+                    "total energies."
+                )
+            numbers = values[0].reshape(-1).double().tolist() or [default]
+            found.append(tuple(numbers * (len(elements) // len(numbers))))
+        return EnergyTerms(*found)
+
+    def shifted(self, arguments: Arguments, shifts_eV: dict[str, float]) -> Arguments:
+        """Return arguments with other constants of the energies of atoms."""
+        return arguments | {SHIFTS: shifts_eV}
+
+    def shifted_weights(
+        self, old: Mapping[str, Tensor], new: Module
+    ) -> dict[str, Tensor]:
+        """Return the old weights with the new shifts, which nequip keeps in float64."""
+        return _carried(old, new.state_dict(), TERMS[1:])
+
+    def scaled(self, arguments: Arguments, scaling: Scaling) -> Arguments:
+        """Return arguments for the other element, cutoffs for pairs scaled, too."""
+        if arguments.get("pair_potential") is not None:
+            raise InputError(
+                "The model has a pair potential of its element, which does not scale "
+                "with lengths; choose a model without."
+            )
+        found = dict(arguments)
+        for key, (value,) in zip((SCALES, SHIFTS), scaling.energy_terms, strict=True):
+            found[key] = {scaling.element: value}
+        for key, factor in ((CUTOFFS, scaling.lengths), (NEIGHBOURS, 1.0)):
+            if found.get(key) is not None:
+                found[key] = _renamed(found[key], scaling.element, factor)
+        return found
+
+    def scaled_weights(
+        self, old: Mapping[str, Tensor], new: Module, scaling: Scaling
+    ) -> dict[str, Tensor]:
+        """Return the old weights with what follows from the new description.
+
+        nequip divides the radial functions, which depend on lengths over the cutoff, by
+        the square of the cutoff; the layer that comes next takes that back.
+        """
+        radial = {
+            name: scaling.lengths**2 * value
+            for name, value in old.items()
+            if name.endswith(FIRST_RADIAL)
+        }
+        return _carried(old, new.state_dict(), (RECIPROCAL_CUTOFF, *TERMS)) | radial
+
+    def widened(
+        self, arguments: Arguments, features: Sequence[str]
+    ) -> tuple[str, Arguments]:
+        """Return the long builder's arguments; those of 2023 cannot be widened."""
+        if self.name == LEGACY:
+            raise self.cannot("be made wider")
+        from synthzoo.models.growth import widened_arguments
+
+        return widened_arguments(self.name, arguments, features)
+
+    def widened_weights(self, old: Module, new: Module) -> dict[str, Tensor]:
+        """Return old weights in new places; old features take no part of new ones."""
+        from synthzoo.models.growth import widened_weights
+
+        return widened_weights(old, new)
+
+    def readout(self, network: Module) -> tuple[Module, Tensor]:
+        """Return the last layer with weights before energies are scaled and shifted."""
+        names = [name for name, _ in network.named_modules()]
+        end = next(n for n, name in enumerate(names) if name.endswith(SCALE_SHIFT))
+        layers = [network.get_submodule(name) for name in names[:end]]
+        (scales,) = (
+            buffer.double().reshape(-1)
+            for name, buffer in network.named_buffers()
+            if name.endswith(TERMS[0])
+        )
+        return [layer for layer in layers if _has_weights(layer)][-1], scales
+
+    def set_neighbours(self, network: Module, number: float) -> None:
+        """Set the constant by which messages are multiplied."""
+        from nequip.nn import AvgNumNeighborsNorm
+
+        for module in network.modules():
+            if isinstance(module, AvgNumNeighborsNorm):
+                module.norm_const.fill_(1 / math.sqrt(number))
+
+    def with_kernels(self, network: Module, kernels: str) -> Module:
+        """Return a network with the kernels for nequip's tensor products."""
+        from nequip.model import modify
+
+        try:
+            changed: Module = modify(network, [{"modifier": MODIFIERS[kernels]}])
+        except (ImportError, RuntimeError) as error:
+            raise CheckpointError(
+                f"nequip cannot use the kernels of {kernels} here: {error}"
+            ) from error
+        return changed
+
+    def _builder(self) -> Callable[..., Module]:
+        """Return a function of nequip, or ours for the networks of 2023."""
+        builder: Callable[..., Module]
+        if self.name == LEGACY:
+            from synthzoo.models.legacy_network import legacy_nequip_model as builder
+        else:
+            import nequip.model
+
+            builder = getattr(nequip.model, self.name)
+        return builder
+
+
+def _carried(
+    old: Mapping[str, Tensor], new: Mapping[str, Tensor], endings: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Return old weights, but new ones where the names end so."""
+    return {
+        name: new[name] if name.endswith(endings) else value
+        for name, value in old.items()
+    }
+
+
+def _renamed(value: Any, element: str, factor: float) -> Any:
+    """Return a number, or a table of the one element, times a factor."""
+    if isinstance(value, dict):
+        (entry,) = value.values()
+        return {element: _renamed(entry, element, factor)}
+    return factor * value
+
+
+def _has_weights(layer: Module) -> bool:
+    own = dict(layer.named_parameters(recurse=False))
+    return "weight" in own and own["weight"].numel() > 0

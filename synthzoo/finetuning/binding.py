@@ -46,18 +46,9 @@ def bind_atoms(
     The last weights of the network change, by least squares over the atoms of some
     structures. The energies of free atoms do not.
 
-    Parameters
-    ----------
-    network
-        Changed in place.
-    config
-        Its description.
-    graphs
-        Structures such as those that the network will be used for.
-    energies_eV
-        What to add to the energy of an atom of each type.
-    free
-        One free atom of each type.
+    ``network``: changed in place.
+    ``graphs``: structures such as those that the network will be used for.
+    ``energies_eV``: what to add to the energy of an atom of each type.
     """
     readout, factors = architecture_of(config.builder).readout(network)
     one = torch.ones(len(energies_eV), 1, dtype=torch.float64)

@@ -82,23 +82,8 @@ def calibrate(
 ) -> Calibration:
     """Return the number of neighbours at which a network agrees best with labels.
 
-    Parameters
-    ----------
-    model
-        Network on the CPU; it has that number afterwards.
-    config
-        Its description.
-    source
-        Structures that the network's teacher has labelled, in any format.
-    energy_key, forces_key
-        Where the labels are; found among the usual names if not given.
-    format
-        Of the source, as ASE calls it; guessed if not given.
-
-    Raises
-    ------
-    InputError
-        If the labels cannot be used, or the errors have no minimum in `RANGE`.
+    ``model``: network on the CPU; it has that number afterwards.
+    ``source``: structures that the network's teacher has labelled, in any format.
     """
     structures = read_structures(source, format=format)
     keys = find_label_keys(structures, energy_key=energy_key, forces_key=forces_key)

@@ -20,18 +20,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture_of(builder: str) -> Architecture:
-    """Return the architecture that a description names.
-
-    Parameters
-    ----------
-    builder
-        Its name.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none of that name.
-    """
+    """Return the architecture that a description names."""
     if builder not in ARCHITECTURES:
         raise CheckpointError(
             f"the builder {builder!r} is not allowed; use one of "
@@ -45,18 +34,6 @@ def check_arguments(
 ) -> None:
     """Refuse a description of a network that is not allowed; nothing is built.
 
-    Parameters
-    ----------
-    builder
-        Name of the architecture.
-    arguments
-        As read from JSON.
-    elements
-        Chemical symbols of the network, in its order.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such architecture, or it does not allow an argument.
+    ``elements``: chemical symbols of the network, in its order.
     """
     architecture_of(builder).check_arguments(arguments, elements)

@@ -43,32 +43,20 @@ _Sha256 = Annotated[str, matching(rf"(?:{SHA256.pattern})?", "a SHA-256")]
 class CheckpointConfig(Checked, frozen=True, kw_only=True):
     """What ``config.json`` says about a model.
 
-    Attributes
-    ----------
-    format_version
-        Version of the checkpoint format.
-    builder
-        Name of the architecture: one of `synthzoo.models.architectures`.
-    arguments
-        Its keyword arguments, apart from the elements, cutoff, dtype and seed.
-    elements
-        Chemical symbols, in the order of the model's types.
-    cutoff_A
-        Radial cutoff in Å.
-    dtype
-        Precision in which the weights are stored.
-    isolated_atom_energies_eV
-        Energy of the free atom of each element on the model's scale, in eV.
-    labels
-        What the energies are: teacher, level of theory, reference.
-    kind
-        ``potential``, or ``starting-point`` if it must be fine-tuned before use.
-    provenance
-        Versions, recipe, seed and data hashes that made the weights.
-    needs_synthzoo
-        The first synthzoo that reads this format version.
-    weights_sha256, golden_sha256
-        Hashes of the two other files; `write_checkpoint` fills them in.
+    ``builder``: name of the architecture: one of `synthzoo.models.architectures`.
+    ``arguments``: its keyword arguments, apart from the elements, cutoff, dtype and
+    seed.
+    ``elements``: chemical symbols, in the order of the model's types.
+    ``cutoff_A``: radial cutoff in Å.
+    ``dtype``: precision in which the weights are stored.
+    ``isolated_atom_energies_eV``: energy of the free atom of each element on the
+    model's scale, in eV.
+    ``labels``: what the energies are: teacher, level of theory, reference.
+    ``kind``: ``potential``, or ``starting-point`` if it must be fine-tuned before use.
+    ``provenance``: versions, recipe, seed and data hashes that made the weights.
+    ``needs_synthzoo``: the first synthzoo that reads this format version.
+    ``weights_sha256``, ``golden_sha256``: hashes of the two other files;
+    `write_checkpoint` fills them in.
     """
 
     format_version: int
@@ -93,10 +81,7 @@ UNSEALED = ("provenance", "needs_synthzoo", "golden_sha256")
 def seal_of(config: CheckpointConfig) -> str:
     """Return a hash of all that decides what a model is and what its numbers mean.
 
-    Parameters
-    ----------
-    config
-        The description, the hash of the weights included.
+    ``config``: the description, the hash of the weights included.
     """
     content = {
         name: value for name, value in asdict(config).items() if name not in UNSEALED
@@ -105,20 +90,7 @@ def seal_of(config: CheckpointConfig) -> str:
 
 
 def parse_config(content: bytes, *, where: str) -> CheckpointConfig:
-    """Return the description that a ``config.json`` holds.
-
-    Parameters
-    ----------
-    content
-        Of the file.
-    where
-        What to call it in messages.
-
-    Raises
-    ------
-    CheckpointError
-        If it is no JSON, of a newer format, or describes what is not allowed.
-    """
+    """Return the description that a ``config.json`` holds."""
     try:
         raw = read_json(content, source=where)
         _check_format_version(raw)

@@ -104,16 +104,8 @@ def to_graph(
 ) -> Graph:
     """Return a structure as a graph with its neighbour list and labels.
 
-    Parameters
-    ----------
-    atoms
-        Structure with ``n`` atoms.
-    labels
-        Energy and forces; they are stored as ``(1, 1)`` and ``(n, 3)``.
-    elements
-        Chemical symbols of the model, in its order.
-    cutoff_A
-        Radius within which atoms are neighbours.
+    ``labels``: energy and forces; they are stored as ``(1, 1)`` and ``(n, 3)``.
+    ``elements``: chemical symbols of the model, in its order.
     """
     bare = Atoms(
         atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
@@ -135,14 +127,9 @@ def transforms_for(
 ) -> list[Any]:
     """Return what adds types and edges to a graph: the mapper, then the search.
 
-    Parameters
-    ----------
-    network
-        If it has cutoffs for pairs of elements, its ``metadata`` say so, as in nequip.
-    elements
-        Chemical symbols of the network, in its order.
-    cutoff_A
-        Radius within which atoms are neighbours.
+    ``network``: if it has cutoffs for pairs of elements, its ``metadata`` say so, as in
+    nequip.
+    ``elements``: chemical symbols of the network, in its order.
     """
     found: list[Any] = basic_transforms(
         getattr(network, "metadata", {}),
@@ -157,70 +144,37 @@ def transforms_for(
 def add_vectors(graph: Graph) -> Graph:
     """Add vectors and lengths of its edges to a graph, as functions of the positions.
 
-    Parameters
-    ----------
-    graph
-        With edges; it is changed.
+    ``graph``: with edges; it is changed.
     """
     found: Graph = with_edge_vectors_(graph)
     return found
 
 
 def join(graphs: Sequence[Graph]) -> Graph:
-    """Return one graph of several structures.
-
-    Parameters
-    ----------
-    graphs
-        With the same entries.
-    """
+    """Return one graph of several structures."""
     joined: Graph = AtomicDataDict.batched_from_list(list(graphs))
     return joined
 
 
 def split(graph: Graph) -> list[Graph]:
-    """Return the structures of a graph, each as a graph.
-
-    Parameters
-    ----------
-    graph
-        Of one structure or several.
-    """
+    """Return the structures of a graph, each as a graph."""
     count = AtomicDataDict.num_frames(graph)
     return [AtomicDataDict.frame_from_batched(graph, n) for n in range(count)]
 
 
 def sizes_of(graphs: Sequence[Graph]) -> list[int]:
-    """Return the number of atoms of each graph.
-
-    Parameters
-    ----------
-    graphs
-        Structures.
-    """
+    """Return the number of atoms of each graph."""
     return [len(graph[POSITIONS]) for graph in graphs]
 
 
 def mean_neighbours(graphs: Sequence[Graph]) -> float:
-    """Return the number of neighbours of an atom, averaged over all atoms.
-
-    Parameters
-    ----------
-    graphs
-        Structures with their edges.
-    """
+    """Return the number of neighbours of an atom, averaged over all atoms."""
     edges = sum(graph[EDGES].shape[1] for graph in graphs)
     return edges / sum(sizes_of(graphs))
 
 
 def force_rms_eV_A(graphs: Sequence[Graph]) -> float:
-    """Return the root mean square of all force components, in eV/Å.
-
-    Parameters
-    ----------
-    graphs
-        Structures with force labels.
-    """
+    """Return the root mean square of all force components, in eV/Å."""
     forces = torch.cat([graph[FORCES] for graph in graphs])
     return float(forces.square().mean().sqrt())
 
@@ -231,17 +185,10 @@ class AtomBatches(Sampler[list[int]]):
     The number of batches is the same in every epoch, and the order depends on the seed
     and the epoch only, so that an interrupted run goes on with the same batches.
 
-    Parameters
-    ----------
-    sizes
-        Number of atoms of each structure.
-    batch_atoms
-        Atoms per batch, on average; at least the size of the largest structure.
-    seed
-        Of the order.
-    shares
-        Number of processes that share each batch: none goes without a structure, unless
-        there are fewer structures in all.
+    ``batch_atoms``: atoms per batch, on average; at least the size of the largest
+    structure.
+    ``shares``: number of processes that share each batch: none goes without a
+    structure, unless there are fewer structures in all.
     """
 
     def __init__(
@@ -262,10 +209,7 @@ class AtomBatches(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch.
 
-        Parameters
-        ----------
-        epoch
-            Number of the epoch; each has its own order.
+        ``epoch``: number of the epoch; each has its own order.
         """
         self.epoch = epoch
 
@@ -291,15 +235,9 @@ class ReplayBatches(AtomBatches):
     order of its own, which goes on from epoch to epoch. Where its share is less than a
     structure per batch, some batches get none.
 
-    Parameters
-    ----------
-    sizes, batch_atoms, seed
-        As for `AtomBatches`, of the first set.
-    replay_sizes
-        Number of atoms of each structure of the second set; their indices follow those
-        of the first.
-    share
-        Of the second set's atoms in a batch, on average, below 1.
+    ``replay_sizes``: number of atoms of each structure of the second set; their indices
+    follow those of the first.
+    ``share``: of the second set's atoms in a batch, on average, below 1.
     """
 
     def __init__(
@@ -334,15 +272,7 @@ class ReplayBatches(AtomBatches):
 
 
 def loader(graphs: Sequence[Graph], batches: Sampler[list[int]]) -> DataLoader[Any]:
-    """Return a loader that joins the graphs of each batch into one.
-
-    Parameters
-    ----------
-    graphs
-        Structures of the set.
-    batches
-        Gives the indices of each batch.
-    """
+    """Return a loader that joins the graphs of each batch into one."""
     return DataLoader(
         graphs,  # type: ignore[arg-type]  # a list is a dataset
         batch_sampler=batches,

@@ -45,17 +45,8 @@ def widened_arguments(
 ) -> tuple[str, dict[str, Any]]:
     """Return builder and arguments of a wider network, layer by layer.
 
-    Parameters
-    ----------
-    builder, arguments
-        Of the network to start from: one of nequip's present builders.
-    features
-        Features of each layer but the last.
-
-    Raises
-    ------
-    InputError
-        If the features are of another number of layers.
+    ``builder``, ``arguments``: of the network to start from: one of nequip's present
+    builders.
     """
     arguments = dict(arguments)
     if builder == "NequIPGNNModel":
@@ -87,17 +78,7 @@ def widened_arguments(
 def widened_weights(network: Module, grown: Module) -> dict[str, Tensor]:
     """Return weights with which a wider network predicts what a given one does.
 
-    Parameters
-    ----------
-    network
-        Model of nequip; it is not changed.
-    grown
-        The wider one, with random weights.
-
-    Raises
-    ------
-    InputError
-        If a layer would lose features.
+    ``network``: model of nequip; it is not changed.
     """
     found = dict(grown.named_modules())
     weights: dict[str, Tensor] = grown.state_dict()

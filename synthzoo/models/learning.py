@@ -21,14 +21,9 @@ if TYPE_CHECKING:
 class Term(NamedTuple):
     """How errors enter the loss.
 
-    Attributes
-    ----------
-    weight
-        Factor of their mean square.
-    limit
-        Larger ones enter as a straight line (Huber 1964, doi:10.1214/aoms/1177703732),
-        so that a few structures far from equilibrium do not outweigh all others; None
-        if all are squared.
+    ``limit``: larger ones enter as a straight line (Huber 1964,
+    doi:10.1214/aoms/1177703732), so that a few structures far from equilibrium do not
+    outweigh all others; None if all are squared.
     """
 
     weight: float
@@ -38,18 +33,10 @@ class Term(NamedTuple):
 class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untyped
     """A network with its loss and a moving average of its weights.
 
-    Parameters
-    ----------
-    network
-        Module to train; it maps graphs to graphs with energy and forces.
-    energy
-        Errors of the energy per atom, in eV.
-    forces
-        Errors of the components of forces, in eV/Å.
-    gaps
-        Whether labels may be missing (NaN), and then count nothing.
-    ema_decay
-        Of the average.
+    ``network``: module to train; it maps graphs to graphs with energy and forces.
+    ``energy``: errors of the energy per atom, in eV.
+    ``forces``: errors of the components of forces, in eV/Å.
+    ``gaps``: whether labels may be missing (NaN), and then count nothing.
     """
 
     def __init__(
@@ -87,14 +74,9 @@ class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untype
 def loss_of(energy: Term, forces: Term, *, gaps: bool = False) -> dict[str, Any]:
     """Return what nequip makes the loss of.
 
-    Parameters
-    ----------
-    energy
-        Errors of the energy per atom, in eV.
-    forces
-        Errors of the components of forces, in eV/Å.
-    gaps
-        Whether labels may be missing (NaN), and then count nothing.
+    ``energy``: errors of the energy per atom, in eV.
+    ``forces``: errors of the components of forces, in eV/Å.
+    ``gaps``: whether labels may be missing (NaN), and then count nothing.
     """
     return {
         "_target_": "nequip.train.MetricsManager",

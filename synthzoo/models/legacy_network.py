@@ -72,30 +72,16 @@ def legacy_nequip_model(  # noqa: PLR0913  a builder takes keywords, as nequip's
 
     Arguments of the same name mean the same as in `nequip.model.FullNequIPGNNModel`.
 
-    Parameters
-    ----------
-    r_max
-        Cutoff in Å.
-    type_names
-        Chemical symbols.
-    irreps_edge_sh
-        Spherical harmonics on the edges.
-    type_embed_num_features
-        Scalars that an atom starts with.
-    feature_irreps_hidden
-        Features after each layer.
-    radial_mlp_depth, radial_mlp_width
-        Hidden layers of the radial network of each layer, and their width.
-    readout_mlp_hidden_layers_width
-        Width between the two linear layers that read the energy out.
-    avg_num_neighbors
-        Messages to an atom are divided by its square root.
-    num_bessels, bessel_trainable
-        Number of radial functions, and whether their roots are fitted.
-    polynomial_cutoff_p
-        Exponent of the envelope.
-    per_type_energy_scales, per_type_energy_shifts
-        Factor and constant (eV) of the energy of each atom.
+    ``r_max``: cutoff in Å.
+    ``radial_mlp_depth``, ``radial_mlp_width``: hidden layers of the radial network of
+    each layer, and their width.
+    ``readout_mlp_hidden_layers_width``: width between the two linear layers that read
+    the energy out.
+    ``avg_num_neighbors``: messages to an atom are divided by its square root.
+    ``num_bessels``, ``bessel_trainable``: number of radial functions, and whether their
+    roots are fitted.
+    ``per_type_energy_scales``, ``per_type_energy_shifts``: factor and constant (eV) of
+    the energy of each atom.
     """
     modules = _embedding(type_names, type_embed_num_features)
     _append(modules, "spharm", SphericalHarmonicEdgeAttrs, irreps_edge_sh)
@@ -210,12 +196,7 @@ def weight_factors(
 ) -> dict[str, float | Tensor]:
     """Return the factors between tensors of nequip 0.5.6 and of today that are not 1.
 
-    Parameters
-    ----------
-    network
-        From `legacy_nequip_model`.
-    renamed
-        Tensors of nequip 0.5.6, by their names of today.
+    ``renamed``: tensors of nequip 0.5.6, by their names of today.
     """
     normalisation = normalize2mom(ShiftedSoftplus()).cst
     factors: dict[str, float | Tensor] = {

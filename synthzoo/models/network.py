@@ -34,19 +34,7 @@ def build_model(
     The process state of the caller is kept. On a CPU compiled loops evaluate the
     network where that is possible; where it is not, that is logged once.
 
-    Parameters
-    ----------
-    config
-        Description of the network.
-    dtype
-        Precision of the network; that of the checkpoint if not given.
-    seed
-        Seed of the initial weights.
-
-    Raises
-    ------
-    CheckpointError
-        If the architecture refuses the description.
+    ``dtype``: precision of the network; that of the checkpoint if not given.
     """
     architecture = architecture_of(config.builder)
     architecture.check_arguments(config.arguments, config.elements)
@@ -80,19 +68,8 @@ def _tell_of_slowness(reason: str) -> None:
 def load_weights(model: Module, weights: Mapping[str, Tensor], *, where: str) -> None:
     """Put weights into a model of just this architecture.
 
-    Parameters
-    ----------
-    model
-        Model to change.
-    weights
-        Tensors by name; nothing may be missing or left over.
-    where
-        What to call the weights in a message.
-
-    Raises
-    ------
-    CheckpointError
-        If names or shapes differ, or a number is not finite.
+    ``weights``: tensors by name; nothing may be missing or left over.
+    ``where``: what to call the weights in a message.
     """
     with MODEL_GATE.computing():
         for name, tensor in weights.items():
@@ -114,25 +91,9 @@ def grow(
 ) -> tuple[Module, CheckpointConfig]:
     """Return a wider network with the predictions of a given one, and its description.
 
-    Parameters
-    ----------
-    network
-        It is not changed.
-    config
-        Its description.
-    features
-        Features of each layer but the last, such as ``64x0e+32x1o+32x1e``: at least
-        those that the layer has.
-    seed
-        Of the new weights.
-
-    Raises
-    ------
-    InputError
-        If networks of this architecture cannot be made wider, the features are of
-        another number of layers, or a layer would lose some.
-    CheckpointError
-        If the features are not a sound description.
+    ``network``: it is not changed.
+    ``features``: features of each layer but the last, such as ``64x0e+32x1o+32x1e``: at
+    least those that the layer has.
     """
     architecture = architecture_of(config.builder)
     builder, arguments = architecture.widened(config.arguments, features)

@@ -57,16 +57,10 @@ if TYPE_CHECKING:
 class FitResult:
     """The weights that were found, and what they are worth.
 
-    Attributes
-    ----------
-    model
-        With the averaged weights of the best epoch, in evaluation mode.
-    epochs, steps
-        How long the fit ran, interruptions left out.
-    kept_epoch
-        Epoch whose weights these are.
-    energy_rmse_meV_per_atom, force_rmse_eV_A
-        Validation errors of that epoch; NaN without a validation set.
+    ``model``: with the averaged weights of the best epoch, in evaluation mode.
+    ``epochs``, ``steps``: how long the fit ran, interruptions left out.
+    ``energy_rmse_meV_per_atom``, ``force_rmse_eV_A``: validation errors of that epoch;
+    NaN without a validation set.
     """
 
     model: torch.nn.Module
@@ -96,38 +90,19 @@ def fit(  # noqa: PLR0913  the sets, and how
 
     The caller runs this inside `synthzoo.models.isolation.nequip_session`.
 
-    Parameters
-    ----------
-    network
-        Untrained, or with the weights to start from; it is trained in place.
-    recipe
-        How its weights are found.
-    training, validation
-        Graphs from `models.graphs.to_graph`. Without a validation set the weights of
-        the last epoch must be kept.
-    folder
-        Where states and logs are kept.
-    names
-        What to call the training structures in messages.
-    replay
-        Other graphs, of which every batch gets the recipe's share; an energy that is
-        NaN is not fitted.
-    device
-        Where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
-    place
-        Where to fit with several processes, instead; from
-        `synthzoo.training.place.check_place`.
-    callbacks
-        What else is done on the way, before states are saved.
-    tensorboard
-        Whether to write logs for TensorBoard, too.
-    progress
-        Whether to show a bar, on a terminal.
-
-    Raises
-    ------
-    DivergedError
-        If the loss stops being a number; it holds the last good weights.
+    ``network``: untrained, or with the weights to start from; it is trained in place.
+    ``training``, ``validation``: graphs from `models.graphs.to_graph`. Without a
+    validation set the weights of the last epoch must be kept.
+    ``names``: what to call the training structures in messages.
+    ``replay``: other graphs, of which every batch gets the recipe's share; an energy
+    that is NaN is not fitted.
+    ``device``: where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
+    ``place``: where to fit with several processes, instead; from
+    `synthzoo.training.place.check_place`.
+    ``callbacks``: what else is done on the way, before states are saved.
+    ``progress``: whether to show a bar, on a terminal.
+    Raises `DivergedError` if the loss stops being a number; it holds the last good
+    weights.
     """
     place = place or TrainingPlace(device=device)
     graphs = [*training, *replay]

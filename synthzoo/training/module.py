@@ -35,16 +35,7 @@ def explain(
 ) -> str:
     """Return in words which structures of a batch give no finite loss or gradient.
 
-    Parameters
-    ----------
-    network
-        As it is at the fault; its gradients are lost.
-    batch
-        Structures on which it happened.
-    known
-        All structures of the fit.
-    names
-        What to call them.
+    ``network``: as it is at the fault; its gradients are lost.
     """
     frames = split(batch)
     bad = [frame for frame in frames if not _is_sound(network, frame)]
@@ -91,14 +82,7 @@ def rate_factor(step: int, total_steps: int, recipe: FitRecipe) -> float:
 
     Linear warm-up, constant, then half a cosine down to zero.
 
-    Parameters
-    ----------
-    step
-        Steps taken so far.
-    total_steps
-        Steps of the whole fit.
-    recipe
-        Length of the warm-up and start of the decay.
+    ``recipe``: length of the warm-up and start of the decay.
     """
     warmup = min(1.0, WARMUP_START + step / max(1, recipe.warmup_steps))
     start = recipe.decay_start * total_steps
@@ -113,17 +97,7 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return the weights to train, by part of the network, each with its rate.
 
-    Parameters
-    ----------
-    network
-        Module to train; frozen weights are marked as such.
-    recipe
-        With the frozen parts and the rates.
-
-    Raises
-    ------
-    InputError
-        If a frozen part is not one of the network's, or nothing is left to train.
+    ``network``: module to train; frozen weights are marked as such.
     """
     if not recipe.frozen and recipe.layer_rate_factor == 1:
         return [{"params": list(network.parameters()), "lr": recipe.learning_rate}]
@@ -168,18 +142,8 @@ ADAM_BETA1 = 0.9
 class FitModule(AveragedFit):
     """A network with the learning rate of a recipe, and a guard.
 
-    Parameters
-    ----------
-    network
-        Module to train.
-    recipe
-        How.
-    total_steps
-        Length of the whole fit, for the learning rate.
-    training
-        All structures that are fitted, with what to call them.
-    gaps
-        Whether some have no energy.
+    ``total_steps``: length of the whole fit, for the learning rate.
+    ``training``: all structures that are fitted, with what to call them.
     """
 
     def __init__(
@@ -282,13 +246,6 @@ class SharedBatches(Sampler[list[int]]):
 
     Together the shares are the batch, none is empty, and the numbers of atoms are about
     the same.
-
-    Parameters
-    ----------
-    batches
-        Whole batches.
-    sizes
-        Number of atoms of each structure.
     """
 
     def __init__(self, batches: AtomBatches, sizes: Sequence[int]) -> None:
@@ -301,13 +258,7 @@ class SharedBatches(Sampler[list[int]]):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch.
-
-        Parameters
-        ----------
-        epoch
-            Number of the epoch.
-        """
+        """Choose the order of this epoch."""
         self.batches.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -328,19 +279,7 @@ def share_out(
 ) -> list[list[int]]:
     """Return the structures of a batch in as many parts of about the same size.
 
-    Parameters
-    ----------
-    batch
-        Indices of structures.
-    sizes
-        Number of atoms of each structure, of which the batch holds some.
-    processes
-        Number of parts.
-
-    Raises
-    ------
-    InputError
-        If there are fewer structures than parts.
+    ``sizes``: number of atoms of each structure, of which the batch holds some.
 
     Examples
     --------

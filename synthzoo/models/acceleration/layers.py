@@ -48,15 +48,9 @@ UNIT_VECTORS_KEY = "synthzoo_unit_vectors"
 def accelerate(network: Module) -> str | None:
     """Evaluate the layers of a network in few operations wherever it is on a CPU.
 
-    Parameters
-    ----------
-    network
-        Model of nequip; it keeps its weights and their names, and is changed in place.
-
-    Returns
-    -------
-    str | None
-        Why that is not possible, if it is not.
+    ``network``: model of nequip; it keeps its weights and their names, and is changed
+    in place.
+    Returns why that is not possible, if it is not.
     """
     layers = [part for part in network.modules() if isinstance(part, ConvNetLayer)]
     if len(cast("Any", network).type_names) != 1:
@@ -79,11 +73,6 @@ def settle(network: Module) -> None:
 
     That is done in single precision on the CPU only. Loading other weights, or
     training, leaves the tables.
-
-    Parameters
-    ----------
-    network
-        Model that `accelerate` changed, or not.
     """
     for encoding in network.modules():
         if isinstance(encoding, FastEncoding) and encoding.can_rest():
@@ -103,13 +92,7 @@ def _tabulate_all(network: Module, encoding: FastEncoding) -> None:
 
 
 def undo(network: Module) -> None:
-    """Let nequip evaluate the layers again, as another program would.
-
-    Parameters
-    ----------
-    network
-        Model that `accelerate` changed, or not.
-    """
+    """Let nequip evaluate the layers again, as another program would."""
     for part in network.modules():
         if isinstance(part, FastLayer):
             part.__class__ = ConvNetLayer
@@ -132,10 +115,7 @@ class FastLayer(ConvNetLayer):  # type: ignore[misc]  # nequip is untyped
     def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
         """Update the features of the atoms.
 
-        Parameters
-        ----------
-        data
-            Features, edges and their embedding, as for nequip's own layer.
+        ``data``: features, edges and their embedding, as for nequip's own layer.
         """
         features = data[AtomicDataDict.NODE_FEATURES_KEY]
         if not for_loops(data):

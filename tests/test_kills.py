@@ -169,7 +169,7 @@ def test_killed_children_are_replaced(
     check_and_remove(output, undisturbed[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_moment_of_a_kill_is_a_bad_one():
     """A short round of all commands; the script's own defaults take half an hour."""
     script = [sys.executable, "benchmarks/kills.py", "--kills", "4", "--levels", "2"]

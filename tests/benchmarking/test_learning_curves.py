@@ -90,6 +90,7 @@ def curves(
     )
 
 
+@pytest.mark.thorough
 def test_each_start_size_and_draw_is_measured_once(curves: BenchmarkSummary):
     """A start as it is has one draw; the files left are results, table and figure."""
     assert (curves.runs, curves.failed) == (1 + 2 * 2 * 2, 0)
@@ -108,6 +109,7 @@ def test_each_start_size_and_draw_is_measured_once(curves: BenchmarkSummary):
     assert len(list((folder / "runs").iterdir())) == curves.runs  # no state is left
 
 
+@pytest.mark.thorough
 def test_small_structures_are_left_out_and_groups_are_told(curves: BenchmarkSummary):
     """The dimer, whose energy is 148 eV/atom off, is in neither set."""
     values = json.loads(curves.values.read_text())
@@ -118,6 +120,7 @@ def test_small_structures_are_left_out_and_groups_are_told(curves: BenchmarkSumm
     assert (untuned.energy_rmse_meV_per_atom or 1e9) < 500
 
 
+@pytest.mark.thorough
 def test_the_table_holds_means_and_spreads(curves: BenchmarkSummary):
     """What Markdown says is what JSON holds, which is what the runs found."""
     values = json.loads(curves.values.read_text())
@@ -362,7 +365,6 @@ def test_published_numbers_stand_beside_ours(tmp_path: Path):
     assert matplotlib.image.imread(path).shape[1] > 1000
 
 
-@pytest.mark.thorough
 def test_the_command_prints_the_table(tiny_checkpoint: Path, dft: Path, tmp_path: Path):
     """Markdown or JSON on stdout, a line for each run on stderr."""
     from synthzoo.cli import main

@@ -218,7 +218,7 @@ def test_finer_settings_change_little(name: str) -> None:
         )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", sample_names())
 def test_the_teacher_gives_these_labels_again(name: str, tmp_path: Path) -> None:
     """GPAW, where it is installed, labels the same structure in the same way."""

@@ -42,7 +42,7 @@ def drawn(structures: list[Atoms], count: int) -> list[Atoms]:
     return [whole[index] for index in order[:count]]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", FILES)
 def test_one_command_without_options(
     name: str, silicon: Path, shared: Callable[[str], Path], tmp_path: Path
@@ -62,7 +62,7 @@ def test_one_command_without_options(
     assert "Fine-tuning" in metrics["verdict"] or "Whether" in metrics["verdict"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["gap17", "mlearn", "sample"])
 def test_no_offset_is_left_where_the_reference_is_withheld(
     name: str, silicon: Path, shared: Callable[[str], Path], tmp_path: Path

@@ -60,6 +60,7 @@ def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.mark.thorough
 def test_a_report_compares_on_structures_that_were_left_out(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):

@@ -100,11 +100,7 @@ def test_agrees_with_nequip_to_rounding(shape):
 
 
 @pytest.mark.parametrize(
-    ("repeat", "tables"),
-    [
-        pytest.param(1, False, id="few-edges", marks=pytest.mark.thorough),
-        pytest.param(6, True, id="many-edges"),
-    ],
+    ("repeat", "tables"), [(1, False), (6, True)], ids=["few-edges", "many-edges"]
 )
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_single_precision_agrees_as_far_as_it_goes(shape, repeat, tables):
@@ -128,6 +124,7 @@ def test_single_precision_agrees_as_far_as_it_goes(shape, repeat, tables):
         )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_settled_networks_agree_to_rounding(shape):
     """Tables that stay are as good as single precision, at few edges, too."""

@@ -420,9 +420,7 @@ def test_pickle_outlives_the_folder(tiny_checkpoint: Path, tmp_path: Path, dtype
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-@pytest.mark.parametrize(
-    "method", [pytest.param("fork", marks=pytest.mark.thorough), "spawn"]
-)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_other_processes_compute_the_same(
     tiny_calculator: SynthzooCalculator, method: str
 ):

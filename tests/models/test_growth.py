@@ -132,6 +132,7 @@ def test_what_cannot_grow_is_refused(features, message):
             grow(network, config, features, seed=0)
 
 
+@pytest.mark.thorough
 def test_a_fit_grows_its_start(lj_set: Path, tmp_path: Path):
     """The recipe says how; the checkpoint describes the wider network."""
     first, second = tmp_path / "first", tmp_path / "second"

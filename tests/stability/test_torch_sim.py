@@ -284,6 +284,7 @@ def test_what_torch_sim_cannot_run_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_the_command_runs_replicas_as_one_batch(tmp_path: Path) -> None:
     """In a child process; the report says what moved the atoms."""
     ase.io.write(tmp_path / "POSCAR", diamond())

@@ -136,7 +136,7 @@ def test_show_and_page_state_the_failures_of_carbon_before_its_errors():
     assert page.index("## Known failures") < page.index("## Errors")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "card",
     [card for card in BUNDLED if card.known_failures],

@@ -138,8 +138,11 @@ def test_energies_forces_and_stress_follow(start: Path, tmp_path: Path):
             "per_type_energy_scales_trainable": True,
             "per_type_energy_shifts_trainable": True,
         },
-        {"radial_mlp_depth": 0},
-        {"radial_mlp_depth": 3, "parity": True, "l_max": 2},
+        pytest.param({"radial_mlp_depth": 0}, marks=pytest.mark.thorough),
+        pytest.param(
+            {"radial_mlp_depth": 3, "parity": True, "l_max": 2},
+            marks=pytest.mark.thorough,
+        ),
         {"bessel_trainable": True, "polynomial_cutoff_p": 4},
     ],
     ids=" ".join,

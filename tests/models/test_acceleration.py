@@ -99,6 +99,7 @@ def test_agrees_with_nequip_to_rounding(shape):
         )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("repeat", "tables"), [(1, False), (6, True)], ids=["few-edges", "many-edges"]
 )

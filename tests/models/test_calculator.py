@@ -419,6 +419,7 @@ def test_pickle_outlives_the_folder(tiny_checkpoint: Path, tmp_path: Path, dtype
     assert again.results["energy"] == calculator.results["energy"]
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_other_processes_compute_the_same(

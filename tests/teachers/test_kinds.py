@@ -562,6 +562,7 @@ def test_own_parameters_are_named_without_their_folder(tmp_path: Path):
     assert teacher.sha256 == open_teacher("lammps:sw").sha256
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reference", ["lammps:airebo", TERSOFF_88])
 def test_worker_processes_label_like_this_one(reference: str, tmp_path: Path):
     """MPI and the KIM API start anew in each worker and give the same labels."""

@@ -247,6 +247,7 @@ def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
     assert after.provenance["data_sha256"] != before.provenance["data_sha256"]
 
 
+@pytest.mark.thorough
 def test_the_last_epoch_is_kept_on_request(lj_set: Path, tmp_path: Path):
     """With a rate that leaps at the end, best and last epoch are told apart."""
     from synthzoo.training.pretrain import pretrain
@@ -288,6 +289,7 @@ def test_patience_ends_a_fit_early(lj_set: Path, tmp_path: Path):
     assert pretrain(recipe, lj_set, tmp_path / "lj").epochs < 50
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_killed_out_of_patience_stops_at_once(
     lj_set: Path, tmp_path: Path
 ):
@@ -361,6 +363,7 @@ def test_layers_have_their_own_rates(tiny_checkpoint: Path):
     assert len(one["params"]) == len(list(model.parameters()))
 
 
+@pytest.mark.thorough
 def test_the_start_pulls(lj_set: Path, tmp_path: Path):
     """With a strong pull the weights end nearer to where they began."""
     from synthzoo.training.pretrain import pretrain

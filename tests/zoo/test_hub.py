@@ -747,6 +747,7 @@ def test_the_environment_decides_as_everywhere(
     assert len(server.requests) == count
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("destination", [[], ["mine"]])
 def test_processes_that_fetch_at_once_do_not_disturb_each_other(
     server: FakeHub, tmp_path: Path, files: dict[str, bytes], destination: list[str]

@@ -90,7 +90,7 @@ def finish(process: subprocess.Popen[str], folder: Path, output: str) -> bytes:
     return (folder / output).read_bytes()
 
 
-def wait_for(condition: Callable[[], object], limit_s: float = 60.0) -> None:
+def wait_for(condition: Callable[[], object], limit_s: float = 180.0) -> None:
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -169,7 +169,7 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     ("options", "message"),
     [
         (["--executor", "dask"], "needs --scheduler"),
-        (["--scheduler", "tcp://127.0.0.1:1"], "goes with --executor dask"),
+        (["--scheduler", "tcp://127.0.0.1:1"], "needs --executor dask"),
         (
             ["--executor", "dask", "--scheduler", "tcp://127.0.0.1:1", "--workers=2"],
             "a cluster has its own",

@@ -47,7 +47,7 @@ from synthzoo.models.network import build_model
 from synthzoo.reports.document import markdown_table
 from synthzoo.training.fit import fit
 from synthzoo.training.recipe import FitRecipe
-from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.find import find_checkpoint
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -66,7 +66,7 @@ def main() -> None:
         lines = options.output.read_text().splitlines()
         done = {json.dumps(json.loads(line)["run"]) for line in lines}
     torch.set_num_threads(1)
-    model, config = load_model(find_folder(options.model))
+    model, config = load_model(find_checkpoint(options.model))
     structures = _structures(options)
     graphs = _graphs(structures, config.elements, config.cutoff_A)
     judging, pool = _parts(structures, options.judges)
@@ -228,7 +228,7 @@ def _graphs(
 
 def _replay(options: argparse.Namespace, config: CheckpointConfig) -> list[Graph]:
     """Return the zoo's synthetic structures, as `finetune --replay zoo` mixes them."""
-    start = starting_calculator(find_folder(options.model))
+    start = starting_calculator(find_checkpoint(options.model))
     mixed = read_synthetic(
         find_replay(ZOO, config), start, labels=options.replay_labels
     ).mixed

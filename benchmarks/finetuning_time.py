@@ -38,12 +38,12 @@ from synthzoo.finetuning.comparison import predict_set
 from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.models.acceleration import undo
-from synthzoo.models.checkpoint import load_model, read_config
+from synthzoo.models.checkpoint import Checkpoint, load_model, read_config
 from synthzoo.models.graphs import AtomBatches
 from synthzoo.models.predict import predict_structures
 from synthzoo.reports.document import markdown_table
 from synthzoo.runs.provenance import installed_versions
-from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def _prepare_ours(
     write_structures(work / TRAINING, training)
     write_structures(work / JUDGES, judges)
     command = [sys.executable, "-c", "from synthzoo.cli import main; main()"]
-    command += ["finetune", str(find_folder(options.model).resolve()), TRAINING]
+    start = find_checkpoint(options.model).folder.resolve()
+    command += ["finetune", str(start), TRAINING]
     return [*command, "-o", "tuned"]
 
 
@@ -165,16 +166,16 @@ def _prepare_nequip(
     judges: list[Atoms],
     options: argparse.Namespace,
 ) -> list[str]:
-    start = find_folder(options.model).resolve()
+    start = find_checkpoint(options.model)
     shift = _write_aligned(work, start, training, judges)
-    config = nequip_config(start, training, shift)
+    config = nequip_config(start.folder.resolve(), training, shift)
     (work / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     program = Path(sys.executable).parent / "nequip-train"
     return [str(program), "-cp", str(work.resolve()), "-cn", "config.yaml"]
 
 
 def _write_aligned(
-    work: Path, start: Path, training: list[Atoms], judges: list[Atoms]
+    work: Path, start: Checkpoint, training: list[Atoms], judges: list[Atoms]
 ) -> float:
     """Write both sets with energies on the start's scale; return the mean shift."""
     keys = find_label_keys([*training, *judges])

@@ -33,7 +33,7 @@ from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, ReplayLabels
 from synthzoo.finetuning.run import finetune
 from synthzoo.reports.document import markdown_table
-from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _run(
         workers=1,
     )
     metrics = json.loads((work / "tuned" / "metrics.json").read_text())
-    start = starting_calculator(find_folder(options.model))
+    start = starting_calculator(find_checkpoint(options.model))
     tuned = load_calculator(work / "tuned", device="cpu")
     judged = metrics["unseen"][0]
     return {

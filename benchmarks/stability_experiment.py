@@ -40,13 +40,19 @@ from synthzoo.data.frames import read_frames
 from synthzoo.data.labels import find_label_keys
 from synthzoo.data.structures import density_g_cm3, kind_of, read_structures
 from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.finetuning.checks import examine
 from synthzoo.finetuning.energy_reference import with_reference
 from synthzoo.finetuning.fits import FitJob, run_fits
 from synthzoo.finetuning.jobs import DIRECT, direct_reference
-from synthzoo.finetuning.plan import Plan, make_plan, take_off
+from synthzoo.finetuning.plan import (
+    Plan,
+    make_plan,
+    starting_calculator,
+    take_off,
+)
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune
-from synthzoo.models.checkpoint import golden_structures, write_checkpoint
+from synthzoo.models.checkpoint import write_checkpoint
 from synthzoo.runs.files import hash_files
 from synthzoo.stability.check import find_protocol, run_md
 from synthzoo.stability.figures import SURVIVAL_FILE
@@ -56,7 +62,7 @@ from synthzoo.stability.report import write_report
 from synthzoo.stability.results import read_verdicts
 from synthzoo.stability.survival import compare_survival, describe_survival
 from synthzoo.stability.verdict import IN_WORDS
-from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.find import find_checkpoint
 
 if TYPE_CHECKING:
     from synthzoo.stability.observables import Shown
@@ -211,10 +217,11 @@ def _train_directly(
     options: argparse.Namespace, data: Path, model: Path, recipe: FinetuneRecipe
 ) -> None:
     """Train a new network of the start's shape, its energies from the mean alone."""
-    folder = find_folder(options.start)
+    start = find_checkpoint(options.start)
     frames = read_frames([data])
     keys = find_label_keys(frames.structures)
-    plan = make_plan(folder, frames, keys, recipe, given_eV={}, tested=True)
+    examination = examine(frames, keys, starting_calculator(start))
+    plan = make_plan(start, examination, recipe, given_eV={}, tested=True)
     reference = direct_reference(plan.config.elements, plan.training)
     parts = model.with_name(f"{model.name}.parts")
     parts.mkdir(exist_ok=True)
@@ -229,7 +236,7 @@ def _train_directly(
             labels={"source": data.name, "isolated_atoms": reference.sources},
             provenance={"seed": recipe.seed, "training_structures": len(plan.training)},
         ),
-        golden=golden_structures(folder),
+        golden=start.golden,
     )
     shutil.rmtree(parts)
 

@@ -71,6 +71,7 @@ if _TYPE_CHECKING:
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.evaluation.crystals import reference_values as reference_values
     from synthzoo.evaluation.errors import evaluate_models as evaluate_models
+    from synthzoo.evaluation.predict_file import predict_file as predict_file
     from synthzoo.finetuning.committee import load_committee as load_committee
     from synthzoo.finetuning.data_check import check_data as check_data
     from synthzoo.finetuning.run import finetune as finetune
@@ -97,7 +98,6 @@ if _TYPE_CHECKING:
     from synthzoo.zoo.find import fetch_all as fetch_all
     from synthzoo.zoo.load import load_calculator as load_calculator
     from synthzoo.zoo.load import verify_model as verify_model
-    from synthzoo.zoo.predict_file import predict_file as predict_file
     from synthzoo.zoo.publish import publish as publish
     from synthzoo.zoo.published import import_paper as import_paper
     from synthzoo.zoo.registry import find_card as find_card
@@ -132,7 +132,7 @@ _HOME = {
     "model_cards": "zoo.registry",
     "named_teachers": "teachers.catalogue",
     "observe_frames": "stability.observables",
-    "predict_file": "zoo.predict_file",
+    "predict_file": "evaluation.predict_file",
     "predict_structures": "models.predict",
     "pretrain": "training.pretrain",
     "publish": "zoo.publish",

@@ -33,6 +33,7 @@ from synthzoo.data.labels import find_label_keys, labels_of
 from synthzoo.data.structures import check_structure, read_structures, write_structures
 from synthzoo.errors import SynthzooError
 from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.predict_file import predict_file
 from synthzoo.finetuning.data_check import check_data
 from synthzoo.inspection.card import inspect_files
 from synthzoo.inspection.summary import inspect_structures
@@ -51,7 +52,6 @@ from synthzoo.teachers import reference_sha256
 from synthzoo.teachers.catalogue import resolve_reference
 from synthzoo.zoo.cards import model_table, read_card, render_card
 from synthzoo.zoo.load import load_calculator
-from synthzoo.zoo.predict_file import predict_file
 from synthzoo.zoo.references import place_of
 from synthzoo.zoo.registry import cards_folder
 from tests.recipe_classes import SECTIONS

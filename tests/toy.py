@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthzoo.finetuning.checks import examine
+from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.generation.recipe import (
     Crystals,
     Dimers,
@@ -10,8 +15,14 @@ from synthzoo.generation.recipe import (
     Packing,
     Surfaces,
 )
+from synthzoo.models.checkpoint import as_checkpoint
 from synthzoo.models.recipe import ModelRecipe
 from synthzoo.training.recipe import FitRecipe, PretrainRecipe
+
+if TYPE_CHECKING:
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.data.labels import LabelKeys
+    from synthzoo.finetuning.recipe import FinetuneRecipe
 
 
 def generate_recipe(driver: str) -> GenerateRecipe:
@@ -62,3 +73,12 @@ def pretrain_recipe(**fit: object) -> PretrainRecipe:
         "threads": 1,
     } | fit
     return PretrainRecipe(model=shape, fit=FitRecipe(**settings))  # type: ignore[arg-type]
+
+
+def finetuning_plan(
+    folder: Path, frames: FrameSet, keys: LabelKeys, recipe: FinetuneRecipe
+) -> Plan:
+    """Return what `finetune` would do with structures, from the checkpoint there."""
+    start = as_checkpoint(folder)
+    examination = examine(frames, keys, starting_calculator(start))
+    return make_plan(start, examination, recipe, given_eV={})

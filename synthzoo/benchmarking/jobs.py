@@ -18,13 +18,13 @@ from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.finetuning.replay import find_replay
-from synthzoo.models.checkpoint import read_config
+from synthzoo.potentials import Model, find_checkpoint, model_name
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import hash_files, hash_values
-from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
     from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.models.checkpoint import Checkpoint
 
 DIRECT = "direct"
 """Stands for a network that starts from nothing; ``direct:MODEL`` has its shape."""
@@ -38,20 +38,20 @@ class Start:
     ----------
     name
         What it is called in tables.
-    folder
-        Checkpoint with the weights, or only the shape of the network.
+    checkpoint
+        With the weights, or only the shape of the network.
     fresh
         Whether the weights are random.
     """
 
     name: str
-    folder: Path
+    checkpoint: Checkpoint
     fresh: bool
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides the fit: the weights, or the network that gets random ones."""
-        config = read_config(self.folder)
+        config = self.checkpoint.config
         if not self.fresh:
             return {"weights_sha256": config.weights_sha256}
         return {
@@ -62,14 +62,14 @@ class Start:
         }
 
 
-def find_starts(names: Sequence[str]) -> list[Start]:
+def find_starts(models: Sequence[Model]) -> list[Start]:
     """Return where to begin, in order.
 
     Parameters
     ----------
-    names
-        Checkpoints, as for `load_calculator`, and `DIRECT`: a new network of the shape
-        of the first checkpoint, or of the one that is named after a colon.
+    models
+        Checkpoints, as for `synthzoo.potentials.resolve`, and `DIRECT`: a new network
+        of the shape of the first checkpoint, or of the one that is named after a colon.
 
     Raises
     ------
@@ -78,33 +78,39 @@ def find_starts(names: Sequence[str]) -> list[Start]:
     SynthzooError
         If a checkpoint cannot be found.
     """
-    if not names:
+    if not models:
         raise InputError("No model is named; name at least one to start from.")
+    names = [model_name(model) for model in models]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InputError(f"{', '.join(doubled)} is named twice.")
-    shapes = [name for name in names if not _is_fresh(name)]
-    return [_start(name, names, shapes) for name in names]
+    given = [model for model in models if not _is_fresh(model)]
+    return [_start(model, names, given) for model in models]
 
 
-def _is_fresh(name: str) -> bool:
-    return name == DIRECT or name.startswith(f"{DIRECT}:")
+def _is_fresh(model: Model) -> bool:
+    text = f"{model}:" if isinstance(model, str) else ""
+    return text.startswith(f"{DIRECT}:")
 
 
-def _start(name: str, names: Sequence[str], shapes: Sequence[str]) -> Start:
-    if not _is_fresh(name):
+def _start(model: Model, names: Sequence[str], given: Sequence[Model]) -> Start:
+    name = model_name(model)
+    if not _is_fresh(model):
         short = Path(name).name if Path(name).is_dir() else name
         alone = [Path(other).name for other in names].count(Path(name).name) == 1
         return Start(
-            name=short if alone else name, folder=find_folder(name), fresh=False
+            name=short if alone else name,
+            checkpoint=find_checkpoint(model, needed_for="benchmark"),
+            fresh=False,
         )
-    shape = name.partition(":")[2] or next(iter(shapes), None)
+    shape = name.partition(":")[2] or next(iter(given), None)
     if shape is None:
         raise InputError(
             f"`{DIRECT}` trains a new network of the first checkpoint's shape, but no "
             f"checkpoint is named; write {DIRECT}:MODEL."
         )
-    return Start(name=name, folder=find_folder(shape), fresh=True)
+    checkpoint = find_checkpoint(shape, needed_for=DIRECT)
+    return Start(name=name, checkpoint=checkpoint, fresh=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +241,7 @@ class Job:
         """Synthetic structures that are mixed into the fit, as `finetune` does."""
         if self.start.fresh or not (self.size and self.recipe.replay_share):
             return []
-        return find_replay(None, read_config(self.start.folder))
+        return find_replay(None, self.start.checkpoint.config)
 
     def key(self, source: dict[str, Any]) -> dict[str, Any]:
         """Return what decides the result.
@@ -339,7 +345,7 @@ def _resolved(
 ) -> FinetuneRecipe:
     """Return what `finetune` would do with a test file: nothing is held out."""
     whole = dataclasses.replace(recipe, seed=draw, held_out_share=0.0, check_share=0.0)
-    return resolve_recipe(whole, atoms, kind=read_config(start.folder).kind)
+    return resolve_recipe(whole, atoms, kind=start.checkpoint.config.kind)
 
 
 def _drawn(source: DataSource, size: int, draw: int) -> tuple[FrameSet, LabelKeys]:

@@ -24,6 +24,7 @@ from synthzoo.runs.workers import GuardedThreads
 
 if TYPE_CHECKING:
     from synthzoo.benchmarking.table import PublishedCurves
+    from synthzoo.potentials import Model
 
 RUNS_FOLDER = "runs"
 TABLE_FILE = "table.md"
@@ -54,7 +55,7 @@ class BenchmarkSummary:
 
 
 def run_benchmark(  # noqa: PLR0913  what a user may say
-    models: Sequence[str],
+    models: Sequence[Model],
     training: str | Path | Sequence[str | Path],
     test: str | Path | Sequence[str | Path],
     output: str | Path,
@@ -81,8 +82,8 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     Parameters
     ----------
     models
-        Checkpoints, and ``direct`` for a new network of the shape of the first one
-        (``direct:MODEL``: of that one).
+        Checkpoints, as for `synthzoo.potentials.resolve`, and ``direct`` for a new
+        network of the shape of the first one (``direct:MODEL``: of that one).
     training, test
         Labelled structures to draw from and to measure on: files in any format that
         ASE reads, or patterns.

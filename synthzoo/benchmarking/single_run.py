@@ -23,7 +23,6 @@ from synthzoo.finetuning.jobs import (
     fit_from_scratch,
     planned_fit,
 )
-from synthzoo.models.checkpoint import read_config
 from synthzoo.runs.files import new_file, read_record
 from synthzoo.runs.provenance import installed_versions
 
@@ -162,20 +161,21 @@ def _use_threads(count: int | None) -> None:
 def _fit(job: Job, frames: FrameSet, keys: LabelKeys, folder: Path) -> _Fitted:
     """Return weights and energy reference, from the drawn structures alone."""
     from synthzoo.data.labelled_set import as_labelled
-    from synthzoo.finetuning.plan import make_plan
+    from synthzoo.finetuning.checks import examine
+    from synthzoo.finetuning.plan import make_plan, starting_calculator
 
     if job.size == 0:
         return _untuned(job, frames, keys)
+    start = job.start.checkpoint
     if job.start.fresh:
         labelled = as_labelled(frames, keys)
-        elements = read_config(job.start.folder).elements
+        elements = start.config.elements
         reference = direct_reference(elements, labelled)
-        whole = FitJob(name=FIT, start=job.start.folder, recipe=job.recipe, training=())
+        whole = FitJob(name=FIT, start=start, recipe=job.recipe, training=())
         fit = fit_from_scratch(whole, labelled, reference)
     else:
-        plan = make_plan(
-            job.start.folder, frames, keys, job.recipe, given_eV={}, tested=True
-        )
+        examination = examine(frames, keys, starting_calculator(start))
+        plan = make_plan(start, examination, job.recipe, given_eV={}, tested=True)
         fit, reference = planned_fit(plan, _replay(job)), plan.reference
     return _Fitted(weights=run_fits([fit], folder)[FIT], reference=reference)
 
@@ -186,7 +186,7 @@ def _replay(job: Job) -> LabelledSet:
 
     if not job.replay:
         return NOTHING.mixed
-    start = starting_calculator(job.start.folder)
+    start = starting_calculator(job.start.checkpoint)
     return read_synthetic(job.replay, start, labels=job.recipe.replay_labels).mixed
 
 
@@ -194,10 +194,9 @@ def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
     """Return the start as it is; one constant per atom is fitted to all structures."""
     from synthzoo.data.labelled_set import as_labelled
     from synthzoo.finetuning.plan import starting_calculator
-    from synthzoo.models.checkpoint import load_model
     from synthzoo.models.predict import predict_structures
 
-    calculator = starting_calculator(job.start.folder)
+    calculator = starting_calculator(job.start.checkpoint)
     labelled = as_labelled(frames, keys)
     predicted = predict_structures(labelled.structures, calculator)
     elements = calculator.config.elements
@@ -209,15 +208,15 @@ def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
         known_eV={},
         model_isolated_eV=calculator.config.isolated_atom_energies_eV,
     )
-    model, _ = load_model(job.start.folder)
-    return _Fitted(weights=model.state_dict(), reference=reference)
+    weights = calculator.model.state_dict()
+    return _Fitted(weights=weights, reference=reference)
 
 
 def _calculator(job: Job, fitted: _Fitted) -> SynthzooCalculator:
     from synthzoo.finetuning.energy_reference import with_reference
     from synthzoo.models.calculator import SynthzooCalculator
 
-    config = read_config(job.start.folder)
+    config = job.start.checkpoint.config
     model, config = with_reference(fitted.weights, config, fitted.reference)
     return SynthzooCalculator(
         model.requires_grad_(requires_grad=False), config, device="cpu"

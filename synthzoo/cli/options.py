@@ -157,8 +157,8 @@ def main() -> None:
     """Interatomic potentials pre-trained on synthetic data.
 
     MODEL is a name from `synthzoo list`, the folder of a checkpoint, or
-    hf:organisation/name, optionally with @revision. `synthzoo COMMAND -h` explains a
-    command.
+    hf:organisation/name, optionally with @revision; predict, evaluate and md also take
+    teachers, such as LCBOP. `synthzoo COMMAND -h` explains a command.
     """
 
 

@@ -82,6 +82,11 @@ def examine_teacher(
     Forces are compared with finite differences of the energy. Isolated atoms, rotations
     and one known number are tested, too. The exit code is 1 if a test fails.
     """
+    from synthzoo.potentials import teacher_reference
+    from synthzoo.teachers.catalogue import is_named
+
+    if file is None and not is_named(teacher):
+        teacher = teacher_reference(teacher)
     found = synthzoo.examine_teacher(teacher, file=file)
     passed = all(check.passed for check in found.checks)
     if as_json:

@@ -125,11 +125,13 @@ def fetch(model: str | None, output: Path | None, *, everything: bool) -> None:
 
     What is already on this machine is not downloaded again.
     """
+    from synthzoo.potentials import refuse_others
     from synthzoo.zoo.find import unlicensed
 
     if everything == (model is not None) or (everything and output is not None):
         raise click.UsageError("Give one MODEL, or --all without --output.")
     if model is not None:
+        refuse_others(model, needed_for="fetch")
         click.echo(synthzoo.fetch(model, **given(destination=output)))
         return
     for folder in synthzoo.fetch_all():
@@ -150,6 +152,9 @@ def verify(
 
     The exit code is 1 if they differ by more than rounding errors.
     """
+    from synthzoo.potentials import refuse_others
+
+    refuse_others(model, needed_for="verify")
     result = synthzoo.verify_model(model, **given(device=device))
     if as_json:
         echo_json(dataclasses.asdict(result) | {"passed": result.passed})
@@ -187,18 +192,21 @@ def predict(
 
 
 @main.command()
-@click.argument("folder", type=READ)
+@click.argument("folder", type=MODEL)
 @click.argument("repository")
 @click.option("--private", is_flag=True, help="Make the repository private.")
 @click.option("--pull-request", is_flag=True, help="Open a pull request.")
 @click.option("--dry-run", is_flag=True, help="Check everything; send nothing.")
 @json_option
-def publish(folder: Path, repository: str, *, as_json: bool, **options: bool) -> None:
+def publish(folder: str, repository: str, *, as_json: bool, **options: bool) -> None:
     """Send the checkpoint in FOLDER to the Hugging Face hub.
 
     REPOSITORY is organisation/name. The access token is that in HF_TOKEN, or of
     `hf auth login`.
     """
+    from synthzoo.potentials import refuse_others
+
+    refuse_others(folder, needed_for="publish")
     sent = synthzoo.publish(folder, repository, **options)
     if as_json:
         echo_json(dataclasses.asdict(sent))
@@ -260,6 +268,9 @@ def transmute_model(model: str, output: Path, *, as_json: bool, **options: Any) 
     For carbon into silicon: --element Si --scale 1.5. Nothing is fitted: at scaled
     positions, the new model gives exactly the energies of MODEL times their factor.
     """
+    from synthzoo.potentials import refuse_others
+
+    refuse_others(model, needed_for="transmute-model")
     summary = synthzoo.transmute_model(model, output, **given(**options))
     echo_result(summary, as_json=as_json)
 

@@ -45,7 +45,7 @@ from synthzoo.demo.summary import (
     Dynamics,
     TunedSample,
 )
-from synthzoo.errors import InputError, UnknownModelError
+from synthzoo.errors import InputError
 from synthzoo.evaluation.crystals import (
     ELEMENT,
     Relaxation,
@@ -54,8 +54,8 @@ from synthzoo.evaluation.crystals import (
     volumes_around,
 )
 from synthzoo.evaluation.errors import GroupErrors
-from synthzoo.models.checkpoint import read_config
-from synthzoo.models.config import WEIGHTS_FILE
+from synthzoo.models.checkpoint import Checkpoint, as_checkpoint
+from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.runs.files import new_output_folder, refuse_existing
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.provenance import installed_versions
@@ -66,11 +66,10 @@ if TYPE_CHECKING:
     from synthzoo.finetuning.recipe import FinetuneRecipe
     from synthzoo.models.config import CheckpointConfig
     from synthzoo.zoo.card_records import ReferenceValues
-    from synthzoo.zoo.cards import ModelCard
 
 
 def check_model(
-    checkpoint: Path, atoms: Atoms, folder: Path, *, duration_ps: float, seed: int
+    checkpoint: Checkpoint, atoms: Atoms, folder: Path, *, duration_ps: float, seed: int
 ) -> DemoCheck:
     """Run a short protocol, with its report in a folder of its own.
 
@@ -115,7 +114,7 @@ def check_model(
 
 
 def tune_sample(
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     folder: Path,
     *,
     structures: int,
@@ -199,7 +198,7 @@ def split_sample(
 def run_demo(
     output: str | Path,
     *,
-    model: str = "carbon",
+    model: Model = "carbon",
     duration_ps: float = 0.5,
     tune_on: int = 25,
     check_ps: float = 0.5,
@@ -212,7 +211,7 @@ def run_demo(
     output
         Folder to make.
     model
-        Name, folder or hub reference of a potential of carbon.
+        Checkpoint of a potential of carbon, as for `synthzoo.potentials.resolve`.
     duration_ps
         Length of the molecular dynamics.
     tune_on
@@ -237,17 +236,17 @@ def run_demo(
     >>> print(summary.report.read_text())  # doctest: +SKIP
     """
     from synthzoo.demo.report import write_demo_figure, write_demo_report
-    from synthzoo.zoo.find import find_folder
     from synthzoo.zoo.load import load_calculator
-    from synthzoo.zoo.registry import file_record
+    from synthzoo.zoo.registry import card_of
 
     started = time.monotonic()
     output = Path(output)
     refuse_existing(output)
-    checkpoint = find_folder(model)
-    _check_model(model, read_config(checkpoint))
+    checkpoint = find_checkpoint(model, needed_for="demo")
+    config = checkpoint.config
+    _check_model(str(checkpoint), config)
     calculator = load_calculator(checkpoint, device="cpu")
-    card = _card(model)
+    card = card_of(config)
     reference = card.reference_values if card else None
     with _one_thread(), new_output_folder(output) as folder:
         rng = np.random.default_rng(seed)
@@ -268,11 +267,11 @@ def run_demo(
             if tune_on
             else None
         )
-        last = folder / TUNED_FOLDER if tune_on else checkpoint
+        last = as_checkpoint(folder / TUNED_FOLDER) if tune_on else checkpoint
         summary = DemoSummary(
             output=output,
-            model=str(model),
-            weights_sha256=file_record(checkpoint / WEIGHTS_FILE).sha256,
+            model=str(checkpoint),
+            weights_sha256=config.weights_sha256,
             seed=seed,
             versions=installed_versions(),
             diamond=diamond,
@@ -320,15 +319,6 @@ def _check_model(model: str, config: CheckpointConfig) -> None:
             f"The demo needs a potential; {model} is only a starting point for "
             "fine-tuning."
         )
-
-
-def _card(model: str) -> ModelCard | None:
-    from synthzoo.zoo.registry import find_card
-
-    try:
-        return find_card(str(model))
-    except UnknownModelError:
-        return None  # a folder or a hub reference has no card here
 
 
 def _volumes(

@@ -17,6 +17,7 @@ from ase.stress import voigt_6_to_full_3x3_strain
 
 from synthzoo.data import unconstrained
 from synthzoo.errors import InputError
+from synthzoo.potentials import Model, teacher_reference
 from synthzoo.zoo.card_records import Crystal, ReferenceValues
 
 if TYPE_CHECKING:
@@ -307,13 +308,14 @@ def _strained_stress(
     return unconstrained.stress_eV_A3(strained)
 
 
-def reference_values(teacher: str) -> ReferenceValues:
+def reference_values(teacher: Model) -> ReferenceValues:
     """Return a teacher's values for diamond and graphene, for a model card.
 
     Parameters
     ----------
     teacher
-        Reference of a teacher of carbon, such as ``ace:c_ace.yace``.
+        Reference of a teacher of carbon, such as ``ace:c_ace.yace``; see
+        `synthzoo.potentials.resolve`.
 
     Raises
     ------
@@ -331,7 +333,8 @@ def reference_values(teacher: str) -> ReferenceValues:
     """
     from synthzoo.teachers.loading import called_apart
 
-    return called_apart(partial(_reference_values, teacher), teacher)
+    reference = teacher_reference(teacher)
+    return called_apart(partial(_reference_values, reference), reference)
 
 
 def _reference_values(teacher: str) -> ReferenceValues:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ from synthzoo.data.labelled_set import rms
 from synthzoo.data.labels import Labels, find_label_keys
 from synthzoo.data.structures import kind_of
 from synthzoo.errors import InputError
+from synthzoo.potentials import Model, load_potential, model_name, resolve, unique
 from synthzoo.reports.style import BLUE, DARK_GREY, GREEN, ORANGE
-from synthzoo.runs.files import is_there
 from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Evaluation:
 
 
 def evaluate_models(  # noqa: PLR0913  what to compare, and how
-    models: Sequence[str],
+    models: Sequence[Model],
     source: Path | str | Sequence[Path | str],
     *,
     figure: str | Path | None = None,
@@ -168,10 +168,9 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     Parameters
     ----------
     models
-        Names, folders or hub references of checkpoints; or references of teachers, such
-        as ``ase:mace.calculators.MACECalculator{…}``, see
-        `synthzoo.teachers.load_teacher`. Energies of teachers are relative to their
-        isolated atoms.
+        Checkpoints, teachers such as ``ase:mace.calculators.MACECalculator{…}``, or
+        ASE calculators; see `synthzoo.potentials.resolve`. Energies of teachers are
+        relative to their isolated atoms.
     source
         Labelled structures: files in any format that ASE reads, or patterns.
     figure
@@ -205,11 +204,13 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         frames.structures, energy_key=energy_key, forces_key=forces_key
     )
     labelled, data = _labelled(frames, keys, skip)
+    models = [resolve(model) for model in models]
+    names = unique([model_name(model) for model in models])
     predictions = []
     for model in models:
         predicted = progress_bar(
-            predict_with(model, labelled.structures),
-            desc=f"evaluate {model}",
+            load_potential(model).predict(labelled.structures),
+            desc=f"evaluate {model_name(model)}",
             unit="structure",
             total=len(labelled),
         )
@@ -220,45 +221,17 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
             found.moved(-constant)
             for found, constant in zip(predictions, constants, strict=True)
         ]
-        _draw(Path(figure), labelled, dict(zip(models, moved, strict=True)))
+        _draw(Path(figure), labelled, dict(zip(names, moved, strict=True)))
     return [
         Evaluation(
-            model=str(model),
+            model=name,
             data=data,
             labels=str(keys),
             energy_shift_eV_per_atom=-constant,
             groups=errors_by_group(found.residuals, constant),
         )
-        for model, found, constant in zip(models, predictions, constants, strict=True)
+        for name, found, constant in zip(names, predictions, constants, strict=True)
     ]
-
-
-def predict_with(model: str, structures: Sequence[Atoms]) -> Iterator[Atoms]:
-    """Yield structures labelled by a checkpoint, or by a teacher.
-
-    Parameters
-    ----------
-    model
-        As for `evaluate_models`.
-    structures
-        What to predict.
-
-    Yields
-    ------
-    atoms
-        Labelled copies, in order.
-    """
-    from synthzoo.models.predict import predict_structures
-    from synthzoo.teachers.loading import KINDS, open_teacher
-    from synthzoo.zoo.load import load_calculator
-
-    kind = str(model).partition(":")[0]
-    if kind in KINDS and kind != "zoo" and not is_there(Path(model)):
-        teacher = open_teacher(model)
-        yield from map(teacher.label, structures)
-    else:
-        name = str(model).removeprefix("zoo:")
-        yield from predict_structures(structures, load_calculator(name))
 
 
 def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:

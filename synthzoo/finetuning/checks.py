@@ -32,8 +32,33 @@ MISSING = ("missing_energy", "missing_forces")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Examination:
+    """A set, and what the model that is to be fine-tuned says about it.
+
+    Attributes
+    ----------
+    frames
+        The set.
+    data
+        The same, as the checks see it.
+    calculator
+        Of the model.
+    predicted
+        The model's prediction for each structure; None where it has none.
+    findings
+        What is wrong with the set, or worth knowing.
+    """
+
+    frames: FrameSet
+    data: CheckedSet
+    calculator: SynthzooCalculator
+    predicted: list[Atoms | None]
+    findings: list[Finding]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Examined:
-    """A set that was looked at, and what a model says about it.
+    """The structures of a set that can be fitted, and what a model says about them.
 
     Attributes
     ----------
@@ -53,10 +78,10 @@ class Examined:
     dropped: list[str]
 
 
-def find_faults(
+def examine(
     frames: FrameSet, keys: LabelKeys, calculator: SynthzooCalculator
-) -> list[Finding]:
-    """Return what is wrong with a set, or worth knowing.
+) -> Examination:
+    """Return what a model and the checks say about a set; it computes each structure.
 
     Parameters
     ----------
@@ -72,22 +97,19 @@ def find_faults(
     InputError
         If a structure has an element that the model does not know.
     """
-    data = _checked(frames, keys, _predict(frames, calculator), calculator.config)
-    return [_as_needed(finding, frames) for finding in all_findings(data)]
-
-
-def _checked(
-    frames: FrameSet,
-    keys: LabelKeys,
-    predicted: Sequence[Atoms | None],
-    config: CheckpointConfig,
-) -> CheckedSet:
-    """Return the set with what the model predicts for each sound structure."""
-    return CheckedSet(
+    predicted = _predict(frames, calculator)
+    data = CheckedSet(
         structures=frames.structures,
         keys=keys,
-        reference=_judgement(frames, predicted, config),
+        reference=_judgement(frames, predicted, calculator.config),
         sources=[str(origin.file) for origin in frames.origins],
+    )
+    return Examination(
+        frames=frames,
+        data=data,
+        calculator=calculator,
+        predicted=predicted,
+        findings=[_as_needed(finding, frames) for finding in all_findings(data)],
     )
 
 
@@ -113,23 +135,13 @@ def _judgement(
     )
 
 
-def examine(
-    frames: FrameSet,
-    keys: LabelKeys,
-    calculator: SynthzooCalculator,
-    *,
-    drop: bool = False,
-) -> Examined:
+def fit_for_use(examination: Examination, *, drop: bool = False) -> Examined:
     """Return a set that can be fitted; refuse one with errors, or leave them out.
 
     Parameters
     ----------
-    frames
-        The set.
-    keys
-        Where the labels are.
-    calculator
-        The model that is to be fine-tuned.
+    examination
+        Of the set.
     drop
         Leave out the structures with errors.
 
@@ -138,9 +150,8 @@ def examine(
     InputError
         If the set has errors: all of them are told.
     """
-    predicted = _predict(frames, calculator)
-    data = _checked(frames, keys, predicted, calculator.config)
-    findings = [_as_needed(finding, frames) for finding in all_findings(data)]
+    frames, findings = examination.frames, examination.findings
+    predicted = examination.predicted
     errors = [finding for finding in findings if finding.severity == "error"]
     bad = {index for finding in errors if drop for index in finding.frames}
     left = [finding for finding in errors if not (drop and finding.frames)]
@@ -149,14 +160,14 @@ def examine(
     kept = [index for index in range(len(predicted)) if index not in bad]
     if not kept:
         raise InputError("Every structure has an error: nothing is left to fit.")
-    structures = _joined(frames.structures, near_duplicates(data))
+    structures = _joined(frames.structures, near_duplicates(examination.data))
     chosen = [structures[index] for index in kept]
     sound = [atoms for index in kept if (atoms := predicted[index]) is not None]
     return Examined(
         labelled=LabelledSet(
             structures=chosen,
             labels=[
-                _labels(atoms, computed, keys)
+                _labels(atoms, computed, examination.data.keys)
                 for atoms, computed in zip(chosen, sound, strict=True)
             ],
             origins=[str(frames.origins[index]) for index in kept],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from synthzoo.errors import InputError
-from synthzoo.zoo.find import find_folder
+from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class CommitteeCalculator(Calculator):
 
 
 def load_committee(
-    model: str | Path, *, device: str = "auto", dtype: str = "float32"
+    model: Model, *, device: str = "auto", dtype: str = "float32"
 ) -> CommitteeCalculator:
     """Return a committee of fine-tuned models as an ASE calculator.
 
@@ -104,7 +103,7 @@ def load_committee(
     Parameters
     ----------
     model
-        Folder of the checkpoint.
+        The checkpoint, as for `synthzoo.potentials.resolve`.
     device, dtype
         As for `synthzoo.load_calculator`.
 
@@ -121,7 +120,7 @@ def load_committee(
     >>> atoms.get_potential_energy()  # doctest: +SKIP
     >>> atoms.calc.results["forces_spread"]  # doctest: +SKIP
     """
-    folder = find_folder(model) / MEMBERS_FOLDER
+    folder = find_checkpoint(model, needed_for="a committee").folder / MEMBERS_FOLDER
     places = sorted(folder.iterdir()) if folder.is_dir() else []
     if not places:
         raise InputError(

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
-from synthzoo.finetuning.checks import describe, find_faults
+from synthzoo.finetuning.checks import describe
 from synthzoo.finetuning.jobs import describe_jobs, make_jobs
-from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe
+from synthzoo.finetuning.replay import NOTHING, comes_with_synthzoo
 from synthzoo.finetuning.request import (
     Request,
     Sets,
     find_request,
-    make_sets,
-    read_data,
+    plan_fit,
+    read_examined,
+    read_replay,
+    read_test,
 )
 from synthzoo.recipes.loading import settle_recipe
+
+if TYPE_CHECKING:
+    from synthzoo.potentials import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ class DataCheck:
 
 
 def check_data(  # noqa: PLR0913  what a user may say
-    model: str | Path,
+    model: Model,
     data: str | Path | Sequence[str | Path],
     *,
     recipe: FinetuneRecipe | str | Path | None = None,
@@ -70,6 +75,9 @@ def check_data(  # noqa: PLR0913  what a user may say
     **settings: Any,
 ) -> DataCheck:
     """Look at labelled structures as `finetune` would, and stop there.
+
+    Each structure is computed once. The replayed structures that come with synthzoo are
+    not: they are known to be sound.
 
     Parameters
     ----------
@@ -108,10 +116,11 @@ def check_data(  # noqa: PLR0913  what a user may say
         device=device,
         workers=workers,
     )
-    frames, keys = read_data(request)
+    examined = read_examined(request)
+    frames, keys = examined.frames, examined.data.keys
     origins = [str(origin) for origin in frames.origins]
     errors, findings = [], []
-    for found in find_faults(frames, keys, starting_calculator(request.start)):
+    for found in examined.findings:
         text = describe(found, origins)
         if found.severity != "error":
             findings.append(text)
@@ -122,7 +131,14 @@ def check_data(  # noqa: PLR0913  what a user may say
     sets = None
     if not errors:
         try:
-            sets = make_sets(request, frames, keys)
+            plan = plan_fit(request, examined)
+            sets = Sets(
+                plan=plan,
+                test=read_test(request, plan),
+                synthetic=NOTHING
+                if comes_with_synthzoo(request.replay)
+                else read_replay(request),
+            )
         except InputError as error:
             errors.append(str(error))
     return DataCheck(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from synthzoo.errors import SynthzooError
-from synthzoo.models.checkpoint import load_model, read_config
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model
 from synthzoo.runs.files import new_file
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from synthzoo.data.labels import Labels
     from synthzoo.finetuning.recipe import FinetuneRecipe
+    from synthzoo.models.checkpoint import Checkpoint
     from synthzoo.models.config import CheckpointConfig
     from synthzoo.models.graphs import Graph
     from synthzoo.training.fit import FitResult
@@ -101,7 +101,7 @@ class FitJob:
     name
         Of its folder.
     start
-        Folder of the checkpoint whose weights it starts from.
+        Checkpoint whose weights it starts from.
     recipe
         How to fit, with nothing left open.
     training
@@ -122,7 +122,7 @@ class FitJob:
     """
 
     name: str
-    start: Path
+    start: Checkpoint
     recipe: FinetuneRecipe
     training: Sequence[tuple[Atoms, Labels]]
     replay: Sequence[tuple[Atoms, Labels]] = ()
@@ -283,7 +283,7 @@ def _fitted(
     threads = job.recipe.threads if alone else 1
     if threads is not None:
         torch.set_num_threads(threads)
-    config = read_config(job.start)
+    config = job.start.config
     graphs = _graphs(job.training, config.elements, config.cutoff_A)
     replay = _graphs(job.replay, config.elements, config.cutoff_A)
 
@@ -310,9 +310,11 @@ def _network(job: FitJob, graphs: Sequence[Graph]) -> torch.nn.Module:
     """Return the network to fit, in training mode."""
     from synthzoo.finetuning.binding import bind_atoms
 
-    network, config = load_model(job.start)
+    config = job.start.config
     if job.fresh:
         network = build_model(config, seed=job.recipe.seed)
+    else:
+        network = job.start.network()
     if any(job.binding_eV.values()):
         energies_eV = [job.binding_eV[name] for name in config.elements]
         bind_atoms(network, config, graphs, energies_eV, free=_free_atoms(config))

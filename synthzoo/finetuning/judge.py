@@ -162,8 +162,9 @@ class Judge:
             found.append(self._left_out())
         return found
 
+    @cached_property
     def members(self) -> list[SynthzooCalculator]:
-        """Return the models of the further fits."""
+        """The models of the further fits."""
         return [
             self._calculator(check_name(number), self.plan.reference)
             for number in range(len(self.plan.checks))
@@ -209,7 +210,7 @@ class Judge:
 
     def physics(self) -> Physics:
         """Return crystals and the repulsion of near atoms before and after."""
-        card = card_of(self.plan.start)
+        card = card_of(self.plan.config)
         reference = card.reference_values if card else None
         return compare_physics(self.start, self.tuned, self._elements, reference)
 
@@ -231,7 +232,7 @@ class Judge:
         """Return both models on structures that a further fit has not seen."""
         parts = [part for _, part in self.plan.checks]
         return self._compared(
-            "left-out", join_sets(parts), _predict_parts(parts, self.members())
+            "left-out", join_sets(parts), _predict_parts(parts, self.members)
         )
 
     def _judged(self, name: str, labelled: LabelledSet) -> Comparison:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +14,7 @@ from ase import Atoms
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import content_hash, group_of
 from synthzoo.errors import InputError
-from synthzoo.finetuning.checks import Examined, describe, examine
+from synthzoo.finetuning.checks import Examination, Examined, describe, fit_for_use
 from synthzoo.finetuning.energy_reference import (
     EnergyReference,
     Source,
@@ -25,16 +23,16 @@ from synthzoo.finetuning.energy_reference import (
     find_reference,
 )
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.models.calculator import SynthzooCalculator
 from synthzoo.models.predict import predict_structures
-from synthzoo.zoo.load import StartingPointWarning, load_calculator
+from synthzoo.zoo.load import models_that_know
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.data.frames import FrameSet
     from synthzoo.data.labelled_set import LabelledSet
     from synthzoo.data.labels import LabelKeys, Labels
-    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.checkpoint import Checkpoint
     from synthzoo.models.config import CheckpointConfig
 
 
@@ -174,9 +172,7 @@ class Plan:
     Attributes
     ----------
     start
-        Folder of the checkpoint whose weights the fit starts from.
-    config
-        Its description.
+        Checkpoint whose weights the fit starts from.
     recipe
         How to fit, with nothing left open.
     keys
@@ -200,8 +196,7 @@ class Plan:
         Whether the forces of the start stand in for forces that the data do not have.
     """
 
-    start: Path
-    config: CheckpointConfig
+    start: Checkpoint
     recipe: FinetuneRecipe
     keys: LabelKeys
     reference: EnergyReference
@@ -212,6 +207,11 @@ class Plan:
     isolated: int
     notes: tuple[str, ...]
     energies_only: bool
+
+    @property
+    def config(self) -> CheckpointConfig:
+        """Description of the start."""
+        return self.start.config
 
     def offsets_eV(self, labelled: LabelledSet) -> NDArray[np.float64]:
         """Return what brings the start's energy of each structure nearest to labels.
@@ -276,10 +276,9 @@ def _offsets_eV(
     return offsets
 
 
-def make_plan(  # noqa: PLR0913  what decides it
-    start: Path,
-    frames: FrameSet,
-    keys: LabelKeys,
+def make_plan(
+    start: Checkpoint,
+    examination: Examination,
     recipe: FinetuneRecipe,
     *,
     given_eV: Mapping[str, float],
@@ -291,11 +290,9 @@ def make_plan(  # noqa: PLR0913  what decides it
     Parameters
     ----------
     start
-        Folder of the checkpoint to start from.
-    frames
-        Structures with labels.
-    keys
-        Where the labels are.
+        Checkpoint to start from.
+    examination
+        What it says about the structures; see `synthzoo.finetuning.checks.examine`.
     recipe
         What was asked for.
     given_eV
@@ -308,12 +305,12 @@ def make_plan(  # noqa: PLR0913  what decides it
     Raises
     ------
     InputError
-        If the model does not know an element, too few structures are there, or the
-        labels cannot be brought onto the model's scale.
+        If the structures have errors, there are too few, or the labels cannot be
+        brought onto the model's scale.
     """
-    calculator = starting_calculator(start)
-    examined = examine(frames, keys, calculator, drop=drop)
-    labelled, config = examined.labelled, calculator.config
+    calculator, keys = examination.calculator, examination.data.keys
+    examined = fit_for_use(examination, drop=drop)
+    labelled, config = examined.labelled, start.config
     alone = labelled.isolated(config.cutoff_A)
     indices = np.flatnonzero(~alone).tolist()
     if not indices:
@@ -332,7 +329,6 @@ def make_plan(  # noqa: PLR0913  what decides it
     known |= {name: (energy, _GIVEN) for name, energy in given_eV.items()}
     return Plan(
         start=start,
-        config=config,
         recipe=resolved,
         keys=keys,
         reference=_reference(
@@ -349,7 +345,7 @@ def make_plan(  # noqa: PLR0913  what decides it
         ],
         related=are_related(bulk.structures),
         isolated=int(alone.sum()),
-        notes=_notes(examined, [str(origin) for origin in frames.origins]),
+        notes=_notes(examined, [str(o) for o in examination.frames.origins]),
         energies_only=keys.forces is None,
     )
 
@@ -380,19 +376,22 @@ _FOUND: Source = "found"
 _GIVEN: Source = "given"
 
 
-def starting_calculator(start: Path, *, device: str = "cpu") -> SynthzooCalculator:
+def starting_calculator(
+    start: Checkpoint, *, device: str = "cpu"
+) -> SynthzooCalculator:
     """Return a calculator of the checkpoint that is to be fine-tuned.
 
     Parameters
     ----------
     start
-        Its folder; that it may be no potential yet is no reason to warn.
+        That it may be no potential yet is no reason to warn.
     device
         Where to compute.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", StartingPointWarning)
-        return load_calculator(start, device=device)
+    network = start.network().requires_grad_(requires_grad=False)
+    return SynthzooCalculator(
+        network, start.config, device=device, advise=models_that_know
+    )
 
 
 def _reference(

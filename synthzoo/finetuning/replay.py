@@ -133,6 +133,17 @@ def _zoo_set(config: CheckpointConfig) -> Path | None:
     return next((_folder() / file for file in files), None)
 
 
+def comes_with_synthzoo(files: Iterable[Path]) -> bool:
+    """Return whether all files, if there are any, come with synthzoo.
+
+    Parameters
+    ----------
+    files
+        From `find_replay`.
+    """
+    return all(path.parent == _folder() for path in files)
+
+
 def taught_set(config: CheckpointConfig) -> Path | None:
     """Return the zoo's set whose labels are of the start's teacher, if there is one.
 

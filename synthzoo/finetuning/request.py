@@ -12,18 +12,17 @@ import numpy as np
 
 from synthzoo.data.frames import find_files
 from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
+from synthzoo.finetuning.checks import Examination, examine
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.finetuning.replay import Synthetic, find_replay, read_synthetic
 from synthzoo.models.calculator import find_device
-from synthzoo.models.checkpoint import read_config
+from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import hash_files
-from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
-    from synthzoo.data.frames import FrameSet
-    from synthzoo.data.labels import LabelKeys
     from synthzoo.finetuning.recipe import FinetuneRecipe
+    from synthzoo.models.checkpoint import Checkpoint
 
 
 Sources: TypeAlias = str | Path | Sequence[str | Path]
@@ -38,8 +37,8 @@ class Request:
     ----------
     name
         Of the checkpoint to make.
-    model, start
-        What the start was called, and its folder.
+    start
+        Checkpoint whose weights the fit starts from.
     files, test, replay
         Labelled structures to fit, to measure with, and to mix in.
     recipe
@@ -59,8 +58,7 @@ class Request:
     """
 
     name: str
-    model: str
-    start: Path
+    start: Checkpoint
     files: list[Path]
     recipe: FinetuneRecipe
     test: list[Path] = field(default_factory=list)
@@ -78,7 +76,7 @@ class Request:
     def manifest(self) -> dict[str, Any]:
         """Return what decides the result."""
         return {
-            "start_weights_sha256": read_config(self.start).weights_sha256,
+            "start_weights_sha256": self.start.config.weights_sha256,
             "data_sha256": hash_files(self.files),
             "test_sha256": hash_files(self.test),
             "replay_sha256": hash_files(self.replay),
@@ -93,7 +91,7 @@ class Request:
 
 
 def find_request(  # noqa: PLR0913  what a user may say
-    model: str | Path,
+    model: Model,
     data: Sources,
     *,
     name: str,
@@ -128,14 +126,13 @@ def find_request(  # noqa: PLR0913  what a user may say
     SynthzooError
         If the start, a file or the device is not there.
     """
-    start = find_folder(model)
+    start = find_checkpoint(model, needed_for="finetune")
     return Request(
         name=name,
-        model=model.name if isinstance(model, Path) else model.rpartition("/")[2],
         start=start,
         files=find_files(data),
         test=find_files(test) if test else [],
-        replay=find_replay(replay, read_config(start)) if recipe.replay_share else [],
+        replay=find_replay(replay, start.config) if recipe.replay_share else [],
         recipe=recipe,
         isolated_energies_eV=dict(isolated_energies_eV or {}),
         energy_key=energy_key,
@@ -181,11 +178,14 @@ def read_sets(request: Request) -> Sets:
     InputError
         If something is missing or cannot be used.
     """
-    return make_sets(request, *read_data(request))
+    plan = plan_fit(request, read_examined(request))
+    return Sets(
+        plan=plan, test=read_test(request, plan), synthetic=read_replay(request)
+    )
 
 
-def read_data(request: Request) -> tuple[FrameSet, LabelKeys]:
-    """Return the structures to be fitted, and where their labels are.
+def read_replay(request: Request) -> Synthetic:
+    """Return the synthetic structures to mix in and to measure with, computed.
 
     Parameters
     ----------
@@ -195,58 +195,83 @@ def read_data(request: Request) -> tuple[FrameSet, LabelKeys]:
     Raises
     ------
     InputError
-        If a file cannot be read, or labels are missing or ambiguous.
+        If a structure cannot be computed, or labels are not on the start's scale.
     """
-    return read_labelled(
+    return read_synthetic(
+        request.replay,
+        starting_calculator(request.start),
+        labels=request.recipe.replay_labels,
+    )
+
+
+def read_examined(request: Request) -> Examination:
+    """Return the structures to be fitted, and what the start says about them.
+
+    Parameters
+    ----------
+    request
+        What to read.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, labels are missing or ambiguous, or the model does not
+        know an element.
+    """
+    frames, keys = read_labelled(
         request.files,
         energy_key=request.energy_key,
         forces_key=request.forces_key,
         energies_only=request.energies_only,
         format=request.format,
     )
+    return examine(frames, keys, starting_calculator(request.start))
 
 
-def make_sets(request: Request, frames: FrameSet, keys: LabelKeys) -> Sets:
-    """Return everything that was asked for.
+def plan_fit(request: Request, examined: Examination) -> Plan:
+    """Return the plan for what was read.
 
     Parameters
     ----------
     request
-        What to read beside the data.
-    frames, keys
-        From `read_data`.
+        What was asked for.
+    examined
+        From `read_examined`.
 
     Raises
     ------
     InputError
-        If something is missing or cannot be used.
+        If the structures cannot be fitted.
     """
-    plan = make_plan(
+    return make_plan(
         request.start,
-        frames,
-        keys,
+        examined,
         request.recipe,
         given_eV=request.isolated_energies_eV,
         drop=request.drop_bad,
         tested=bool(request.test),
     )
-    return Sets(
-        plan=plan,
-        test=_labelled(request.test, request, plan),
-        synthetic=read_synthetic(
-            request.replay,
-            starting_calculator(request.start),
-            labels=request.recipe.replay_labels,
-        ),
-    )
 
 
-def _labelled(files: Sequence[Path], request: Request, plan: Plan) -> LabelledSet:
-    """Return a set to look at; its labels are where those of the fit are."""
-    if not files:
+def read_test(request: Request, plan: Plan) -> LabelledSet:
+    """Return the structures that the user keeps for testing; there may be none.
+
+    Parameters
+    ----------
+    request
+        What to read.
+    plan
+        Of the fit: its labels are named as those of the test set.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or labels are missing or ambiguous.
+    """
+    if not request.test:
         return plan.training.part([])
     frames, keys = read_labelled(
-        files,
+        request.test,
         energy_key=request.energy_key,
         forces_key=request.forces_key,
         format=request.format,

@@ -28,7 +28,7 @@ from synthzoo.finetuning.report import card_text, write_report
 from synthzoo.finetuning.request import Request, find_request, read_sets
 from synthzoo.finetuning.results import DirectTraining, Results
 from synthzoo.finetuning.select_by_md import DYNAMICS_FOLDER, select_by_md
-from synthzoo.models.checkpoint import golden_structures, write_checkpoint
+from synthzoo.models.checkpoint import write_checkpoint
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.reports.document import MARKDOWN_FILE
 from synthzoo.runs.files import new_file
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from synthzoo.finetuning.request import Sets
     from synthzoo.finetuning.select_by_md import Candidate
     from synthzoo.models.config import CheckpointConfig
+    from synthzoo.potentials import Model
 
 
 RECIPE_FILE = "recipe.yaml"
@@ -71,7 +72,7 @@ def write_tuned(
         folder,
         model=judge.tuned.model,
         config=config,
-        golden=golden_structures(judge.plan.start),
+        golden=judge.plan.start.golden,
         card=card_text(results, name),
     )
     if judge.plan.recipe.committee:
@@ -116,9 +117,9 @@ def described(
 
 
 def _write_committee(folder: Path, judge: Judge) -> None:
-    golden = golden_structures(judge.plan.start)
+    golden = judge.plan.start.golden
     (folder / MEMBERS_FOLDER).mkdir()
-    for number, member in enumerate(judge.members(), start=1):
+    for number, member in enumerate(judge.members, start=1):
         place = folder / MEMBERS_FOLDER / str(number)
         write_checkpoint(place, model=member.model, config=member.config, golden=golden)
 
@@ -171,7 +172,7 @@ class FinetuneSummary:
 
 
 def finetune(  # noqa: PLR0913  what a user may say
-    model: str | Path,
+    model: Model,
     data: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
@@ -201,7 +202,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     Parameters
     ----------
     model
-        Where to start: name, folder or hub reference of a checkpoint.
+        Where to start: a checkpoint, as for `synthzoo.potentials.resolve`.
     data
         Labelled structures: one or several files in any format that ASE reads, or
         patterns.
@@ -319,7 +320,7 @@ def _make(
         judge = dataclasses.replace(judge, choice=selection[0].name)
     config = described(judge.tuned.config, plan, request.manifest())
     results = Results(
-        model=request.model,
+        model=Path(request.start.name).name,
         plan=plan,
         batch_atoms=read_batch_atoms(run / judge.kept_fit) or plan.recipe.batch_atoms,
         losses=read_losses(run / judge.kept_fit),

@@ -24,6 +24,7 @@ from synthzoo.generation.recipe import (
     Packing,
     Part,
 )
+from synthzoo.potentials import Model, teacher_reference
 from synthzoo.recipes.loading import settle_recipe
 from synthzoo.teachers import load_teacher
 from synthzoo.teachers.loading import called_apart
@@ -74,7 +75,7 @@ class CostEstimate:
 def estimate_cost(
     recipe: GenerateRecipe | str | Path,
     *,
-    driver: str | None = None,
+    driver: Model | None = None,
     trust: bool = False,
     steps: int = 100,
 ) -> CostEstimate:
@@ -104,7 +105,10 @@ def estimate_cost(
     >>> found = estimate_cost("carbon-short")  # doctest: +SKIP
     >>> found.core_hours  # doctest: +SKIP
     """
+    if driver is not None:
+        driver = teacher_reference(driver)
     recipe = settle_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
+    recipe = dataclasses.replace(recipe, driver=teacher_reference(recipe.driver))
     return called_apart(partial(_estimate, recipe, steps), recipe.driver)
 
 

@@ -37,12 +37,12 @@ from synthzoo.generation.recipe import (
 )
 from synthzoo.generation.thin import thin_file
 from synthzoo.inspection.card import summarise_file, summary_paths
+from synthzoo.potentials import Model, teacher_reference
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import Run, join, open_run, run_jobs, worker_threads
 from synthzoo.runs.workers import call_guarded
 from synthzoo.teachers import cached_teacher
-from synthzoo.teachers.catalogue import resolve_reference
 from synthzoo.teachers.loading import provenance_when_tested
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ def generate_structures(
     recipe: GenerateRecipe | str | Path,
     output: str | Path,
     *,
-    driver: str | None = None,
+    driver: Model | None = None,
     trust: bool = False,
     workers: int | None = None,
     executor: Executor | None = None,
@@ -377,8 +377,10 @@ def generate_structures(
     >>> made = generate_structures("carbon-short", "made.xyz")  # doctest: +SKIP
     """
     output = Path(output)
+    if driver is not None:
+        driver = teacher_reference(driver)
     recipe = settle_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
-    recipe = replace(recipe, driver=resolve_reference(recipe.driver))
+    recipe = replace(recipe, driver=teacher_reference(recipe.driver))
     with worker_threads(1 if executor else workers) as threads:
         provenance = threads.submit(provenance_when_tested, recipe.driver).result()
         manifest = {"recipe": recipe_values(recipe), "driver": provenance}

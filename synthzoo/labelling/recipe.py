@@ -23,7 +23,7 @@ class RelabelRecipe(Section, frozen=True, kw_only=True):
     Attributes
     ----------
     teacher
-        Label source, such as ``ace:c_ace.yace``.
+        Label source, such as ``ace:c_ace.yace``, ``LCBOP`` or ``carbon``.
     teacher_sha256
         SHA-256 that the teacher's file must have; any file if not given.
     max_force_eV_A

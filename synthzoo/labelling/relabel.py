@@ -27,7 +27,7 @@ from synthzoo.data.xyz_writing import write_frame
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.inspection.card import summarise_file, summary_paths
 from synthzoo.labelling.recipe import RelabelRecipe
-from synthzoo.potentials import forget
+from synthzoo.potentials import Model, forget, teacher_reference
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import (
@@ -40,7 +40,6 @@ from synthzoo.runs.resumable import (
 )
 from synthzoo.runs.workers import Lost, compute_guarded
 from synthzoo.teachers import cached_teacher
-from synthzoo.teachers.catalogue import resolve_reference
 from synthzoo.teachers.loading import provenance_when_tested
 from synthzoo.zoo.registry import file_record
 
@@ -236,7 +235,7 @@ def relabel_file(  # noqa: PLR0913  what a user may say
     source: str | Path,
     output: str | Path,
     *,
-    teacher: str | None = None,
+    teacher: Model | None = None,
     recipe: RelabelRecipe | str | Path | None = None,
     trust: bool = False,
     format: str | None = None,
@@ -301,8 +300,10 @@ def relabel_file(  # noqa: PLR0913  what a user may say
     1
     """
     source, output = Path(source), Path(output)
+    if teacher is not None:
+        teacher = teacher_reference(teacher)
     recipe = _settle(recipe, teacher, trust=trust)
-    recipe = replace(recipe, teacher=resolve_reference(recipe.teacher))
+    recipe = replace(recipe, teacher=teacher_reference(recipe.teacher))
     total = count_raw_frames(source, format=format)
     _say_what_changes(source, output, format)
     with worker_threads(1 if executor else workers) as threads:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import CheckpointError, InputError, IntegrityError
 from synthzoo.models.config import (
@@ -29,6 +32,7 @@ from synthzoo.models.golden import (
     representative,
     unpack_golden,
 )
+from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model, load_weights
 from synthzoo.runs.files import hash_content, new_output_folder, refuse_existing
 from synthzoo.runs.provenance import installed_versions
@@ -49,6 +53,70 @@ MAX_BYTES = {
     CARD_FILE: 2**20,
 }
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder whose description is read once, and whose network built once.
+
+    Both happen when they are first needed. Functions hand this on instead of a path. A
+    copy in another process keeps the description and builds a network of its own.
+
+    Attributes
+    ----------
+    folder
+        Where the files are.
+    name
+        What the user called it.
+    """
+
+    folder: Path
+    name: str
+
+    @cached_property
+    def config(self) -> CheckpointConfig:
+        """The checked description; see `read_config`."""
+        return read_config(self.folder)
+
+    @property
+    def golden(self) -> list[Atoms]:
+        """The structures whose predictions are stored; see `golden_structures`."""
+        return golden_structures(self)
+
+    def network(self) -> Module:
+        """Return a network of the caller's own, in evaluation mode on the CPU.
+
+        It is built once; each call returns a copy. See `load_model`.
+        """
+        with nequip_session():
+            warnings.simplefilter("ignore")  # torch's, about how scripts are copied
+            return copy.deepcopy(self._network)
+
+    @cached_property
+    def _network(self) -> Module:
+        model, _ = load_model(self)
+        return model
+
+    def __str__(self) -> str:
+        """Return what the user called it."""
+        return self.name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the network behind: it is large, and quickly built."""
+        return {name: value for name, value in vars(self).items() if name != "_network"}
+
+
+def as_checkpoint(folder: str | Path | Checkpoint) -> Checkpoint:
+    """Return the checkpoint in a folder.
+
+    Parameters
+    ----------
+    folder
+        The folder, or the checkpoint itself.
+    """
+    if isinstance(folder, Checkpoint):
+        return folder
+    return Checkpoint(Path(folder), str(folder))
 
 
 def read_config(folder: str | Path) -> CheckpointConfig:
@@ -73,7 +141,7 @@ def read_config(folder: str | Path) -> CheckpointConfig:
 
 
 def load_model(
-    folder: str | Path, *, dtype: str | None = None
+    folder: str | Path | Checkpoint, *, dtype: str | None = None
 ) -> tuple[Module, CheckpointConfig]:
     """Return a checkpoint's model, ready to evaluate on the CPU, and its description.
 
@@ -94,10 +162,11 @@ def load_model(
         If the folder is not a sound checkpoint; `IntegrityError` if its files do not
         belong together.
     """
-    folder = Path(folder)
-    model, config = _load(folder, dtype)
-    recorded = _read_golden(folder, config)
-    if not _is_sealed(folder, config):
+    checkpoint = as_checkpoint(folder)
+    folder, config = checkpoint.folder, checkpoint.config
+    model = _load(checkpoint, dtype)
+    recorded = _read_golden(checkpoint)
+    if not _is_sealed(checkpoint):
         found = _compare(model, config, representative(recorded))
         if not found.within(OLD_TOLERANCE):
             raise IntegrityError(
@@ -152,7 +221,7 @@ def write_checkpoint(
             (partial / name).write_bytes(content)
 
 
-def golden_structures(folder: str | Path) -> list[Atoms]:
+def golden_structures(folder: str | Path | Checkpoint) -> list[Atoms]:
     """Return the structures for which a checkpoint carries predictions.
 
     Parameters
@@ -165,11 +234,13 @@ def golden_structures(folder: str | Path) -> list[Atoms]:
     CheckpointError
         If the folder is not a sound checkpoint.
     """
-    folder = Path(folder)
-    return [golden_atoms(entry) for entry in _read_golden(folder, read_config(folder))]
+    recorded = _read_golden(as_checkpoint(folder))
+    return [golden_atoms(entry) for entry in recorded]
 
 
-def verify_checkpoint(folder: str | Path, *, device: str = "cpu") -> Verification:
+def verify_checkpoint(
+    folder: str | Path | Checkpoint, *, device: str = "cpu"
+) -> Verification:
     """Recompute a checkpoint's golden predictions and return how much they differ.
 
     Parameters
@@ -185,38 +256,39 @@ def verify_checkpoint(folder: str | Path, *, device: str = "cpu") -> Verificatio
         If the folder is not a sound checkpoint; `IntegrityError` if the weights or
         the golden predictions are not those on record.
     """
-    folder = Path(folder)
-    model, config = _load(folder, None)
-    recorded = _read_golden(folder, config)
-    _is_sealed(folder, config)
-    return _compare(model, config, recorded, device=device)
+    checkpoint = as_checkpoint(folder)
+    model = _load(checkpoint, None)
+    recorded = _read_golden(checkpoint)
+    _is_sealed(checkpoint)
+    return _compare(model, checkpoint.config, recorded, device=device)
 
 
-def _load(folder: Path, dtype: str | None) -> tuple[Module, CheckpointConfig]:
+def _load(checkpoint: Checkpoint, dtype: str | None) -> Module:
     """Return the described model with the weights on record."""
-    config = read_config(folder)
+    folder, config = checkpoint.folder, checkpoint.config
     weights = _read_tensors(folder, WEIGHTS_FILE, sha256=config.weights_sha256)
     model = build_model(config, dtype=dtype)
     load_weights(model, weights, where=str(folder / WEIGHTS_FILE))
-    return model.eval(), config
+    return model.eval()
 
 
-def _read_golden(folder: Path, config: CheckpointConfig) -> list[Golden]:
-    tensors = _read_tensors(folder, GOLDEN_FILE, sha256=config.golden_sha256)
+def _read_golden(checkpoint: Checkpoint) -> list[Golden]:
+    folder, sha256 = checkpoint.folder, checkpoint.config.golden_sha256
+    tensors = _read_tensors(folder, GOLDEN_FILE, sha256=sha256)
     return unpack_golden(tensors, where=str(folder / GOLDEN_FILE))
 
 
-def _is_sealed(folder: Path, config: CheckpointConfig) -> bool:
+def _is_sealed(checkpoint: Checkpoint) -> bool:
     """Return whether the golden predictions vouch for the description.
 
     Raises `IntegrityError` if they are those of another one.
     """
-    seal = read_seal(_read_bytes(folder, GOLDEN_FILE))
-    if seal not in (None, seal_of(config)):
+    seal = read_seal(_read_bytes(checkpoint.folder, GOLDEN_FILE))
+    if seal not in (None, seal_of(checkpoint.config)):
         raise IntegrityError(
-            f"{folder / CONFIG_FILE} is not the description with which {GOLDEN_FILE} "
-            "was made: it was changed, or is of another checkpoint. Fetch or copy the "
-            "checkpoint again."
+            f"{checkpoint.folder / CONFIG_FILE} is not the description with which "
+            f"{GOLDEN_FILE} was made: it was changed, or is of another checkpoint. "
+            "Fetch or copy the checkpoint again."
         )
     return seal is not None
 

@@ -12,12 +12,18 @@ from ase import Atoms
 
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
-from synthzoo.potentials import Model, model_name
+from synthzoo.potentials import (
+    Model,
+    model_name,
+    refuse_starting_point,
+    resolve,
+    unique,
+)
 from synthzoo.recipes.loading import find_recipe, load_recipe, recipes_folder
 from synthzoo.stability.engines import check_engine
 from synthzoo.stability.integrators import Settings
 from synthzoo.stability.protocol import PREFIX, MdRecipe, default_step_fs, rescaled
-from synthzoo.stability.session import Session, unique
+from synthzoo.stability.session import Session
 from synthzoo.stability.start import clean_structures
 from synthzoo.stability.workers import find_place
 
@@ -48,8 +54,8 @@ def run_md(  # noqa: PLR0913  what a user may say
     Parameters
     ----------
     model
-        Name, folder or hub reference of a checkpoint; a teacher's reference such as
-        ``ace:c_ace.yace``; or any ASE calculator.
+        Checkpoint, teacher such as ``ace:c_ace.yace`` or ``LCBOP``, or any ASE
+        calculator; see `synthzoo.potentials.resolve`.
     structures
         Initial structures: one or several, which the replicas use in turn; or a file.
         Of a file the last frame is used, or those that an index behind the name
@@ -163,10 +169,13 @@ def compare_md(  # noqa: PLR0913  what a user may say
     given = _structures(structures, format)
     if not given or not models:
         raise InputError("Give at least one model and one structure.")
+    found = [resolve(model) for model in models]
+    for model in found:
+        refuse_starting_point(model)
     settings = _settings(recipe, given)
     session = Session(
-        models=tuple(models),
-        names=unique([model_name(model) for model in models]),
+        models=tuple(found),
+        names=unique([model_name(model) for model in found]),
         recipe=recipe,
         settings=settings,
         start=clean_structures(given, recipe, settings.timestep_fs),
@@ -174,10 +183,10 @@ def compare_md(  # noqa: PLR0913  what a user may say
         relaxed=relaxed,
         device=device,
         crystals=crystals,
-        engine=check_engine(engine, recipe, models),
+        engine=check_engine(engine, recipe, found),
     )
     output = Path(output)
-    with find_place(models, workers) as place:
+    with find_place(found, workers) as place:
         return session.run(place, output)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from ase import Atoms, units
 from ase.phonons import Phonons
 
-from synthzoo.errors import UnknownModelError
 from synthzoo.evaluation.crystal_properties import (
     KnownCrystal,
     bulk_modulus_GPa,
@@ -21,7 +20,7 @@ from synthzoo.evaluation.crystal_properties import (
     lattice_constants_A,
 )
 from synthzoo.potentials import Model, load_potential
-from synthzoo.zoo.registry import find_card
+from synthzoo.zoo.registry import card_of
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -129,15 +128,10 @@ def check_model(
     SynthzooError
         If the model cannot be loaded.
     """
-    calculator = load_potential(model, device=device).calculator
-    return check_crystals(calculator, elements, _reference(model))
-
-
-def _reference(model: Model) -> ReferenceValues | None:
-    try:
-        return find_card(str(model)).reference_values
-    except UnknownModelError:
-        return None  # a folder, a teacher or a calculator has no card
+    potential = load_potential(model, device=device)
+    card = None if potential.config is None else card_of(potential.config)
+    reference = None if card is None else card.reference_values
+    return check_crystals(potential.calculator, elements, reference)
 
 
 def _check(

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, get_args
 
 from synthzoo.errors import InputError
-from synthzoo.potentials import is_checkpoint, model_name
+from synthzoo.potentials import is_network, model_name
 from synthzoo.stability.protocol import Dynamics
 
 if TYPE_CHECKING:
@@ -72,5 +72,5 @@ def _obstacles(recipe: MdRecipe, models: Sequence[Model]) -> Iterator[str]:
     if recipe.thermostat != "langevin":
         yield f"it has no thermostat {recipe.thermostat} here, only langevin"
     for model in models:
-        if not is_checkpoint(model):
+        if not is_network(model):
             yield f"{model_name(model)} is not a checkpoint of synthzoo"

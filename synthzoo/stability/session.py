@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthzoo.data.structures import content_hash
 from synthzoo.errors import InputError
+from synthzoo.potentials import unique
 from synthzoo.recipes.loading import recipe_hash, recipe_values
 from synthzoo.runs.files import remove_partial
 from synthzoo.runs.provenance import installed_versions
@@ -277,22 +278,3 @@ def _lost_scan(atoms: Atoms, lost: Lost) -> Scan:
 def _folder_name(model: str) -> str:
     last = model.rstrip("/").rpartition("/")[2]
     return re.sub(r"[^\w.@-]+", "-", last).strip("-") or "model"
-
-
-def unique(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names that differ: the second one of a kind is numbered, and so on.
-
-    Parameters
-    ----------
-    names
-        Any.
-
-    Examples
-    --------
-    >>> unique(["EMT", "carbon", "EMT"])
-    ('EMT', 'carbon', 'EMT-2')
-    """
-    return tuple(
-        name if (before := names[:number].count(name)) == 0 else f"{name}-{before + 1}"
-        for number, name in enumerate(names)
-    )

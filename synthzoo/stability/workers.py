@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthzoo.errors import InputError
-from synthzoo.potentials import is_reference
+from synthzoo.potentials import is_calculator
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.workers import GuardedThreads, Lost, call_guarded, compute_guarded
 from synthzoo.stability.batching import ReplicaBatch
@@ -143,7 +143,7 @@ def find_place(models: Sequence[Model], workers: int | None) -> Iterator[Place]:
     InputError
         If several workers are asked for, and a calculator cannot be sent to them.
     """
-    given = [model for model in models if not is_reference(model)]
+    given = [model for model in models if is_calculator(model)]
     if given and workers in {None, 1}:
         yield Place()
         return

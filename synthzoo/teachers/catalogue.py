@@ -116,6 +116,17 @@ def named_teachers() -> tuple[NamedTeacher, ...]:
     ).teachers
 
 
+def is_named(name: str) -> bool:
+    """Return whether the catalogue has a teacher of that name.
+
+    Parameters
+    ----------
+    name
+        Upper and lower case are one.
+    """
+    return name.lower() in {teacher.name.lower() for teacher in named_teachers()}
+
+
 def find_teacher(name: str) -> NamedTeacher:
     """Return a teacher of the catalogue.
 

@@ -16,11 +16,12 @@ import yaml
 from synthzoo.errors import DivergedError, InputError
 from synthzoo.labelling.recipe import named_teacher_sha256
 from synthzoo.models.architectures import architecture_of
-from synthzoo.models.checkpoint import load_model, read_config, write_checkpoint
+from synthzoo.models.checkpoint import load_model, write_checkpoint
 from synthzoo.models.config import CONFIG_FILE, FORMAT_VERSION, CheckpointConfig
 from synthzoo.models.interface import Statistics
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model, grow
+from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.recipes.schema import hashed_values
 from synthzoo.runs.files import hash_files, new_file, refuse_existing_path
@@ -37,11 +38,11 @@ from synthzoo.training.place import (
 )
 from synthzoo.training.recipe import PretrainRecipe
 from synthzoo.training.sets import PretrainSets, find_provenance, make_sets, read_files
-from synthzoo.zoo.find import find_folder
 
 if TYPE_CHECKING:
     import torch
 
+    from synthzoo.models.checkpoint import Checkpoint
     from synthzoo.models.recipe import NetworkRecipe
     from synthzoo.training.fit import FitResult
 
@@ -95,7 +96,7 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     data: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    start: str | Path | None = None,
+    start: Model | None = None,
     structures: int | None = None,
     place: TrainingPlace | None = None,
     format: str | None = None,
@@ -161,8 +162,8 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         check_tensorboard()
     data = [data] if isinstance(data, str | Path) else data
     output, files = Path(output), [Path(file) for file in data]
-    start = None if start is None else find_folder(start)
-    made = {"data_sha256": hash_files(files)} | _begun(start)
+    begun = None if start is None else find_checkpoint(start, needed_for="--start")
+    made = {"data_sha256": hash_files(files)} | _begun(begun)
     manifest = {"recipe": hashed_values(recipe)} | made
     with _opened(output, manifest, place) as run:
         if run.finished is not None:
@@ -170,9 +171,9 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         frames, names = read_files(files, format=format)
         made |= find_provenance(frames, teacher_sha256=teacher_sha256 or of_recipe)
         with nequip_session():
-            sets = make_sets(frames, names, recipe, _cutoff_A(recipe, start))
+            sets = make_sets(frames, names, recipe, _cutoff_A(recipe, begun))
             with compile_mode(place):
-                network, config = _network(recipe, sets, start)
+                network, config = _network(recipe, sets, begun)
             training = _Training(
                 recipe=recipe,
                 sets=sets,
@@ -306,19 +307,18 @@ def _summary(
     )
 
 
-def _begun(start: Path | None) -> dict[str, str]:
+def _begun(start: Checkpoint | None) -> dict[str, str]:
     """Return what is on record of the checkpoint that a fit starts from."""
     if start is None:
         return {}
-    begun = read_config(start)
-    made = {"start_weights_sha256": str(begun.weights_sha256)}
-    if "licence" in begun.provenance:
-        made["licence"] = begun.provenance["licence"]
+    made = {"start_weights_sha256": start.config.weights_sha256}
+    if "licence" in start.config.provenance:
+        made["licence"] = start.config.provenance["licence"]
     return made
 
 
-def _cutoff_A(recipe: PretrainRecipe, start: Path | None) -> float:
-    return _wanted(recipe).cutoff_A if start is None else read_config(start).cutoff_A
+def _cutoff_A(recipe: PretrainRecipe, start: Checkpoint | None) -> float:
+    return _wanted(recipe).cutoff_A if start is None else start.config.cutoff_A
 
 
 def _wanted(recipe: PretrainRecipe) -> NetworkRecipe:
@@ -326,7 +326,7 @@ def _wanted(recipe: PretrainRecipe) -> NetworkRecipe:
 
 
 def _network(
-    recipe: PretrainRecipe, sets: PretrainSets, start: Path | None
+    recipe: PretrainRecipe, sets: PretrainSets, start: Checkpoint | None
 ) -> tuple[torch.nn.Module, CheckpointConfig]:
     """Return a new network, or that of the start, with its description."""
     if start is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from synthzoo.errors import InputError
+from synthzoo.models.checkpoint import Checkpoint, as_checkpoint
 from synthzoo.models.config import CARD_FILE, MODEL_FILES
 from synthzoo.runs.files import new_folder
 from synthzoo.zoo import registry
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from synthzoo.zoo.card_records import FileRecord
 
 
-def copy_checkpoint(folder: Path, destination: Path) -> Path:
+def copy_checkpoint(checkpoint: Checkpoint, destination: Path) -> Path:
     """Copy a checkpoint and its card; return where the copy is.
 
     Parameters
     ----------
-    folder
-        The checkpoint.
+    checkpoint
+        What to copy.
     destination
         New folder, which appears only when it is complete; or such a copy.
 
@@ -38,12 +39,13 @@ def copy_checkpoint(folder: Path, destination: Path) -> Path:
     destination = destination.absolute()
     if destination == Path.cwd():
         raise InputError("Choose a new folder; the current one cannot be replaced.")
-    page = registry.page_of(folder)
+    registry.require_whole(checkpoint.folder)
+    page = registry.page_of(checkpoint)
     wanted = None
     try:
         with new_folder(destination) as partial:
             for name in MODEL_FILES:
-                shutil.copyfile(folder / name, partial / name)
+                shutil.copyfile(checkpoint.folder / name, partial / name)
             if page is not None:
                 (partial / CARD_FILE).write_text(page, encoding="utf-8")
             wanted = _contents(partial)
@@ -85,7 +87,7 @@ def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
     ----------
     reference
         Folder, name or alias, or ``hf:organisation/name`` with an optional
-        ``@revision``.
+        ``@revision``; ``zoo:`` may stand before any of them. See `place_of`.
     offline
         Whether the network is forbidden, as by HF_HUB_OFFLINE.
 
@@ -101,6 +103,24 @@ def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
         If the hub is needed and does not deliver.
     """
     return _find(place_of(reference), offline=offline)
+
+
+def find_checkpoint(reference: str | Path | Checkpoint) -> Checkpoint:
+    """Return a checkpoint, downloaded only if it is nowhere on disk.
+
+    Parameters
+    ----------
+    reference
+        As for `find_folder`; a checkpoint is returned as it is.
+
+    Raises
+    ------
+    SynthzooError
+        As for `find_folder`.
+    """
+    if isinstance(reference, Checkpoint):
+        return reference
+    return Checkpoint(find_folder(reference).absolute(), str(reference))
 
 
 def fetch(reference: str | Path, *, destination: str | Path | None = None) -> Path:
@@ -132,7 +152,9 @@ def fetch(reference: str | Path, *, destination: str | Path | None = None) -> Pa
     ['config.json', 'golden.safetensors', 'model.safetensors']
     """
     folder = _find(place_of(reference), refresh=True)
-    return folder if destination is None else copy_checkpoint(folder, Path(destination))
+    if destination is None:
+        return folder
+    return copy_checkpoint(as_checkpoint(folder), Path(destination))
 
 
 def fetch_all() -> tuple[Path, ...]:

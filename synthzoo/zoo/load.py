@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthzoo.models.calculator import SynthzooCalculator, find_device
-from synthzoo.models.checkpoint import load_model, verify_checkpoint
-from synthzoo.zoo.find import find_folder
+from synthzoo.models.checkpoint import Checkpoint, load_model, verify_checkpoint
+from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.registry import model_cards
 
 if TYPE_CHECKING:
@@ -21,14 +21,15 @@ class StartingPointWarning(UserWarning):
 
 
 def load_calculator(
-    model: str | Path, *, device: str = "auto", dtype: str = "float32"
+    model: str | Path | Checkpoint, *, device: str = "auto", dtype: str = "float32"
 ) -> SynthzooCalculator:
     """Return a model as an ASE calculator, without changing any global state.
 
     Parameters
     ----------
     model
-        Name or alias, folder of a checkpoint, or ``hf:organisation/name``.
+        Name or alias, folder of a checkpoint, or ``hf:organisation/name``; or the
+        checkpoint itself.
     device
         ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
     dtype
@@ -52,7 +53,7 @@ def load_calculator(
     (2, 3)
     """
     find_device(device)  # before the slow part
-    loaded, config = load_model(find_folder(model), dtype=dtype)
+    loaded, config = load_model(find_checkpoint(model), dtype=dtype)
     if config.kind == "starting-point":
         warnings.warn(
             f"{model} is a starting point, not yet a potential: its energies and "
@@ -88,7 +89,7 @@ def verify_model(model: str | Path, *, device: str = "cpu") -> Verification:
     >>> verify_model("carbon").passed
     True
     """
-    return verify_checkpoint(find_folder(model), device=device)
+    return verify_checkpoint(find_checkpoint(model), device=device)
 
 
 def models_that_know(elements: Collection[str]) -> str:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import synthzoo
 from synthzoo.errors import CheckpointError, HubError, InputError
-from synthzoo.models.checkpoint import read_config, verify_checkpoint
+from synthzoo.models.checkpoint import Checkpoint, verify_checkpoint
 from synthzoo.models.config import CARD_FILE, MODEL_FILES
 from synthzoo.runs.files import hash_content
 from synthzoo.zoo.card_records import REPOSITORY, FileRecord
 from synthzoo.zoo.cards import NO_LICENCE
 from synthzoo.zoo.download import hub_api, model_info, patiently
-from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.hub_errors import endpoint, one_clear_error
 from synthzoo.zoo.registry import cards_folder, page_of
 
@@ -56,7 +56,7 @@ class Publication:
 
 
 def publish(
-    folder: str | Path,
+    folder: str | Path | Checkpoint,
     repository: str,
     *,
     private: bool = False,
@@ -100,7 +100,7 @@ def publish(
     """
     if not REPOSITORY.fullmatch(repository):
         raise InputError(f"Expected organisation/name, found {repository!r}.")
-    source = find_folder(folder)
+    source = find_checkpoint(folder)
     _refuse_without_licence(source)
     _verify(source)
     contents = _upload_contents(source)
@@ -113,11 +113,11 @@ def publish(
     return plan if dry_run else _upload(plan, contents)
 
 
-def _refuse_without_licence(folder: Path) -> None:
-    if _lacks_licence(read_config(folder).provenance):
+def _refuse_without_licence(source: Checkpoint) -> None:
+    if _lacks_licence(source.config.provenance):
         raise InputError(
-            f"{folder} holds weights, or weights fitted from such, whose authors gave "
-            "no licence: they may not be passed on. Nothing was uploaded."
+            f"{source.folder} holds weights, or weights fitted from such, whose "
+            "authors gave no licence: they may not be passed on. Nothing was uploaded."
         )
 
 
@@ -129,17 +129,17 @@ def _lacks_licence(provenance: Any) -> bool:
     return lacking or _lacks_licence(provenance.get("start"))
 
 
-def _verify(folder: Path) -> None:
-    verification = verify_checkpoint(folder)
+def _verify(source: Checkpoint) -> None:
+    verification = verify_checkpoint(source)
     if not verification.passed:
         raise CheckpointError(
-            f"{folder} does not predict what it did when it was written "
+            f"{source.folder} does not predict what it did when it was written "
             f"({verification.summary()}) Nothing was uploaded."
         )
 
 
-def _upload_contents(folder: Path) -> dict[str, bytes]:
-    page = page_of(folder)
+def _upload_contents(source: Checkpoint) -> dict[str, bytes]:
+    folder, page = source.folder, page_of(source)
     if page is None:
         raise InputError(
             f"{folder} has no {CARD_FILE}. Write there what the model was trained on, "

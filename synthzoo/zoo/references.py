@@ -127,6 +127,9 @@ class Remote:
         return self.card.name if self.card else f"hf:{self.repository}@{self.revision}"
 
 
+ZOO = "zoo:"
+"""May stand before any reference of a checkpoint: as teachers they are named so."""
+
 Place = Path | Remote | ModelCard
 """A folder, a repository, or a model that is made of a file of its authors."""
 
@@ -134,7 +137,9 @@ Place = Path | Remote | ModelCard
 def place_of(reference: str | Path) -> Place:
     """Return where the checkpoint is that a reference means.
 
-    The hashes of a bundled checkpoint are checked.
+    A folder with a ``config.json`` comes before a model of the zoo of the same name; a
+    file, or a folder without one, does not. The hashes of a bundled checkpoint are
+    checked.
 
     Parameters
     ----------
@@ -148,16 +153,28 @@ def place_of(reference: str | Path) -> Place:
     """
     if isinstance(reference, Path):
         return _existing(reference)
+    if reference.startswith(ZOO) and not has_checkpoint(reference):
+        reference = reference.removeprefix(ZOO)
     if reference.startswith("hf:"):
         return _parse(reference)
-    path = _expanded(Path(reference))
     separators = [mark for mark in (os.sep, os.altsep) if mark]
     group = any(reference.startswith(name) for name in registry.groups())
-    if is_there(path / CONFIG_FILE) or (
+    if has_checkpoint(reference) or (
         not group and any(mark in reference for mark in separators)
     ):
-        return _existing(path)
+        return _existing(Path(reference))
     return _registered(registry.find_card(reference))
+
+
+def has_checkpoint(reference: str) -> bool:
+    """Return whether a reference is the path of a folder with a ``config.json``.
+
+    Parameters
+    ----------
+    reference
+        Of any kind.
+    """
+    return is_there(_expanded(Path(reference)) / CONFIG_FILE)
 
 
 def remote_of(card: ModelCard) -> Remote | None:

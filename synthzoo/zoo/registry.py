@@ -9,11 +9,17 @@ from __future__ import annotations
 import difflib
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synthzoo.errors import InputError, UnknownModelError
+from synthzoo.models.config import CARD_FILE, GOLDEN_FILE, MODEL_FILES, WEIGHTS_FILE
 from synthzoo.runs.files import hash_files, packaged_folder
 from synthzoo.zoo.card_records import FileRecord
 from synthzoo.zoo.cards import ModelCard, read_card, render_card
+
+if TYPE_CHECKING:
+    from synthzoo.models.checkpoint import Checkpoint
+    from synthzoo.models.config import CheckpointConfig
 
 
 def cards_folder() -> Path:
@@ -145,38 +151,65 @@ def file_records(folder: Path) -> dict[str, FileRecord]:
     InputError
         If a file of the checkpoint is missing.
     """
-    from synthzoo.models.config import MODEL_FILES
-
-    missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder} is not a whole checkpoint: {missing} missing.")
+    require_whole(folder)
     return {name: file_record(folder / name) for name in MODEL_FILES}
 
 
-def card_of(folder: Path) -> ModelCard | None:
-    """Return the card of the register whose files a checkpoint's are, if there is one.
+def require_whole(folder: Path) -> None:
+    """Refuse a folder that lacks a file of a checkpoint.
 
     Parameters
     ----------
     folder
-        The checkpoint.
+        A checkpoint.
+
+    Raises
+    ------
+    InputError
+        If it does; the message names what is missing.
     """
-    records = file_records(folder)
-    return next((card for card in model_cards() if card.files == records), None)
+    missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder} is not a whole checkpoint: {missing} missing.")
 
 
-def page_of(folder: Path) -> str | None:
+def card_of(config: CheckpointConfig) -> ModelCard | None:
+    """Return the card of the register that a checkpoint has, wherever its folder is.
+
+    It is known by the hashes of its weights and of its golden predictions, which carry
+    the hash of the description; one that was converted from a published file, by the
+    hash of that file and by what the file does not say.
+
+    Parameters
+    ----------
+    config
+        Description of the checkpoint.
+    """
+    return next((card for card in model_cards() if _describes(card, config)), None)
+
+
+def _describes(card: ModelCard, config: CheckpointConfig) -> bool:
+    if card.published is None:
+        recorded = [card.files[name].sha256 for name in (WEIGHTS_FILE, GOLDEN_FILE)]
+        return recorded == [config.weights_sha256, config.golden_sha256]
+    return (
+        config.provenance.get("source_sha256") == card.published.file.sha256
+        and config.arguments.get("avg_num_neighbors")
+        == card.published.avg_num_neighbors
+        and (config.elements, config.cutoff_A) == (card.elements, card.cutoff_A)
+    )
+
+
+def page_of(checkpoint: Checkpoint) -> str | None:
     """Return the page of a checkpoint: its card's, or the one in its folder.
 
     Parameters
     ----------
-    folder
-        The checkpoint.
+    checkpoint
+        Any.
     """
-    from synthzoo.models.config import CARD_FILE
-
-    card = card_of(folder)
+    card = card_of(checkpoint.config)
     if card is not None:
         return render_card(card)
-    page = folder / CARD_FILE
+    page = checkpoint.folder / CARD_FILE
     return page.read_text(encoding="utf-8") if page.is_file() else None

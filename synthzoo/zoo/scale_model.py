@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from synthzoo.data.transmute import HISTORY_KEY, Transmutation, transmute_structure
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.models.architectures import architecture_of
-from synthzoo.models.checkpoint import golden_structures, load_model, write_checkpoint
+from synthzoo.models.checkpoint import Checkpoint, load_model, write_checkpoint
 from synthzoo.models.interface import EnergyTerms, Scaling
 from synthzoo.models.network import build_model, load_weights
 from synthzoo.runs.files import refuse_existing
-from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.find import find_checkpoint
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -57,7 +57,7 @@ class ModelTransmutation:
 
 
 def transmute_model(
-    model: str | Path,
+    model: str | Path | Checkpoint,
     output: str | Path,
     *,
     element: str,
@@ -103,11 +103,11 @@ def transmute_model(
     """
     output = Path(output)
     refuse_existing(output)
-    folder = find_folder(model)
-    old, config = load_model(folder)
+    checkpoint = find_checkpoint(model)
+    old, config = load_model(checkpoint)
     _refuse_others(config, str(model))
     change = Transmutation(element=element, scale=scale, energy_factor=energy_factor)
-    before = golden_structures(folder)
+    before = checkpoint.golden
     after = [transmute_structure(atoms, change=change) for atoms in before]
     history = after[0].info[HISTORY_KEY]
     scaling = _scaling(old, config, change)

@@ -315,7 +315,7 @@ def test_the_shape_of_a_direct_network_can_be_named(tiny_checkpoint: Path):
     """`direct:MODEL` needs no other model."""
     (start,) = find_starts([f"{DIRECT}:{tiny_checkpoint}"])
     assert start.fresh
-    assert start.folder == tiny_checkpoint
+    assert start.checkpoint.folder == tiny_checkpoint
 
 
 @pytest.mark.parametrize("name", published_names())

@@ -39,8 +39,9 @@ import synthzoo
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import label, read_structures
 from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.predict_file import predict_file
 from synthzoo.zoo.load import load_calculator
-from synthzoo.zoo.predict_file import predict_file
+from tests.toy import finetuning_plan
 
 if TYPE_CHECKING:
     from synthzoo.data.frames import FrameSet
@@ -200,15 +201,13 @@ def test_a_fit_sees_the_free_structures(
     tiny_checkpoint: Path, files: tuple[Path, Path], *, energies_only: bool
 ):
     """Labels, the model's forces that stand in for them, reference and findings."""
-    from synthzoo.finetuning.plan import make_plan
     from synthzoo.finetuning.recipe import FinetuneRecipe
 
     free, fixed = (
-        make_plan(
+        finetuning_plan(
             tiny_checkpoint,
             *read(path, energies_only=energies_only),
             FinetuneRecipe(),
-            given_eV={},
         )
         for path in files
     )

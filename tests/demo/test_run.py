@@ -26,7 +26,7 @@ from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.models.checkpoint import read_config, write_checkpoint
 from synthzoo.models.network import build_model
 from synthzoo.zoo.card_records import Crystal, ReferenceValues
-from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.find import find_checkpoint
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -257,7 +257,7 @@ def test_tuning_is_tested_on_structures_of_other_origin(
     """One frame each of a few groups is fitted; their relatives are not looked at."""
     recipe = FinetuneRecipe(visits=6, threads=1)
     found = tune_sample(
-        find_folder("carbon"), tmp_path, structures=6, seed=1, recipe=recipe
+        find_checkpoint("carbon"), tmp_path, structures=6, seed=1, recipe=recipe
     )
     parts = [
         {group_of(atoms) for atoms in read_structures(tmp_path / name)}

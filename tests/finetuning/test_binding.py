@@ -17,7 +17,11 @@ from synthzoo.finetuning.data_check import check_data
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.request import Request, read_sets
 from synthzoo.finetuning.run import finetune
-from synthzoo.models.checkpoint import read_config, write_checkpoint
+from synthzoo.models.checkpoint import (
+    as_checkpoint,
+    read_config,
+    write_checkpoint,
+)
 from synthzoo.models.network import build_model
 from synthzoo.zoo.load import load_calculator
 from tests.conftest import tiny_config
@@ -178,8 +182,7 @@ def test_what_is_replayed_is_bound_as_the_data_are(start: Path, data: Path):
     """Or it would pull the fit back to the binding of the start."""
     request = Request(
         name="mine",
-        model="tiny",
-        start=start,
+        start=as_checkpoint(start),
         files=[data],
         recipe=SHORT,
         isolated_energies_eV=dict(ATOM_EV),

@@ -217,8 +217,8 @@ def test_near_copies_stay_on_one_side_of_a_split(
     """A structure that was moved or repeated joins the group of its original."""
     from synthzoo.data.labelled_set import read_labelled
     from synthzoo.data.structures import group_of
-    from synthzoo.finetuning.checks import examine
-    from synthzoo.finetuning.plan import starting_calculator
+    from synthzoo.finetuning.checks import examine, fit_for_use
+    from synthzoo.zoo.load import load_calculator
 
     copies = _renamed(frames[:3], "dft_energy", "dft_forces")
     for atoms in copies:
@@ -226,7 +226,8 @@ def test_near_copies_stay_on_one_side_of_a_split(
     originals = _renamed(frames, "dft_energy", "dft_forces")
     ase.io.write(tmp_path / "dft.xyz", [*originals, *copies])
     read, keys = read_labelled([tmp_path / "dft.xyz"])
-    found = examine(read, keys, starting_calculator(tiny_checkpoint)).labelled
+    examination = examine(read, keys, load_calculator(tiny_checkpoint, device="cpu"))
+    found = fit_for_use(examination).labelled
     groups = [group_of(atoms) for atoms in found.structures]
     assert groups[12:] == groups[:3]
     assert len(set(groups)) == 12

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from synthzoo.cli import main
 from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
-from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.replay import find_replay, read_synthetic
 from synthzoo.finetuning.run import finetune
@@ -58,7 +57,7 @@ def test_what_is_replayed_is_held_to_what_was_asked_for(
     """To the start's energies and forces, or to its teacher's forces alone."""
     path = tmp_path / "layers.xyz"
     write_structures(path, labelled(layers(10), tiny_checkpoint))
-    start = starting_calculator(tiny_checkpoint)
+    start = load_calculator(tiny_checkpoint, device="cpu")
     own = read_synthetic([path], start)
     taught = read_synthetic([path], start, labels="teacher")
     assert len(own.mixed) == len(taught.mixed) > 0

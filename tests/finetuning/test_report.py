@@ -20,6 +20,7 @@ from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.request import Request, read_sets
 from synthzoo.finetuning.results import verdict
 from synthzoo.finetuning.run import finetune
+from synthzoo.models.checkpoint import as_checkpoint
 
 NEAR_START_EV = 1.4
 """Brings labels of an untrained network, made stiffer, back to its own energies."""
@@ -232,8 +233,7 @@ def jobs_of(checkpoint: Path, data: Path, recipe: FinetuneRecipe) -> list[FitJob
     """Return the fits of a fine-tuning that is compared with training from scratch."""
     request = Request(
         name="mine",
-        model="tiny",
-        start=checkpoint,
+        start=as_checkpoint(checkpoint),
         files=[data],
         recipe=recipe,
         compare_direct=True,

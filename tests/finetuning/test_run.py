@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.finetuning.recipe import FULL_ATOMS, FinetuneRecipe, resolve_recipe
 from synthzoo.finetuning.run import finetune
+from synthzoo.models.checkpoint import as_checkpoint
 
 OFFSET_EV = -148.314
 STIFFER = 1.5
@@ -293,7 +296,8 @@ def test_weights_that_cannot_be_written_are_named(
 
     from synthzoo.finetuning import fits
 
-    job = fits.FitJob(name="fit", start=tmp_path, recipe=SHORT, training=[])
+    start = as_checkpoint(tmp_path)
+    job = fits.FitJob(name="fit", start=start, recipe=SHORT, training=[])
     fitted = {"weight": torch.zeros(1000)}
     monkeypatch.setattr(fits, "_fitted", lambda *_, **__: fitted)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -304,3 +308,57 @@ def test_weights_that_cannot_be_written_are_named(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list((tmp_path / "fit").iterdir()) == []
+
+
+def test_a_start_is_read_once_and_three_networks_are_built(
+    tiny_checkpoint: Path,
+    dft: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The start's network, the tuned one, and the one that is written down."""
+    from synthzoo.models import network
+    from synthzoo.models.config import parse_config
+
+    read: list[str] = []
+    built: list[str] = []
+    build = network.build_model
+
+    def counted_parse(content: bytes, *, where: str) -> Any:
+        read.append(where)
+        return parse_config(content, where=where)
+
+    def counted_build(config: Any, **options: Any) -> Any:
+        built.append(config.builder)
+        return build(config, **options)
+
+    monkeypatch.setattr("synthzoo.models.checkpoint.parse_config", counted_parse)
+    for module in list(sys.modules.values()):  # it is imported by its name
+        if vars(module).get("build_model") is build:
+            monkeypatch.setattr(module, "build_model", counted_build)
+    finetune(tiny_checkpoint, dft, tmp_path / "mine", recipe=SHORT)
+    assert read.count(str(tiny_checkpoint / "config.json")) == 1
+    assert len(built) <= 3
+
+
+def test_a_check_computes_each_structure_once(
+    tiny_checkpoint: Path, dft: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The atom alone too, and none of the replayed structures, which are sound."""
+    from synthzoo.finetuning.data_check import check_data
+    from synthzoo.models.calculator import SynthzooCalculator
+
+    seen: list[bytes] = []
+    compute = SynthzooCalculator.compute
+
+    def counted(
+        calculator: SynthzooCalculator, structures: Sequence[Atoms]
+    ) -> list[dict[str, Any]]:
+        seen.extend(atoms.positions.tobytes() for atoms in structures)
+        return compute(calculator, structures)
+
+    monkeypatch.setattr(SynthzooCalculator, "compute", counted)
+    found = check_data(tiny_checkpoint, dft)
+    assert found.fits is not None
+    expected = [atoms.positions.tobytes() for atoms in read_structures(dft)]
+    assert sorted(seen) == sorted([*expected, Atoms("C").positions.tobytes()])

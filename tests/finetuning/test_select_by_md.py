@@ -15,10 +15,10 @@ from synthzoo.data.labels import Labels
 from synthzoo.data.structures import label, write_structures
 from synthzoo.finetuning import select_by_md, snapshots
 from synthzoo.finetuning.fits import FitJob, run_fits
-from synthzoo.finetuning.plan import make_plan
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune
 from synthzoo.finetuning.select_by_md import Candidate, ranked, starting_structures
+from tests.toy import finetuning_plan
 
 RECIPE = FinetuneRecipe(visits=80, check_share=0.0, threads=1, select_by="md")
 
@@ -165,11 +165,9 @@ def test_weights_that_are_kept_on_the_way_are_averaged(
     path = tmp_path / "end.safetensors"
     monkeypatch.setattr(snapshots, "snapshot_files", lambda *given: {given[-1]: path})
     frames, keys = read_labelled([crystals])
-    plan = make_plan(tiny_checkpoint, frames, keys, RECIPE, given_eV={})
+    plan = finetuning_plan(tiny_checkpoint, frames, keys, RECIPE)
     training = plan.on_model_scale(plan.training)
-    job = FitJob(
-        name="fit", start=tiny_checkpoint, recipe=plan.recipe, training=training
-    )
+    job = FitJob(name="fit", start=plan.start, recipe=plan.recipe, training=training)
     (ended,) = run_fits([job], tmp_path).values()
     kept = load_file(path)
     assert kept.keys() == ended.keys()
@@ -191,7 +189,7 @@ def test_broken_weights_lose(tiny_checkpoint: Path, crystals: Path, tmp_path: Pa
     from synthzoo.models.checkpoint import load_model
 
     frames, keys = read_labelled([crystals])
-    plan = make_plan(tiny_checkpoint, frames, keys, RECIPE, given_eV={})
+    plan = finetuning_plan(tiny_checkpoint, frames, keys, RECIPE)
     model, _ = load_model(tiny_checkpoint)
     sound = {name: value.clone() for name, value in model.state_dict().items()}
     broken = {

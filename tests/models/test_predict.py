@@ -14,9 +14,10 @@ from ase.build import bulk, graphene, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import synthzoo.models.predict
+import synthzoo.potentials
 from synthzoo.errors import CheckpointError, InputError, SynthzooError
+from synthzoo.evaluation.predict_file import predict_file
 from synthzoo.models.predict import predict_structures
-from synthzoo.zoo.predict_file import predict_file
 
 if TYPE_CHECKING:
     from synthzoo.models.calculator import SynthzooCalculator
@@ -290,13 +291,13 @@ def test_two_predictions_do_not_share_an_output(
     refused = []
 
     def meanwhile(*args: object, **named: object) -> Iterator[Atoms]:
-        monkeypatch.setattr(synthzoo.models.predict, "predict_structures", predict)
+        monkeypatch.setattr(synthzoo.potentials, "predict_structures", predict)
         with pytest.raises(SynthzooError, match="Another run is writing") as caught:
             predict_file(tiny_checkpoint, source, output, device="cpu")
         refused.append(caught.value)
         yield from predict(*args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(synthzoo.models.predict, "predict_structures", meanwhile)
+    monkeypatch.setattr(synthzoo.potentials, "predict_structures", meanwhile)
     summary = predict_file(tiny_checkpoint, source, output, device="cpu")
     assert len(refused) == 1
     assert len(read_all(output)) == summary.structures

@@ -1,5 +1,8 @@
 """Crystals by sound and by unsound potentials."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -7,9 +10,11 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 
 from synthzoo import find_card, load_calculator
+from synthzoo.stability import crystals
 from synthzoo.stability.check import run_md
 from synthzoo.stability.crystals import check_crystals
 from synthzoo.stability.protocol import Dimers, MdRecipe
+from synthzoo.zoo.find import find_folder
 
 
 def test_copper_of_effective_medium_theory():
@@ -82,3 +87,18 @@ def test_a_model_by_its_name_is_compared_with_its_card(tmp_path):
     row = next(line for line in report.splitlines() if "| diamond |" in line)
     assert "C-ACE: 3.573 Å, 427 GPa" in row
     assert "| 3.57" in row
+
+
+def test_a_model_is_compared_with_its_card_however_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """By its name, as a copy in another folder, and as a calculator."""
+    name = "carbon"
+    copy = shutil.copytree(find_folder(name), tmp_path / "copy")
+    seen = []
+    monkeypatch.setattr(crystals, "check_crystals", lambda *given: seen.append(given))
+    for model in (name, str(copy), load_calculator(name, device="cpu"), EMT()):
+        crystals.check_model(model, ["C"], device="cpu")
+    known = find_card(name).reference_values
+    assert known is not None
+    assert [reference for *_, reference in seen] == [known, known, known, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from synthzoo.errors import InputError, UnknownModelError
+from synthzoo.models.checkpoint import read_config
 from synthzoo.models.config import MODEL_FILES
 from synthzoo.zoo import registry
 from synthzoo.zoo.card_records import FileRecord
@@ -148,3 +150,32 @@ def test_the_register_is_read_without_heavy_imports():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_checkpoint_has_its_card_wherever_it_is():
+    """It is known by what it holds: a copy has the card, another model has not."""
+    for card in registry.model_cards():
+        folder = registry.bundled_folder(card)
+        if folder is not None:
+            config = read_config(folder)
+            assert registry.card_of(config) == card
+            for name in ("weights_sha256", "golden_sha256"):
+                other = dataclasses.replace(config, **{name: "0" * 64})  # type: ignore[arg-type]
+                assert registry.card_of(other) is None
+
+
+def test_a_converted_checkpoint_has_the_card_of_its_file():
+    """What the file does not say must be as on the card, too."""
+    card = registry.find_card("paper/ace-10k")
+    assert card.published is not None
+    some = read_config(registry.bundled_folder(registry.find_card("carbon")) or "")
+    converted = dataclasses.replace(
+        some,
+        cutoff_A=card.cutoff_A,
+        arguments={"avg_num_neighbors": card.published.avg_num_neighbors},
+        weights_sha256="0" * 64,  # its own, whatever the machine is
+        provenance={"source_sha256": card.published.file.sha256},
+    )
+    assert registry.card_of(converted) == card
+    another = dataclasses.replace(converted, arguments={"avg_num_neighbors": 9.0})
+    assert registry.card_of(another) is None

@@ -19,7 +19,6 @@ from synthzoo.data.labelled_set import read_labelled
 from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.finetuning.data_check import check_data
-from synthzoo.finetuning.plan import make_plan
 from synthzoo.finetuning.recipe import (
     LEAST_EPOCHS,
     STARTING_POINT_RATE,
@@ -40,6 +39,7 @@ from synthzoo.zoo import published
 from synthzoo.zoo.load import StartingPointWarning, load_calculator
 from synthzoo.zoo.scale_model import transmute_model
 from tests.conftest import tiny_config
+from tests.toy import finetuning_plan
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -228,7 +228,7 @@ def test_it_is_fitted_longer_than_a_potential(start: Path, tmp_path: Path):
     usual = resolve_recipe(FinetuneRecipe(), 6 * [8]).visits
     assert usual is not None
     frames, keys = read_labelled([tmp_path / "dft.xyz"])
-    plan = make_plan(tmp_path / "si", frames, keys, FinetuneRecipe(), given_eV={})
+    plan = finetuning_plan(tmp_path / "si", frames, keys, FinetuneRecipe())
     assert plan.recipe.visits == 3 * usual
     source = DataSource(training=(tmp_path / "dft.xyz",), test=(tmp_path / "dft.xyz",))
     starts = find_starts([str(tmp_path / "si")])

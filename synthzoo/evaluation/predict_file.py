@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING
 
 from synthzoo.data.label_names import PREDICTED_BY
 from synthzoo.errors import InputError
-from synthzoo.models.predict import BATCH_ATOMS, predict_structures
+from synthzoo.models.predict import BATCH_ATOMS
+from synthzoo.potentials import (
+    Model,
+    Potential,
+    is_network,
+    load_potential,
+    model_name,
+    refuse_others,
+    resolve,
+)
+from synthzoo.recipes.loading import teacher_name
 from synthzoo.runs.files import new_output
 from synthzoo.runs.provenance import installed_versions
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-    from synthzoo.models.calculator import SynthzooCalculator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +51,14 @@ class PredictSummary:
 
 
 def predict_file(  # noqa: PLR0913  what a user may say
-    model: str | Path,
+    model: Model,
     source: str | Path,
     output: str | Path,
     *,
     format: str | None = None,
     device: str = "auto",
-    dtype: str = "float32",
-    batch_atoms: int = BATCH_ATOMS,
+    dtype: str | None = None,
+    batch_atoms: int | None = None,
 ) -> PredictSummary:
     """Predict energies, forces and stress for all structures of a file.
 
@@ -59,17 +67,18 @@ def predict_file(  # noqa: PLR0913  what a user may say
     Parameters
     ----------
     model
-        Name or alias, folder of a checkpoint, or ``hf:organisation/name``.
+        Checkpoint, teacher or ASE calculator, see `synthzoo.potentials.resolve`.
+        Energies of teachers are relative to their isolated atoms.
     source
         File in any format that ASE reads.
     output
         Extended XYZ file to make.
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
-    device, dtype
-        As for `load_calculator`.
-    batch_atoms
-        Atoms computed at a time.
+    device
+        Where a checkpoint computes, as for `load_calculator`.
+    dtype, batch_atoms
+        Precision of a checkpoint, and how many atoms it computes at a time.
 
     Raises
     ------
@@ -77,7 +86,7 @@ def predict_file(  # noqa: PLR0913  what a user may say
         If the output exists, or a file or a structure cannot be used; the message says
         which (from 0).
     SynthzooError
-        If the model cannot be loaded, as for `load_calculator`.
+        If the model cannot be loaded.
 
     Examples
     --------
@@ -92,16 +101,19 @@ def predict_file(  # noqa: PLR0913  what a user may say
     """
     from synthzoo.data.structures import iter_structures, write_structures
     from synthzoo.runs.progress import progress_bar
-    from synthzoo.zoo.load import load_calculator
 
     start = time.perf_counter()
     source, output = Path(source), Path(output)
     _check_output(source, output)
     with new_output(output):
-        calculator = load_calculator(model, device=device, dtype=dtype)
-        maker = _describe(model, calculator)
-        predicted = predict_structures(
-            iter_structures(source, format=format), calculator, batch_atoms=batch_atoms
+        found = resolve(model)
+        if dtype is not None or (batch_atoms is not None and not is_network(found)):
+            refuse_others(found, needed_for="a dtype or a number of atoms in a batch")
+        potential = load_potential(found, device=device, dtype=dtype or "float32")
+        maker = _describe(model_name(found), potential)
+        predicted = potential.predict(
+            iter_structures(source, format=format),
+            batch_atoms=BATCH_ATOMS if batch_atoms is None else batch_atoms,
         )
         # The number of structures is not known before the file has been read.
         progress = progress_bar(predicted, desc="predict", unit="structure")
@@ -121,12 +133,19 @@ def _check_output(source: Path, output: Path) -> None:
         raise InputError(f"{output} is the input; choose another file to write.")
 
 
-def _describe(model: str | Path, calculator: SynthzooCalculator) -> str:
-    name = model.name if isinstance(model, Path) else model.rpartition("/")[2]
+def _describe(name: str, potential: Potential) -> str:
     versions = ", ".join(
         f"{key} {value}" for key, value in installed_versions().items()
     )
-    return f"{name} (weights {calculator.config.weights_sha256}) with {versions}"
+    if potential.teacher is not None:
+        name = teacher_name(potential.teacher.reference)
+        what = f"SHA-256 {potential.teacher.sha256}, {potential.teacher.software}"
+    elif potential.config is not None:
+        name = name.rpartition("/")[2]
+        what = f"weights {potential.config.weights_sha256}"
+    else:
+        what = f"calculator {potential.provenance['calculator']}"
+    return f"{name} ({what}) with {versions}"
 
 
 def _signed(structures: Iterable[Atoms], maker: str) -> Iterator[Atoms]:

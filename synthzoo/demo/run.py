@@ -71,26 +71,7 @@ if TYPE_CHECKING:
 def check_model(
     checkpoint: Checkpoint, atoms: Atoms, folder: Path, *, duration_ps: float, seed: int
 ) -> DemoCheck:
-    """Run a short protocol, with its report in a folder of its own.
-
-    Parameters
-    ----------
-    checkpoint
-        Of the model.
-    atoms
-        Structure to start from.
-    folder
-        Of the demo.
-    duration_ps
-        Length of the dynamics.
-    seed
-        Of the velocities.
-
-    Raises
-    ------
-    SynthzooError
-        If the checkpoint cannot be loaded.
-    """
+    """Run a short protocol, with its report in a folder of its own."""
     from synthzoo.stability.check import find_protocol, run_md
     from synthzoo.stability.protocol import planned_fs, rescaled
     from synthzoo.stability.verdict import verdict_lines
@@ -123,23 +104,8 @@ def tune_sample(
 ) -> TunedSample:
     """Fine-tune a checkpoint on a few structures of the sample, test it on the others.
 
-    Parameters
-    ----------
-    checkpoint
-        Where to start.
-    folder
-        Where the two sets and the tuned checkpoint are written.
-    structures
-        How many to fine-tune on.
-    seed
-        Of their choice.
-    recipe
-        How; if not given, by the command's own defaults.
-
-    Raises
-    ------
-    InputError
-        If the checkpoint is no model of these structures.
+    ``folder``: where the two sets and the tuned checkpoint are written.
+    ``recipe``: how; if not given, by the command's own defaults.
     """
     from synthzoo.finetuning.run import finetune
 
@@ -174,17 +140,7 @@ def tune_sample(
 def split_sample(
     frames: list[Atoms], count: int, seed: int
 ) -> tuple[list[Atoms], list[Atoms]]:
-    """Return one frame of each of so many groups, and all frames of the other groups.
-
-    Parameters
-    ----------
-    frames
-        Related ones share a group.
-    count
-        How many to draw.
-    seed
-        Of the draw.
-    """
+    """Return one frame of each of some groups, and all frames of the other groups."""
     rng = np.random.default_rng(seed)
     groups: dict[str, list[Atoms]] = {}
     for atoms in frames:

@@ -95,18 +95,6 @@ def relax_crystals(
     """Return diamond and graphene, relaxed from displaced atoms in a wrong cell.
 
     Graphene is periodic across its vacuum, too: some calculators know no mixed cells.
-
-    Parameters
-    ----------
-    calculator
-        Potential of carbon.
-    rng
-        Of the displacements.
-
-    Raises
-    ------
-    InputError
-        If a crystal collapses under the potential.
     """
     crystals = {
         "diamond": bulk(ELEMENT, "diamond", a=3.65, cubic=True),
@@ -146,13 +134,7 @@ def _relax(atoms: Atoms, name: str, stretches: NDArray[np.bool_]) -> Relaxation:
 
 
 def volumes_around(a_A: float) -> tuple[float, ...]:
-    """Return evenly stretched volumes (Å³ per atom) around a lattice constant in Å.
-
-    Parameters
-    ----------
-    a_A
-        Lattice constant of diamond.
-    """
+    """Return evenly stretched volumes (Å³ per atom) around a lattice constant in Å."""
     stretch = np.linspace(*CURVE_STRETCH, CURVE_POINTS)
     return tuple((stretch * a_A) ** 3 / ATOMS_PER_CELL)
 
@@ -160,15 +142,7 @@ def volumes_around(a_A: float) -> tuple[float, ...]:
 def diamond_curve(
     calculator: Calculator, volumes_A3_per_atom: Sequence[float]
 ) -> tuple[EnergyVolume, list[Atoms]]:
-    """Return the energies of diamond at each volume, and the cells.
-
-    Parameters
-    ----------
-    calculator
-        Potential of carbon.
-    volumes_A3_per_atom
-        Where to compute.
-    """
+    """Return the energies of diamond at each volume, and the cells."""
     structures = []
     for volume in volumes_A3_per_atom:
         atoms = bulk(ELEMENT, "diamond", a=(ATOMS_PER_CELL * volume) ** (1 / 3))
@@ -186,10 +160,8 @@ def fit_curve(
     The fit is a cubic polynomial in the inverse length, the equation of state of
     doi 10.1103/PhysRevB.67.026103.
 
-    Parameters
-    ----------
-    volumes_A3_per_atom, energies_eV_per_atom
-        Points on the curve; too few are not fitted.
+    ``volumes_A3_per_atom``, ``energies_eV_per_atom``: points on the curve; too few are
+    not fitted.
 
     Examples
     --------
@@ -214,15 +186,9 @@ def smooth_curve(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return many points of the fit of `fit_curve`, with or without a minimum.
 
-    Parameters
-    ----------
-    volumes_A3_per_atom, energies_eV_per_atom
-        Points on the curve; too few are returned as they are.
-
-    Returns
-    -------
-    volumes, energies
-        For drawing, from the smallest volume to the largest.
+    ``volumes_A3_per_atom``, ``energies_eV_per_atom``: points on the curve; too few are
+    returned as they are.
+    Returns ``volumes, energies``: for drawing, from the smallest volume to the largest.
 
     Examples
     --------
@@ -260,18 +226,9 @@ def elastic_constants_GPa(atoms: Atoms, calculator: Calculator) -> NDArray[np.fl
     Each constant is a central difference of the stress with the strain. The atoms relax
     in the strained cells, whose shape stays fixed ("relaxed-ion" constants).
 
-    Parameters
-    ----------
-    atoms
-        Crystal, periodic in three directions and relaxed: the constants are those at
-        its cell. It is not changed.
-    calculator
-        Potential that computes stress.
-
-    Returns
-    -------
-    constants
-        Symmetric matrix in GPa, of shape ``(6, 6)``.
+    ``atoms``: crystal, periodic in three directions and relaxed: the constants are
+    those at its cell. It is not changed.
+    Returns ``constants``: symmetric matrix in GPa, of shape ``(6, 6)``.
 
     Examples
     --------

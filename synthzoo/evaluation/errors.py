@@ -237,12 +237,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
 def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:
     """Return predictions of a set with their residuals.
 
-    Parameters
-    ----------
-    labelled
-        Structures and labels.
-    predicted
-        The structures, labelled by a model, in order.
+    ``predicted``: the structures, labelled by a model, in order.
     """
     energies, forces, residuals = [], [], []
     for atoms, label in zip(predicted, labelled.labels, strict=True):
@@ -301,15 +296,7 @@ def _draw(
 
 
 def residual_of(predicted: Atoms, label: Labels) -> Residual:
-    """Return prediction minus label.
-
-    Parameters
-    ----------
-    predicted
-        Structure with the predicted energy and forces.
-    label
-        What they should be.
-    """
+    """Return prediction minus label."""
     difference = unconstrained.energy_eV(predicted) - label.energy_eV
     return Residual(
         group=kind_of(predicted, unnamed=ALL),
@@ -321,15 +308,7 @@ def residual_of(predicted: Atoms, label: Labels) -> Residual:
 def errors_by_group(
     residuals: Sequence[Residual], constant_eV_per_atom: float = 0.0
 ) -> tuple[GroupErrors, ...]:
-    """Return the errors over all structures first, then by group.
-
-    Parameters
-    ----------
-    residuals
-        From `residual_of`.
-    constant_eV_per_atom
-        Taken off the differences of the energies.
-    """
+    """Return the errors over all structures first, then by group."""
     groups: dict[str, list[Residual]] = defaultdict(list)
     groups[ALL] = list(residuals)
     for found in residuals:
@@ -363,14 +342,7 @@ MAX_POINTS = 20_000
 class Cloud:
     """One model's predictions.
 
-    Attributes
-    ----------
-    name
-        For the legend.
-    prediction
-        What the model says about the set.
-    colour
-        Of its points.
+    ``prediction``: what the model says about the set.
     """
 
     name: str
@@ -381,14 +353,7 @@ class Cloud:
 def draw_parity(figure: Figure, labelled: LabelledSet, clouds: Sequence[Cloud]) -> None:
     """Draw energies per atom and force components over their labels.
 
-    Parameters
-    ----------
-    figure
-        Empty; it gets two panels.
-    labelled
-        Structures and labels.
-    clouds
-        One for each model; later ones lie on top.
+    ``figure``: empty; it gets two panels.
     """
     left, right = figure.subplots(1, 2)
     sizes = np.array([len(atoms) for atoms in labelled.structures])

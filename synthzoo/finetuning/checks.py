@@ -60,16 +60,9 @@ class Examination:
 class Examined:
     """The structures of a set that can be fitted, and what a model says about them.
 
-    Attributes
-    ----------
-    labelled
-        What is left of it.
-    predicted
-        The model's prediction for each of its structures.
-    findings
-        What is worth knowing, without what was dropped.
-    dropped
-        Names of the frames that were left out.
+    ``predicted``: the model's prediction for each of its structures.
+    ``findings``: what is worth knowing, without what was dropped.
+    ``dropped``: names of the frames that were left out.
     """
 
     labelled: LabelledSet
@@ -81,22 +74,7 @@ class Examined:
 def examine(
     frames: FrameSet, keys: LabelKeys, calculator: SynthzooCalculator
 ) -> Examination:
-    """Return what a model and the checks say about a set; it computes each structure.
-
-    Parameters
-    ----------
-    frames
-        The set.
-    keys
-        Where the labels are.
-    calculator
-        The model that is to be fine-tuned.
-
-    Raises
-    ------
-    InputError
-        If a structure has an element that the model does not know.
-    """
+    """Return what a model and the checks say about a set, each structure computed."""
     predicted = _predict(frames, calculator)
     data = CheckedSet(
         structures=frames.structures,
@@ -136,20 +114,7 @@ def _judgement(
 
 
 def fit_for_use(examination: Examination, *, drop: bool = False) -> Examined:
-    """Return a set that can be fitted; refuse one with errors, or leave them out.
-
-    Parameters
-    ----------
-    examination
-        Of the set.
-    drop
-        Leave out the structures with errors.
-
-    Raises
-    ------
-    InputError
-        If the set has errors: all of them are told.
-    """
+    """Return a set that can be fitted; refuse one with errors, or leave them out."""
     frames, findings = examination.frames, examination.findings
     predicted = examination.predicted
     errors = [finding for finding in findings if finding.severity == "error"]
@@ -204,15 +169,7 @@ def _in_group(atoms: Atoms, name: str) -> Atoms:
 
 
 def describe(finding: Finding, origins: Sequence[str]) -> str:
-    """Return a finding in words, with the first frames that it is about.
-
-    Parameters
-    ----------
-    finding
-        What was found.
-    origins
-        Name of each frame of the set.
-    """
+    """Return a finding in words, with the first frames that it is about."""
     if not finding.frames:
         return finding.message
     names = [origins[index] for index in finding.frames[:SHOWN_FRAMES]]

@@ -64,15 +64,7 @@ class CommitteeCalculator(Calculator):
         properties: Collection[str] = ("energy",),
         system_changes: Collection[str] = tuple(all_changes),
     ) -> None:
-        """Compute everything for a structure and keep it in ``results``.
-
-        Parameters
-        ----------
-        atoms
-            Structure; that of the last call if not given.
-        properties, system_changes
-            Not needed: one evaluation gives all properties.
-        """
+        """Compute everything for a structure and keep it in ``results``."""
         super().calculate(  # type: ignore[no-untyped-call]
             atoms, properties, system_changes
         )

@@ -45,16 +45,8 @@ TEST = "test"
 class SeedResult:
     """What one of several fits that differ by their seed is worth.
 
-    Attributes
-    ----------
-    seed
-        Of the fit.
-    errors
-        On the held-out structures.
-    loss
-        The same, weighed as in the fit.
-    kept
-        Whether this fit is the one that is kept.
+    ``loss``: the same, weighed as in the fit.
+    ``kept``: whether this fit is the one that is kept.
     """
 
     seed: int
@@ -67,21 +59,12 @@ class SeedResult:
 class Judge:
     """Measures the fits of a plan.
 
-    Attributes
-    ----------
-    plan
-        What was fitted to what.
-    weights
-        Of each fit, by its name.
-    test
-        Structures that the user keeps for testing; may be empty.
-    synthetic
-        Structures labelled by the teacher of the start, not fitted to; may be empty.
-    device
-        Where to compute.
-    choice
-        Name of the weights that are kept, if they were chosen by something else than
-        the loss.
+    ``weights``: of each fit, by its name.
+    ``test``: structures that the user keeps for testing; may be empty.
+    ``synthetic``: structures labelled by the teacher of the start, not fitted to; may
+    be empty.
+    ``choice``: name of the weights that are kept, if they were chosen by something else
+    than the loss.
     """
 
     plan: Plan
@@ -252,23 +235,11 @@ class Judge:
         )
 
     def calculator(self, name: str) -> SynthzooCalculator:
-        """Return a model with some of the weights.
-
-        Parameters
-        ----------
-        name
-            Of the weights.
-        """
+        """Return a model with some of the weights."""
         return self._calculator(name, self.plan.reference)
 
     def force_rmse_eV_A(self, name: str) -> float:
-        """Return the error of some weights on what was held out, or else fitted.
-
-        Parameters
-        ----------
-        name
-            Of the weights.
-        """
+        """Return the error of some weights on what was held out, or else fitted."""
         labelled = self.plan.held_out if len(self.plan.held_out) else self.plan.training
         return predict_set(labelled, self.calculator(name)).errors[0].force_rmse_eV_A
 

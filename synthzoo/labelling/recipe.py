@@ -52,15 +52,7 @@ class RelabelRecipe(Section, frozen=True, kw_only=True):
 def named_teacher_sha256(path: Path | str) -> str | None:
     """Return the SHA-256 of the teacher's file that a recipe names, if it does.
 
-    Parameters
-    ----------
-    path
-        YAML file, or the name of a recipe that comes with synthzoo.
-
-    Raises
-    ------
-    InputError
-        As for `load_recipe`, if the file has a section `relabel`.
+    ``path``: YAML file, or the name of a recipe that comes with synthzoo.
     """
     if RelabelRecipe.section not in read_sections(find_recipe(path)):
         return None

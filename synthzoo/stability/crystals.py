@@ -112,22 +112,7 @@ def check_crystals(
 def check_model(
     model: Model, elements: Sequence[str], *, device: str = "auto"
 ) -> list[CrystalCheck]:
-    """Return how a model sees the crystals of some elements, beside its teacher.
-
-    Parameters
-    ----------
-    model
-        As for `synthzoo.run_md`.
-    elements
-        Chemical symbols that it knows.
-    device
-        Where a model of the zoo computes.
-
-    Raises
-    ------
-    SynthzooError
-        If the model cannot be loaded.
-    """
+    """Return how a model sees the crystals of some elements, beside its teacher."""
     potential = load_potential(model, device=device)
     card = None if potential.config is None else card_of(potential.config)
     reference = None if card is None else card.reference_values

@@ -20,22 +20,7 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 def check_engine(engine: str, recipe: MdRecipe, models: Sequence[Model]) -> Engine:
-    """Return an engine that is there and can do what is asked for.
-
-    Parameters
-    ----------
-    engine
-        Its name.
-    recipe
-        Protocol.
-    models
-        What is put to the test.
-
-    Raises
-    ------
-    InputError
-        If it is unknown or not installed, or cannot run this.
-    """
+    """Return an engine that is there and can do what is asked for."""
     if engine == "ase":
         return "ase"
     if engine != "torch-sim":
@@ -54,13 +39,7 @@ def check_engine(engine: str, recipe: MdRecipe, models: Sequence[Model]) -> Engi
 
 
 def engine_version(engine: Engine) -> str:
-    """Return an engine's name and version, for the record.
-
-    Parameters
-    ----------
-    engine
-        One that is installed.
-    """
+    """Return an engine's name and version, for the record."""
     package = "ase" if engine == "ase" else "torch-sim-atomistic"
     return f"{engine} {version(package)}"
 

@@ -24,17 +24,7 @@ if TYPE_CHECKING:
 def copy_checkpoint(checkpoint: Checkpoint, destination: Path) -> Path:
     """Copy a checkpoint and its card; return where the copy is.
 
-    Parameters
-    ----------
-    checkpoint
-        What to copy.
-    destination
-        New folder, which appears only when it is complete; or such a copy.
-
-    Raises
-    ------
-    InputError
-        If the destination holds something else, or cannot be written.
+    ``destination``: new folder, which appears only when it is complete; or such a copy.
     """
     destination = destination.absolute()
     if destination == Path.cwd():
@@ -83,24 +73,9 @@ def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
 
     The hashes of a model of the register are checked before the folder is returned.
 
-    Parameters
-    ----------
-    reference
-        Folder, name or alias, or ``hf:organisation/name`` with an optional
-        ``@revision``; ``zoo:`` may stand before any of them. See `place_of`.
-    offline
-        Whether the network is forbidden, as by HF_HUB_OFFLINE.
-
-    Raises
-    ------
-    UnknownModelError
-        If no model of the register has that name.
-    CheckpointError
-        If the folder does not exist, or holds no checkpoint.
-    IntegrityError
-        If a file is not the one on record.
-    HubError
-        If the hub is needed and does not deliver.
+    ``reference``: folder, name or alias, or ``hf:organisation/name`` with an optional
+    ``@revision``; ``zoo:`` may stand before any of them. See `place_of`.
+    ``offline``: whether the network is forbidden, as by HF_HUB_OFFLINE.
     """
     return _find(place_of(reference), offline=offline)
 
@@ -108,15 +83,7 @@ def find_folder(reference: str | Path, *, offline: bool = False) -> Path:
 def find_checkpoint(reference: str | Path | Checkpoint) -> Checkpoint:
     """Return a checkpoint, downloaded only if it is nowhere on disk.
 
-    Parameters
-    ----------
-    reference
-        As for `find_folder`; a checkpoint is returned as it is.
-
-    Raises
-    ------
-    SynthzooError
-        As for `find_folder`.
+    ``reference``: as for `find_folder`; a checkpoint is returned as it is.
     """
     if isinstance(reference, Checkpoint):
         return reference
@@ -183,13 +150,7 @@ def unlicensed() -> tuple[str, ...]:
 
 
 def location(card: ModelCard) -> Location:
-    """Return where `find_folder` would take a model from; nothing is opened.
-
-    Parameters
-    ----------
-    card
-        A model of the register.
-    """
+    """Return where `find_folder` would take a model from; nothing is opened."""
     if registry.bundled_folder(card) is not None:
         return "bundled"
     if card.published is not None:

@@ -93,13 +93,7 @@ def verify_model(model: str | Path, *, device: str = "cpu") -> Verification:
 
 
 def models_that_know(elements: Collection[str]) -> str:
-    """Return a sentence on which models of the zoo know all of these elements.
-
-    Parameters
-    ----------
-    elements
-        Chemical symbols.
-    """
+    """Return a sentence on which models of the zoo know all of these elements."""
     able = [card.name for card in model_cards() if set(elements) <= set(card.elements)]
     if able:
         return f"These models of the zoo know all its elements: {', '.join(able)}."

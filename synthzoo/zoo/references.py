@@ -20,22 +20,7 @@ from synthzoo.zoo.cards import ModelCard
 def check_files(
     folder: Path, records: Mapping[str, FileRecord], *, way_out: str
 ) -> None:
-    """Compare the files of a folder with their records, before anything is parsed.
-
-    Parameters
-    ----------
-    folder
-        Where the files lie.
-    records
-        Size and hash of each.
-    way_out
-        Sentence at the end of the error.
-
-    Raises
-    ------
-    IntegrityError
-        If a file is missing, cannot be read, or differs; both hashes are named.
-    """
+    """Compare the files of a folder with their records, before anything is parsed."""
     for name, record in records.items():
         path = folder / name
         try:
@@ -53,22 +38,7 @@ def check_files(
 
 
 def check_own_hashes(folder: Path, *, way_out: str) -> None:
-    """Compare the files of a checkpoint with the hashes in its ``config.json``.
-
-    Parameters
-    ----------
-    folder
-        The checkpoint.
-    way_out
-        Sentence at the end of the error.
-
-    Raises
-    ------
-    CheckpointError
-        If ``config.json`` does not describe a checkpoint.
-    IntegrityError
-        If another file cannot be read, or differs.
-    """
+    """Compare the files of a checkpoint with the hashes in its ``config.json``."""
     if nature := _nature(folder / CONFIG_FILE):
         raise CheckpointError(
             f"{folder / CONFIG_FILE}{nature} does not describe a checkpoint. {way_out}"
@@ -102,14 +72,8 @@ _REFERENCE = re.compile(
 class Remote:
     """A repository at a revision, and its files' hashes if the register has them.
 
-    Attributes
-    ----------
-    repository
-        As ``organisation/name``.
-    revision
-        Branch, tag or commit.
-    card
-        Of the model of the register that it holds; none of any other.
+    ``repository``: as ``organisation/name``.
+    ``card``: of the model of the register that it holds; none of any other.
     """
 
     repository: str
@@ -140,16 +104,6 @@ def place_of(reference: str | Path) -> Place:
     A folder with a ``config.json`` comes before a model of the zoo of the same name; a
     file, or a folder without one, does not. The hashes of a bundled checkpoint are
     checked.
-
-    Parameters
-    ----------
-    reference
-        As for `find_folder`.
-
-    Raises
-    ------
-    SynthzooError
-        As for `find_folder`.
     """
     if isinstance(reference, Path):
         return _existing(reference)
@@ -167,24 +121,12 @@ def place_of(reference: str | Path) -> Place:
 
 
 def has_checkpoint(reference: str) -> bool:
-    """Return whether a reference is the path of a folder with a ``config.json``.
-
-    Parameters
-    ----------
-    reference
-        Of any kind.
-    """
+    """Return whether a reference is the path of a folder with a ``config.json``."""
     return is_there(_expanded(Path(reference)) / CONFIG_FILE)
 
 
 def remote_of(card: ModelCard) -> Remote | None:
-    """Return the repository of a model of the register, if it is published.
-
-    Parameters
-    ----------
-    card
-        A model of the register.
-    """
+    """Return the repository of a model of the register, if it is published."""
     repository, revision = card.hub.repository, card.hub.revision
     if repository is None or revision is None:
         return None

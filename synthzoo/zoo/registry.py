@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
 
 def cards_folder() -> Path:
-    """Return the folder of the model cards that come with synthzoo.
-
-    Raises
-    ------
-    InputError
-        If the installation has none.
-    """
+    """Return the folder of the model cards that come with synthzoo."""
     return packaged_folder(Path(__file__).parent, "model_cards")
 
 
@@ -104,10 +98,7 @@ def find_card(name: str, folder: Path | None = None) -> ModelCard:
 def groups(folder: Path | None = None) -> tuple[str, ...]:
     """Return what names with a slash begin with, such as ``paper/``.
 
-    Parameters
-    ----------
-    folder
-        Where the cards lie, if not in this installation.
+    ``folder``: where the cards lie, if not in this installation.
     """
     names = [name for card in model_cards(folder) for name in card.names]
     return tuple(
@@ -116,58 +107,24 @@ def groups(folder: Path | None = None) -> tuple[str, ...]:
 
 
 def bundled_folder(card: ModelCard) -> Path | None:
-    """Return the checkpoint that is part of this installation, if there is one.
-
-    Parameters
-    ----------
-    card
-        A model of the register.
-    """
+    """Return the checkpoint that is part of this installation, if there is one."""
     folder = Path(__file__).parent / "weights" / card.name
     return folder if folder.is_dir() else None
 
 
 def file_record(path: Path) -> FileRecord:
-    """Return the size and SHA-256 of a file.
-
-    Parameters
-    ----------
-    path
-        Any file.
-    """
+    """Return the size and SHA-256 of a file."""
     return FileRecord(size=path.stat().st_size, sha256=hash_files([path]))
 
 
 def file_records(folder: Path) -> dict[str, FileRecord]:
-    """Return what a card's `files` should say about the checkpoint in a folder.
-
-    Parameters
-    ----------
-    folder
-        A checkpoint.
-
-    Raises
-    ------
-    InputError
-        If a file of the checkpoint is missing.
-    """
+    """Return what a card's `files` should say about the checkpoint in a folder."""
     require_whole(folder)
     return {name: file_record(folder / name) for name in MODEL_FILES}
 
 
 def require_whole(folder: Path) -> None:
-    """Refuse a folder that lacks a file of a checkpoint.
-
-    Parameters
-    ----------
-    folder
-        A checkpoint.
-
-    Raises
-    ------
-    InputError
-        If it does; the message names what is missing.
-    """
+    """Refuse a folder that lacks a file of a checkpoint."""
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} is not a whole checkpoint: {missing} missing.")
@@ -179,11 +136,6 @@ def card_of(config: CheckpointConfig) -> ModelCard | None:
     It is known by the hashes of its weights and of its golden predictions, which carry
     the hash of the description; one that was converted from a published file, by the
     hash of that file and by what the file does not say.
-
-    Parameters
-    ----------
-    config
-        Description of the checkpoint.
     """
     return next((card for card in model_cards() if _describes(card, config)), None)
 
@@ -201,13 +153,7 @@ def _describes(card: ModelCard, config: CheckpointConfig) -> bool:
 
 
 def page_of(checkpoint: Checkpoint) -> str | None:
-    """Return the page of a checkpoint: its card's, or the one in its folder.
-
-    Parameters
-    ----------
-    checkpoint
-        Any.
-    """
+    """Return the page of a checkpoint: its card's, or the one in its folder."""
     card = card_of(checkpoint.config)
     if card is not None:
         return render_card(card)

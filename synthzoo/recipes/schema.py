@@ -255,8 +255,8 @@ def _marks(hint: Any) -> list[Any]:
 
 def _plain(value: Any) -> Any:
     """Return numbers of numpy as Python's own."""
-    if isinstance(value, tuple):
-        return tuple(map(_plain, value))
+    if type(value) in {list, tuple}:
+        return type(value)(map(_plain, value))
     return value.tolist() if hasattr(value, "tolist") else value
 
 

@@ -136,6 +136,8 @@ def test_numbers_of_numpy_are_numbers():
     size: Any = (np.int64(2), 3)
     cart = Cart(name="a", size=size, spare=Wheel(radius_A=np.float64(0.5)))
     assert cart == Cart(name="a", size=(2, 3), spare=Wheel(radius_A=0.5))
+    sizes: Any = list(size)
+    assert list(dataclasses.replace(cart, size=sizes).size) == [2, 3]
 
 
 def test_the_functions_of_dataclasses_take_structs():

@@ -64,7 +64,7 @@ class CheckpointConfig(Checked, frozen=True, kw_only=True):
     arguments: dict[str, Any]
     elements: Annotated[tuple[Symbol, ...], NOT_EMPTY, DIFFERENT]
     cutoff_A: Cutoff
-    dtype: Literal["float32", "float64"]
+    dtype: str
     isolated_atom_energies_eV: dict[str, Annotated[float, number(-1e9, 1e9)]]
     labels: dict[str, Any]
     kind: Literal["potential", "starting-point"]

@@ -609,6 +609,7 @@ def test_newer_format_says_what_to_install(checkpoint: Path):
         (lambda raw: raw.update(cutoff_A=0), "cutoff_A: .*above 0 and up to 20"),
         (lambda raw: raw.update(cutoff_A=True), "cutoff_A: expected a number"),
         (lambda raw: raw.update(dtype="int8"), "dtype: expected 'float32'"),
+        (lambda raw: raw.update(dtype="float64"), "dtype: expected 'float32'"),
         (lambda raw: raw.update(kind="finished"), "kind: expected one of"),
         (lambda raw: raw.update(kind=["potential"]), "kind: expected one of"),
         (lambda raw: raw.update(labels="DFT"), "labels: expected keys and"),

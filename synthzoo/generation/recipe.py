@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from synthzoo.models.architecture import Cutoff
+from synthzoo.models.interface import Cutoff
 from synthzoo.recipes.schema import (
     LATER,
     NOT_EMPTY,

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 import synthzoo
 from synthzoo.errors import CheckpointError, InputError
-from synthzoo.models.architecture import Cutoff
 from synthzoo.models.architectures import check_arguments
+from synthzoo.models.interface import Cutoff
 from synthzoo.recipes.plain_values import read_json
 from synthzoo.recipes.schema import (
     DIFFERENT,

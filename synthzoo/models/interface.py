@@ -8,16 +8,23 @@ All the rest of synthzoo sees networks through this file and through graphs (see
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 from synthzoo.errors import CheckpointError, InputError
+from synthzoo.recipes.schema import above_0
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+MAX_CUTOFF_A = 20.0
+Cutoff = Annotated[float, above_0(MAX_CUTOFF_A)]
+
 Arguments = dict[str, Any]
 """What describes a network besides elements and cutoff: plain values, as in JSON."""
+
+Weights = Mapping[str, "Tensor"]
+"""Tensors by name."""
 
 
 class Described(Protocol):
@@ -33,77 +40,58 @@ class Described(Protocol):
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """The chemical symbols, in the order of the network's types."""
+        """Chemical symbols, in the order of the network's types."""
 
     @property
     def cutoff_A(self) -> float:
-        """The radius within which atoms are neighbours, in Å."""
+        """Radius within which atoms are neighbours."""
 
 
 class Statistics(NamedTuple):
-    """What a new network is told of its training set.
-
-    Attributes
-    ----------
-    elements
-        Chemical symbols, in the order of the network's types.
-    neighbours
-        Neighbours of an atom, on average.
-    force_rms_eV_A
-        Root mean square of the force components, in eV/Å.
-    """
+    """What a new network is told of its training set."""
 
     elements: tuple[str, ...]
+    """Chemical symbols, in the order of the network's types."""
     neighbours: float
+    """Neighbours of an atom, on average."""
     force_rms_eV_A: float
+    """Root mean square of the force components."""
 
 
 class EnergyTerms(NamedTuple):
-    """What the network's own energy of an atom is multiplied by, and what is added.
-
-    Attributes
-    ----------
-    scales
-        Factor for each element, in the order of the network's types.
-    shifts_eV
-        Constant for each element, in eV.
-    """
+    """What the network's own energy of an atom is multiplied by, and what is added."""
 
     scales: tuple[float, ...]
+    """For each element, in the order of the network's types."""
     shifts_eV: tuple[float, ...]
 
 
 class Scaling(NamedTuple):
-    """How a network of one element becomes one of another; energies keep their form.
-
-    Attributes
-    ----------
-    element
-        Chemical symbol of the new network.
-    lengths
-        Factor of all lengths.
-    energy_terms
-        Of the new network, for its one element.
-    """
+    """How a network of one element becomes one of another."""
 
     element: str
+    """Chemical symbol of the new network."""
     lengths: float
+    """Factor of all lengths, the cutoff among them."""
     energy_terms: EnergyTerms
+    """Of the new network."""
 
 
 class Architecture:
     """A kind of network.
 
     A network is a module of torch. It takes a graph of one structure or of several and
-    returns it with energies (eV), forces (eV/Å), stresses (eV/Å³) and the lengths of
-    its edges, under the names in `synthzoo.models.graphs`. Its forces have to be
+    returns it with energies, forces, stresses and the lengths of its edges, under the
+    names and in the units of `synthzoo.models.graphs`. Its forces have to be
     differentiable themselves, for training. Its description decides the names and
     shapes of its weights. A recipe freezes ``layer0``, ``layer1`` … by the names of
     weights that hold ``layer0_``, ``layer1_`` …, and ``readout``; the rest is
     ``embedding``.
 
-    An architecture has to check and build. The other methods say that its networks
-    cannot do the thing, or do nothing where that is right for any network.
+    An architecture has to check arguments and to build. What else it does not define
+    is refused in its name, or is nothing where that is right for any network. Methods
+    in pairs first give the description of a changed network, and then its weights; the
+    network is built in between.
 
     Parameters
     ----------
@@ -115,153 +103,59 @@ class Architecture:
         self.name = name
 
     def check_arguments(self, arguments: Arguments, elements: Sequence[str]) -> None:
-        """Refuse arguments that are unknown, of a wrong type, or absurdly large.
+        """Raise `CheckpointError` for arguments that are unknown, wrong or absurd.
 
         They may come from a stranger's file. Neither torch nor another large package
         may be imported for this.
-
-        Parameters
-        ----------
-        arguments
-            As read from JSON.
-        elements
-            Chemical symbols of the network, in its order.
-
-        Raises
-        ------
-        CheckpointError
-            If an argument is not allowed.
         """
         raise NotImplementedError
 
     def build(self, described: Described, *, dtype: str, seed: int) -> Module:
-        """Return a new network; called by `synthzoo.models.network.build_model` only.
+        """Return a new network; `synthzoo.models.network.build_model` calls this.
 
-        Parameters
-        ----------
-        described
-            What to build; its arguments are checked, and a copy.
-        dtype
-            Precision: ``float32`` or ``float64``.
-        seed
-            Of the initial weights.
+        The arguments are checked, and a copy; ``dtype`` is float32 or float64.
         """
         raise NotImplementedError
 
+    def complete(self, arguments: Arguments, found: Statistics) -> Arguments:
+        """Return the arguments of a new network from those in a recipe."""
+        return arguments
+
     def accelerate(self, network: Module) -> str | None:
-        """Let compiled loops evaluate a network on the CPU, where that is possible.
+        """Let compiled loops evaluate a network on the CPU, in place.
 
-        Parameters
-        ----------
-        network
-            Changed in place; its weights keep their names.
-
-        Returns
-        -------
-        str | None
-            Why it is not possible, to follow "because".
+        Where that is not possible, return why, to follow "because".
         """
         return f"there are none for networks of {self.name}"
 
     def settle(self, network: Module) -> None:
-        """Prepare a network for evaluations with the weights that it has.
+        """Prepare a network, in place, for evaluations with the weights that it has."""
 
-        Parameters
-        ----------
-        network
-            In evaluation mode, on its device; changed in place.
-        """
-
-    def complete(self, arguments: Arguments, found: Statistics) -> Arguments:
-        """Return the arguments of a new network.
-
-        Parameters
-        ----------
-        arguments
-            Those in a recipe; not changed.
-        found
-            What the training set adds to them.
-        """
-        return arguments
-
-    def energy_terms(
-        self, weights: Mapping[str, Tensor], elements: Sequence[str]
-    ) -> EnergyTerms:
-        """Return factor and constant of the energies of atoms.
-
-        Parameters
-        ----------
-        weights
-            Of a network, by name.
-        elements
-            Chemical symbols of the network, in its order.
-
-        Raises
-        ------
-        CheckpointError
-            If networks of this kind have no such terms.
-        """
+    def energy_terms(self, weights: Weights, elements: Sequence[str]) -> EnergyTerms:
+        """Return factor and constant of the energies of atoms."""
         raise CheckpointError(
             f"{self.name} has no energy shifts: it cannot give total energies."
         )
 
     def shifted(self, arguments: Arguments, shifts_eV: dict[str, float]) -> Arguments:
-        """Return arguments with other constants of the energies of atoms.
-
-        Parameters
-        ----------
-        arguments
-            Not changed.
-        shifts_eV
-            Constant for each element, in eV.
-        """
+        """Return arguments with other constants of the energies of atoms."""
         raise self.cannot("be given energies of atoms")
 
-    def shifted_weights(
-        self, old: Mapping[str, Tensor], new: Module
-    ) -> dict[str, Tensor]:
-        """Return the weights of a network for one that is described as shifted.
-
-        Parameters
-        ----------
-        old
-            Weights of a network.
-        new
-            Network of the `shifted` arguments.
-        """
+    def shifted_weights(self, old: Weights, new: Module) -> dict[str, Tensor]:
+        """Return the weights for a network of `shifted` arguments."""
         raise NotImplementedError
 
     def scaled(self, arguments: Arguments, scaling: Scaling) -> Arguments:
         """Return the arguments of a network of another element, with other lengths.
 
-        Parameters
-        ----------
-        arguments
-            Of a network of one element; not changed.
-        scaling
-            What changes.
-
-        Raises
-        ------
-        InputError
-            If a part of the network does not scale with lengths.
+        Raise `InputError` if a part of the network does not scale.
         """
         raise self.cannot("be scaled")
 
     def scaled_weights(
-        self, old: Mapping[str, Tensor], new: Module, scaling: Scaling
+        self, old: Weights, new: Module, scaling: Scaling
     ) -> dict[str, Tensor]:
-        """Return the weights of a network for one that is described as scaled.
-
-        Parameters
-        ----------
-        old
-            Weights of a network.
-        new
-            Network of the `scaled` arguments.
-        scaling
-            What has changed.
-        """
+        """Return the weights for a network of `scaled` arguments."""
         raise NotImplementedError
 
     def widened(
@@ -269,83 +163,33 @@ class Architecture:
     ) -> tuple[str, Arguments]:
         """Return architecture and arguments of a wider network.
 
-        Parameters
-        ----------
-        arguments
-            Not changed.
-        features
-            Features of each layer but the last, such as ``64x0e+32x1o``.
-
-        Raises
-        ------
-        InputError
-            If the features do not go with the network.
+        ``features`` are those of each layer but the last, such as ``64x0e+32x1o``.
         """
         raise self.cannot("be made wider")
 
     def widened_weights(self, old: Module, new: Module) -> dict[str, Tensor]:
-        """Return weights with which a wider network predicts what a given one does.
-
-        Parameters
-        ----------
-        old
-            Network to start from.
-        new
-            Wider one, with random weights.
-        """
+        """Return weights with which a wider network predicts what the old one does."""
         raise NotImplementedError
 
     def readout(self, network: Module) -> tuple[Module, Tensor]:
         """Return the layer in whose ``weight`` all energies of atoms are linear.
 
-        Parameters
-        ----------
-        network
-            Of this kind.
-
-        Returns
-        -------
-        tuple[Module, Tensor]
-            The layer, called with the features of atoms as its only argument, and what
-            its results are multiplied by: one number, or one for each type.
+        It is called with the features of atoms alone. The second value is what its
+        results are multiplied by: one number, or one for each type.
         """
         raise self.cannot("be made to bind more strongly")
 
     def set_neighbours(self, network: Module, number: float) -> None:
-        """Set the number of neighbours by which a network divides.
-
-        Parameters
-        ----------
-        network
-            Changed in place.
-        number
-            Neighbours of an atom, on average.
-        """
+        """Set the average number of neighbours by which a network divides, in place."""
         raise self.cannot("be calibrated")
 
     def with_kernels(self, network: Module, kernels: str) -> Module:
-        """Return a network that uses other kernels, on a GPU.
+        """Return a network with the kernels of another package, for a GPU.
 
-        Parameters
-        ----------
-        network
-            May be changed in place; its weights keep their names.
-        kernels
-            ``openequivariance`` or ``cuequivariance``.
-
-        Raises
-        ------
-        CheckpointError
-            If the kernels cannot be used here.
+        Its weights keep their names. Raise `CheckpointError` if that fails here.
         """
         raise self.cannot(f"use the kernels of {kernels}")
 
     def cannot(self, what: str) -> InputError:
-        """Return the error that networks of this kind cannot do something.
-
-        Parameters
-        ----------
-        what
-            A verb and its object.
-        """
+        """Return the error that networks of this kind cannot do something."""
         return InputError(f"Networks of {self.name} cannot {what}.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import CheckpointError, InputError
-from synthzoo.models import architecture
+from synthzoo.models import nequip_arguments
 from synthzoo.models.interface import (
     Architecture,
     Arguments,
@@ -15,6 +15,7 @@ from synthzoo.models.interface import (
     EnergyTerms,
     Scaling,
     Statistics,
+    Weights,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class NequIP(Architecture):
 
     def check_arguments(self, arguments: Arguments, elements: Sequence[str]) -> None:
         """Refuse arguments that the builder does not take, or that are absurd."""
-        architecture.check_arguments(self.name, arguments, elements)
+        nequip_arguments.check_arguments(self.name, arguments, elements)
 
     def build(self, described: Described, *, dtype: str, seed: int) -> Module:
         """Return a new network from nequip's builder."""
@@ -83,9 +84,7 @@ class NequIP(Architecture):
             SHIFTS: dict.fromkeys(found.elements, 0.0),
         }
 
-    def energy_terms(
-        self, weights: Mapping[str, Tensor], elements: Sequence[str]
-    ) -> EnergyTerms:
+    def energy_terms(self, weights: Weights, elements: Sequence[str]) -> EnergyTerms:
         """Return scales and shifts as they are among the weights, after a fit, too."""
         found = []
         for ending, default in zip(TERMS, (1.0, 0.0), strict=True):
@@ -103,9 +102,7 @@ class NequIP(Architecture):
         """Return arguments with other constants of the energies of atoms."""
         return arguments | {SHIFTS: shifts_eV}
 
-    def shifted_weights(
-        self, old: Mapping[str, Tensor], new: Module
-    ) -> dict[str, Tensor]:
+    def shifted_weights(self, old: Weights, new: Module) -> dict[str, Tensor]:
         """Return the old weights with the new shifts, which nequip keeps in float64."""
         return _carried(old, new.state_dict(), TERMS[1:])
 
@@ -125,7 +122,7 @@ class NequIP(Architecture):
         return found
 
     def scaled_weights(
-        self, old: Mapping[str, Tensor], new: Module, scaling: Scaling
+        self, old: Weights, new: Module, scaling: Scaling
     ) -> dict[str, Tensor]:
         """Return the old weights with what follows from the new description.
 
@@ -199,9 +196,7 @@ class NequIP(Architecture):
         return builder
 
 
-def _carried(
-    old: Mapping[str, Tensor], new: Mapping[str, Tensor], endings: tuple[str, ...]
-) -> dict[str, Tensor]:
+def _carried(old: Weights, new: Weights, endings: tuple[str, ...]) -> dict[str, Tensor]:
     """Return old weights, but new ones where the names end so."""
     return {
         name: new[name] if name.endswith(endings) else value

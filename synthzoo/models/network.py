@@ -45,8 +45,9 @@ def build_model(
         try:
             model = architecture.build(described, dtype=dtype, seed=seed)
         except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            version = installed_versions()["nequip"]
             raise CheckpointError(
-                f"nequip {installed_versions()['nequip']} cannot build the model that "
+                f"{config.builder} (nequip {version}) cannot build the model that "
                 f"{CONFIG_FILE} describes: {one_line(error)}."
             ) from error
         reason = architecture.accelerate(model)

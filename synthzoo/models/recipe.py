@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from synthzoo.models.architecture import (
+from synthzoo.models.interface import Cutoff
+from synthzoo.models.nequip_arguments import (
     Bessels,
-    Cutoff,
     Depth,
     Exponent,
     Features,

@@ -13,8 +13,8 @@ import numpy as np
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.legacy.calibrate import Calibration, calibrate
 from synthzoo.legacy.state import Assumptions, convert_state, read_state
-from synthzoo.models.architecture import MAX_CUTOFF_A
 from synthzoo.models.checkpoint import write_checkpoint
+from synthzoo.models.interface import MAX_CUTOFF_A
 from synthzoo.runs.files import refuse_existing
 from synthzoo.zoo.cards import NO_LICENCE, ModelCard, published_file, render_card
 from synthzoo.zoo.registry import file_record, model_cards

@@ -1,4 +1,4 @@
-"""Which nequip models a checkpoint may describe, and how large they may be."""
+"""Which networks of nequip a checkpoint may describe, and how large they may be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from synthzoo.recipes.schema import Checked, above_0, from_values, matching, who
 MAX_WEIGHTS = 300_000_000
 """Upper limit of the number of weights, as estimated from the arguments."""
 
-MAX_CUTOFF_A = 20.0
 MAX_NUMBER = 1e30
 """Larger numbers mean nothing and overflow in single precision."""
 
@@ -26,7 +25,6 @@ MAX_FEATURES = 1024
 _IRREP = r"(?:([1-9]\d{0,2}|10[01]\d|102[0-4])x)?([0-6])[eo]"
 _IRREPS = rf"{_IRREP}(?: ?\+ ?{_IRREP}){{0,{4 * MAX_L - 1}}}"
 
-Cutoff = Annotated[float, above_0(MAX_CUTOFF_A)]
 Layers = Annotated[int, whole(1, MAX_LAYERS)]
 Order = Annotated[int, whole(0, MAX_L)]
 Features = Annotated[int, whole(1, MAX_FEATURES)]
@@ -153,10 +151,6 @@ def check_arguments(
 
     ``elements``: chemical symbols of the model, in its order.
     """
-    if builder not in BUILDERS:
-        raise CheckpointError(
-            f"the builder {builder!r} is not allowed; use one of {', '.join(BUILDERS)}."
-        )
     try:
         given = from_values(BUILDERS[builder], arguments, source=builder)
     except InputError as error:

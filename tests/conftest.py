@@ -155,6 +155,30 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def rattled_diamond(
+    tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a file of ten crystals with total energies and forces, to fine-tune on."""
+    from ase.build import bulk
+
+    from synthzoo.data.structures import label, write_structures
+    from synthzoo.zoo.load import load_calculator
+
+    calculator = load_calculator(tiny_checkpoint, device="cpu")
+    structures = []
+    for seed in range(10):
+        atoms = bulk("C", cubic=True)
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = calculator
+        energy_eV = 1.5 * atoms.get_potential_energy() - 148.0 * len(atoms)
+        forces_eV_A = 1.5 * atoms.get_forces()
+        structures.append(label(atoms, energy_eV=energy_eV, forces_eV_A=forces_eV_A))
+    path = tmp_path_factory.mktemp("labelled") / "diamond.xyz"
+    write_structures(path, structures)
+    return path
+
+
 @pytest.fixture
 def tiny_calculator(tiny_checkpoint: Path) -> SynthzooCalculator:
     """Return a fresh calculator of the tiny checkpoint on the CPU."""

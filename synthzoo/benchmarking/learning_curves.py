@@ -6,23 +6,26 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthzoo.benchmarking.jobs import DataSource, Job, find_starts, make_jobs
-from synthzoo.benchmarking.single_run import Result, read_result, run_in_child
+from synthzoo.benchmarking.single_run import Result, SingleRun, read_result
 from synthzoo.benchmarking.table import Point, errors_table, read_published, summarise
 from synthzoo.data.frames import find_files
 from synthzoo.errors import InputError
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.recipes.loading import settle_recipe
 from synthzoo.runs.files import new_file, sole_writer
+from synthzoo.runs.jobs import run_jobs
 from synthzoo.runs.provenance import installed_versions
-from synthzoo.runs.workers import GuardedThreads
+from synthzoo.runs.workers import worker_threads
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from synthzoo.benchmarking.table import PublishedCurves
     from synthzoo.potentials import Model
 
@@ -70,6 +73,7 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     format: str | None = None,
     published: str | None = None,
     workers: int | None = None,
+    executor: Executor | None = None,
     on_result: Callable[[Result], object] | None = None,
 ) -> BenchmarkSummary:
     """Fine-tune models on draws of a training set and measure them on a test set.
@@ -110,6 +114,9 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         Name of published curves to compare with.
     workers
         Runs at a time; one for each core if not given. They share torch's threads.
+    executor
+        Where runs are done instead of on this machine, each with one thread; its
+        workers must see the folder of the output, the files and the checkpoints.
     on_result
         Function that is called with each result as soon as it is known.
 
@@ -129,10 +136,10 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
     """
     if draws < 1:
         raise InputError(f"draws must be at least 1, not {draws}.")
-    count = workers or os.cpu_count() or 1
+    threads = _threads(workers, executor)
     source = DataSource(
-        training=tuple(find_files(training)),
-        test=tuple(find_files(test)),
+        training=tuple(path.absolute() for path in find_files(training)),
+        test=tuple(path.absolute() for path in find_files(test)),
         least_atoms=least_atoms,
         energy_key=energy_key,
         forces_key=forces_key,
@@ -144,66 +151,67 @@ def run_benchmark(  # noqa: PLR0913  what a user may say
         sizes,
         draws,
         source=source,
-        recipe=_with_threads(settle_recipe(FinetuneRecipe, recipe), count),
+        recipe=_with_threads(settle_recipe(FinetuneRecipe, recipe), threads),
         direct_visits=direct_visits,
     )
     jobs[0].test()  # what is wrong with it shall not show after the first fit
     output = Path(output)
     (output / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
-    with sole_writer(output):
-        results = _run_all(jobs, output, count, on_result)
+    with (
+        sole_writer(output),
+        nullcontext(executor) if executor else worker_threads(workers) as where,
+    ):
+        results = _run_all(jobs, output, where, on_result)
         return _write(output, results, source, shown)
 
 
-def _with_threads(recipe: FinetuneRecipe, workers: int) -> FinetuneRecipe:
-    """Return the recipe with this process's threads shared out among the workers."""
-    import torch
-
+def _with_threads(recipe: FinetuneRecipe, threads: int) -> FinetuneRecipe:
+    """Return the recipe with a number of threads, unless it says one itself."""
     if recipe.threads is not None:
         return recipe
-    return dataclasses.replace(
-        recipe, threads=max(1, torch.get_num_threads() // workers)
-    )
+    return dataclasses.replace(recipe, threads=threads)
+
+
+def _threads(workers: int | None, executor: Executor | None) -> int:
+    """Return this process's threads shared out among the workers; 1 for a cluster."""
+    import torch
+
+    if executor is not None:
+        return 1
+    return max(1, torch.get_num_threads() // (workers or os.cpu_count() or 1))
 
 
 def _run_all(
     jobs: Sequence[Job],
     output: Path,
-    workers: int,
+    executor: Executor,
     on_result: Callable[[Result], object] | None,
 ) -> list[Result]:
     """Return all results in the order of the jobs; compute those that are missing."""
     source = jobs[0].source.description()
+    folder = (output / RUNS_FOLDER).absolute()
     keys = [job.key(source) for job in jobs]
-    paths = [
-        output / RUNS_FOLDER / f"{job.file_name(key)}.json"
+    runs = [
+        SingleRun(job, key, folder / f"{job.file_name(key)}.json")
         for job, key in zip(jobs, keys, strict=True)
     ]
-    with GuardedThreads(workers) as threads:
-        futures: list[Future[Result]] = [
-            threads.submit(run_in_child, job, key, path)
-            for job, key, path in zip(jobs, keys, paths, strict=True)
-            if not path.is_file()
-        ]
-        try:
-            for future in as_completed(futures):
-                found = future.result()
-                if on_result is not None:
-                    on_result(found)
-                _write_table(output, _finished(paths, jobs), jobs[0].source, None)
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-    return _finished(paths, jobs)
+
+    def note(run: SingleRun) -> None:
+        if on_result is not None:
+            on_result(read_result(run.path))
+        _write_table(output, _finished(runs), jobs[0].source, None)
+
+    missing = [run for run in runs if not run.is_done()]
+    run_jobs(missing, folder, executor=executor, on_done=note)
+    return _finished(runs)
 
 
-def _finished(paths: Sequence[Path], jobs: Sequence[Job]) -> list[Result]:
+def _finished(runs: Sequence[SingleRun]) -> list[Result]:
     """Return the results that are there, under the names of today."""
     return [
-        dataclasses.replace(read_result(path), model=job.start.name)
-        for path, job in zip(paths, jobs, strict=True)
-        if path.is_file()
+        dataclasses.replace(read_result(run.path), model=run.job.start.name)
+        for run in runs
+        if run.is_done()
     ]
 
 

@@ -77,7 +77,7 @@ class _Fitted:
 
 
 def read_result(path: Path) -> Result:
-    """Return the result in a file that `run_in_child` has written.
+    """Return the result in a file that `SingleRun` has written.
 
     Parameters
     ----------
@@ -87,10 +87,11 @@ def read_result(path: Path) -> Result:
     return read_record(path, _Record).result
 
 
-def run_in_child(job: Job, key: dict[str, Any], path: Path) -> Result:
-    """Return the result of a run that was done in this thread's child process.
+@dataclass(frozen=True)
+class SingleRun:
+    """One run, done in a child process.
 
-    Parameters
+    Attributes
     ----------
     job
         What to do.
@@ -99,23 +100,35 @@ def run_in_child(job: Job, key: dict[str, Any], path: Path) -> Result:
     path
         File for the result; a folder beside it holds the state of the fit until the
         result is there, and a run that was killed goes on from it.
-
-    Raises
-    ------
-    SynthzooError
-        If the child was killed.
     """
-    name = f"{job.start.name} on {job.size} structures"
-    return fit_in_child(partial(run, job, key, path), name=name)
+
+    job: Job
+    key: dict[str, Any]
+    path: Path
+
+    def is_done(self) -> bool:
+        """Return whether the result is there."""
+        return self.path.is_file()
+
+    def __call__(self) -> None:
+        """Do the run and write its result.
+
+        Raises
+        ------
+        SynthzooError
+            If the child was killed.
+        """
+        name = f"{self.job.start.name} on {self.job.size} structures"
+        fit_in_child(partial(run, self.job, self.key, self.path), name=name)
 
 
 def run(job: Job, key: dict[str, Any], path: Path) -> Result:
-    """Do a run, write its result, and return it.
+    """Do a run in this process, write its result, and return it.
 
     Parameters
     ----------
     job, key, path
-        As for `run_in_child`.
+        As for `SingleRun`.
     """
     started, cpu_started = time.monotonic(), time.process_time()
     folder = path.with_suffix(".parts")

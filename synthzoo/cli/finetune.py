@@ -22,7 +22,9 @@ from synthzoo.cli.options import (
     json_option,
     main,
     note,
-    workers_option,
+    place_options,
+    pop_place,
+    where_to_work,
 )
 
 recipe_option = click.option(
@@ -127,7 +129,7 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
     help="Also train a new network on the same data, for comparison.",
 )
 @click.option("--device", help="cpu (the default), cuda, cuda:1, ...; or auto.")
-@workers_option
+@place_options
 @json_option
 @click.pass_context
 def finetune(
@@ -151,11 +153,19 @@ def finetune(
     output = options.pop("output")
     if not only_check and output is None:
         raise click.UsageError("Give --output, or --check to look at the data only.")
+    place = pop_place(options)
     options = given(**options)
     if only_check:
-        _check(context, model, data, options, as_json=as_json)
-    else:
-        _tune(model, data, output, options, as_json=as_json)
+        _check(
+            context,
+            model,
+            data,
+            options | given(workers=place["workers"]),
+            as_json=as_json,
+        )
+        return
+    with where_to_work(**place) as where:
+        _tune(model, data, output, options | where, as_json=as_json)
 
 
 def _check(
@@ -250,7 +260,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 @forces_key_option
 @format_option
 @click.option("--published", help="Published curves to draw, such as carbon-gap17.")
-@workers_option
+@place_options
 @json_option
 def benchmark(
     models: tuple[str, ...],
@@ -270,14 +280,16 @@ def benchmark(
     """
     from synthzoo.benchmarking.learning_curves import describe_result
 
-    summary = synthzoo.run_benchmark(
-        models,
-        training,
-        test,
-        output,
-        on_result=lambda found: note(describe_result(found)),
-        **given(**options),
-    )
+    with where_to_work(**pop_place(options)) as where:
+        summary = synthzoo.run_benchmark(
+            models,
+            training,
+            test,
+            output,
+            on_result=lambda found: note(describe_result(found)),
+            **given(**options),
+            **where,
+        )
     if as_json:
         echo_json(dataclasses.asdict(summary))
     else:

@@ -18,7 +18,9 @@ from synthzoo.cli.options import (
     json_option,
     main,
     note,
-    workers_option,
+    place_options,
+    pop_place,
+    where_to_work,
 )
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -78,7 +80,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @format_option
 @device_option
-@workers_option
+@place_options
 @json_option
 @click.pass_context
 def md(
@@ -101,7 +103,10 @@ def md(
     from synthzoo.stability.results import verdict_values
     from synthzoo.stability.verdict import verdict_lines
 
-    verdicts = synthzoo.compare_md(models, start, output, **given(**options))
+    with where_to_work(**pop_place(options)) as where:
+        verdicts = synthzoo.compare_md(
+            models, start, output, **given(**options), **where
+        )
     if as_json:
         echo_json([verdict_values(verdict) for verdict in verdicts])
     else:

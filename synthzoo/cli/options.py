@@ -219,11 +219,16 @@ def where_to_train(*, tensorboard: bool, **place: Any) -> dict[str, Any]:
     return {"place": TrainingPlace(**given(**place)), "tensorboard": tensorboard}
 
 
+def pop_place(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options for `where_to_work` from those of a command."""
+    return {name: options.pop(name) for name in ("workers", "executor", "scheduler")}
+
+
 @contextlib.contextmanager
 def where_to_work(
     workers: int | None, executor: str, scheduler: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Give the arguments that say to a stage of the chain where it works."""
+    """Give the arguments that say to a function where its jobs run."""
     if executor == PROCESSES:
         if scheduler is not None:
             raise click.UsageError("--scheduler needs --executor dask.")

@@ -7,6 +7,7 @@ import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,16 @@ from typing import TYPE_CHECKING, TypeVar
 from synthzoo.errors import SynthzooError
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model
+from synthzoo.runs.child import Lost
 from synthzoo.runs.files import new_file
-from synthzoo.runs.workers import GuardedThreads, Lost, call_guarded
+from synthzoo.runs.jobs import run_jobs
+from synthzoo.runs.progress import progress_bar
+from synthzoo.runs.workers import InProcess, call_guarded, worker_threads
 from synthzoo.training.recipe import FitRecipe
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import torch
     from ase import Atoms
 
@@ -132,20 +138,46 @@ class FitJob:
     snapshots: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """A fit in the working folder of a run; see `_run`."""
+
+    job: FitJob
+    folder: Path
+    alone: bool
+    progress: bool
+
+    def is_done(self) -> bool:
+        return _weights(self.job, self.folder).is_file()
+
+    def __call__(self) -> None:
+        run = partial(
+            _run, self.job, self.folder, alone=self.alone, progress=self.progress
+        )
+        fit_in_child(run, name=f"The fit `{self.job.name}`")
+
+
 def run_fits(
-    jobs: Sequence[FitJob], folder: Path, *, workers: int = 1
+    jobs: Sequence[FitJob],
+    folder: Path,
+    *,
+    workers: int = 1,
+    executor: Executor | None = None,
 ) -> dict[str, dict[str, torch.Tensor]]:
     """Return the weights that each fit ends with; go on where they were killed before.
 
     Parameters
     ----------
     jobs
-        What to fit; those in this process show a progress bar.
+        What to fit.
     folder
         Working folder of the whole run.
     workers
-        How many run at a time: one in this process, the others in children; on a GPU
-        one after the other.
+        How many run at a time, each in a child process. One at a time, as always on a
+        GPU, runs in this process and shows how far it is.
+    executor
+        Where fits run instead of on this machine; its workers must see the working
+        folder and the checkpoint.
 
     Raises
     ------
@@ -154,24 +186,31 @@ def run_fits(
     """
     import safetensors.torch
 
-    missing = [job for job in jobs if not _weights(job, folder).is_file()]
-    on_cpu = all(job.device == "cpu" for job in jobs)
-    together = workers > 1 and len(jobs) > 1 and on_cpu
-    here, elsewhere = (missing[:1], missing[1:]) if together else (missing, [])
-    with GuardedThreads(max(1, workers - 1)) as threads:
-        running = [threads.submit(_run_in_child, job, folder) for job in elsewhere]
-        try:
-            for job in here:
-                _run(job, folder, alone=not together, progress=True)
-            for job, future in reversed(list(zip(elsewhere, running, strict=True))):
-                if future.cancel():  # no child has begun it
-                    _run(job, folder, alone=False, progress=True)
-            for future in running:
-                if not future.cancelled():
-                    future.result()
-        except BaseException:
-            threads.abandon()
-            raise
+    one_by_one = executor is None and (workers == 1 or jobs[0].device != "cpu")
+    alone = one_by_one or len(jobs) == 1
+    left = sum(not _weights(job, folder).is_file() for job in jobs)
+    here = executor is None and (alone or left <= 1)
+    fits = [
+        _Fit(
+            job,
+            folder.absolute(),
+            alone,
+            progress=here,
+        )
+        for job in jobs
+    ]
+    if here:
+        run_jobs(fits, folder, executor=InProcess())
+    else:
+        with (
+            (
+                nullcontext(executor)
+                if executor
+                else worker_threads(min(workers, left))
+            ) as where,
+            progress_bar(desc="fits", unit="fit", total=len(fits)) as bar,
+        ):
+            run_jobs(fits, folder, executor=where, on_done=lambda _: bar.update())
     return {
         job.name: safetensors.torch.load_file(_weights(job, folder)) for job in jobs
     }
@@ -231,13 +270,8 @@ def _weights(job: FitJob, folder: Path) -> Path:
     return folder / job.name / WEIGHTS_FILE
 
 
-def _run_in_child(job: FitJob, folder: Path) -> None:
-    run = partial(_run, job, folder, alone=False, progress=False)
-    fit_in_child(run, name=f"The fit `{job.name}`")
-
-
 def fit_in_child(function: Callable[[], Result], *, name: str) -> Result:
-    """Return what a function gives in this thread's child process.
+    """Return what a function gives in a child process, or here for `InProcess`.
 
     Parameters
     ----------

@@ -19,8 +19,11 @@ from synthzoo.models.calculator import find_device
 from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import hash_files
+from synthzoo.runs.jobs import worker_count
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from synthzoo.finetuning.recipe import FinetuneRecipe
     from synthzoo.models.checkpoint import Checkpoint
 
@@ -55,6 +58,8 @@ class Request:
         Where to fit.
     workers
         Fits that run at a time.
+    executor
+        Where they run instead of on this machine.
     """
 
     name: str
@@ -72,6 +77,7 @@ class Request:
     compare_direct: bool = False
     device: str = "cpu"
     workers: int = 1
+    executor: Executor | None = None
 
     def manifest(self) -> dict[str, Any]:
         """Return what decides the result."""
@@ -107,6 +113,7 @@ def find_request(  # noqa: PLR0913  what a user may say
     compare_direct: bool,
     device: str,
     workers: int | None,
+    executor: Executor | None = None,
 ) -> Request:
     """Return what is asked for, with the files and the start that are meant.
 
@@ -118,7 +125,7 @@ def find_request(  # noqa: PLR0913  what a user may say
         Of the checkpoint to make.
     recipe, isolated_energies_eV, energy_key, forces_key, format, test, replay
         As for `synthzoo.finetune`.
-    energies_only, drop_bad, compare_direct, device, workers
+    energies_only, drop_bad, compare_direct, device, workers, executor
         As for `synthzoo.finetune`.
 
     Raises
@@ -127,6 +134,8 @@ def find_request(  # noqa: PLR0913  what a user may say
         If the start, a file or the device is not there.
     """
     start = find_checkpoint(model, needed_for="finetune")
+    if executor is not None:
+        workers = worker_count(executor)
     return Request(
         name=name,
         start=start,
@@ -143,6 +152,7 @@ def find_request(  # noqa: PLR0913  what a user may say
         compare_direct=compare_direct,
         device=find_device(device),
         workers=workers or os.cpu_count() or 1,
+        executor=executor,
     )
 
 

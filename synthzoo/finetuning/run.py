@@ -37,6 +37,8 @@ from synthzoo.runs.resumable import open_run, refuse_finished
 from synthzoo.training.curves import read_losses
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from synthzoo.finetuning.fits import FitJob
     from synthzoo.finetuning.plan import Plan
     from synthzoo.finetuning.request import Sets
@@ -188,6 +190,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     compare_direct: bool = False,
     device: str = "cpu",
     workers: int | None = None,
+    executor: Executor | None = None,
     tell: Callable[[str], object] | None = None,
     **settings: Any,
 ) -> FinetuneSummary:
@@ -239,6 +242,9 @@ def finetune(  # noqa: PLR0913  what a user may say
         is one. Fits on a GPU have not been tried.
     workers
         Fits that run at a time; one for each core if not given.
+    executor
+        Where fits and dynamics run instead of on this machine; its workers must see the
+        folder of the output and the checkpoint.
     tell
         Function that is called with a text: what is about to be fitted, and what it
         costs.
@@ -279,6 +285,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         compare_direct=compare_direct,
         device=device,
         workers=workers,
+        executor=executor,
     )
     manifest = request.manifest()
     with open_run(output, manifest, results=RESULTS) as run:
@@ -308,7 +315,7 @@ def _make(
     plan = sets.plan
     judge = Judge(
         plan=plan,
-        weights=run_fits(jobs, run, workers=request.workers)
+        weights=run_fits(jobs, run, workers=request.workers, executor=request.executor)
         | read_snapshots(jobs, run),
         test=sets.test,
         synthetic=sets.synthetic.kept,
@@ -316,7 +323,12 @@ def _make(
     )
     selection: list[Candidate] = []
     if plan.recipe.select_by == "md":
-        selection = select_by_md(judge, run / DYNAMICS_FOLDER, workers=request.workers)
+        selection = select_by_md(
+            judge,
+            run / DYNAMICS_FOLDER,
+            workers=request.workers,
+            executor=request.executor,
+        )
         judge = dataclasses.replace(judge, choice=selection[0].name)
     config = described(judge.tuned.config, plan, request.manifest())
     results = Results(

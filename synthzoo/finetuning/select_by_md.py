@@ -6,16 +6,18 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synthzoo.runs.files import new_file, read_record
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ase import Atoms
 
     from synthzoo.data.labelled_set import LabelledSet
@@ -151,7 +153,9 @@ DYNAMICS_FOLDER = "dynamics"
 """In the working folder of a run: the trajectories, until a choice is made."""
 
 
-def select_by_md(judge: Judge, folder: Path, *, workers: int = 1) -> list[Candidate]:
+def select_by_md(
+    judge: Judge, folder: Path, *, workers: int = 1, executor: Executor | None = None
+) -> list[Candidate]:
     """Return what the weights of a run are worth in dynamics, the best first.
 
     Parameters
@@ -162,6 +166,8 @@ def select_by_md(judge: Judge, folder: Path, *, workers: int = 1) -> list[Candid
         For trajectories and results; a run that was killed goes on there.
     workers
         Replicas that run at a time.
+    executor
+        Where they run instead of on this machine.
 
     Raises
     ------
@@ -169,11 +175,14 @@ def select_by_md(judge: Judge, folder: Path, *, workers: int = 1) -> list[Candid
         If the dynamics cannot be run.
     """
     folder.mkdir(exist_ok=True)
-    found = [_candidate(judge, name, folder, workers) for name in judge.candidates]
+    where: dict[str, Any] = {"workers": workers, "executor": executor}
+    found = [_candidate(judge, name, folder, where) for name in judge.candidates]
     return ranked(found)
 
 
-def _candidate(judge: Judge, name: str, folder: Path, workers: int) -> Candidate:
+def _candidate(
+    judge: Judge, name: str, folder: Path, where: Mapping[str, Any]
+) -> Candidate:
     """Return what some weights are worth; keep it for a run that goes on later."""
     from synthzoo.stability.check import run_md
 
@@ -187,7 +196,7 @@ def _candidate(judge: Judge, name: str, folder: Path, workers: int) -> Candidate
         starting_structures(judge.plan.training),
         place,
         protocol=PROTOCOL,
-        workers=workers,
+        **where,
     )
     candidate = judged(name, verdict, judge.force_rmse_eV_A(name))
     with new_file(record) as partial:

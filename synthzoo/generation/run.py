@@ -40,8 +40,8 @@ from synthzoo.inspection.card import summarise_file, summary_paths
 from synthzoo.potentials import Model, teacher_reference
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.runs.progress import progress_bar
-from synthzoo.runs.resumable import Run, join, open_run, run_jobs, worker_threads
-from synthzoo.runs.workers import call_guarded
+from synthzoo.runs.resumable import Run, join, open_run, run_in_folders
+from synthzoo.runs.workers import call_guarded, worker_threads
 from synthzoo.teachers import cached_teacher
 from synthzoo.teachers.loading import provenance_when_tested
 
@@ -405,7 +405,7 @@ def generate_structures(
 
 def _run(jobs: list[GenerateJob], folder: Path, executor: Executor) -> None:
     with progress_bar(desc="generate", unit="job", total=len(jobs)) as bar:
-        run_jobs(make_guarded, jobs, folder, executor=executor, progress=bar)
+        run_in_folders(make_guarded, jobs, folder, executor=executor, progress=bar)
 
 
 def _failed(jobs: list[GenerateJob], folder: Path) -> tuple[FailedTrajectory, ...]:

@@ -29,16 +29,16 @@ from synthzoo.inspection.card import summarise_file, summary_paths
 from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.potentials import Model, forget, teacher_reference
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
+from synthzoo.runs.child import Lost
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import (
     Run,
     join,
     open_run,
     read_results,
-    run_jobs,
-    worker_threads,
+    run_in_folders,
 )
-from synthzoo.runs.workers import Lost, compute_guarded
+from synthzoo.runs.workers import compute_guarded, worker_threads
 from synthzoo.teachers import cached_teacher
 from synthzoo.teachers.loading import provenance_when_tested
 from synthzoo.zoo.registry import file_record
@@ -390,7 +390,7 @@ def _run(
 ) -> int:
     watch = partial(_stop_if_hopeless, chunks=chunks)
     with progress_bar(desc="relabel", unit="chunk", total=chunks) as bar:
-        return run_jobs(
+        return run_in_folders(
             _label_chunk, jobs, folder, executor=executor, progress=bar, on_done=watch
         )
 

@@ -102,8 +102,12 @@ class Checkpoint:
         return self.name
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the network behind: it is large, and quickly built."""
-        return {name: value for name, value in vars(self).items() if name != "_network"}
+        """Leave the network behind: it is large, and quickly built.
+
+        The folder means the same wherever the other process works.
+        """
+        state = vars(self) | {"folder": self.folder.absolute()}
+        return {name: value for name, value in state.items() if name != "_network"}
 
 
 def as_checkpoint(folder: str | Path | Checkpoint) -> Checkpoint:

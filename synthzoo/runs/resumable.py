@@ -1,26 +1,19 @@
-"""Independent jobs, each with a folder of its results: parallel, resumable, in order.
+"""Runs that a killed command continues: their results are kept beside the output.
 
-A run keeps its finished jobs in a folder beside the output, so that a killed run goes
-on where it was; only whole jobs are kept. When all are done, their files are joined in
-the order of the jobs, whatever the order in which they ended.
+Only whole results are kept, each in a folder of its own. When all are there, their
+files are joined in the order of the jobs, whatever the order in which they ended.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
 import shutil
-import socket
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from concurrent.futures import wait as wait_for
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from synthzoo.errors import InputError, InterruptedRunError, SynthzooError
 from synthzoo.runs.files import (
@@ -34,25 +27,19 @@ from synthzoo.runs.files import (
     remove_partial,
     sole_writer,
 )
-from synthzoo.runs.workers import GuardedThreads, abandon
+from synthzoo.runs.jobs import run_jobs
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-Job = TypeVar("Job")
-JobFunction = Callable[[Job, Path], None]
-"""Takes a job and a new folder, and writes the results into it."""
-
-_LOG = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 MANIFEST_FILE = "manifest.json"
 COMPLETE = "complete"
 """Key in the manifest of a run of which nothing but the last steps may be missing."""
 
 JOB_FOLDERS = "[0-9]" * 7
-"""Pattern of the names of the folders in which `run_jobs` keeps finished jobs."""
-
-CLUSTER_SIZE_IS_ASKED_EVERY_S = 5.0
+"""Pattern of the names of the folders in which `run_in_folders` keeps results."""
 
 
 def working_folder(output: Path) -> Path:
@@ -258,143 +245,70 @@ def _explained(error: BaseException) -> BaseException | None:
     return None
 
 
-def run_jobs(
-    function: JobFunction[Job],
-    jobs: Iterable[Job],
+@dataclass(frozen=True)
+class _FolderJob(Generic[Item]):
+    """A job whose result is a folder that is there when it is complete."""
+
+    function: Callable[[Item, Path], None]
+    item: Item
+    folder: Path
+
+    def is_done(self) -> bool:
+        return self.folder.is_dir()
+
+    def __call__(self) -> None:
+        try:
+            with new_folder(self.folder) as partial:
+                self.function(self.item, partial)
+        except OSError:
+            if not self.is_done():  # otherwise another worker was given the same job
+                raise
+
+
+def run_in_folders(
+    function: Callable[[Item, Path], None],
+    items: Iterable[Item],
     folder: Path,
     *,
     executor: Executor,
     progress: tqdm[Any],
     on_done: Callable[[Path], None] | None = None,
 ) -> int:
-    """Run the jobs that are not finished yet and return the number of all jobs.
+    """Work on the items that are not done yet and return the number of all.
 
     Parameters
     ----------
     function
-        Called as ``function(job, folder)`` in a worker; both must be picklable.
-    jobs
-        Jobs in order; taken one by one, only a few ahead of the workers.
+        Called as ``function(item, folder)`` in a worker to write the results of an item
+        into a new folder; both must be picklable.
+    items
+        In order; taken one by one, only a few ahead of the workers.
     folder
-        Working folder of the run.
+        Working folder of the run; the results are in its folders `JOB_FOLDERS`.
     executor
-        Where the jobs run; its workers must see the working folder.
+        As for `synthzoo.runs.jobs.run_jobs`.
     progress
-        Bar that is moved by one for each job.
+        Bar that is moved by one for each item.
     on_done
-        Called with the folder of each finished job, in any order.
+        Called with the folder of each item that is done, in any order.
 
     Raises
     ------
     SynthzooError
         If the workers are gone or the disk is full; what was finished is kept.
     """
-    run = _Run(function, folder.absolute(), executor, progress, on_done)
-    try:
-        return run.through(jobs)
-    except Exception as error:
-        if not _is_loss(error, executor):
-            raise
-        name = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise SynthzooError(
-            "The workers are gone: one was killed (out of memory?), or the scheduler "
-            f"was lost ({name}). What is finished is kept; run the same command again "
-            "to go on."
-        ) from error
-    finally:
-        run.stop()
+    place = folder.absolute()
+    jobs = (
+        _FolderJob(function, item, place / f"{number:07d}")
+        for number, item in enumerate(items)
+    )
 
+    def finished(job: _FolderJob[Item]) -> None:
+        progress.update()
+        if on_done is not None:
+            on_done(job.folder)
 
-class _Run:
-    """The jobs on their way, at most a few for each worker."""
-
-    def __init__(
-        self,
-        function: Any,
-        folder: Path,
-        executor: Executor,
-        progress: tqdm[Any],
-        on_done: Callable[[Path], None] | None,
-    ) -> None:
-        self._function, self._folder = function, folder
-        self._executor, self._progress, self._on_done = executor, progress, on_done
-        self._targets: dict[Future[None], Path] = {}
-        self._ended: SimpleQueue[Future[None]] = SimpleQueue()
-        self._window, self._asked = 0, -CLUSTER_SIZE_IS_ASKED_EVERY_S
-
-    def through(self, jobs: Iterable[Any]) -> int:
-        count = 0
-        for count, job in enumerate(jobs, start=1):
-            target = self._folder / f"{count - 1:07d}"
-            if target.is_dir():
-                self._finish(target)
-                continue
-            future = self._executor.submit(_run_one, self._function, job, target)
-            self._targets[future] = target
-            future.add_done_callback(self._ended.put)
-            while len(self._targets) >= self._room():
-                self._collect()
-        while self._targets:
-            self._collect()
-        return count
-
-    def stop(self) -> None:
-        """Take back what has not begun; wait so that nobody writes afterwards."""
-        if self._targets:
-            abandon(self._executor)
-        wait_for([future for future in self._targets if not future.cancel()])
-
-    def _collect(self) -> None:
-        future = self._next()
-        target = self._targets.pop(future)
-        future.result()
-        self._finish(target)
-
-    def _next(self) -> Future[None]:
-        """Return a job that has ended; tell the user if nobody works on any."""
-        told = False
-        while True:
-            with contextlib.suppress(Empty):
-                return self._ended.get(timeout=CLUSTER_SIZE_IS_ASKED_EVERY_S)
-            if not told and _workers(self._executor) == 0:
-                told = True
-                _LOG.warning("The cluster has no workers; waiting for some.")
-
-    def _finish(self, target: Path) -> None:
-        self._progress.update()
-        if self._on_done is not None:
-            self._on_done(target)
-
-    def _room(self) -> int:
-        """Return how many jobs may be under way; a cluster grows and shrinks."""
-        now = time.monotonic()
-        if now - self._asked >= CLUSTER_SIZE_IS_ASKED_EVERY_S:
-            self._window, self._asked = 2 * _workers(self._executor) + 2, now
-        return self._window
-
-
-def _workers(executor: Executor) -> int:
-    client = _dask_client(executor)
-    if client is None:
-        return int(getattr(executor, "_max_workers", os.cpu_count() or 1))
-    try:
-        return sum(client.ncores().values())
-    except (OSError, TimeoutError):
-        return 1  # the jobs under way say what happened to the scheduler
-
-
-def _dask_client(executor: Executor) -> Any:
-    return getattr(executor, "_client", None)
-
-
-def _is_loss(error: Exception, executor: Executor) -> bool:
-    if isinstance(error, SynthzooError):
-        return False
-    client = _dask_client(executor)
-    disconnected = client is not None and client.status != "running"
-    from_dask = type(error).__module__.partition(".")[0] == "distributed"
-    broken = isinstance(error, BrokenExecutor | CancelledError)
-    return broken or from_dask or disconnected
+    return run_jobs(jobs, place / MANIFEST_FILE, executor=executor, on_done=finished)
 
 
 def join(folder: Path, count: int, name: str, output: Path) -> None:
@@ -435,33 +349,6 @@ def read_results(folder: Path, count: int, name: str) -> Iterator[dict[str, Any]
     """
     for index in range(count):
         yield json.loads((folder / f"{index:07d}" / name).read_text())
-
-
-def worker_threads(workers: int | None) -> GuardedThreads:
-    """Return threads that each have a child process to compute in.
-
-    Parameters
-    ----------
-    workers
-        How many; one for each core if not given.
-    """
-    return GuardedThreads(workers or os.cpu_count() or 1)
-
-
-def _run_one(function: JobFunction[Job], job: Job, target: Path) -> None:
-    if not (target.parent / MANIFEST_FILE).is_file():
-        raise SynthzooError(
-            f"A worker on {socket.gethostname()} does not see {target.parent}. Workers "
-            "write their results there: use a folder that all machines share."
-        )
-    if target.is_dir():
-        return  # the answer of the worker that did it was lost
-    try:
-        with new_folder(target) as partial:
-            function(job, partial)
-    except OSError:
-        if not target.is_dir():  # otherwise another worker was given the same job
-            raise
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from synthzoo.errors import SynthzooError
 from synthzoo.potentials import load_potential
 from synthzoo.stability.protocol import Dynamics, Part, plan_parts
-from synthzoo.stability.replica import Progress, ReplicaJob, first_state
+from synthzoo.stability.replica import ReplicaJob, first_state
 from synthzoo.stability.state import (
     read_state,
     set_configuration,
@@ -52,7 +52,7 @@ class ReplicaBatch:
             first.model, device=first.device
         ).calculator  # a network's, as `check_engine` has seen
 
-    def __call__(self, number: int) -> Progress:
+    def __call__(self, number: int) -> None:
         """Run a part with the replicas that are sound, unless it was run before.
 
         Parameters
@@ -68,13 +68,6 @@ class ReplicaBatch:
         if alive:
             jobs, states = [job for job, _ in alive], [state for _, state in alive]
             self._run(self._parts[number], jobs, states)
-        planned = sum(part.steps for part in self._parts)
-        failed = [state.failure is not None for state in self._states]
-        steps = [
-            planned if dead else state.steps
-            for dead, state in zip(failed, self._states, strict=True)
-        ]
-        return Progress(sum(steps), all(failed))
 
     def _run(
         self, part: Part, jobs: Sequence[ReplicaJob], states: Sequence[State]

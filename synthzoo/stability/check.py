@@ -25,9 +25,11 @@ from synthzoo.stability.integrators import Settings
 from synthzoo.stability.protocol import PREFIX, MdRecipe, default_step_fs, rescaled
 from synthzoo.stability.session import Session
 from synthzoo.stability.start import clean_structures
-from synthzoo.stability.workers import find_place
+from synthzoo.stability.workers import find_executor
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from synthzoo.stability.verdict import Verdict
 
 
@@ -44,6 +46,7 @@ def run_md(  # noqa: PLR0913  what a user may say
     workers: int | None = None,
     device: str = "auto",
     engine: str = "ase",
+    executor: Executor | None = None,
     **changes: Any,
 ) -> Verdict:
     """Run molecular dynamics with a model and return whether it survives.
@@ -83,6 +86,9 @@ def run_md(  # noqa: PLR0913  what a user may say
     engine
         What moves the atoms: ``ase``, or ``torch-sim`` for all replicas of a checkpoint
         as one batch, which pays on a GPU. The verdict is found in the same way.
+    executor
+        Where replicas run instead of on this machine; its workers must see the folder
+        of the output and the model's files.
     **changes
         What to change in the protocol: ``replicas``; ``timestep_fs``; ``thermostat``
         (``langevin``, ``bussi`` or ``nose-hoover``); ``duration``, a factor of all
@@ -120,6 +126,7 @@ def run_md(  # noqa: PLR0913  what a user may say
         workers=workers,
         device=device,
         engine=engine,
+        executor=executor,
         **changes,
     )
     return verdict
@@ -138,6 +145,7 @@ def compare_md(  # noqa: PLR0913  what a user may say
     workers: int | None = None,
     device: str = "auto",
     engine: str = "ase",
+    executor: Executor | None = None,
     **changes: Any,
 ) -> tuple[Verdict, ...]:
     """Run molecular dynamics with several models from the same structures and seeds.
@@ -149,7 +157,7 @@ def compare_md(  # noqa: PLR0913  what a user may say
         them.
     structures, output, protocol, format, seed, relaxed, crystals, workers, device
         As for `run_md`.
-    engine, **changes
+    engine, executor, **changes
         As for `run_md`.
 
     Raises
@@ -186,8 +194,8 @@ def compare_md(  # noqa: PLR0913  what a user may say
         engine=check_engine(engine, recipe, found),
     )
     output = Path(output)
-    with find_place(found, workers) as place:
-        return session.run(place, output)
+    with find_executor(found, workers, executor) as where:
+        return session.run(where, output)
 
 
 def find_protocol(protocol: str | Path | MdRecipe) -> MdRecipe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
@@ -63,21 +63,6 @@ class ReplicaJob:
     engine: Engine = "ase"
 
 
-class Progress(NamedTuple):
-    """How far a replica is, or several together.
-
-    Attributes
-    ----------
-    steps
-        Steps done.
-    failed
-        Whether it has ended early; of several, whether all have.
-    """
-
-    steps: int
-    failed: bool
-
-
 class Replica:
     """Runs the parts of a replica; goes on from the saved state if there is one.
 
@@ -97,7 +82,7 @@ class Replica:
         self._atoms = job.atoms.copy()
         self._calculator = load_potential(job.model, device=job.device).calculator
 
-    def __call__(self, number: int) -> Progress:
+    def __call__(self, number: int) -> None:
         """Run a part, unless it was run before or something has gone wrong.
 
         Parameters
@@ -108,7 +93,6 @@ class Replica:
         state = self._state
         if state.failure is None and number == state.part:
             self._run(number)
-        return Progress(state.steps, state.failure is not None)
 
     def _run(self, number: int) -> None:
         started, state, job = time.monotonic(), self._state, self._job

@@ -15,10 +15,11 @@ from synthzoo.data.structures import content_hash
 from synthzoo.errors import InputError
 from synthzoo.potentials import unique
 from synthzoo.recipes.loading import recipe_hash, recipe_values
+from synthzoo.runs.child import Lost
 from synthzoo.runs.files import remove_partial
+from synthzoo.runs.jobs import call_all
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.runs.resumable import open_run, refuse_finished
-from synthzoo.runs.workers import Lost
 from synthzoo.stability.crystals import check_model
 from synthzoo.stability.engines import Engine, engine_version
 from synthzoo.stability.replica import ReplicaJob
@@ -35,16 +36,17 @@ from synthzoo.stability.scans import scan_model
 from synthzoo.stability.start import Start, prepare
 from synthzoo.stability.state import STATE_FILE
 from synthzoo.stability.verdict import Failure, Scan, Verdict
-from synthzoo.stability.workers import grouped
+from synthzoo.stability.workers import grouped, run_replicas
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ase import Atoms
 
     from synthzoo.potentials import Model
     from synthzoo.stability.crystals import CrystalCheck
     from synthzoo.stability.integrators import Settings
     from synthzoo.stability.protocol import MdRecipe
-    from synthzoo.stability.workers import Place
 
 _LOG = logging.getLogger(__name__)
 
@@ -98,24 +100,24 @@ class Session:
         """Folder names for the models: of paths and references, the last part."""
         return unique([_folder_name(name) for name in self.names])
 
-    def run(self, place: Place, output: Path) -> tuple[Verdict, ...]:
+    def run(self, executor: Executor, output: Path) -> tuple[Verdict, ...]:
         """Run or resume everything, then move the result to the output.
 
         Parameters
         ----------
-        place
+        executor
             Where to work.
         output
             Folder to make.
         """
         refuse_finished(output)  # before anything slow; `open_run` looks again
-        starts = self._prepare(place)
+        starts = self._prepare(executor)
         for told in dict.fromkeys(note for start in starts for note in start.notes):
             _LOG.warning(told)
         with open_run(output, self._manifest(starts), results=RESULTS) as run:
-            made = run.folder / RESULT_FOLDER
+            made = run.folder.absolute() / RESULT_FOLDER  # workers may be elsewhere
             if run.summary is None or not (made.exists() or output.exists()):
-                self._make(place, made, starts)
+                self._make(executor, made, starts)
                 run.complete({})
             if made.exists():
                 for folder in (made, *filter(Path.is_dir, made.rglob("*"))):
@@ -125,31 +127,32 @@ class Session:
             run.close()
         return read_verdicts(output)
 
-    def _make(self, place: Place, made: Path, starts: Sequence[Start]) -> None:
+    def _make(self, executor: Executor, made: Path, starts: Sequence[Start]) -> None:
         """Run what is not done yet; write verdicts and report."""
         scans = [
-            self._scans(place, made, number, start)
+            self._scans(executor, made, number, start)
             for number, start in enumerate(starts)
         ]
         jobs = [self._jobs(made, number, start) for number, start in enumerate(starts)]
-        place.run([group for some in jobs for group in grouped(some)])
+        groups = [group for some in jobs for group in grouped(some)]
+        run_replicas(groups, made, executor)
         verdicts = [
             self._verdict(number, starts[number], scans[number], jobs[number])
             for number in range(len(self.models))
         ]
         write_verdicts(made, verdicts)
-        write_report(made, verdicts, self._crystals(place))
+        write_report(made, verdicts, self._crystals(executor))
 
-    def _prepare(self, place: Place) -> list[Start]:
+    def _prepare(self, executor: Executor) -> list[Start]:
         """Look at the starting structures with each model, the first alone."""
         first, *others = self.models
         look = partial(prepare, recipe=self.recipe, device=self.device)
         call = partial(look, first, self.start, relaxed=self.relaxed)
-        (found,) = place.call([call])
+        (found,) = call_all([call], executor)
         starts = [_sound(self.names[0], found)]
         same = dataclasses.replace(self.start, structures=starts[0].structures)
         calls = [partial(look, model, same, relaxed=False) for model in others]
-        for name, found in zip(self.names[1:], place.call(calls), strict=True):
+        for name, found in zip(self.names[1:], call_all(calls, executor), strict=True):
             starts.append(_sound(name, found))
         return starts
 
@@ -167,7 +170,7 @@ class Session:
         }
 
     def _scans(
-        self, place: Place, made: Path, number: int, start: Start
+        self, executor: Executor, made: Path, number: int, start: Start
     ) -> tuple[Scan, ...]:
         folder = made / self.folders[number]
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +178,7 @@ class Session:
         if scans is None:
             model, atoms = self.models[number], start.structures[0]
             call = partial(scan_model, model, atoms, self.recipe, self.device)
-            (found,) = place.call([call])
+            (found,) = call_all([call], executor)
             scans = (_lost_scan(atoms, found),) if isinstance(found, Lost) else found
             write_scans(folder, scans)
         return scans
@@ -200,7 +203,7 @@ class Session:
             job.folder.mkdir(exist_ok=True)
         return jobs
 
-    def _crystals(self, place: Place) -> dict[str, list[CrystalCheck]]:
+    def _crystals(self, executor: Executor) -> dict[str, list[CrystalCheck]]:
         """Return what was found about known crystals, of models that lived so long."""
         if not self.crystals:
             return {}
@@ -211,7 +214,7 @@ class Session:
         ]
         return {
             name: found
-            for name, found in zip(self.names, place.call(calls), strict=True)
+            for name, found in zip(self.names, call_all(calls, executor), strict=True)
             if not isinstance(found, Lost)
         }
 

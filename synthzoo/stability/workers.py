@@ -1,114 +1,64 @@
-"""Replicas at work: each in a child process of a thread, or all in this process."""
+"""Replicas at work: how they run on an executor, and a bar over their time."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import InputError
 from synthzoo.potentials import is_calculator
+from synthzoo.runs.child import Lost
+from synthzoo.runs.jobs import run_jobs
 from synthzoo.runs.progress import progress_bar
-from synthzoo.runs.workers import GuardedThreads, Lost, call_guarded, compute_guarded
+from synthzoo.runs.workers import InProcess, compute_guarded, worker_threads
 from synthzoo.stability.batching import ReplicaBatch
-from synthzoo.stability.protocol import plan_parts
-from synthzoo.stability.replica import Progress, Replica, ReplicaJob, first_state
+from synthzoo.stability.protocol import plan_parts, planned_fs
+from synthzoo.stability.replica import Replica, ReplicaJob, first_state
 from synthzoo.stability.state import last_time_fs, read_state, write_state
 from synthzoo.stability.verdict import SERIES_FILE, Failure
 
 if TYPE_CHECKING:
     from synthzoo.potentials import Model
 
-Result = TypeVar("Result")
-Group = tuple[ReplicaJob, ...]
-"""Replicas that are moved together: all of a model by torch-sim, else one alone."""
+LOOK_EVERY_S = 1.0
+"""Time between two looks at how far the replicas are."""
 
 
-class Place:
-    """Where functions are called that use a potential: in this process.
+@dataclass(frozen=True)
+class Group:
+    """Replicas that are moved together: all of a model by torch-sim, else one alone.
 
-    Its children work elsewhere.
-    """
-
-    def call(self, functions: Sequence[Callable[[], Result]]) -> list[Result | Lost]:
-        """Return what some functions return, in order.
-
-        Parameters
-        ----------
-        functions
-            Without arguments; picklable.
-        """
-        return [function() for function in functions]
-
-    def run(self, groups: Sequence[Group]) -> None:
-        """Run replicas to their ends; what has ended before is not run again.
-
-        Parameters
-        ----------
-        groups
-            Replicas that are moved together.
-        """
-        with _Bar(groups) as bar:
-            for group in bar.unfinished:
-                bar.follow(group, map(_runner(group), _numbers(group[0])))
-
-
-class Children(Place):
-    """Child processes, one for each of some threads; a crash costs one replica only.
-
-    Parameters
+    Attributes
     ----------
-    threads
-        Their threads.
+    jobs
+        The replicas.
     """
 
-    def __init__(self, threads: GuardedThreads) -> None:
-        self._threads = threads
+    jobs: tuple[ReplicaJob, ...]
 
-    def call(self, functions: Sequence[Callable[[], Result]]) -> list[Result | Lost]:
-        """Return what some functions return, in order.
+    def is_done(self) -> bool:
+        """Return whether all replicas have come to their ends."""
+        return all(map(_has_ended, self.jobs))
 
-        Parameters
-        ----------
-        functions
-            Without arguments; picklable.
-        """
-        futures = [
-            self._threads.submit(call_guarded, function, limit_s=None)
-            for function in functions
-        ]
-        return [future.result() for future in futures]
-
-    def run(self, groups: Sequence[Group]) -> None:
-        """Run replicas to their ends; what has ended before is not run again.
-
-        Parameters
-        ----------
-        groups
-            Replicas that are moved together.
-        """
-        with _Bar(groups) as bar:
-            futures = [
-                self._threads.submit(_run_guarded, group, bar)
-                for group in bar.unfinished
-            ]
-            for future in as_completed(futures):
-                future.result()
+    def __call__(self) -> None:
+        """Run the replicas part by part; note it in their states if they crash."""
+        make, first = partial(_runner, self.jobs), self.jobs[0]
+        for result in compute_guarded(make, _numbers(first), limit_s=None):
+            if isinstance(result, Lost):
+                for job in self.jobs:
+                    _note_crash(job, result)
 
 
-def _run_guarded(group: Group, bar: _Bar) -> None:
-    make, numbers = partial(_runner, group), _numbers(group[0])
-    bar.follow(group, compute_guarded(make, numbers, limit_s=None))
-
-
-def _runner(group: Group) -> Callable[[int], Progress]:
+def _runner(jobs: Sequence[ReplicaJob]) -> Callable[[int], None]:
     """Return what runs a part of all replicas of a group."""
-    return ReplicaBatch(group) if group[0].engine == "torch-sim" else Replica(group[0])
+    return ReplicaBatch(jobs) if jobs[0].engine == "torch-sim" else Replica(jobs[0])
 
 
 def grouped(jobs: Sequence[ReplicaJob]) -> tuple[Group, ...]:
@@ -120,13 +70,15 @@ def grouped(jobs: Sequence[ReplicaJob]) -> tuple[Group, ...]:
         All of one model.
     """
     if jobs and jobs[0].engine == "torch-sim":
-        return (tuple(jobs),)
-    return tuple((job,) for job in jobs)
+        return (Group(tuple(jobs)),)
+    return tuple(Group((job,)) for job in jobs)
 
 
 @contextlib.contextmanager
-def find_place(models: Sequence[Model], workers: int | None) -> Iterator[Place]:
-    """Give a place to work: child processes, or this process for calculators.
+def find_executor(
+    models: Sequence[Model], workers: int | None, executor: Executor | None
+) -> Iterator[Executor]:
+    """Give what runs the replicas: child processes, or this process for calculators.
 
     A calculator may be of a kind that no other process can have. It is computed with
     here, unless several workers are asked for.
@@ -137,19 +89,24 @@ def find_place(models: Sequence[Model], workers: int | None) -> Iterator[Place]:
         What is put to the test.
     workers
         How many replicas run at a time; one for each core if not given.
+    executor
+        What the caller has, such as a cluster.
 
     Raises
     ------
     InputError
         If several workers are asked for, and a calculator cannot be sent to them.
     """
-    given = [model for model in models if is_calculator(model)]
-    if given and workers in {None, 1}:
-        yield Place()
+    calculators = [model for model in models if is_calculator(model)]
+    if executor is None and calculators and workers in {None, 1}:
+        yield InProcess()
         return
-    _check_portable(given)
-    with GuardedThreads(workers or os.cpu_count() or 1) as threads:
-        yield Children(threads)
+    _check_portable(calculators)
+    if executor is not None:
+        yield executor
+        return
+    with worker_threads(workers) as threads:
+        yield threads
 
 
 def _check_portable(calculators: Sequence[Any]) -> None:
@@ -162,62 +119,65 @@ def _check_portable(calculators: Sequence[Any]) -> None:
         ) from error
 
 
+def run_replicas(groups: Sequence[Group], folder: Path, executor: Executor) -> None:
+    """Run replicas to their ends; what has ended before is not run again.
+
+    Parameters
+    ----------
+    groups
+        Replicas that are moved together.
+    folder
+        In which their folders are.
+    executor
+        Where they run.
+    """
+    jobs = [job for group in groups for job in group.jobs]
+    ended: set[Path] = set()
+
+    def note(group: Group) -> None:
+        ended.update(job.folder for job in group.jobs)
+
+    with _bar(jobs, ended):
+        run_jobs(groups, folder, executor=executor, on_done=note)
+
+
+@contextlib.contextmanager
+def _bar(jobs: Sequence[ReplicaJob], ended: Container[Path]) -> Iterator[None]:
+    """Show how much time replicas have simulated; their files say it, on any machine.
+
+    One that has ended counts in full.
+    """
+
+    def done_fs() -> int:
+        return sum(
+            round(
+                planned_fs(job.recipe)
+                if job.folder in ended
+                else last_time_fs(job.folder / SERIES_FILE)
+            )
+            for job in jobs
+        )
+
+    def watch() -> None:
+        while not over.wait(LOOK_EVERY_S):
+            with contextlib.suppress(OSError):  # a network file system may be slow
+                bar.update(done_fs() - bar.n)
+
+    total = sum(round(planned_fs(job.recipe)) for job in jobs)
+    bar = progress_bar(desc="md", unit="fs", total=total, initial=done_fs())
+    over = threading.Event()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        bar.close()
+
+
 def _numbers(job: ReplicaJob) -> range:
     return range(len(plan_parts(job.recipe, job.settings.timestep_fs)))
-
-
-class _Bar:
-    """A progress bar over the steps of all replicas."""
-
-    def __init__(self, groups: Sequence[Group]) -> None:
-        self._planned = {group[0].folder: _steps_planned(group) for group in groups}
-        self._done = {group[0].folder: _steps_done(group) for group in groups}
-        self.unfinished = [
-            group for group in groups if not all(_has_ended(job) for job in group)
-        ]
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> _Bar:
-        self._bar = progress_bar(
-            desc="md",
-            unit="step",
-            total=sum(self._planned.values()),
-            initial=sum(self._done.values()),
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def follow(self, group: Group, results: Iterable[Progress | Lost]) -> None:
-        """Wait for all parts of some replicas; note if their process is lost."""
-        key = group[0].folder
-        for result in results:
-            done = self._planned[key]
-            if isinstance(result, Lost):
-                for job in group:
-                    _note_crash(job, result)
-            elif not result.failed:
-                done = result.steps
-            with self._lock:
-                self._bar.update(done - self._done[key])
-                self._done[key] = done
-
-
-def _steps_planned(group: Group) -> int:
-    parts = plan_parts(group[0].recipe, group[0].settings.timestep_fs)
-    return len(group) * sum(part.steps for part in parts)
-
-
-def _steps_done(group: Group) -> int:
-    each = _steps_planned(group) // len(group)
-    states = [read_state(job.folder) for job in group]
-    ended = [_has_ended(job) for job in group]
-    return sum(
-        each if over else state.steps
-        for state, over in zip(states, ended, strict=True)
-        if state is not None
-    )
 
 
 def _has_ended(job: ReplicaJob) -> bool:

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from synthzoo.errors import InputError, TeacherError
-from synthzoo.runs.workers import Lost, call_guarded
+from synthzoo.runs.child import Lost
+from synthzoo.runs.workers import call_guarded
 from synthzoo.teachers.ace import ace_sha256, load_ace
 from synthzoo.teachers.ase_class import ase_sha256, load_ase
 from synthzoo.teachers.checks import require_passed

@@ -159,7 +159,7 @@ def test_a_run_goes_on_where_it_stopped(recipe: RelabelRecipe, tmp_path: Path):
         seen: ClassVar[set[str]] = set()
 
         def submit(self, *job):  # type: ignore[override]
-            self.seen.add(job[-1].name)
+            self.seen.add(job[1].folder.name)
             return super().submit(*job)
 
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"

@@ -1,7 +1,6 @@
 """Runs of many jobs: order, resumption, and what is refused."""
 
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -30,11 +29,10 @@ from synthzoo.runs.resumable import (
     join,
     open_run,
     read_results,
-    run_jobs,
-    worker_threads,
+    run_in_folders,
     working_folder,
 )
-from synthzoo.runs.workers import call_guarded
+from synthzoo.runs.workers import call_guarded, worker_threads
 
 
 def write_number(job: int, folder: Path) -> None:
@@ -56,7 +54,9 @@ def die_at_three(job: int, folder: Path) -> None:
 
 def run(function, jobs, output: Path, executor) -> int:
     with open_run(output, {"jobs": "numbers"}) as opened, tqdm(disable=True) as bar:
-        return run_jobs(function, jobs, opened.folder, executor=executor, progress=bar)
+        return run_in_folders(
+            function, jobs, opened.folder, executor=executor, progress=bar
+        )
 
 
 @pytest.fixture
@@ -254,6 +254,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path):
 
 def test_a_file_system_without_locks_is_used_without(tmp_path: Path, monkeypatch):
     """Some network file systems answer that they have none."""
+    fcntl = pytest.importorskip("fcntl")
 
     def answer(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -333,7 +334,7 @@ def test_workers_must_see_the_folder(tmp_path: Path, threads):
         tqdm(disable=True) as bar,
         pytest.raises(SynthzooError, match=r"does not see .*out\.txt\.parts"),
     ):
-        run_jobs(write_number, range(3), folder, executor=threads, progress=bar)
+        run_in_folders(write_number, range(3), folder, executor=threads, progress=bar)
 
 
 def do_at_once(job: int, folder: Path) -> None:
@@ -371,7 +372,7 @@ def test_an_error_does_not_wait_for_the_other_jobs(tmp_path: Path):
         worker_threads(2) as pool,
         tqdm(disable=True) as bar,
     ):
-        run_jobs(
+        run_in_folders(
             sleep_guarded,
             range(3),
             opened.folder,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from multiprocessing import Pipe, get_context
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,18 @@ import numpy as np
 import pytest
 
 from synthzoo.errors import SynthzooError, TeacherError
-from synthzoo.runs import workers
+from synthzoo.runs import child
+from synthzoo.runs.child import CRASHED, SILENT
 from synthzoo.runs.workers import (
-    CRASHED,
-    SILENT,
     GuardedThreads,
+    InProcess,
     call_guarded,
     close_child,
     compute_guarded,
     this_child,
 )
 
+HERE = Path(__file__).parents[2]
 ITEMS = list(range(6))
 
 
@@ -177,7 +178,7 @@ def test_a_child_that_is_lost_while_loading_stops_the_work(
     fault: Any, monkeypatch: pytest.MonkeyPatch
 ):
     """No item is to blame then."""
-    monkeypatch.setattr(workers, "START_LIMIT_S", 2.0)
+    monkeypatch.setattr(child, "START_LIMIT_S", 2.0)
     with pytest.raises(TeacherError, match=r"(SIGSEGV|no answer).* while it was load"):
         list(compute_guarded(fault, ITEMS, limit_s=60))
 
@@ -220,21 +221,34 @@ call_guarded(hang_in_c if sys.argv[1] == "hung" else partial(time.sleep, 1000),
 """
 
 
-@pytest.mark.parametrize("state", ["hung", "busy"])
-def test_a_child_does_not_outlive_its_parent(state: str):
-    """Even one that hangs in C is gone at once when the run is killed."""
+WITHOUT_PRCTL = """
+from synthzoo.runs import child
+child._START = child._START.replace(
+    "import serve;", "import serve; import synthzoo.runs.child as c; c._die_with = id;"
+)
+"""
+
+
+def child_of_killed_parent(script: str, state: str) -> bool:
+    """Kill a process; return whether its child is gone soon afterwards."""
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, state],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-c", script, state],
+        cwd=HERE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
-        child = int(process.stdout.readline())
+        pid = int(process.stdout.readline())
         time.sleep(1.5 if state == "hung" else 0)  # until it hangs; or is starting
-        assert is_alive(child)
+        assert is_alive(pid)
         process.kill()
-    assert wait_until_gone(child)
+    return wait_until_gone(pid)
+
+
+@pytest.mark.parametrize("state", ["hung", "busy"])
+def test_a_child_does_not_outlive_its_parent(state: str):
+    """Even one that hangs in C is gone at once when the run is killed."""
+    assert child_of_killed_parent(SCRIPT, state)
 
 
 def test_threads_end_their_children():
@@ -300,15 +314,63 @@ def test_a_child_that_died_between_two_works_is_replaced():
 def test_an_idle_child_ends():
     """Workers of a cluster do other things, too; no memory is held for ever."""
     code = (
-        "import os, sys; from synthzoo.runs import workers; "
-        "workers.IDLE_LIMIT_S = 0.1; workers.serve(int(sys.argv[1]), os.getppid())"
+        "import os; from synthzoo.runs import child; "
+        "child.IDLE_LIMIT_S = 0.1; child.serve(os.getppid())"
     )
-    ours, theirs = Pipe()
-    number = theirs.fileno()
-    with ours, theirs:
-        subprocess.run(
-            [sys.executable, "-c", code, str(number)],
-            pass_fds=[number],
-            check=True,
-            timeout=60,
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,  # which stays open: the parent lives
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_child_ends_with_its_parent_on_any_system():
+    """It sees the end of its requests in the middle of its work, without prctl."""
+    assert child_of_killed_parent(WITHOUT_PRCTL + SCRIPT, "busy")
+
+
+def test_exit_code_zero_is_a_loss(tmp_path: Path):
+    """Fortran's STOP ends the process as if all were well; nobody waits for ever."""
+    found = run(tmp_path / "calls", partial(os._exit, 0))
+    assert found[2].reason == "ended its process (exit code 0)"
+
+
+def test_a_script_without_a_guarded_main_part_can_have_children(tmp_path: Path):
+    """The user's script is not run again in the child, as multiprocessing would."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os; from synthzoo.runs.workers import call_guarded\n"
+        "print(call_guarded(os.getpid, limit_s=None) != os.getpid())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=HERE, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def call_in_child(answer: Any) -> None:
+    answer.put(call_guarded(os.getpid, limit_s=60))
+    close_child()
+
+
+def test_a_daemonic_process_can_have_children():
+    """A worker of Dask with a nanny is one; multiprocessing forbids it children."""
+    context = get_context("spawn")
+    answer = context.Queue()
+    process = context.Process(target=call_in_child, args=(answer,), daemon=True)
+    process.start()
+    assert answer.get(timeout=60) not in {os.getpid(), process.pid}
+    process.join()
+
+
+def test_in_process_jobs_have_no_child():
+    """For what cannot be sent to another process; an error is the future's."""
+    with InProcess() as executor:
+        assert executor.submit(call_guarded, os.getpid, limit_s=60).result() == (
+            os.getpid()
         )
+        failing = executor.submit(compute_guarded, load_badly, ITEMS, limit_s=60)
+        with pytest.raises(TeacherError, match="no such file"):
+            list(failing.result())

@@ -210,17 +210,28 @@ def test_the_child_has_one_thread_and_its_own_random_state():
         np.random.set_state(before)  # noqa: NPY002
 
 
+def hang_visibly(marker: Path) -> None:
+    """Hang in C, with the interpreter's lock, as soon as a file says so."""
+    marker.touch()
+    hang_in_c()
+
+
+def work_visibly(marker: Path) -> None:
+    """Be at work for long, as soon as a file says so."""
+    marker.touch()
+    time.sleep(1000)
+
+
 SCRIPT = """
-import sys, time
+import sys
 from functools import partial
+from pathlib import Path
 from synthzoo.runs.workers import call_guarded, this_child
-from tests.runs.test_workers import hang_in_c
+from tests.runs import test_workers
 print(this_child().pid, flush=True)
-call_guarded(hang_in_c if sys.argv[1] == "hung" else partial(time.sleep, 1000),
-             limit_s=None)
+function = getattr(test_workers, sys.argv[1])
+call_guarded(partial(function, Path(sys.argv[2])), limit_s=None)
 """
-
-
 WITHOUT_PRCTL = """
 from synthzoo.runs import child
 child._START = child._START.replace(
@@ -229,26 +240,36 @@ child._START = child._START.replace(
 """
 
 
-def child_of_killed_parent(script: str, state: str) -> bool:
+def child_of_killed_parent(
+    script: str, work: Callable[[Path], None], marker: Path, *, begun: bool
+) -> bool:
     """Kill a process; return whether its child is gone soon afterwards."""
     with subprocess.Popen(
-        [sys.executable, "-c", script, state],
+        [sys.executable, "-c", script, work.__name__, str(marker)],
         cwd=HERE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-        time.sleep(1.5 if state == "hung" else 0)  # until it hangs; or is starting
+        while begun and not marker.exists():
+            time.sleep(0.01)
         assert is_alive(pid)
         process.kill()
     return wait_until_gone(pid)
 
 
-@pytest.mark.parametrize("state", ["hung", "busy"])
-def test_a_child_does_not_outlive_its_parent(state: str):
-    """Even one that hangs in C is gone at once when the run is killed."""
-    assert child_of_killed_parent(SCRIPT, state)
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_child_does_not_outlive_its_parent(tmp_path: Path, *, begun: bool):
+    """Even one that hangs in C, or starts, is gone at once when the run is killed."""
+    marker = tmp_path / "begun"
+    assert child_of_killed_parent(SCRIPT, hang_visibly, marker, begun=begun)
+
+
+def test_a_busy_child_ends_with_its_parent_on_any_system(tmp_path: Path):
+    """It sees the end of its requests in the middle of its work, without prctl."""
+    script, marker = WITHOUT_PRCTL + SCRIPT, tmp_path / "begun"
+    assert child_of_killed_parent(script, work_visibly, marker, begun=True)
 
 
 def test_threads_end_their_children():
@@ -324,11 +345,6 @@ def test_an_idle_child_ends():
         stderr=subprocess.PIPE,
     ) as process:
         assert process.wait(timeout=60) == 0
-
-
-def test_a_child_ends_with_its_parent_on_any_system():
-    """It sees the end of its requests in the middle of its work, without prctl."""
-    assert child_of_killed_parent(WITHOUT_PRCTL + SCRIPT, "busy")
 
 
 def test_exit_code_zero_is_a_loss(tmp_path: Path):

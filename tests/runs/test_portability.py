@@ -1,4 +1,4 @@
-"""Nothing needs what only Linux has: modules, signals, and the fork of a process."""
+"""Nothing needs what only Linux has: its modules, and the fork of a process."""
 
 import os
 import subprocess
@@ -15,12 +15,11 @@ from tests.unsound_potentials import copper as copper_cell
 HERE = Path(__file__).parents[2]
 
 ELSEWHERE = """
-import multiprocessing, os, signal, sys
+import multiprocessing, os, sys
 for name in ("fcntl", "grp", "pwd", "resource", "termios"):
     sys.modules[name] = None
 for name in ("fork", "forkpty", "setsid", "killpg"):
     delattr(os, name)
-del signal.SIGKILL
 multiprocessing.set_start_method("spawn")
 """
 """Makes a process one of a system that is not Linux, as far as Python can tell."""

@@ -8,7 +8,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -190,27 +190,19 @@ def run_fits(
     alone = one_by_one or len(jobs) == 1
     left = sum(not _weights(job, folder).is_file() for job in jobs)
     here = executor is None and (alone or left <= 1)
-    fits = [
-        _Fit(
-            job,
-            folder.absolute(),
-            alone,
-            progress=here,
-        )
-        for job in jobs
-    ]
+    place = folder.absolute()  # workers of a cluster are in another folder
+    fits = [_Fit(job, place, alone, progress=here) for job in jobs]
     if here:
-        run_jobs(fits, folder, executor=InProcess())
+        run_jobs(fits, place, executor=InProcess())
     else:
+        threads = (
+            nullcontext(executor) if executor else worker_threads(min(workers, left))
+        )
         with (
-            (
-                nullcontext(executor)
-                if executor
-                else worker_threads(min(workers, left))
-            ) as where,
+            threads as where,
             progress_bar(desc="fits", unit="fit", total=len(fits)) as bar,
         ):
-            run_jobs(fits, folder, executor=where, on_done=lambda _: bar.update())
+            run_jobs(fits, place, executor=where, on_done=lambda _: bar.update())
     return {
         job.name: safetensors.torch.load_file(_weights(job, folder)) for job in jobs
     }
@@ -325,7 +317,7 @@ def _fitted(
         _prepare(folder, batch_atoms)
         return fit(
             _network(job, graphs),
-            dataclasses.replace(fit_recipe(job), batch_atoms=batch_atoms),
+            replace(fit_recipe(job), batch_atoms=batch_atoms),
             training=graphs,
             validation=[],
             replay=replay,

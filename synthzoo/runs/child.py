@@ -123,27 +123,10 @@ class Child:
     def compute(
         self, make: Make[Item, Result], items: Sequence[Item], limit_s: float | None
     ) -> Iterator[Result | Lost]:
-        """Yield the result of each item as soon as it is there.
+        """Yield the result of each item, in order, as soon as it is there.
 
-        Parameters
-        ----------
-        make
-            Called once for all items; picklable, as are items and results.
-        items
-            What to compute, in order.
-        limit_s
-            Longest time for one item.
-
-        Yields
-        ------
-        result
-            In the order of the items. After `Lost` there is nothing more: the process
-            has died, or was ended since it was silent for too long.
-
-        Raises
-        ------
-        Exception
-            What ``make`` or the function that it returned has raised.
+        After `Lost` there is nothing more: the process has died, or was ended since it
+        was silent for too long. What `make` or its function raises is raised here.
         """
         self._printed.seek(0)
         self._printed.truncate()
@@ -206,10 +189,7 @@ class Child:
 def exit_reason(code: int) -> str:
     """Return how a process ended, in words.
 
-    Parameters
-    ----------
-    code
-        Its exit code: negative for a signal, and a large number for a crash on Windows.
+    The code is negative for a signal, and a large number for a crash on Windows.
 
     Examples
     --------
@@ -263,13 +243,7 @@ def _send(stream: IO[bytes], message: object) -> None:
 
 
 def serve(parent: int) -> NoReturn:
-    """Compute what the parent asks for until it is gone; the child's whole life.
-
-    Parameters
-    ----------
-    parent
-        Number of the parent's process.
-    """
+    """Compute what the parent process asks for until it is gone."""
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     requests, answers = (

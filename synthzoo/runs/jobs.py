@@ -82,22 +82,7 @@ def run_jobs(
 def call_all(
     functions: Sequence[Callable[[], Result]], executor: Executor
 ) -> list[Result | Lost]:
-    """Return what some functions return, in order, each called in a worker's child.
-
-    Parameters
-    ----------
-    functions
-        Without arguments; picklable.
-    executor
-        As for `run_jobs`.
-
-    Raises
-    ------
-    SynthzooError
-        If the workers are gone.
-    Exception
-        What a function has raised.
-    """
+    """Return what some picklable functions return, each called in a worker's child."""
     with _named_loss(executor):
         futures: list[Future[Any]] = [
             executor.submit(call_guarded, function, limit_s=None)
@@ -107,13 +92,7 @@ def call_all(
 
 
 def worker_count(executor: Executor) -> int:
-    """Return how many jobs an executor runs at a time, as far as that is known.
-
-    Parameters
-    ----------
-    executor
-        Any; a cluster is asked, and may grow or shrink later.
-    """
+    """Return how many jobs an executor runs at a time; a cluster may grow or shrink."""
     client = _dask_client(executor)
     if client is None:
         return int(getattr(executor, "_max_workers", os.cpu_count() or 1))

@@ -21,13 +21,7 @@ _THIS_THREAD = threading.local()
 
 
 class GuardedThreads(ThreadPoolExecutor):
-    """Threads of this process, each with a child that computes for it.
-
-    Parameters
-    ----------
-    count
-        How many.
-    """
+    """Threads of this process, each with a child that computes for it."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count, thread_name_prefix="guarded")
@@ -35,15 +29,7 @@ class GuardedThreads(ThreadPoolExecutor):
         self.abandoned = False
 
     def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Any:
-        """Run a function in one of the threads.
-
-        Parameters
-        ----------
-        function
-            What to run.
-        *arguments, **named
-            Its arguments.
-        """
+        """Run a function in one of the threads."""
         return super().submit(self._run, function, *arguments, **named)
 
     def abandon(self) -> None:
@@ -70,15 +56,7 @@ class InProcess(Executor):
     """Runs each job at once, in this process, without a child that guards it."""
 
     def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Any:
-        """Run a function, and return its result or error as a future.
-
-        Parameters
-        ----------
-        function
-            What to run.
-        *arguments, **named
-            Its arguments.
-        """
+        """Run a function, and return its result or error as a future."""
         future: Future[Any] = Future()
         outside = getattr(_THIS_THREAD, "unguarded", False)
         _THIS_THREAD.unguarded = True
@@ -92,24 +70,12 @@ class InProcess(Executor):
 
 
 def worker_threads(workers: int | None) -> GuardedThreads:
-    """Return threads that each have a child process to compute in.
-
-    Parameters
-    ----------
-    workers
-        How many; one for each core if not given.
-    """
+    """Return so many threads that each have a child process; one for each core."""
     return GuardedThreads(workers or os.cpu_count() or 1)
 
 
 def abandon(executor: Executor) -> None:
-    """Do not let an executor's threads finish what they do, if they are ours.
-
-    Parameters
-    ----------
-    executor
-        Any; only `GuardedThreads` can be told.
-    """
+    """Do not let an executor's threads finish what they do, if they are ours."""
     if isinstance(executor, GuardedThreads):
         executor.abandon()
 
@@ -165,19 +131,9 @@ def compute_guarded(
 def call_guarded(
     function: Callable[[], Result], *, limit_s: float | None
 ) -> Result | Lost:
-    """Return what a function gives in this thread's child; see `compute_guarded`.
+    """Return what a picklable function gives in this thread's child.
 
-    Parameters
-    ----------
-    function
-        Picklable.
-    limit_s
-        Longest time; any if not given.
-
-    Raises
-    ------
-    Exception
-        What the function has raised.
+    See `compute_guarded`.
     """
     (result,) = compute_guarded(_Caller, [function], limit_s=limit_s)
     return result

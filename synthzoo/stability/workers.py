@@ -120,17 +120,7 @@ def _check_portable(calculators: Sequence[Any]) -> None:
 
 
 def run_replicas(groups: Sequence[Group], folder: Path, executor: Executor) -> None:
-    """Run replicas to their ends; what has ended before is not run again.
-
-    Parameters
-    ----------
-    groups
-        Replicas that are moved together.
-    folder
-        In which their folders are.
-    executor
-        Where they run.
-    """
+    """Run replicas, whose folders are in one, to their ends; not those that ended."""
     jobs = [job for group in groups for job in group.jobs]
     ended: set[Path] = set()
 

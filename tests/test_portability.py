@@ -12,7 +12,7 @@ from synthzoo.finetuning.committee import MEMBERS_FOLDER
 from tests.faulty_calculators import FAULTY, copper
 from tests.unsound_potentials import copper as copper_cell
 
-HERE = Path(__file__).parents[2]
+HERE = Path(__file__).parents[1]
 
 ELSEWHERE = """
 import multiprocessing, os, sys

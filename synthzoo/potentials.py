@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 class TeacherReference:
     """A teacher that is known by its reference, and not loaded yet.
 
-    Attributes
-    ----------
-    reference
-        Of the form ``kind:what``; it means the same in any folder.
-    name
-        What the user called it.
+    ``reference``: of the form ``kind:what``; it means the same in any folder.
     """
 
     reference: str
@@ -65,20 +60,8 @@ def resolve(model: Model) -> Checkpoint | TeacherReference | Calculator:
     So a file, or a folder that holds no checkpoint, never stands in the way of a name
     of the zoo or the catalogue. A `Path` is always a folder.
 
-    Parameters
-    ----------
-    model
-        A reference, or an ASE calculator; what is resolved already is returned as it
-        is.
-
-    Raises
-    ------
-    UnknownModelError
-        If neither the zoo nor the catalogue has the name.
-    InputError
-        If the teacher's file is missing, or the object is no ASE calculator.
-    SynthzooError
-        If a checkpoint cannot be found, as for `synthzoo.zoo.find.find_folder`.
+    ``model``: a reference, or an ASE calculator; what is resolved already is returned
+    as it is.
     """
     if isinstance(model, Checkpoint | TeacherReference):
         return model
@@ -134,37 +117,14 @@ def _unknown(name: str, said: str) -> str:
 def find_checkpoint(model: Model, *, needed_for: str) -> Checkpoint:
     """Return the checkpoint that a reference means; refuse anything else.
 
-    Parameters
-    ----------
-    model
-        As for `resolve`.
-    needed_for
-        What cannot be done with anything else, for the message.
-
-    Raises
-    ------
-    InputError
-        If it is a teacher or a calculator.
-    SynthzooError
-        As for `resolve`.
+    ``needed_for``: what cannot be done with anything else, for the message.
     """
     refuse_others(model, needed_for=needed_for)
     return cast("Checkpoint", resolve(model))
 
 
 def refuse_others(model: Model, *, needed_for: str) -> None:
-    """Refuse what is no reference of a checkpoint; nothing is looked up or downloaded.
-
-    Parameters
-    ----------
-    model, needed_for
-        As for `find_checkpoint`.
-
-    Raises
-    ------
-    InputError
-        If it is a teacher or a calculator.
-    """
+    """Refuse what is no reference of a checkpoint; nothing is looked up or loaded."""
     if isinstance(model, TeacherReference) or (
         isinstance(model, str) and _names_teacher(model)
     ):
@@ -183,18 +143,6 @@ def teacher_reference(model: Model) -> str:
     """Return the reference of a model as a teacher, which means the same anywhere.
 
     Checkpoints are teachers of the kind ``zoo``.
-
-    Parameters
-    ----------
-    model
-        As for `resolve`.
-
-    Raises
-    ------
-    InputError
-        If it is a calculator, which has no reference to be put on record.
-    SynthzooError
-        As for `resolve`.
     """
     found = resolve(model)
     if isinstance(found, TeacherReference):
@@ -213,24 +161,12 @@ def teacher_reference(model: Model) -> str:
 
 
 def is_calculator(model: Model) -> bool:
-    """Return whether a model is an object of this program, and no reference.
-
-    Parameters
-    ----------
-    model
-        See `Model`.
-    """
+    """Return whether a model is an object of this program, and no reference."""
     return not isinstance(model, str | Path | Checkpoint | TeacherReference)
 
 
 def is_network(model: Model) -> bool:
-    """Return whether a model is a network of ours: a checkpoint or its calculator.
-
-    Parameters
-    ----------
-    model
-        See `Model`.
-    """
+    """Return whether a model is a network of ours: a checkpoint or its calculator."""
     found = resolve(model)
     if is_calculator(found):
         return type(found).__module__ == "synthzoo.models.calculator"  # it loads torch
@@ -238,23 +174,12 @@ def is_network(model: Model) -> bool:
 
 
 def model_name(model: Model) -> str:
-    """Return what a model is called in results.
-
-    Parameters
-    ----------
-    model
-        See `Model`.
-    """
+    """Return what a model is called in results."""
     return type(model).__name__ if is_calculator(model) else str(model)
 
 
 def unique(names: Sequence[str]) -> tuple[str, ...]:
     """Return names that differ: the second one of a kind is numbered, and so on.
-
-    Parameters
-    ----------
-    names
-        Any.
 
     Examples
     --------
@@ -271,20 +196,10 @@ def unique(names: Sequence[str]) -> tuple[str, ...]:
 class Potential:
     """A calculator, and where it comes from.
 
-    Attributes
-    ----------
-    calculator
-        ASE calculator.
-    elements
-        Chemical symbols that it knows; None if it does not say.
-    all_images
-        Whether it is known to count all images of an atom in a small cell.
-    provenance
-        What tells it from another one: kind, hashes, versions.
-    config
-        Description of a checkpoint.
-    teacher
-        Where the calculator is a teacher's.
+    ``elements``: chemical symbols that it knows; None if it does not say.
+    ``all_images``: whether it is known to count all images of an atom in a small cell.
+    ``provenance``: what tells it from another one: kind, hashes, versions.
+    ``teacher``: where the calculator is a teacher's.
     """
 
     calculator: Calculator
@@ -302,22 +217,7 @@ class Potential:
         Energies of teachers are relative to their isolated atoms; those of other
         calculators are as they give them.
 
-        Parameters
-        ----------
-        structures
-            What to predict.
-        batch_atoms
-            Atoms that a checkpoint computes at a time.
-
-        Yields
-        ------
-        atoms
-            Labelled copies.
-
-        Raises
-        ------
-        SynthzooError
-            If a structure cannot be computed.
+        ``batch_atoms``: atoms that a checkpoint computes at a time.
         """
         if self.teacher is not None:
             yield from map(self.teacher.label, structures)
@@ -355,17 +255,7 @@ def load_potential(
 ) -> Potential:
     """Return a potential, ready to compute.
 
-    Parameters
-    ----------
-    model
-        As for `resolve`.
-    device, dtype
-        Where a checkpoint computes, and in which precision.
-
-    Raises
-    ------
-    SynthzooError
-        If it cannot be found or loaded.
+    ``device``, ``dtype``: where a checkpoint computes, and in which precision.
     """
     found = resolve(model)
     if isinstance(found, TeacherReference):
@@ -385,18 +275,7 @@ def load_potential(
 
 
 def refuse_starting_point(model: Model) -> None:
-    """Refuse a checkpoint that has to be fine-tuned before it is a potential.
-
-    Parameters
-    ----------
-    model
-        As for `resolve`.
-
-    Raises
-    ------
-    InputError
-        If it is one.
-    """
+    """Refuse a checkpoint that has to be fine-tuned before it is a potential."""
     found = resolve(model)
     if isinstance(found, Checkpoint) and found.config.kind == "starting-point":
         raise InputError(
@@ -446,10 +325,7 @@ def forget(calculator: Calculator) -> None:
 
     Some calculators go on with the neighbour list of a similar structure.
 
-    Parameters
-    ----------
-    calculator
-        Any; only those that can be reset are.
+    ``calculator``: any; only those that can be reset are.
     """
     reset = getattr(calculator, "reset", None)
     if callable(reset):
@@ -457,15 +333,7 @@ def forget(calculator: Calculator) -> None:
 
 
 def gives_stress(potential: Potential, atoms: Atoms) -> bool:
-    """Return whether a potential has the stress that a barostat needs.
-
-    Parameters
-    ----------
-    potential
-        What to ask.
-    atoms
-        Structure.
-    """
+    """Return whether a potential has the stress that a barostat needs."""
     from ase.calculators.calculator import PropertyNotImplementedError
 
     tried = atoms.copy()

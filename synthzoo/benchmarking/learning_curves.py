@@ -297,13 +297,7 @@ def _names(files: Sequence[Path]) -> str:
 
 
 def describe_result(result: Result) -> str:
-    """Return a line about one run.
-
-    Parameters
-    ----------
-    result
-        Of the run.
-    """
+    """Return a line about one run."""
     start = f"{result.model}, N = {result.size}, draw {result.draw}: "
     if result.failed is not None:
         return f"{start}failed: {result.failed}"

@@ -77,13 +77,7 @@ class _Fitted:
 
 
 def read_result(path: Path) -> Result:
-    """Return the result in a file that `SingleRun` has written.
-
-    Parameters
-    ----------
-    path
-        JSON file.
-    """
+    """Return the result in a file that `SingleRun` has written."""
     return read_record(path, _Record).result
 
 
@@ -91,15 +85,9 @@ def read_result(path: Path) -> Result:
 class SingleRun:
     """One run, done in a child process.
 
-    Attributes
-    ----------
-    job
-        What to do.
-    key
-        What decides the result, for the record.
-    path
-        File for the result; a folder beside it holds the state of the fit until the
-        result is there, and a run that was killed goes on from it.
+    ``key``: what decides the result, for the record.
+    ``path``: file for the result; a folder beside it holds the state of the fit until
+    the result is there, and a run that was killed goes on from it.
     """
 
     job: Job
@@ -111,25 +99,13 @@ class SingleRun:
         return self.path.is_file()
 
     def __call__(self) -> None:
-        """Do the run and write its result.
-
-        Raises
-        ------
-        SynthzooError
-            If the child was killed.
-        """
+        """Do the run and write its result."""
         name = f"{self.job.start.name} on {self.job.size} structures"
         fit_in_child(partial(run, self.job, self.key, self.path), name=name)
 
 
 def run(job: Job, key: dict[str, Any], path: Path) -> Result:
-    """Do a run in this process, write its result, and return it.
-
-    Parameters
-    ----------
-    job, key, path
-        As for `SingleRun`.
-    """
+    """Do a run in this process, write its result, and return it."""
     started, cpu_started = time.monotonic(), time.process_time()
     folder = path.with_suffix(".parts")
     folder.mkdir(exist_ok=True)

@@ -36,30 +36,14 @@ Sources: TypeAlias = str | Path | Sequence[str | Path]
 class Request:
     """What was asked for.
 
-    Attributes
-    ----------
-    name
-        Of the checkpoint to make.
-    start
-        Checkpoint whose weights the fit starts from.
-    files, test, replay
-        Labelled structures to fit, to measure with, and to mix in.
-    recipe
-        How to fit.
-    isolated_energies_eV
-        Energies of free atoms that are known.
-    energy_key, forces_key
-        Where the labels are, if said.
-    format
-        Of the files to fit and to measure with, if said.
-    energies_only, drop_bad, compare_direct
-        As for `synthzoo.finetune`.
-    device
-        Where to fit.
-    workers
-        Fits that run at a time.
-    executor
-        Where they run instead of on this machine.
+    ``start``: checkpoint whose weights the fit starts from.
+    ``files``, ``test``, ``replay``: labelled structures to fit, to measure with, and to
+    mix in.
+    ``isolated_energies_eV``: energies of free atoms that are known.
+    ``energy_key``, ``forces_key``: where the labels are, if said.
+    ``format``: of the files to fit and to measure with, if said.
+    ``workers``: fits that run at a time.
+    ``executor``: where they run instead of on this machine.
     """
 
     name: str
@@ -115,24 +99,7 @@ def find_request(  # noqa: PLR0913  what a user may say
     workers: int | None,
     executor: Executor | None = None,
 ) -> Request:
-    """Return what is asked for, with the files and the start that are meant.
-
-    Parameters
-    ----------
-    model, data
-        As for `synthzoo.finetune`.
-    name
-        Of the checkpoint to make.
-    recipe, isolated_energies_eV, energy_key, forces_key, format, test, replay
-        As for `synthzoo.finetune`.
-    energies_only, drop_bad, compare_direct, device, workers, executor
-        As for `synthzoo.finetune`.
-
-    Raises
-    ------
-    SynthzooError
-        If the start, a file or the device is not there.
-    """
+    """Return what is asked for, with the files and the start that are meant."""
     start = find_checkpoint(model, needed_for="finetune")
     if executor is not None:
         workers = worker_count(executor)
@@ -160,14 +127,9 @@ def find_request(  # noqa: PLR0913  what a user may say
 class Sets:
     """What a fine-tuning works with.
 
-    Attributes
-    ----------
-    plan
-        What will be fitted to what.
-    test
-        Structures that the user keeps for testing; may be empty.
-    synthetic
-        To mix in, and to measure what is forgotten.
+    ``plan``: what will be fitted to what.
+    ``test``: structures that the user keeps for testing; may be empty.
+    ``synthetic``: to mix in, and to measure what is forgotten.
     """
 
     plan: Plan
@@ -176,18 +138,7 @@ class Sets:
 
 
 def read_sets(request: Request) -> Sets:
-    """Read everything that was asked for.
-
-    Parameters
-    ----------
-    request
-        What to read.
-
-    Raises
-    ------
-    InputError
-        If something is missing or cannot be used.
-    """
+    """Read everything that was asked for."""
     plan = plan_fit(request, read_examined(request))
     return Sets(
         plan=plan, test=read_test(request, plan), synthetic=read_replay(request)
@@ -195,18 +146,7 @@ def read_sets(request: Request) -> Sets:
 
 
 def read_replay(request: Request) -> Synthetic:
-    """Return the synthetic structures to mix in and to measure with, computed.
-
-    Parameters
-    ----------
-    request
-        What to read.
-
-    Raises
-    ------
-    InputError
-        If a structure cannot be computed, or labels are not on the start's scale.
-    """
+    """Return the synthetic structures to mix in and to measure with, computed."""
     return read_synthetic(
         request.replay,
         starting_calculator(request.start),
@@ -215,19 +155,7 @@ def read_replay(request: Request) -> Synthetic:
 
 
 def read_examined(request: Request) -> Examination:
-    """Return the structures to be fitted, and what the start says about them.
-
-    Parameters
-    ----------
-    request
-        What to read.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, labels are missing or ambiguous, or the model does not
-        know an element.
-    """
+    """Return the structures to be fitted, and what the start says about them."""
     frames, keys = read_labelled(
         request.files,
         energy_key=request.energy_key,
@@ -239,20 +167,7 @@ def read_examined(request: Request) -> Examination:
 
 
 def plan_fit(request: Request, examined: Examination) -> Plan:
-    """Return the plan for what was read.
-
-    Parameters
-    ----------
-    request
-        What was asked for.
-    examined
-        From `read_examined`.
-
-    Raises
-    ------
-    InputError
-        If the structures cannot be fitted.
-    """
+    """Return the plan for what was read."""
     return make_plan(
         request.start,
         examined,
@@ -266,17 +181,7 @@ def plan_fit(request: Request, examined: Examination) -> Plan:
 def read_test(request: Request, plan: Plan) -> LabelledSet:
     """Return the structures that the user keeps for testing; there may be none.
 
-    Parameters
-    ----------
-    request
-        What to read.
-    plan
-        Of the fit: its labels are named as those of the test set.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, or labels are missing or ambiguous.
+    ``plan``: of the fit: its labels are named as those of the test set.
     """
     if not request.test:
         return plan.training.part([])

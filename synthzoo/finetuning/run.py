@@ -55,18 +55,7 @@ def write_tuned(
 ) -> None:
     """Write checkpoint, committee, recipe and report.
 
-    Parameters
-    ----------
-    folder
-        To make; what a run that was killed has left there is removed.
-    judge
-        Has the tuned models.
-    config
-        Description of the tuned model.
-    results
-        What the fine-tuning gave.
-    name
-        Of the checkpoint.
+    ``folder``: to make; what a run that was killed has left there is removed.
     """
     if folder.exists():
         shutil.rmtree(folder)
@@ -88,14 +77,7 @@ def described(
 ) -> CheckpointConfig:
     """Return the description of the tuned model: its labels, and what made it.
 
-    Parameters
-    ----------
-    config
-        Of the tuned model, the rest as in its start.
-    plan
-        What was fitted to what.
-    manifest
-        What decided the result.
+    ``config``: of the tuned model, the rest as in its start.
     """
     reference = plan.reference
     labels = {

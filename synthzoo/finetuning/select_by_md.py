@@ -42,19 +42,13 @@ DRIFT_STEP_MEV_PER_ATOM_PS = 0.1
 class Candidate:
     """What some weights are worth.
 
-    Attributes
-    ----------
-    name
-        Of the fit, with the number of epochs if there were more.
-    survived
-        Share of the planned time that its replicas lived, in the mean.
-    drift_meV_per_atom_ps
-        Largest slope of the total energy at constant energy, without its sign; None if
-        no replica came so far.
-    force_rmse_eV_A
-        On the held-out structures; on those that were fitted if there are none.
-    kept
-        Whether these weights are the ones that are kept.
+    ``name``: of the fit, with the number of epochs if there were more.
+    ``survived``: share of the planned time that its replicas lived, in the mean.
+    ``drift_meV_per_atom_ps``: largest slope of the total energy at constant energy,
+    without its sign; None if no replica came so far.
+    ``force_rmse_eV_A``: on the held-out structures; on those that were fitted if there
+    are none.
+    ``kept``: whether these weights are the ones that are kept.
     """
 
     name: str
@@ -65,17 +59,7 @@ class Candidate:
 
 
 def judged(name: str, verdict: Verdict, force_rmse_eV_A: float) -> Candidate:
-    """Return what a verdict says about a candidate.
-
-    Parameters
-    ----------
-    name
-        Of the candidate.
-    verdict
-        Of the dynamics.
-    force_rmse_eV_A
-        On labelled structures.
-    """
+    """Return what a verdict says about a candidate."""
     shares = [found.simulated_fs / found.planned_fs for found in verdict.replicas]
     drifts = [
         abs(drift.drift_meV_per_atom_ps)
@@ -94,11 +78,6 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return candidates, the best first and marked as kept.
 
     Longer survival counts first, then the smaller drift, then the smaller error.
-
-    Parameters
-    ----------
-    candidates
-        At least one.
 
     Examples
     --------
@@ -122,10 +101,7 @@ def _key(candidate: Candidate) -> tuple[float, float, float]:
 def starting_structures(labelled: LabelledSet) -> list[Atoms]:
     """Return structures for the dynamics: the largest affordable, calmest of them.
 
-    Parameters
-    ----------
-    labelled
-        Training set; small periodic cells of it are repeated.
+    ``labelled``: training set; small periodic cells of it are repeated.
     """
     sizes = np.array([len(atoms) for atoms in labelled.structures])
     affordable = np.flatnonzero(sizes <= MOST_ATOMS)
@@ -158,21 +134,9 @@ def select_by_md(
 ) -> list[Candidate]:
     """Return what the weights of a run are worth in dynamics, the best first.
 
-    Parameters
-    ----------
-    judge
-        With the weights: of fits that have ended, and those they had on the way.
-    folder
-        For trajectories and results; a run that was killed goes on there.
-    workers
-        Replicas that run at a time.
-    executor
-        Where they run instead of on this machine.
-
-    Raises
-    ------
-    SynthzooError
-        If the dynamics cannot be run.
+    ``judge``: with the weights: of fits that have ended, and those they had on the way.
+    ``folder``: for trajectories and results; a run that was killed goes on there.
+    ``executor``: where they run instead of on this machine.
     """
     folder.mkdir(exist_ok=True)
     where: dict[str, Any] = {"workers": workers, "executor": executor}

@@ -60,14 +60,7 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 class Lost:
     """Stands for the result of an item on which the child was lost.
 
-    Attributes
-    ----------
-    kind
-        `CRASHED` or `SILENT`.
-    reason
-        What happened, in words.
-    loaded
-        Whether it happened after what is needed was loaded.
+    ``loaded``: whether it happened after what is needed was loaded.
     """
 
     kind: str

@@ -51,25 +51,13 @@ def run_jobs(
     The first error ends the run: what has not begun is cancelled, and children are
     ended in the middle of what they do.
 
-    Parameters
-    ----------
-    jobs
-        In order; taken one by one, only a few ahead of the workers.
-    shared
-        File or folder of the run, which its workers must see.
-    executor
-        Where the jobs run: `synthzoo.runs.workers.GuardedThreads` or
-        `synthzoo.runs.workers.InProcess` on this machine,
-        `synthzoo.runs.cluster.dask_executor` for a cluster, or any other.
-    on_done
-        Called in this thread with each job that is done, in any order.
-
-    Raises
-    ------
-    SynthzooError
-        If the workers are gone or do not see the files; what was finished is kept.
-    Exception
-        What a job has raised.
+    ``jobs``: in order; taken one by one, only a few ahead of the workers.
+    ``shared``: file or folder of the run, which its workers must see.
+    ``executor``: where the jobs run: `synthzoo.runs.workers.GuardedThreads` or
+    `synthzoo.runs.workers.InProcess` on this machine,
+    `synthzoo.runs.cluster.dask_executor` for a cluster, or any other.
+    ``on_done``: called in this thread with each job that is done, in any order.
+    Raises what a job has raised.
     """
     under_way = _UnderWay(shared.absolute(), executor, on_done)
     try:

@@ -90,27 +90,12 @@ def compute_guarded(
     more in a new child, since another cause may have hit a bystander. What was computed
     before is not computed again.
 
-    Parameters
-    ----------
-    make
-        Loads what is needed in the child and returns the function for one item; both
-        are made known to the child by pickle, as are items and results.
-    items
-        What to compute, in order.
-    limit_s
-        Longest time for one item; any if not given.
-
-    Yields
-    ------
-    result
-        In the order of the items; `Lost` where the child was lost.
-
-    Raises
-    ------
-    TeacherError
-        If the child is lost before the first item, as often as it is started.
-    Exception
-        What ``make`` or the function has raised.
+    ``make``: loads what is needed in the child and returns the function for one item;
+    both are made known to the child by pickle, as are items and results.
+    ``items``: what to compute, in order.
+    ``limit_s``: longest time for one item; any if not given.
+    Yields ``result``: in the order of the items; `Lost` where the child was lost.
+    Raises what ``make`` or the function has raised.
     """
     if getattr(_THIS_THREAD, "unguarded", False):
         yield from map(make(), items)
@@ -145,13 +130,7 @@ class _Caller:
 
 
 def this_child() -> Child:
-    """Return the child of this thread, a new one if it has none that lives.
-
-    Raises
-    ------
-    SynthzooError
-        If the thread belongs to a pool that was told to stop.
-    """
+    """Return the child of this thread, a new one if it has none that lives."""
     pool: GuardedThreads | None = getattr(_THIS_THREAD, "pool", None)
     child: Child | None = getattr(_THIS_THREAD, "child", None)
     if child is None or not child.alive:

@@ -37,10 +37,7 @@ class ReplicaBatch:
     thermostat is drawn for the whole batch, from the seed of the first replica and the
     number of the part.
 
-    Parameters
-    ----------
-    jobs
-        The replicas; of one model and one protocol.
+    ``jobs``: the replicas; of one model and one protocol.
     """
 
     def __init__(self, jobs: Sequence[ReplicaJob]) -> None:
@@ -53,13 +50,7 @@ class ReplicaBatch:
         ).calculator  # a network's, as `check_engine` has seen
 
     def __call__(self, number: int) -> None:
-        """Run a part with the replicas that are sound, unless it was run before.
-
-        Parameters
-        ----------
-        number
-            Of the part.
-        """
+        """Run a part with the replicas that are sound, unless it was run before."""
         alive = [
             (job, state)
             for job, state in zip(self._jobs, self._states, strict=True)

@@ -201,16 +201,8 @@ def compare_md(  # noqa: PLR0913  what a user may say
 def find_protocol(protocol: str | Path | MdRecipe) -> MdRecipe:
     """Return the recipe of a protocol, with its name.
 
-    Parameters
-    ----------
-    protocol
-        Name of one that comes with synthzoo, YAML file with a section ``md``, or the
-        recipe itself.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it is not valid.
+    ``protocol``: name of one that comes with synthzoo, YAML file with a section ``md``,
+    or the recipe itself.
     """
     if isinstance(protocol, MdRecipe):
         return protocol

@@ -33,24 +33,11 @@ if TYPE_CHECKING:
 class ReplicaJob:
     """What a replica does.
 
-    Attributes
-    ----------
-    model
-        What is put to the test.
-    atoms
-        Structure at the start; velocities are drawn anew.
-    recipe
-        Protocol.
-    settings
-        How it is integrated.
-    seed
-        Of the velocities and the thermostat.
-    folder
-        For its files; it exists.
-    device
-        Where a model of the zoo computes.
-    engine
-        What moves the atoms.
+    ``model``: what is put to the test.
+    ``atoms``: structure at the start; velocities are drawn anew.
+    ``seed``: of the velocities and the thermostat.
+    ``folder``: for its files; it exists.
+    ``device``: where a model of the zoo computes.
     """
 
     model: Model
@@ -68,11 +55,6 @@ class Replica:
 
     Every part starts from the saved numbers alone, so that a resumed run is the same as
     an undisturbed one.
-
-    Parameters
-    ----------
-    job
-        What to do.
     """
 
     def __init__(self, job: ReplicaJob) -> None:
@@ -83,13 +65,7 @@ class Replica:
         self._calculator = load_potential(job.model, device=job.device).calculator
 
     def __call__(self, number: int) -> None:
-        """Run a part, unless it was run before or something has gone wrong.
-
-        Parameters
-        ----------
-        number
-            Of the part.
-        """
+        """Run a part, unless it was run before or something has gone wrong."""
         state = self._state
         if state.failure is None and number == state.part:
             self._run(number)
@@ -107,13 +83,7 @@ class Replica:
 
 
 def first_state(job: ReplicaJob) -> State:
-    """Return the structure at the start with velocities drawn from the seed.
-
-    Parameters
-    ----------
-    job
-        What to do.
-    """
+    """Return the structure at the start with velocities drawn from the seed."""
     rng = np.random.default_rng(job.seed)
     atoms = job.atoms.copy()
     atoms.set_constraint()

@@ -60,28 +60,10 @@ RESULTS = (f"{RESULT_FOLDER}/*/{SCANS_FILE}",)
 class Session:
     """All that decides the result of a run.
 
-    Attributes
-    ----------
-    models
-        What is put to the test.
-    names
-        What they are called; no two alike.
-    recipe
-        The protocol.
-    settings
-        How it is integrated.
-    start
-        From `synthzoo.stability.start.clean_structures`.
-    seed
-        Of the first replica.
-    relaxed
-        Whether the first model relaxes the structures.
-    device
-        Where checkpoints compute.
-    crystals
-        Whether to look at the crystals of the elements, too.
-    engine
-        What moves the atoms.
+    ``models``: what is put to the test.
+    ``names``: what they are called; no two alike.
+    ``relaxed``: whether the first model relaxes the structures.
+    ``crystals``: whether to look at the crystals of the elements, too.
     """
 
     models: tuple[Model, ...]
@@ -101,15 +83,7 @@ class Session:
         return unique([_folder_name(name) for name in self.names])
 
     def run(self, executor: Executor, output: Path) -> tuple[Verdict, ...]:
-        """Run or resume everything, then move the result to the output.
-
-        Parameters
-        ----------
-        executor
-            Where to work.
-        output
-            Folder to make.
-        """
+        """Run or resume everything, then move the result to the output."""
         refuse_finished(output)  # before anything slow; `open_run` looks again
         starts = self._prepare(executor)
         for told in dict.fromkeys(note for start in starts for note in start.notes):

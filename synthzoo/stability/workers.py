@@ -33,13 +33,7 @@ LOOK_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Group:
-    """Replicas that are moved together: all of a model by torch-sim, else one alone.
-
-    Attributes
-    ----------
-    jobs
-        The replicas.
-    """
+    """Replicas that are moved together: all of a model by torch-sim, else one alone."""
 
     jobs: tuple[ReplicaJob, ...]
 
@@ -62,13 +56,7 @@ def _runner(jobs: Sequence[ReplicaJob]) -> Callable[[int], None]:
 
 
 def grouped(jobs: Sequence[ReplicaJob]) -> tuple[Group, ...]:
-    """Return which replicas of a model are moved together.
-
-    Parameters
-    ----------
-    jobs
-        All of one model.
-    """
+    """Return which replicas of a model are moved together."""
     if jobs and jobs[0].engine == "torch-sim":
         return (Group(tuple(jobs)),)
     return tuple(Group((job,)) for job in jobs)
@@ -83,19 +71,8 @@ def find_executor(
     A calculator may be of a kind that no other process can have. It is computed with
     here, unless several workers are asked for.
 
-    Parameters
-    ----------
-    models
-        What is put to the test.
-    workers
-        How many replicas run at a time; one for each core if not given.
-    executor
-        What the caller has, such as a cluster.
-
-    Raises
-    ------
-    InputError
-        If several workers are asked for, and a calculator cannot be sent to them.
+    ``workers``: how many replicas run at a time; one for each core if not given.
+    ``executor``: what the caller has, such as a cluster.
     """
     calculators = [model for model in models if is_calculator(model)]
     if executor is None and calculators and workers in {None, 1}:

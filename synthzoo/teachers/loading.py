@@ -88,15 +88,6 @@ def load_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
           ``isolated_atom_energies_eV``, see `load_ase`.
     sha256
         Hash that the teacher must have; any if not given.
-
-    Raises
-    ------
-    InputError
-        If the reference has another form, or a file is missing.
-    MissingExtraError
-        If the package that evaluates it is not installed.
-    TeacherError
-        If the potential cannot be loaded, has another hash, or fails its test.
     """
     teacher = open_teacher(reference, sha256=sha256)
     require_passed(teacher)
@@ -104,20 +95,7 @@ def load_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
 
 
 def open_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
-    """Return a teacher that is loaded, but not tested; see `load_teacher`.
-
-    Parameters
-    ----------
-    reference, sha256
-        As for `load_teacher`.
-
-    Raises
-    ------
-    InputError
-        If the reference has another form, or a file is missing.
-    TeacherError
-        If the potential cannot be loaded or has another hash.
-    """
+    """Return a teacher that is loaded, but not tested; see `load_teacher`."""
     kind, what = _split(reference)
     found = kind.sha256(what)
     if sha256 is not None and found != sha256:
@@ -129,18 +107,7 @@ def open_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
 
 
 def reference_sha256(reference: str) -> str:
-    """Return the hash that says which potential a reference means; loads none.
-
-    Parameters
-    ----------
-    reference
-        As for `load_teacher`.
-
-    Raises
-    ------
-    InputError
-        If the reference has another form, or a file is missing.
-    """
+    """Return the hash that says which potential a reference means; loads none."""
     kind, what = _split(reference)
     return kind.sha256(what)
 
@@ -157,13 +124,7 @@ def _split(reference: str) -> tuple[Kind, str]:
 
 @functools.lru_cache(maxsize=4)
 def cached_teacher(reference: str, sha256: str) -> Teacher:
-    """Return the teacher of this process for a reference; loaded and tested once.
-
-    Parameters
-    ----------
-    reference, sha256
-        As for `load_teacher`.
-    """
+    """Return the teacher of this process for a reference; loaded and tested once."""
     return load_teacher(reference, sha256=sha256)
 
 
@@ -175,37 +136,12 @@ TEST_LIMIT_S = 3600.0
 
 def provenance_when_tested(reference: str, sha256: str | None = None) -> dict[str, str]:
     """Return what a teacher says about itself, after its test in this thread's child.
-
-    Parameters
-    ----------
-    reference, sha256
-        As for `synthzoo.teachers.load_teacher`.
-
-    Raises
-    ------
-    InputError
-        If the reference has another form, or a file is missing.
-    TeacherError
-        If the teacher cannot be loaded, has another hash, fails its test, or crashes.
     """
     return called_apart(partial(_load, reference, sha256), reference)
 
 
 def called_apart(function: Callable[[], Result], reference: str) -> Result:
-    """Return what a function finds with a teacher, in this thread's child.
-
-    Parameters
-    ----------
-    function
-        Picklable, as is what it returns.
-    reference
-        The teacher, for messages.
-
-    Raises
-    ------
-    TeacherError
-        If the teacher ends its process, or gives no answer.
-    """
+    """Return what a function finds with a teacher, in this thread's child."""
     found = call_guarded(function, limit_s=TEST_LIMIT_S)
     if isinstance(found, Lost):
         raise TeacherError(f"{reference} {found.reason} in its test.")

@@ -231,6 +231,7 @@ def test_a_fault_costs_one_structure_and_says_why(tmp_path: Path):
     assert output.read_bytes() == clean.read_bytes()
 
 
+@pytest.mark.thorough
 def test_a_teacher_that_crashes_on_everything_stops_the_run(tmp_path: Path):
     """Nobody has to wait until millions of structures have failed for one reason."""
     source = write_copper(tmp_path / "in.xyz", dict.fromkeys(range(12), 1))

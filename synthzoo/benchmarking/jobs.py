@@ -363,6 +363,6 @@ def _check_sizes(sizes: Sequence[int], source: DataSource) -> None:
     if wrong or not sizes:
         raise InputError(
             f"Sizes {wrong or 'are missing'}: the training files hold {count} "
-            f"structures of at least {source.least_atoms} atoms; give numbers from 0 "
-            "(no fine-tuning) to that."
+            f"structures of at least {source.least_atoms} atoms. Give numbers from 0 "
+            f"(no fine-tuning) to {count}."
         )

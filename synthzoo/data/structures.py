@@ -152,7 +152,7 @@ def _check_overlaps(atoms: Atoms, name: str) -> None:
     if len(close):
         first, second = pairs.first[close[0]], pairs.second[close[0]]
         raise InputError(
-            f"{name}: atoms {first} and {second} lie on one place "
+            f"{name}: atoms {first} and {second} are at the same position "
             f"(closer than {SAME_PLACE_A} Å); remove the duplicate."
         )
 
@@ -356,7 +356,7 @@ def choose_by_group(
     """
     if not 0 < count <= len(indices):
         raise InputError(
-            f"{count} structures are asked for, of {len(indices)} that there are."
+            f"{count} structures are asked for, but there are only {len(indices)}."
         )
     ranks = {index: _rank(group_of(structures[index]), seed) for index in indices}
     return sorted(sorted(indices, key=lambda index: (ranks[index], index))[:count])

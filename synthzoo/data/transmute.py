@@ -242,7 +242,7 @@ def _check_isolated(
     if abs(energy) > NO_ENERGY_eV and is_isolated_atom(atoms, ALONE_WITHIN_A):
         total = energy + change.isolated_atom_energy_eV
         raise InputError(
-            f"{name} is an isolated atom with an energy of {total:.4f} eV, and another "
-            "element's would have no meaning: energies have to be relative to "
-            "isolated atoms. Give that energy as isolated-atom energy."
+            f"{name} is an isolated atom with an energy of {total:.4f} eV, which has "
+            "no meaning for another element. Give it as isolated-atom energy: it is "
+            "then subtracted from all energies first."
         )

@@ -253,7 +253,7 @@ def check_spread(reference: EnergyReference) -> None:
         f"pre-trained model still differ by {reference.spread_eV_per_atom:.2f} eV/atom "
         f"(limit {MAX_SPREAD_EV_PER_ATOM}). Either the energies are not total energies "
         "in eV (per atom? other units?), or they come from several levels of theory, "
-        "or the structures are nothing that this model knows. Look at them with "
+        "or the structures are unlike any that this model knows. Look at them with "
         "`synthzoo evaluate MODEL DATA --shift`."
     )
 
@@ -318,8 +318,8 @@ def _refuse_strangers(
     raise InputError(
         f"Relative to the isolated atoms ({known}), the labels lie "
         f"{mean_eV_per_atom:+.2f} eV/atom from the pre-trained model's energies. The "
-        "isolated atoms are not of the labels' method: another code, other "
-        "pseudopotentials or other units. Give the right ones, or none."
+        "isolated atoms were not computed like the labels: with another code, other "
+        "pseudopotentials or other units. Give the right energies, or none."
     )
 
 

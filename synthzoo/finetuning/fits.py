@@ -69,7 +69,7 @@ def with_smaller_batches(
             raise
         if batch_atoms <= largest:
             raise SynthzooError(
-                "The memory does not suffice for a batch of one structure with "
+                "There is not enough memory for a batch of one structure with "
                 f"{largest} atoms. Leave out the largest structures, or use a machine "
                 "with more memory."
             ) from error

@@ -137,7 +137,7 @@ def check_parts(structures: Sequence[Atoms], recipe: FinetuneRecipe) -> list[Par
         parts = fold_set(structures, recipe.committee, recipe.seed)
         if len(parts) < max(2, recipe.committee):
             raise InputError(
-                f"A committee of {recipe.committee} needs as many groups of unrelated "
+                f"A committee of {recipe.committee} needs as many unrelated groups of "
                 f"structures; there are {len(set(_names(structures)))}."
             )
         return parts

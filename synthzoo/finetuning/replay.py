@@ -121,8 +121,8 @@ def _files(source: str | Path, config: CheckpointConfig) -> list[Path]:
         return [known]
     raise InputError(
         f"No synthetic structures of {', '.join(config.elements)} come with synthzoo. "
-        "Give a file instead: `synthzoo generate` makes structures, and without labels "
-        "those of the model that is fine-tuned are taken."
+        "Give a file instead: `synthzoo generate` makes structures. If they have no "
+        "labels, the model that is fine-tuned labels them."
     )
 
 
@@ -249,8 +249,8 @@ def _refuse_other_scale(by_teacher: LabelledSet, by_start: LabelledSet) -> None:
     if abs(shift) > MAX_SHIFT_EV_PER_ATOM:
         raise InputError(
             f"The energies of the replayed structures lie {shift:+.2f} eV/atom from "
-            "those of the model that is fine-tuned. They should be labelled by its own "
-            "teacher; without labels, the model's own are taken."
+            "those of the model that is fine-tuned. Label them with the teacher of "
+            "that model, or leave the labels out: the model then labels them itself."
         )
 
 

@@ -60,8 +60,8 @@ def pack(part: Packing | MeltQuench, element: str, rng: np.random.Generator) -> 
         if len(positions) == count:
             return Atoms(f"{element}{count}", positions=positions, cell=cell, pbc=True)
     raise InputError(
-        f"{count} atoms of {element} at {density:.2f} g/cm³ do not fit with a distance "
-        f"of {part.min_distance_A} Å; lower one of the two."
+        f"{count} atoms of {element} at {density:.2f} g/cm³ cannot be placed "
+        f"{part.min_distance_A} Å apart; lower the density or min_distance_A."
     )
 
 

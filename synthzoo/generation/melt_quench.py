@@ -125,8 +125,8 @@ def _dynamics(
 def _check(atoms: Atoms, stage: Stage) -> None:
     if not np.isfinite(atoms.positions).all() or min_distance_A(atoms) < FUSED_A:
         raise TeacherError(
-            f"The driver lost its atoms in stage {stage.name}: two of them came closer "
-            f"than {FUSED_A} Å. Use a shorter time step or a lower temperature."
+            f"The dynamics failed in stage {stage.name}: two atoms came closer than "
+            f"{FUSED_A} Å. Use a shorter time step or a lower temperature."
         )
 
 

@@ -424,7 +424,7 @@ def _failed(jobs: list[GenerateJob], folder: Path) -> tuple[FailedTrajectory, ..
             raise SynthzooError(
                 f"Every trajectory of part {job.part_index + 1} of the recipe "
                 f"({job.part.kind}) failed, the first with: {failed[0].reason} "
-                f"Remove {folder} to start anew."
+                f"Remove {folder} to start again."
             )
     return tuple(failed)
 

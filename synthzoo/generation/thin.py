@@ -131,14 +131,13 @@ def _survey(
         elements.update(atoms.symbols)
         if recipe.one_of_each is not None and recipe.one_of_each not in atoms.info:
             raise InputError(
-                f"{source}: structure {index + 1} has no {recipe.one_of_each!r}, of "
-                "which one of each value should be kept."
+                f"{source}: structure {index + 1} has no {recipe.one_of_each!r}, which "
+                "one-of-each asks for."
             )
         labels.append(str(atoms.info.get(recipe.one_of_each)))
     if not 1 <= recipe.keep <= len(labels):
         raise InputError(
-            f"{source} has {len(labels)} structures: {recipe.keep} of them cannot be "
-            "kept."
+            f"{source} has only {len(labels)} structures; {recipe.keep} cannot be kept."
         )
     return sorted(elements), labels
 
@@ -149,8 +148,8 @@ def _one_of_each(labels: list[str], recipe: ThinRecipe) -> list[int]:
     first = {label: index for index, label in reversed(list(enumerate(labels)))}
     if len(first) > recipe.keep:
         raise InputError(
-            f"{len(first)} values of {recipe.one_of_each!r} do not fit into "
-            f"{recipe.keep} structures."
+            f"{recipe.one_of_each!r} has {len(first)} values: keep at least as many "
+            f"structures, not {recipe.keep}."
         )
     return sorted(first.values())
 

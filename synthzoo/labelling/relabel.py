@@ -439,7 +439,7 @@ def _stop_if_hopeless(job_folder: Path, *, chunks: int | None) -> None:
             f"All of the first {count} structures failed ({kind}), the first because "
             f"{first.info['failure'].rstrip('.')}. The run was stopped; all reasons "
             f"are in {job_folder / FAILED_FILE}. If other structures are better, take "
-            f"these out of the input; remove {job_folder.parent} to start anew."
+            f"these out of the input; remove {job_folder.parent} to start again."
         )
 
 

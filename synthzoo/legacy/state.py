@@ -160,7 +160,7 @@ def convert_state(
         raise CheckpointError(f"{where} is not {_FAMILY}: no {error}.") from error
     except (RuntimeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
-            f"{where} is not {_FAMILY}: its tensors have sizes that cannot be."
+            f"{where} is not {_FAMILY}: its tensors have impossible sizes."
         ) from error
     renamed = {
         _today(name): value
@@ -276,7 +276,7 @@ def _energy_scale(
     if state["shift_by"].numel() and state["shift_by"].item() != 0.0:
         raise CheckpointError(
             "The state adds a constant to the energy of a structure, whatever its "
-            "size. No model of today does that."
+            "size. Models of synthzoo cannot do that."
         )
     for name in ("scales", "shifts"):
         numbers = state[f"{_PREFIX}per_species_rescale.{name}"].flatten().tolist()

@@ -34,7 +34,7 @@ Advice = Callable[[Collection[str]], str]
 
 
 class OverlapError(InputError):
-    """Two atoms lie on one place."""
+    """Two atoms are at the same position."""
 
 
 class SynthzooCalculator(Calculator):
@@ -139,7 +139,7 @@ class SynthzooCalculator(Calculator):
         Raises
         ------
         OverlapError
-            If two atoms lie on one place.
+            If two atoms are at the same position.
         """
         with MODEL_GATE.computing():
             data = [self.atoms_to_data(atoms) for atoms in structures]
@@ -196,14 +196,14 @@ class SynthzooCalculator(Calculator):
         Raises
         ------
         OverlapError
-            If two atoms lie on one place.
+            If two atoms are at the same position.
         """
         here = {name: value.to(self.device) for name, value in data.items()}
         output: Graph = self.model(here)
         lengths = output[graphs.LENGTHS]
         if len(lengths) and lengths.min() < SAME_PLACE_A:
             raise OverlapError(
-                f"Two atoms lie on one place (closer than {SAME_PLACE_A} Å)."
+                f"Two atoms are at the same position (closer than {SAME_PLACE_A} Å)."
             )
         return output
 

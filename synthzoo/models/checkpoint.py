@@ -174,9 +174,9 @@ def load_model(
         found = _compare(model, config, representative(recorded))
         if not found.within(OLD_TOLERANCE):
             raise IntegrityError(
-                f"{folder} does not predict what it did when it was made. "
-                f"{found.summary()} {CONFIG_FILE} was changed, or these versions "
-                "compute otherwise; fetch or copy the checkpoint again."
+                f"{folder} does not reproduce its stored predictions. "
+                f"{found.summary()} Either {CONFIG_FILE} was changed, or the installed "
+                "versions compute differently. Fetch or copy the checkpoint again."
             )
     return model, config
 
@@ -290,9 +290,9 @@ def _is_sealed(checkpoint: Checkpoint) -> bool:
     seal = read_seal(_read_bytes(checkpoint.folder, GOLDEN_FILE))
     if seal not in (None, seal_of(checkpoint.config)):
         raise IntegrityError(
-            f"{checkpoint.folder / CONFIG_FILE} is not the description with which "
-            f"{GOLDEN_FILE} was made: it was changed, or is of another checkpoint. "
-            "Fetch or copy the checkpoint again."
+            f"{checkpoint.folder / CONFIG_FILE} does not belong to {GOLDEN_FILE}: it "
+            "was changed, or comes from another checkpoint. Fetch or copy the checkpoint "
+            "again."
         )
     return seal is not None
 

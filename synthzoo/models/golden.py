@@ -97,7 +97,7 @@ class Verification:
         """Return one sentence for people; it names both sides where they differ."""
         text = (
             f"{self.structures} golden structures "
-            f"{'met' if self.passed else 'NOT met'}: largest differences "
+            f"{'reproduced' if self.passed else 'NOT reproduced'}: largest differences "
             f"{self.energy_difference_meV_per_atom:.2g} meV/atom, "
             f"{self.force_difference_eV_A:.2g} eV/Å, "
             f"{self.stress_difference_eV_A3:.2g} eV/Å³."

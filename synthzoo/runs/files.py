@@ -323,7 +323,7 @@ def packaged_folder(room: Path, name: str) -> Path:
             return folder
     raise InputError(
         f"There is no folder {name} in {room} or {room.parents[1]}; "
-        "install synthzoo anew."
+        "install synthzoo again."
     )
 
 

@@ -210,7 +210,7 @@ def _refuse_others(
         changed = ", ".join(_differences(found, manifest))
         raise InputError(
             f"{folder} holds an unfinished run with another {changed}. Remove that "
-            "folder to start anew."
+            "folder to start again."
         )
     if found is None and folder.exists():
         remove_partial(folder)

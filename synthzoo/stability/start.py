@@ -171,8 +171,8 @@ def _check(atoms: Atoms, name: str, recipe: MdRecipe) -> None:
     check_structure(atoms, name=name, overlaps=False)
     if len(atoms) < 2 and recipe.moving:
         raise InputError(
-            f"{name} has one atom, which has nothing to move against; repeat the cell, "
-            "as with atoms.repeat(3)."
+            f"{name} has only one atom, which cannot move against others; repeat the "
+            "cell, as with atoms.repeat(3)."
         )
     if _has_barostat(recipe) and not atoms.pbc.all():
         raise InputError(

@@ -151,8 +151,8 @@ def find_teacher(name: str) -> NamedTeacher:
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" Did you mean {known[close[0]].name}?" if close else ""
     raise InputError(
-        f"No teacher named {name!r}.{hint} See `synthzoo teachers list`; any other is "
-        f"given as kind:what, with one of the kinds {', '.join(KINDS)}."
+        f"No teacher named {name!r}.{hint} See `synthzoo teachers list`. Other "
+        f"teachers are given as kind:what, with one of the kinds {', '.join(KINDS)}."
     )
 
 

@@ -161,18 +161,18 @@ def refuse_programs(arguments: str) -> None:
 def _check_points(path: Path, part: _Coordinates) -> None:
     if part.found != part.points:
         raise TeacherError(
-            f"{path} has {part.found} sparse points where it announces {part.points}."
+            f"{path} announces {part.points} sparse points, but has {part.found}."
         )
     if part.file is None:
         return
     if Path(part.file).name != part.file:
         raise TeacherError(
-            f"{path} needs sparse points in {part.file}, which is no file beside it."
+            f"{path} needs the sparse points in {part.file}; put that file beside it."
         )
     beside = path.with_name(part.file)
     if not beside.is_file():
         raise TeacherError(
-            f"{path} needs its sparse points in {beside.name}, which is not beside it."
+            f"{path} needs the sparse points in {beside.name}; put that file beside it."
         )
     if part.md5 is None:
         return

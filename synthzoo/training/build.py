@@ -248,8 +248,8 @@ class _Record:
         if changed:
             raise InputError(
                 f"{self._folder} was begun with another section "
-                f"{', '.join(changed)}. Choose another folder, or remove it to start "
-                "anew."
+                f"{', '.join(changed)} of the recipe. Choose another folder, or remove "
+                "this one to start again."
             )
 
     def _write(self) -> None:

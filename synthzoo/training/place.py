@@ -113,7 +113,7 @@ def _check_count(place: TrainingPlace, device: str) -> None:
 def _check_kernels(kernels: Kernels, device: str) -> None:
     if device == "cpu":
         raise InputError(
-            f"The kernels of {kernels} are for GPUs, and the fit would run on the CPU."
+            f"The kernels of {kernels} are for GPUs, but the fit would run on the CPU."
         )
     package = PACKAGES[kernels]
     if find_spec(package) is None:

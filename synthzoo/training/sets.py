@@ -173,7 +173,7 @@ def _refuse_mixture(structures: Sequence[Atoms]) -> None:
     keys = choose_label_keys(structures).keys
     for finding in mixed_theory(CheckedSet(structures=structures, keys=keys)):
         raise InputError(
-            f"{finding.message} If they are of one source nevertheless, say which: "
+            f"{finding.message} If they do come from one source, name it in "
             'info["teacher"] of each structure.'
         )
 
@@ -252,8 +252,9 @@ def _graph(
     largest = max(abs(labels.energy_eV) / len(atoms), abs(labels.forces_eV_A).max())
     if largest > MAX_LABEL:
         raise InputError(
-            f"{name} has a label of {largest:.3g} (eV per atom, or eV/Å): more than "
-            "any sound structure. Leave it out: `max_force_eV_A` of `relabel` does."
+            f"{name} has a label of {largest:.3g} (eV per atom, or eV/Å), more than "
+            "any sound structure. Leave it out, for example with `max_force_eV_A` of "
+            "`relabel`."
         )
     graph = to_graph(atoms, labels, elements=elements, cutoff_A=cutoff_A)
     alone = graph[EDGES].shape[1] == 0
@@ -281,8 +282,8 @@ def _split(
     if share < MOST_HELD_OUT <= held_out:
         raise InputError(
             f"The groups of related structures are too few or too large: "
-            f"{held_out:.0%} of the structures would be held out, where "
-            f"validation_share says {share:.0%}."
+            f"{held_out:.0%} of the structures would be held out, while "
+            f"validation_share is {share:.0%}."
         )
     if recipe.structures is not None:
         training = choose_by_group(structures, training, recipe.structures, seed=seed)

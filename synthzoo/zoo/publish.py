@@ -116,8 +116,9 @@ def publish(
 def _refuse_without_licence(source: Checkpoint) -> None:
     if _lacks_licence(source.config.provenance):
         raise InputError(
-            f"{source.folder} holds weights, or weights fitted from such, whose "
-            "authors gave no licence: they may not be passed on. Nothing was uploaded."
+            f"The authors of the weights in {source.folder}, or of those that they "
+            "were fitted from, gave no licence: they may not be published. Nothing was "
+            "uploaded."
         )
 
 
@@ -133,8 +134,8 @@ def _verify(source: Checkpoint) -> None:
     verification = verify_checkpoint(source)
     if not verification.passed:
         raise CheckpointError(
-            f"{source.folder} does not predict what it did when it was written "
-            f"({verification.summary()}) Nothing was uploaded."
+            f"{source.folder} does not reproduce its stored predictions. "
+            f"{verification.summary()} Nothing was uploaded."
         )
 
 
@@ -142,8 +143,8 @@ def _upload_contents(source: Checkpoint) -> dict[str, bytes]:
     folder, page = source.folder, page_of(source)
     if page is None:
         raise InputError(
-            f"{folder} has no {CARD_FILE}. Write there what the model was trained on, "
-            "its errors, limits and licence; then publish it."
+            f"{folder} has no {CARD_FILE}. Write one that says what the model was "
+            "trained on, and its errors, limits and licence; then publish again."
         )
     contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
     return {**contents, CARD_FILE: page.encode(), **_figures(page, folder)}

@@ -225,9 +225,9 @@ def _neighbours(
     if calibrate_with is not None:
         return 1.0  # replaced before it is used
     raise InputError(
-        f"{source} is none of the published files, and does not say how many "
-        "neighbours an atom of its training set had. Give --avg-num-neighbors, or "
-        "--calibrate with structures that its teacher has labelled."
+        f"{source} is not one of the published files, and does not contain the average "
+        "number of neighbours in training. Give --avg-num-neighbors, or --calibrate "
+        "with structures that its teacher has labelled."
     )
 
 
@@ -290,7 +290,7 @@ def _check_predictions(
             continue
         versions = ", ".join(" ".join(each) for each in installed_versions().items())
         raise CheckpointError(
-            f"{name} does not predict here ({versions}) what it did with nequip 0.5.6: "
-            f"energies differ by {energy:.1g} eV/atom, forces by {force:.1g} eV/Å. "
-            "It was not converted; please report this."
+            f"{name} does not give the same predictions here ({versions}) as in nequip "
+            f"0.5.6: energies differ by {energy:.1g} eV/atom, forces by {force:.1g} "
+            "eV/Å. It was not converted; please report this."
         )

@@ -154,7 +154,7 @@ def test_verify_passes_for_a_sound_checkpoint(tiny_checkpoint: Path) -> None:
     result = run("verify", tiny_checkpoint, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["passed"] is True
-    assert "golden structures met" in run("verify", tiny_checkpoint).stdout
+    assert "golden structures reproduced" in run("verify", tiny_checkpoint).stdout
 
 
 def test_verify_refuses_damaged_weights(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def _crowd(pbc: list[bool]) -> Atoms:
         ),
         (_crowd([True, True, True]), "37 atoms/Å³.* Is its cell in Å"),
         (_crowd([True, True, False]), "14 atoms/Å³.* Is its cell in Å"),
-        (_twice(), "atoms 2 and 8 lie on one place"),
-        (_through_the_wall(), "atoms 0 and 1 lie on one place"),
+        (_twice(), "atoms 2 and 8 are at the same position"),
+        (_through_the_wall(), "atoms 0 and 1 are at the same position"),
         (molecule("CO"), "contains O; only C can be used"),
     ],
     ids=[

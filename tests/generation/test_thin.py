@@ -115,9 +115,12 @@ def test_a_molecule_does_not_see_its_images():
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (ThinRecipe(keep=4), "has 3 structures: 4 of them cannot be kept"),
+        (ThinRecipe(keep=4), "has only 3 structures; 4 cannot be kept"),
         (ThinRecipe(keep=2, one_of_each="sort"), "structure 1 has no 'sort'"),
-        (ThinRecipe(keep=2, one_of_each="number"), "3 values of 'number' do not fit"),
+        (
+            ThinRecipe(keep=2, one_of_each="number"),
+            "'number' has 3 values: keep at least as many",
+        ),
     ],
     ids=["too-many", "no-key", "too-few"],
 )

@@ -365,7 +365,7 @@ def double_a_wigner_symbol(state: State) -> State:
         ),
         (drop(".fc."), r"no '.*fc.layer0.weight'"),
         (put("shift_by", torch.tensor(3.0)), r"whatever its size"),
-        (put("scale_by", torch.ones(2)), r"sizes that cannot be"),
+        (put("scale_by", torch.ones(2)), r"impossible sizes"),
         (
             put(f"{PREFIX}per_species_rescale.shifts", torch.zeros(2)),
             r"knows 2 element\(s\), but C was given",
@@ -663,14 +663,14 @@ def test_a_misspelt_name_is_answered_with_the_right_one(card: ModelCard):
 
 def test_what_has_no_licence_is_not_published(card: ModelCard, tmp_path: Path):
     """Neither the weights nor what was fitted from them."""
-    with pytest.raises(InputError, match="may not be passed on"):
+    with pytest.raises(InputError, match="may not be published"):
         publish("paper/small", "me/mine", dry_run=True)
     tuned = tmp_path / "tuned"
     shutil.copytree(find.find_folder("paper/small"), tuned)
     config = json.loads((tuned / "config.json").read_text())
     config["provenance"] = {"seed": 1, "start": config["provenance"]}
     (tuned / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="may not be passed on"):
+    with pytest.raises(InputError, match="may not be published"):
         publish(tuned, "me/mine", dry_run=True)
 
 

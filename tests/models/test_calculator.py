@@ -485,8 +485,8 @@ BAD = {
         "C", cell=[3, 3, 0], pbc=[True, True, True]
     ),
     "cell has no volume": Atoms("C", cell=[[3, 0, 0], [6, 0, 0], [0, 0, 3]], pbc=True),
-    "atoms 0 and 1 lie on one place": overlapping(periodic=False),
-    r"atoms 0 and 1 lie on one place \(closer": overlapping(periodic=True),
+    "atoms 0 and 1 are at the same position": overlapping(periodic=False),
+    r"atoms 0 and 1 are at the same position \(closer": overlapping(periodic=True),
     r"contains N, Si, but this model knows only C\.": Atoms("CSiN", np.eye(3)),
     "Is its cell in Å": Atoms("C", cell=[0.02] * 3, pbc=True),
 }

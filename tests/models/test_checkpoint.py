@@ -234,7 +234,7 @@ def test_golden_predictions_are_met(tiny_checkpoint: Path):
     assert found.passed
     assert found.structures == 2
     assert found.recorded_versions == found.installed_versions
-    assert "2 golden structures met" in found.summary()
+    assert "2 golden structures reproduced" in found.summary()
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_other_numbers_are_noticed(checkpoint: Path, name: str, shift: float):
     )
     found = verify_checkpoint(checkpoint)
     assert not found.passed
-    assert "NOT met" in found.summary()
+    assert "NOT reproduced" in found.summary()
     assert "Recorded with synthzoo" in found.summary()
     assert "nequip 0.0.7" in found.summary()
 
@@ -284,7 +284,7 @@ def test_an_edited_description_is_not_loaded(checkpoint: Path, edit: str):
     edit_config(checkpoint, (SEEN_IN_PREDICTIONS | SEEN_BY_THE_SEAL)[edit])
     for load in (load_calculator, load_model, verify_checkpoint):
         with pytest.raises(
-            IntegrityError, match=r"config\.json is not the description.*changed"
+            IntegrityError, match=r"config\.json does not belong to.*changed"
         ):
             load(checkpoint)
 
@@ -298,7 +298,7 @@ def test_an_edit_shows_in_the_predictions_of_older_checkpoints(
     assert load_calculator(checkpoint, dtype="float64").config.kind == "potential"
     edit_config(checkpoint, SEEN_IN_PREDICTIONS[edit])
     for load in (load_calculator, load_model):
-        with pytest.raises(IntegrityError, match=r"does not predict.*NOT met"):
+        with pytest.raises(IntegrityError, match=r"does not reproduce.*NOT reproduced"):
             load(checkpoint)
     assert not verify_checkpoint(checkpoint).passed
 
@@ -334,7 +334,7 @@ def test_bundled_checkpoints_load_and_edited_copies_do_not(name: str, tmp_path: 
     for edit in edits:
         (folder / CONFIG_FILE).write_text(sound)
         edit_config(folder, edit)
-        with pytest.raises(IntegrityError, match="does not predict"):
+        with pytest.raises(IntegrityError, match="does not reproduce"):
             load_model(folder)
 
 
@@ -356,7 +356,7 @@ def test_a_prediction_that_is_not_a_number_is_not_met(
     monkeypatch.setattr(SynthzooCalculator, "calculate", broken)
     found = verify_checkpoint(tiny_checkpoint)
     assert not found.passed
-    assert "NOT met" in found.summary()
+    assert "NOT reproduced" in found.summary()
     assert "nan" in found.summary()
 
 
@@ -484,7 +484,7 @@ def test_swapped_weights_with_a_forged_hash_fail_verification(
     write_checkpoint(tmp_path / "other", model=other, config=config, golden=[bulk("C")])
     shutil.copy(tmp_path / "other" / WEIGHTS_FILE, checkpoint / WEIGHTS_FILE)
     record_hash(checkpoint, WEIGHTS_FILE, "weights_sha256")
-    with pytest.raises(IntegrityError, match="is of another checkpoint"):
+    with pytest.raises(IntegrityError, match="comes from another checkpoint"):
         verify_checkpoint(checkpoint)
     without_seal(checkpoint)
     assert not verify_checkpoint(checkpoint).passed

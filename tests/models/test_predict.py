@@ -97,7 +97,10 @@ def test_batch_must_hold_an_atom(tiny_calculator: SynthzooCalculator):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (bad_structure(), r"number 4 \(index 3\): atoms 0 and 1 lie on one place"),
+        (
+            bad_structure(),
+            r"number 4 \(index 3\): atoms 0 and 1 are at the same position",
+        ),
         (Atoms(), r"number 4 \(index 3\) holds no atoms"),
         (molecule("CH4"), r"number 4 \(index 3\) contains H, but this model"),
     ],

@@ -439,10 +439,10 @@ def test_a_file_name_is_no_command_of_lammps(tmp_path: Path):
         (
             "gap",
             '<a><gpCoordinates n_sparseX="2"><sparseX/></gpCoordinates></a>',
-            "1 s",
+            "but has 1.",
         ),
         ("gap", '<a><gpCoordinates n_sparseX="0"/></a>', "for which elements"),
-        ("gap", OUTSIDE, "no file beside it"),
+        ("gap", OUTSIDE, "put that file beside it"),
         ("nep", "", "does not start with a line"),
         ("nep", "<GAP_params/>", "does not start with a line"),
         ("nep", "nep4 1 C\ncutoff 4 4\n", "cannot be loaded as a NEP file"),
@@ -492,7 +492,7 @@ def test_a_missing_line_of_sparse_points_is_refused(gap_file: Path, tmp_path: Pa
     path = copied(gap_file, tmp_path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join(line for line in lines if 'sparseX i="3"' not in line))
-    with pytest.raises(TeacherError, match="14 sparse points where it announces 15"):
+    with pytest.raises(TeacherError, match="announces 15 sparse points, but has 14"):
         load_teacher(f"gap:{path}")
 
 
@@ -515,7 +515,7 @@ def test_missing_sparse_points_are_named(gap_file: Path, tmp_path: Path):
     with pytest.raises(TeacherError, match="damaged or belongs to another potential"):
         load_teacher(f"gap:{path}")
     beside.unlink()
-    with pytest.raises(TeacherError, match=f"{beside.name}, which is not beside it"):
+    with pytest.raises(TeacherError, match=f"{beside.name}; put that file beside it"):
         load_teacher(f"gap:{path}")
 
 

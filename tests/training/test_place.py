@@ -342,7 +342,7 @@ def test_labels_of_two_methods_without_a_source_are_refused(lj_set: Path):
         del atoms.info["teacher"]
         if index % 3 == 0:
             atoms.calc.results["energy"] -= 150.0 * len(atoms)
-    with pytest.raises(InputError, match=r"two clusters.* say which: info\["):
+    with pytest.raises(InputError, match=r"two clusters.* name it in info\["):
         find_provenance(structures)
     for atoms in structures:
         atoms.info["teacher"] = "dft:mine"

@@ -946,7 +946,9 @@ def test_a_model_without_card_is_not_published(
     author: None, server: FakeHub, tiny_checkpoint: Path
 ):
     """The message says what to write."""
-    with pytest.raises(InputError, match=r"has no README\.md\. Write there what the"):
+    with pytest.raises(
+        InputError, match=r"has no README\.md\. Write one that says what the"
+    ):
         publish(tiny_checkpoint, REPOSITORY)
     assert server.requests == []
 
@@ -959,13 +961,13 @@ def test_a_model_that_predicts_something_else_is_not_published(
     config = json.loads((folder / CONFIG_FILE).read_text())
     config["arguments"]["avg_num_neighbors"] = 2.0
     (folder / CONFIG_FILE).write_text(json.dumps(config))
-    with pytest.raises(IntegrityError, match="is not the description"):
+    with pytest.raises(IntegrityError, match="does not belong to"):
         publish(folder, REPOSITORY)
     # an older checkpoint, whose predictions do not vouch for its description
     save_file(load_file(folder / GOLDEN_FILE), folder / GOLDEN_FILE)
     config["golden_sha256"] = hash_files([folder / GOLDEN_FILE])
     (folder / CONFIG_FILE).write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=r"does not predict.*Nothing was upload"):
+    with pytest.raises(CheckpointError, match=r"does not reproduce.*was uploaded"):
         publish(folder, REPOSITORY)
     assert server.requests == []
 

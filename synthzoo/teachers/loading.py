@@ -135,8 +135,7 @@ TEST_LIMIT_S = 3600.0
 
 
 def provenance_when_tested(reference: str, sha256: str | None = None) -> dict[str, str]:
-    """Return what a teacher says about itself, after its test in this thread's child.
-    """
+    """Return what a teacher says of itself, after its test in this thread's child."""
     return called_apart(partial(_load, reference, sha256), reference)
 
 

@@ -34,14 +34,8 @@ DIRECT = "direct"
 class Start:
     """Where fits begin.
 
-    Attributes
-    ----------
-    name
-        What it is called in tables.
-    checkpoint
-        With the weights, or only the shape of the network.
-    fresh
-        Whether the weights are random.
+    ``name``: what it is called in tables.
+    ``checkpoint``: with the weights, or only the shape of the network.
     """
 
     name: str
@@ -65,18 +59,9 @@ class Start:
 def find_starts(models: Sequence[Model]) -> list[Start]:
     """Return where to begin, in order.
 
-    Parameters
-    ----------
-    models
-        Checkpoints, as for `synthzoo.potentials.resolve`, and `DIRECT`: a new network
-        of the shape of the first checkpoint, or of the one that is named after a colon.
-
-    Raises
-    ------
-    InputError
-        If no name is given, two are the same, or `DIRECT` comes without a shape.
-    SynthzooError
-        If a checkpoint cannot be found.
+    ``models``: checkpoints, as for `synthzoo.potentials.resolve`, and `DIRECT`: a new
+    network of the shape of the first checkpoint, or of the one that is named after a
+    colon.
     """
     if not models:
         raise InputError("No model is named; name at least one to start from.")
@@ -117,16 +102,8 @@ def _start(model: Model, names: Sequence[str], given: Sequence[Model]) -> Start:
 class DataSource:
     """Where the structures are.
 
-    Attributes
-    ----------
-    training, test
-        Files to draw from, and to measure on.
-    least_atoms
-        Smaller structures are left out of both.
-    energy_key, forces_key
-        Where the labels are; found among the usual names if not given.
-    format
-        Of all files, as ASE calls it; guessed for each if not given.
+    ``training``, ``test``: files to draw from, and to measure on.
+    ``least_atoms``: smaller structures are left out of both.
     """
 
     training: tuple[Path, ...]
@@ -153,17 +130,7 @@ def read_part(
 ) -> tuple[FrameSet, LabelKeys]:
     """Return the structures of some files that are large enough, and their keys.
 
-    Parameters
-    ----------
-    source
-        How to read them.
-    files
-        To read; they are read once.
-
-    Raises
-    ------
-    InputError
-        If nothing is left, or labels are missing or ambiguous.
+    ``files``: to read; they are read once.
     """
     frames = read_frames(files, format=source.format)
     kept = [
@@ -186,15 +153,7 @@ def read_part(
 
 
 def take(frames: FrameSet, indices: Sequence[int]) -> FrameSet:
-    """Return some structures of a set.
-
-    Parameters
-    ----------
-    frames
-        The set.
-    indices
-        Which, in order.
-    """
+    """Return some structures of a set."""
     return FrameSet(
         structures=[frames.structures[index] for index in indices],
         origins=[frames.origins[index] for index in indices],
@@ -205,19 +164,11 @@ def take(frames: FrameSet, indices: Sequence[int]) -> FrameSet:
 class Job:
     """One run: fit a start to one draw of structures, then measure.
 
-    Attributes
-    ----------
-    start
-        Where the fit begins.
-    size
-        Number of structures; 0 is the start as it is, on the scale of all of them.
-    draw
-        Number of the draw, and seed of the fit. Of one draw, fewer structures are a
-        part of more.
-    source
-        The files.
-    recipe
-        How to fine-tune, with nothing left open.
+    ``size``: number of structures; 0 is the start as it is, on the scale of all of
+    them.
+    ``draw``: number of the draw, and seed of the fit. Of one draw, fewer structures are
+    a part of more.
+    ``recipe``: how to fine-tune, with nothing left open.
     """
 
     start: Start
@@ -244,13 +195,7 @@ class Job:
         return find_replay(None, self.start.checkpoint.config)
 
     def key(self, source: dict[str, Any]) -> dict[str, Any]:
-        """Return what decides the result.
-
-        Parameters
-        ----------
-        source
-            Description of the files.
-        """
+        """Return what decides the result."""
         fitted = recipe_values(self.recipe) if self.size else {}
         mixed = {"replay_sha256": hash_files(self.replay)} if self.replay else {}
         for name in ("threads", "direct_visits"):  # the first is how, the second visits
@@ -265,13 +210,7 @@ class Job:
         }
 
     def file_name(self, key: dict[str, Any]) -> str:
-        """Return a readable name for its result that no other run has.
-
-        Parameters
-        ----------
-        key
-            From `key`.
-        """
+        """Return a readable name for its result that no other run has."""
         readable = re.sub(r"[^\w.]+", "-", self.start.name)
         return f"{readable}-{self.size}-{self.draw}-{hash_values(key)[:12]}"
 
@@ -287,26 +226,11 @@ def make_jobs(
 ) -> list[Job]:
     """Return all runs, the first draw of everything first.
 
-    Parameters
-    ----------
-    starts
-        Where to begin.
-    sizes
-        Numbers of structures.
-    draws
-        How many for each size; for size 0 there is one.
-    source
-        The files.
-    recipe
-        What it leaves open follows from the number of structures, as in `finetune`.
-    direct_visits
-        Structures that a fit from nothing sees in all; by default a number that grows
-        with the size.
-
-    Raises
-    ------
-    InputError
-        If a size is too large, or too small for what starts there.
+    ``draws``: how many for each size; for size 0 there is one.
+    ``recipe``: what it leaves open follows from the number of structures, as in
+    `finetune`.
+    ``direct_visits``: structures that a fit from nothing sees in all; by default a
+    number that grows with the size.
     """
     _check_sizes(sizes, source)
     if recipe.seeds > 1:

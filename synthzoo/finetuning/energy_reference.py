@@ -44,31 +44,22 @@ Source = Literal["given", "found", "fitted"]
 class EnergyReference:
     """How a user's total energies relate to a model's energies.
 
-    Attributes
-    ----------
-    shifts_eV
-        Energy of a free atom of each of the model's elements on the user's scale, minus
-        the model's own: it is added for each atom. Where free atoms are not known, it
-        also holds how much more weakly the data bind atoms than the model.
-    binding_eV
-        How much more weakly the data bind atoms of each element than the model, on
-        average, where free atoms are known. The fit is to learn it, since an energy
-        that is added for each atom would move free atoms, too.
-    isolated_atom_energies_eV
-        Energy of the free atom of each element on the user's scale: given, found, or
-        the model's own moved by the shift.
-    sources
-        Where each element's isolated-atom energy comes from; elements that the data
-        do not hold are missing.
-    mean_difference_eV_per_atom
-        Mean of labels minus model, both relative to isolated atoms; 0 where these are
-        not known.
-    spread_eV_per_atom
-        Width of what is left between labels and shifted model, robust against single
-        wild structures.
-    undetermined
-        Elements of which the data do not tell the energies apart, because their
-        shares never vary independently.
+    ``shifts_eV``: energy of a free atom of each of the model's elements on the user's
+    scale, minus the model's own: it is added for each atom. Where free atoms are not
+    known, it also holds how much more weakly the data bind atoms than the model.
+    ``binding_eV``: how much more weakly the data bind atoms of each element than the
+    model, on average, where free atoms are known. The fit is to learn it, since an
+    energy that is added for each atom would move free atoms, too.
+    ``isolated_atom_energies_eV``: energy of the free atom of each element on the user's
+    scale: given, found, or the model's own moved by the shift.
+    ``sources``: where each element's isolated-atom energy comes from; elements that the
+    data do not hold are missing.
+    ``mean_difference_eV_per_atom``: mean of labels minus model, both relative to
+    isolated atoms; 0 where these are not known.
+    ``spread_eV_per_atom``: width of what is left between labels and shifted model,
+    robust against single wild structures.
+    ``undetermined``: elements of which the data do not tell the energies apart, because
+    their shares never vary independently.
     """
 
     shifts_eV: dict[str, float]
@@ -169,25 +160,13 @@ def find_reference(
     shift, for these it is how strongly the data bind. Where the data do not determine
     the elements apart, the smallest correction is taken.
 
-    Parameters
-    ----------
-    elements
-        Chemical symbols of the model, in the order of the columns of ``counts``.
-    counts
-        Atoms of each element, of shape ``(n_structures, n_elements)``.
-    labels_eV, predictions_eV
-        Total energies of each structure, of shape ``(n_structures,)``.
-    known_eV
-        Isolated-atom energies on the labels' scale, and whether they were given or
-        found.
-    model_isolated_eV
-        Isolated-atom energies on the model's scale.
-
-    Raises
-    ------
-    InputError
-        If isolated-atom energies are known for elements that the model does not know,
-        or cannot be of the labels' method.
+    ``elements``: chemical symbols of the model, in the order of the columns of
+    ``counts``.
+    ``counts``: atoms of each element, of shape ``(n_structures, n_elements)``.
+    ``labels_eV``, ``predictions_eV``: total energies of each structure, of shape
+    ``(n_structures,)``.
+    ``known_eV``: isolated-atom energies on the labels' scale, and whether they were
+    given or found.
     """
     _refuse_unknown(known_eV, elements)
     atoms = counts.sum(axis=1)
@@ -234,18 +213,7 @@ def find_reference(
 
 
 def check_spread(reference: EnergyReference) -> None:
-    """Stop if what is left after alignment cannot be a difference between methods.
-
-    Parameters
-    ----------
-    reference
-        From `find_reference`.
-
-    Raises
-    ------
-    InputError
-        If the spread is above `MAX_SPREAD_EV_PER_ATOM`.
-    """
+    """Stop if what is left after alignment cannot be a difference between methods."""
     if reference.spread_eV_per_atom <= MAX_SPREAD_EV_PER_ATOM:
         return
     raise InputError(
@@ -266,21 +234,9 @@ def find_isolated(
 ) -> dict[str, float]:
     """Return the energy of each element of which the data hold a single atom.
 
-    Parameters
-    ----------
-    counts
-        Atoms of each element, of shape ``(n_structures, n_elements)``.
-    labels_eV
-        Total energies, of shape ``(n_structures,)``.
-    elements
-        Chemical symbols, in the order of the columns of ``counts``.
-    isolated
-        Which structures are one atom without neighbours.
-
-    Raises
-    ------
-    InputError
-        If two frames disagree about an element.
+    ``counts``: atoms of each element, of shape ``(n_structures, n_elements)``.
+    ``labels_eV``: total energies, of shape ``(n_structures,)``.
+    ``elements``: chemical symbols, in the order of the columns of ``counts``.
     """
     found: dict[str, float] = {}
     for index in np.flatnonzero(isolated):
@@ -358,19 +314,7 @@ def with_reference(
     The shifts are kept and added in float64, whatever the precision of the weights: a
     total energy of a million eV keeps its meV.
 
-    Parameters
-    ----------
-    weights
-        Of the fitted model, on the scale of the checkpoint it started from.
-    config
-        Description of that checkpoint.
-    reference
-        What to add to its energies.
-
-    Raises
-    ------
-    CheckpointError
-        If the model has no place for energy shifts.
+    ``weights``: of the fitted model, on the scale of the checkpoint it started from.
     """
     architecture = architecture_of(config.builder)
     old = architecture.energy_terms(weights, config.elements).shifts_eV

@@ -48,19 +48,8 @@ def with_smaller_batches(
 ) -> Result:
     """Return what an attempt gives; where memory is short, halve the batch and say so.
 
-    Parameters
-    ----------
-    attempt
-        Takes the number of atoms in a batch.
-    batch_atoms
-        To begin with.
-    largest
-        Number of atoms of the largest structure: no batch can be smaller.
-
-    Raises
-    ------
-    SynthzooError
-        If the memory does not even suffice for the largest structure.
+    ``attempt``: takes the number of atoms in a batch.
+    ``largest``: number of atoms of the largest structure: no batch can be smaller.
     """
     try:
         return attempt(batch_atoms)
@@ -102,29 +91,17 @@ FRESH_LEARNING_RATE = 0.01
 class FitJob:
     """One fit.
 
-    Attributes
-    ----------
-    name
-        Of its folder.
-    start
-        Checkpoint whose weights it starts from.
-    recipe
-        How to fit, with nothing left open.
-    training
-        Structures with labels on the checkpoint's scale.
-    replay
-        Synthetic structures with their labels that are mixed into the batches.
-    binding_eV
-        What the start adds to the energy of each atom with neighbours, by element,
-        before it is fitted; see `synthzoo.finetuning.binding`.
-    fresh
-        Whether the network starts from random weights of the checkpoint's shape
-        instead.
-    device
-        Where to fit: ``cpu``, ``cuda`` or ``cuda:1`` …
-    snapshots
-        Shares of the epochs after which weights are kept on the way; see
-        `read_snapshots`.
+    ``start``: checkpoint whose weights it starts from.
+    ``recipe``: how to fit, with nothing left open.
+    ``training``: structures with labels on the checkpoint's scale.
+    ``replay``: synthetic structures with their labels that are mixed into the batches.
+    ``binding_eV``: what the start adds to the energy of each atom with neighbours, by
+    element, before it is fitted; see `synthzoo.finetuning.binding`.
+    ``fresh``: whether the network starts from random weights of the checkpoint's shape
+    instead.
+    ``device``: where to fit: ``cpu``, ``cuda`` or ``cuda:1`` …
+    ``snapshots``: shares of the epochs after which weights are kept on the way; see
+    `read_snapshots`.
     """
 
     name: str
@@ -166,23 +143,10 @@ def run_fits(
 ) -> dict[str, dict[str, torch.Tensor]]:
     """Return the weights that each fit ends with; go on where they were killed before.
 
-    Parameters
-    ----------
-    jobs
-        What to fit.
-    folder
-        Working folder of the whole run.
-    workers
-        How many run at a time, each in a child process. One at a time, as always on a
-        GPU, runs in this process and shows how far it is.
-    executor
-        Where fits run instead of on this machine; its workers must see the working
-        folder and the checkpoint.
-
-    Raises
-    ------
-    SynthzooError
-        If a loss stops being a number, or a child is killed.
+    ``workers``: how many run at a time, each in a child process. One at a time, as
+    always on a GPU, runs in this process and shows how far it is.
+    ``executor``: where fits run instead of on this machine; its workers must see the
+    working folder and the checkpoint.
     """
     import safetensors.torch
 
@@ -211,15 +175,7 @@ def run_fits(
 def read_snapshots(
     jobs: Sequence[FitJob], folder: Path
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """Return the weights that fits which have ended had on their way.
-
-    Parameters
-    ----------
-    jobs
-        What was fitted.
-    folder
-        Working folder of the whole run.
-    """
+    """Return the weights that fits which have ended had on their way."""
     import safetensors.torch
 
     return {
@@ -238,10 +194,7 @@ def _snapshot_files(job: FitJob, folder: Path) -> dict[int, Path]:
 def fit_recipe(job: FitJob) -> FitRecipe:
     """Return the fit that a resolved recipe means for a job.
 
-    Parameters
-    ----------
-    job
-        What to fit; nothing is left open in its recipe.
+    ``job``: what to fit; nothing is left open in its recipe.
     """
     recipe = job.recipe
     if recipe.visits is None or recipe.learning_rate is None:
@@ -265,17 +218,7 @@ def _weights(job: FitJob, folder: Path) -> Path:
 def fit_in_child(function: Callable[[], Result], *, name: str) -> Result:
     """Return what a function gives in a child process, or here for `InProcess`.
 
-    Parameters
-    ----------
-    function
-        Picklable; what it has finished is on disk, and it goes on from there.
-    name
-        What to call it in a message.
-
-    Raises
-    ------
-    SynthzooError
-        If the child was killed.
+    ``function``: picklable; what it has finished is on disk, and it goes on from there.
     """
     found = call_guarded(function, limit_s=None)
     if isinstance(found, Lost):
@@ -359,13 +302,7 @@ def _free_atoms(config: CheckpointConfig) -> list[Graph]:
 
 
 def read_batch_atoms(folder: Path) -> int | None:
-    """Return the size of the batches that a fit has come to, None if it has not begun.
-
-    Parameters
-    ----------
-    folder
-        Of the fit.
-    """
+    """Return the size of batches that a fit has come to, None if it has not begun."""
     record = folder / BATCH_FILE
     return int(record.read_text()) if record.is_file() else None
 

@@ -45,11 +45,6 @@ def are_related(structures: Sequence[Atoms]) -> bool:
 
     A fit without that group would say little about a fit to everything, and a fit that
     sees part of it is tested on frames much like those that it has seen.
-
-    Parameters
-    ----------
-    structures
-        The set.
     """
     sizes = Counter(map(group_of, structures))
     return 2 * max(sizes.values(), default=0) > len(structures) > 1
@@ -60,19 +55,7 @@ def split_set(structures: Sequence[Atoms], share: float, seed: int) -> Parts:
 
     Related frames stay together, unless most of the set is related.
 
-    Parameters
-    ----------
-    structures
-        The set.
-    share
-        Of the structures that are held out, about, since whole groups are.
-    seed
-        Of the choice.
-
-    Raises
-    ------
-    InputError
-        If the set has no two parts that differ.
+    ``share``: of the structures that are held out, about, since whole groups are.
     """
     names = _names(structures)
     groups = _shuffled(names, seed)
@@ -98,14 +81,8 @@ def fold_set(structures: Sequence[Atoms], count: int, seed: int) -> list[Parts]:
     Related frames stay together, unless most of the set is related; about as many
     structures are left out each time.
 
-    Parameters
-    ----------
-    structures
-        The set.
-    count
-        Number of divisions; fewer if there are fewer groups, none for a single one.
-    seed
-        Of the choice.
+    ``count``: number of divisions; fewer if there are fewer groups, none for a single
+    one.
     """
     names = _names(structures)
     sizes = Counter(names)
@@ -119,20 +96,7 @@ def fold_set(structures: Sequence[Atoms], count: int, seed: int) -> list[Parts]:
 
 
 def check_parts(structures: Sequence[Atoms], recipe: FinetuneRecipe) -> list[Parts]:
-    """Return what further fits to a training set see, and what tests them.
-
-    Parameters
-    ----------
-    structures
-        The training set.
-    recipe
-        With nothing left open.
-
-    Raises
-    ------
-    InputError
-        If there are too few groups for the committee that is asked for.
-    """
+    """Return what further fits to a training set see, and what tests them."""
     if recipe.committee:
         parts = fold_set(structures, recipe.committee, recipe.seed)
         if len(parts) < max(2, recipe.committee):
@@ -169,31 +133,20 @@ def _parts(names: Sequence[str], left_out: set[str]) -> Parts:
 class Plan:
     """What will be fitted to what, and from where.
 
-    Attributes
-    ----------
-    start
-        Checkpoint whose weights the fit starts from.
-    recipe
-        How to fit, with nothing left open.
-    keys
-        Where the labels were found.
-    reference
-        How the labels' energies relate to the checkpoint's.
-    training, held_out
-        The two sets, on the scale of the labels; isolated atoms are in neither.
-    checks
-        Parts of the training set to fit to once more, each with the rest, on which that
-        fit is tested: where nothing is held out, or for the members of a committee.
-        Each structure is in one of the rests.
-    related
-        Whether most of the structures are of one group, so that those that test a fit
-        are much like some that it has seen.
-    isolated
-        Number of isolated atoms that were found.
-    notes
-        What the checks of the set found, in words.
-    energies_only
-        Whether the forces of the start stand in for forces that the data do not have.
+    ``start``: checkpoint whose weights the fit starts from.
+    ``recipe``: how to fit, with nothing left open.
+    ``reference``: how the labels' energies relate to the checkpoint's.
+    ``training``, ``held_out``: the two sets, on the scale of the labels; isolated atoms
+    are in neither.
+    ``checks``: parts of the training set to fit to once more, each with the rest, on
+    which that fit is tested: where nothing is held out, or for the members of a
+    committee. Each structure is in one of the rests.
+    ``related``: whether most of the structures are of one group, so that those that
+    test a fit are much like some that it has seen.
+    ``isolated``: number of isolated atoms that were found.
+    ``notes``: what the checks of the set found, in words.
+    ``energies_only``: whether the forces of the start stand in for forces that the data
+    do not have.
     """
 
     start: Checkpoint
@@ -216,30 +169,18 @@ class Plan:
     def offsets_eV(self, labelled: LabelledSet) -> NDArray[np.float64]:
         """Return what brings the start's energy of each structure nearest to labels.
 
-        Parameters
-        ----------
-        labelled
-            Set of ``n`` structures; the result has the shape ``(n,)``.
+        ``labelled``: set of ``n`` structures; the result has the shape ``(n,)``.
         """
         return _offsets_eV(labelled, self.reference.aligned_eV)
 
     def on_model_scale(self, labelled: LabelledSet) -> list[tuple[Atoms, Labels]]:
-        """Return structures with energies on the scale of the start.
-
-        Parameters
-        ----------
-        labelled
-            Structures with labels on the user's scale.
-        """
+        """Return structures with energies on the scale of the start."""
         return take_off(labelled, self.reference.shifts_eV)
 
     def replayed(self, synthetic: LabelledSet) -> list[tuple[Atoms, Labels]]:
         """Return synthetic structures, bound as strongly as the data bind atoms.
 
-        Parameters
-        ----------
-        synthetic
-            Structures with labels on the scale of the start.
+        ``synthetic``: structures with labels on the scale of the start.
         """
         loosened = {name: -value for name, value in self.reference.binding_eV.items()}
         return take_off(synthetic, loosened)
@@ -250,12 +191,7 @@ def take_off(
 ) -> list[tuple[Atoms, Labels]]:
     """Return structures with labels from which an energy per atom is taken off.
 
-    Parameters
-    ----------
-    labelled
-        Structures with labels.
-    energies_eV
-        What is taken off for each atom, by element.
+    ``energies_eV``: what is taken off for each atom, by element.
     """
     offsets = _offsets_eV(labelled, energies_eV)
     moved = [
@@ -287,26 +223,10 @@ def make_plan(
 ) -> Plan:
     """Return the plan for a set: checks, energy reference, split, open settings.
 
-    Parameters
-    ----------
-    start
-        Checkpoint to start from.
-    examination
-        What it says about the structures; see `synthzoo.finetuning.checks.examine`.
-    recipe
-        What was asked for.
-    given_eV
-        Isolated-atom energies on the scale of the labels, where known.
-    drop
-        Leave out the structures with errors.
-    tested
-        Whether a test set is given, so that nothing need be held out.
-
-    Raises
-    ------
-    InputError
-        If the structures have errors, there are too few, or the labels cannot be
-        brought onto the model's scale.
+    ``examination``: what it says about the structures; see
+    `synthzoo.finetuning.checks.examine`.
+    ``given_eV``: isolated-atom energies on the scale of the labels, where known.
+    ``tested``: whether a test set is given, so that nothing need be held out.
     """
     calculator, keys = examination.calculator, examination.data.keys
     examined = fit_for_use(examination, drop=drop)
@@ -381,12 +301,7 @@ def starting_calculator(
 ) -> SynthzooCalculator:
     """Return a calculator of the checkpoint that is to be fine-tuned.
 
-    Parameters
-    ----------
-    start
-        That it may be no potential yet is no reason to warn.
-    device
-        Where to compute.
+    ``start``: that it may be no potential yet is no reason to warn.
     """
     network = start.network().requires_grad_(requires_grad=False)
     return SynthzooCalculator(

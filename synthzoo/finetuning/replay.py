@@ -42,14 +42,7 @@ MAX_SHIFT_EV_PER_ATOM = 0.5
 class ZooSet:
     """Synthetic structures that come with synthzoo.
 
-    Attributes
-    ----------
-    file
-        In the folder ``replay_data``.
-    elements
-        That they are made of.
-    teacher
-        That has labelled them.
+    ``file``: in the folder ``replay_data``.
     """
 
     file: str
@@ -66,14 +59,11 @@ ZOO_SETS = (
 class Synthetic:
     """Synthetic structures, on the scale of the start.
 
-    Attributes
-    ----------
-    mixed
-        Those that are mixed into the fit; may be empty, or without energies (NaN).
-    kept
-        Those that measure what is forgotten; may be empty.
-    taught
-        Whether the second are labelled by the start's teacher, not by the start itself.
+    ``mixed``: those that are mixed into the fit; may be empty, or without energies
+    (NaN).
+    ``kept``: those that measure what is forgotten; may be empty.
+    ``taught``: whether the second are labelled by the start's teacher, not by the start
+    itself.
     """
 
     mixed: LabelledSet
@@ -93,18 +83,8 @@ def find_replay(
 ) -> list[Path]:
     """Return the files that are meant.
 
-    Parameters
-    ----------
-    sources
-        Files or patterns, or ``zoo`` for what comes with synthzoo. If not given, that
-        is taken where the start is a potential of its elements.
-    config
-        Description of the start.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, or nothing for the start's elements comes with synthzoo.
+    ``sources``: files or patterns, or ``zoo`` for what comes with synthzoo. If not
+    given, that is taken where the start is a potential of its elements.
     """
     if sources is None:
         known = _zoo_set(config) if config.kind == "potential" else None
@@ -134,24 +114,12 @@ def _zoo_set(config: CheckpointConfig) -> Path | None:
 
 
 def comes_with_synthzoo(files: Iterable[Path]) -> bool:
-    """Return whether all files, if there are any, come with synthzoo.
-
-    Parameters
-    ----------
-    files
-        From `find_replay`.
-    """
+    """Return whether all files, if there are any, come with synthzoo."""
     return all(path.parent == _folder() for path in files)
 
 
 def taught_set(config: CheckpointConfig) -> Path | None:
-    """Return the zoo's set whose labels are of the start's teacher, if there is one.
-
-    Parameters
-    ----------
-    config
-        Description of the start.
-    """
+    """Return the zoo's set whose labels are of the start's teacher, if there is one."""
     for known in ZOO_SETS:
         same = config.labels.get("teacher") == known.teacher
         if same and known.elements <= set(config.elements):
@@ -167,21 +135,10 @@ def read_synthetic(
     Where the files have no labels, or those of the zoo's set are of another teacher
     than the start's, the start labels them all.
 
-    Parameters
-    ----------
-    files
-        From `find_replay`; if there are none, the zoo's set is only measured with,
-        where its teacher is the start's.
-    start
-        The model that is fine-tuned.
-    labels
-        What those that are mixed in are held to: what the start says itself, or the
-        forces that its teacher says.
-
-    Raises
-    ------
-    InputError
-        If a structure cannot be computed, or labels are not on the start's scale.
+    ``files``: from `find_replay`; if there are none, the zoo's set is only measured
+    with, where its teacher is the start's.
+    ``labels``: what those that are mixed in are held to: what the start says itself, or
+    the forces that its teacher says.
     """
     taught = taught_set(start.config)
     chosen = list(files) or ([taught] if taught else [])

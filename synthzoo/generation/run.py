@@ -61,24 +61,9 @@ Seed = tuple[int, int, int]
 class GenerateJob:
     """One trajectory, or the structures of one other part.
 
-    Attributes
-    ----------
-    element
-        Chemical symbol.
-    part
-        What to make.
-    part_index
-        Its place in the recipe.
-    group
-        Name that related frames share.
-    seed
-        Entropy for this job's own random numbers.
-    driver
-        Reference of the teacher that moves the atoms.
-    driver_sha256
-        Hash of its file.
-    recipe_sha256
-        Hash of the recipe, for the record.
+    ``seed``: entropy for this job's own random numbers.
+    ``driver``: reference of the teacher that moves the atoms.
+    ``recipe_sha256``: hash of the recipe, for the record.
     """
 
     element: str
@@ -92,20 +77,7 @@ class GenerateJob:
 
 
 def generate_jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[GenerateJob]:
-    """Yield the jobs of a recipe in the order of their results.
-
-    Parameters
-    ----------
-    recipe
-        What to make.
-    driver_sha256
-        Hash of the file of its driver.
-
-    Yields
-    ------
-    job
-        One for each trajectory, and one for each other part.
-    """
+    """Yield the jobs of a recipe in the order of their results."""
     for index, part in enumerate(recipe.parts):
         for item, settled in enumerate(_trajectories(part, recipe.seed, index)):
             yield GenerateJob(
@@ -144,17 +116,7 @@ def _dealt(
 def grid_points(interval: Range, step: float | None) -> list[Range]:
     """Return an interval as it is, or as points of an even spacing, both ends included.
 
-    Parameters
-    ----------
-    interval
-        Lower and upper end.
-    step
-        Spacing of the points; the interval stays whole if not given.
-
-    Raises
-    ------
-    InputError
-        If the step is not positive, or does not fit into the interval.
+    ``step``: spacing of the points; the interval stays whole if not given.
 
     Examples
     --------
@@ -176,15 +138,7 @@ def grid_points(interval: Range, step: float | None) -> list[Range]:
 
 
 def make_structures(job: GenerateJob, folder: Path) -> None:
-    """Write the structures of a job, or why its trajectory failed, into a folder.
-
-    Parameters
-    ----------
-    job
-        What to make.
-    folder
-        Where `STRUCTURES_FILE` or `FAILURE_FILE` is written.
-    """
+    """Write the structures of a job, or why its trajectory failed, into a folder."""
     rng = np.random.default_rng(job.seed)
     if isinstance(job.part, MeltQuench):
         driver = cached_teacher(job.driver, job.driver_sha256)
@@ -209,13 +163,7 @@ def make_structures(job: GenerateJob, folder: Path) -> None:
 
 
 def make_guarded(job: GenerateJob, folder: Path) -> None:
-    """Do `make_structures` in this thread's child process, which a driver may crash.
-
-    Parameters
-    ----------
-    job, folder
-        As for `make_structures`.
-    """
+    """Do `make_structures` in this thread's child process, which a driver may crash."""
     limit_s = None
     if isinstance(job.part, MeltQuench):
         limit_s = job.part.max_hours * SECONDS_PER_HOUR
@@ -225,15 +173,7 @@ def make_guarded(job: GenerateJob, folder: Path) -> None:
 
 
 def record_failure(folder: Path, reason: str) -> None:
-    """Write down that a job failed and why.
-
-    Parameters
-    ----------
-    folder
-        Of the job's results.
-    reason
-        In words.
-    """
+    """Write down that a job failed and why."""
     (folder / FAILURE_FILE).write_text(json.dumps({"reason": reason}))
 
 

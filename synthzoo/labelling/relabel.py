@@ -56,15 +56,9 @@ BAD_STRUCTURE, BAD_LABEL = "not a usable structure", "not a number"
 class Record(NamedTuple):
     """What became of one structure.
 
-    Attributes
-    ----------
-    outcome
-        `LABELLED`, `LEFT_OUT` or `FAILED`.
-    cause
-        Name of the filter, or kind of failure.
-    text
-        The labelled structure, or the one that failed with its reason, as extended
-        XYZ.
+    ``cause``: name of the filter, or kind of failure.
+    ``text``: the labelled structure, or the one that failed with its reason, as
+    extended XYZ.
     """
 
     outcome: str
@@ -75,17 +69,7 @@ class Record(NamedTuple):
 class Labeller:
     """Labels structures; it is made and called in the child.
 
-    Parameters
-    ----------
-    recipe
-        Teacher and filters.
-    provenance
-        What the teacher must say about itself.
-
-    Raises
-    ------
-    TeacherError
-        If another teacher, or another version of it, is found here.
+    ``provenance``: what the teacher must say about itself.
     """
 
     def __init__(self, recipe: RelabelRecipe, provenance: dict[str, str]) -> None:
@@ -101,18 +85,7 @@ class Labeller:
         self._marks = found | {"relabel_recipe": recipe_hash(recipe)[:12]}
 
     def __call__(self, frame: RawFrame) -> Record:
-        """Return what became of a structure.
-
-        Parameters
-        ----------
-        frame
-            The structure.
-
-        Raises
-        ------
-        InputError
-            If it cannot be parsed.
-        """
+        """Return what became of a structure."""
         atoms = frame.parse()
         try:
             check_structure(atoms, elements=self._teacher.elements)
@@ -132,17 +105,7 @@ class Labeller:
 
 
 def failed_record(atoms: Atoms, kind: str, reason: str) -> Record:
-    """Return the record of a structure without labels.
-
-    Parameters
-    ----------
-    atoms
-        The structure.
-    kind
-        Of the failure.
-    reason
-        What happened.
-    """
+    """Return the record of a structure without labels."""
     failed: Atoms = atoms.copy()
     failed.info["failure"] = reason
     return Record(FAILED, kind, _text(failed))
@@ -216,14 +179,8 @@ class RelabelSummary:
 class RelabelJob:
     """A chunk of structures with what is to be done to them.
 
-    Attributes
-    ----------
-    frames
-        In the order of the input.
-    recipe
-        Teacher and filters.
-    provenance
-        What the teacher says about itself where the run was started.
+    ``frames``: in the order of the input.
+    ``provenance``: what the teacher says about itself where the run was started.
     """
 
     frames: list[RawFrame]
@@ -343,13 +300,7 @@ def _settle(
 
 
 def failed_path(output: Path) -> Path:
-    """Return where the structures that could not be labelled are written.
-
-    Parameters
-    ----------
-    output
-        File with the labelled structures.
-    """
+    """Return where the structures that could not be labelled are written."""
     return output.with_suffix(".failed.xyz")
 
 

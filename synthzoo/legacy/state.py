@@ -74,14 +74,9 @@ State = dict[str, "Tensor"]
 class Assumptions(NamedTuple):
     """What a state of 2023 does not say.
 
-    Attributes
-    ----------
-    elements
-        Chemical symbols, in the order of the model's types.
-    cutoff_A
-        Radial cutoff in Å.
-    avg_num_neighbors
-        Messages to an atom are divided by its square root.
+    ``elements``: chemical symbols, in the order of the model's types.
+    ``cutoff_A``: radial cutoff in Å.
+    ``avg_num_neighbors``: messages to an atom are divided by its square root.
     """
 
     elements: tuple[str, ...]
@@ -90,18 +85,7 @@ class Assumptions(NamedTuple):
 
 
 def read_state(path: Path) -> State:
-    """Return the tensors of a file that `torch.save` wrote; nothing in it is executed.
-
-    Parameters
-    ----------
-    path
-        File with a dictionary of tensors.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, damaged, too large, or holds anything but tensors.
-    """
+    """Return the tensors of a file that `torch.save` wrote; nothing is executed."""
     import torch
 
     _check_archive(path)
@@ -136,22 +120,7 @@ def read_state(path: Path) -> State:
 def convert_state(
     state: Mapping[str, Tensor], assumptions: Assumptions, *, where: str
 ) -> tuple[Module, CheckpointConfig]:
-    """Return today's network that computes what a state of 2023 did.
-
-    Parameters
-    ----------
-    state
-        From `read_state`.
-    assumptions
-        What the state does not say.
-    where
-        What to call the state in messages.
-
-    Raises
-    ------
-    CheckpointError
-        If the state is not one of this family.
-    """
+    """Return today's network that computes what a state of 2023 did."""
     try:
         shapes = [
             _config(state, assumptions, parity=parity) for parity in (True, False)

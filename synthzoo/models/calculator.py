@@ -102,15 +102,7 @@ class SynthzooCalculator(Calculator):
         properties: Collection[str] = ("energy",),
         system_changes: Collection[str] = tuple(all_changes),
     ) -> None:
-        """Compute everything for a structure and keep it in ``results``.
-
-        Parameters
-        ----------
-        atoms
-            Structure; that of the last call if not given.
-        properties, system_changes
-            Not needed: one evaluation gives all properties.
-        """
+        """Compute everything for a structure and keep it in ``results``."""
         self.results: dict[str, Any] = {}
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
@@ -240,15 +232,7 @@ class SynthzooCalculator(Calculator):
 def find_device(device: str) -> str:
     """Return the name of a device that is there, for torch.
 
-    Parameters
-    ----------
-    device
-        ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``.
-
-    Raises
-    ------
-    InputError
-        If it is none of these, or not on this machine.
+    ``device``: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``.
     """
     count = torch.cuda.device_count()
     if device == "auto":

@@ -61,13 +61,6 @@ class Checkpoint:
 
     Both happen when they are first needed. Functions hand this on instead of a path. A
     copy in another process keeps the description and builds a network of its own.
-
-    Attributes
-    ----------
-    folder
-        Where the files are.
-    name
-        What the user called it.
     """
 
     folder: Path
@@ -111,32 +104,14 @@ class Checkpoint:
 
 
 def as_checkpoint(folder: str | Path | Checkpoint) -> Checkpoint:
-    """Return the checkpoint in a folder.
-
-    Parameters
-    ----------
-    folder
-        The folder, or the checkpoint itself.
-    """
+    """Return the checkpoint in a folder."""
     if isinstance(folder, Checkpoint):
         return folder
     return Checkpoint(Path(folder), str(folder))
 
 
 def read_config(folder: str | Path) -> CheckpointConfig:
-    """Return the checked description of a checkpoint; torch is not loaded.
-
-    Parameters
-    ----------
-    folder
-        The checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder or its ``config.json`` is missing, damaged, of a newer format,
-        or describes anything that this version does not allow.
-    """
+    """Return the checked description of a checkpoint; torch is not loaded."""
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"There is no checkpoint folder {folder}.")
@@ -153,18 +128,7 @@ def load_model(
     predictions, and these carry the hash of the description. Where they do not yet, in
     older checkpoints, the model has to predict one golden structure of each element.
 
-    Parameters
-    ----------
-    folder
-        The checkpoint.
-    dtype
-        Precision of the model; that of the checkpoint if not given.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder is not a sound checkpoint; `IntegrityError` if its files do not
-        belong together.
+    ``dtype``: precision of the model; that of the checkpoint if not given.
     """
     checkpoint = as_checkpoint(folder)
     folder, config = checkpoint.folder, checkpoint.config
@@ -191,26 +155,11 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint folder; it appears only when it is complete.
 
-    Parameters
-    ----------
-    folder
-        Where to write; it must not exist, or be empty.
-    model
-        Trained model of the described architecture, on any device, of any precision;
-        it is not changed.
-    config
-        Description of the model; hashes and versions are filled in.
-    golden
-        A few structures whose predictions are stored, for `verify_checkpoint`.
-    card
-        Text of the model card.
-
-    Raises
-    ------
-    InputError
-        If something is at that place already, or there is no golden structure.
-    CheckpointError
-        If the description is not allowed, or does not fit the model.
+    ``folder``: where to write; it must not exist, or be empty.
+    ``model``: trained model of the described architecture, on any device, of any
+    precision; it is not changed.
+    ``config``: description of the model; hashes and versions are filled in.
+    ``golden``: a few structures whose predictions are stored, for `verify_checkpoint`.
     """
     folder = Path(folder)
     refuse_existing(folder)
@@ -226,18 +175,7 @@ def write_checkpoint(
 
 
 def golden_structures(folder: str | Path | Checkpoint) -> list[Atoms]:
-    """Return the structures for which a checkpoint carries predictions.
-
-    Parameters
-    ----------
-    folder
-        The checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder is not a sound checkpoint.
-    """
+    """Return the structures for which a checkpoint carries predictions."""
     recorded = _read_golden(as_checkpoint(folder))
     return [golden_atoms(entry) for entry in recorded]
 
@@ -245,21 +183,7 @@ def golden_structures(folder: str | Path | Checkpoint) -> list[Atoms]:
 def verify_checkpoint(
     folder: str | Path | Checkpoint, *, device: str = "cpu"
 ) -> Verification:
-    """Recompute a checkpoint's golden predictions and return how much they differ.
-
-    Parameters
-    ----------
-    folder
-        The checkpoint.
-    device
-        Where to compute.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder is not a sound checkpoint; `IntegrityError` if the weights or
-        the golden predictions are not those on record.
-    """
+    """Recompute a checkpoint's golden predictions and return how much they differ."""
     checkpoint = as_checkpoint(folder)
     model = _load(checkpoint, None)
     recorded = _read_golden(checkpoint)
@@ -291,8 +215,8 @@ def _is_sealed(checkpoint: Checkpoint) -> bool:
     if seal not in (None, seal_of(checkpoint.config)):
         raise IntegrityError(
             f"{checkpoint.folder / CONFIG_FILE} does not belong to {GOLDEN_FILE}: it "
-            "was changed, or comes from another checkpoint. Fetch or copy the checkpoint "
-            "again."
+            "was changed, or comes from another checkpoint. Fetch or copy the "
+            "checkpoint again."
         )
     return seal is not None
 

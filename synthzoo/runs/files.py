@@ -47,21 +47,10 @@ def read_record(
 ) -> Record:
     """Return what a JSON file that synthzoo has written holds.
 
-    Parameters
-    ----------
-    path
-        The file; NaN may stand in it.
-    cls
-        What it holds: a dataclass, a struct, or a tuple of such.
-    of_objects
-        Changes each JSON object before.
-    of_types
-        Makes values of types that JSON has not, from the type and what stands there.
-
-    Raises
-    ------
-    InputError
-        If it holds something else.
+    ``path``: the file; NaN may stand in it.
+    ``cls``: what it holds: a dataclass, a struct, or a tuple of such.
+    ``of_types``: makes values of types that JSON has not, from the type and what stands
+    there.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -75,15 +64,8 @@ def read_record(
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside a file; rename it on success, delete it on error.
 
-    Parameters
-    ----------
-    path
-        Final name; an existing file is replaced.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written; the error names it.
+    ``path``: final name; an existing file is replaced.
+    Raises `OSError` if the file cannot be written; the error names it.
     """
     partial = _neighbour(path)
     try:
@@ -97,12 +79,7 @@ def new_file(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file, or none; see `new_file`.
 
-    Parameters
-    ----------
-    path
-        Name of the file; an existing one is replaced.
-    text
-        Its content.
+    ``path``: name of the file; an existing one is replaced.
     """
     with new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -112,15 +89,8 @@ def write_text(path: Path, text: str) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside a path; rename it on success, else delete it.
 
-    Parameters
-    ----------
-    path
-        Final name; an empty folder may have it.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written; the error names it.
+    ``path``: final name; an empty folder may have it.
+    Raises `OSError` if the folder cannot be written; the error names it.
     """
     partial = _neighbour(path)
     try:
@@ -136,12 +106,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 def named_faults(path: Path, partial: Path | None = None) -> Iterator[None]:
     """Let a fault of the file system name the file, which Python leaves out on writing.
 
-    Parameters
-    ----------
-    path
-        What is written in the block.
-    partial
-        Its temporary name, which would tell the user nothing.
+    ``partial``: its temporary name, which would tell the user nothing.
     """
     try:
         yield
@@ -160,18 +125,6 @@ def sole_writer(output: Path) -> Iterator[None]:
 
     The operating system frees the lock when the process ends, however it ends. What a
     killed process has left of an unfinished output is removed.
-
-    Parameters
-    ----------
-    output
-        File or folder that the block makes.
-
-    Raises
-    ------
-    InputError
-        If there is no folder to write it into.
-    SynthzooError
-        If another process is writing to it.
     """
     from filelock import FileLock, Timeout
 
@@ -201,12 +154,8 @@ def sole_writer(output: Path) -> Iterator[None]:
 def remove_partial(folder: Path, name: str | None = None) -> None:
     """Remove what killed processes have left of unfinished files and folders.
 
-    Parameters
-    ----------
-    folder
-        Where to look; nobody else may be writing there.
-    name
-        Final name of what was to be made; any if not given.
+    ``folder``: where to look; nobody else may be writing there.
+    ``name``: final name of what was to be made; any if not given.
     """
     pattern = "*" if name is None else glob.escape(name)
     for path in folder.glob(PARTIAL.format(pattern)):
@@ -218,20 +167,7 @@ def remove_partial(folder: Path, name: str | None = None) -> None:
 
 @contextmanager
 def new_output(path: Path) -> Iterator[None]:
-    """Keep a place for a new file: nothing may be there, and nobody else may write it.
-
-    Parameters
-    ----------
-    path
-        File that the block makes.
-
-    Raises
-    ------
-    InputError
-        If anything is there already, or there is no folder to write it into.
-    SynthzooError
-        If another process is writing to it.
-    """
+    """Keep a place for a new file: nothing may be there, nobody else may write it."""
     with sole_writer(path):
         refuse_existing_path(path)
         yield
@@ -240,10 +176,7 @@ def new_output(path: Path) -> Iterator[None]:
 def refuse_existing(folder: Path) -> None:
     """Raise `InputError` unless a folder can be made at this place.
 
-    Parameters
-    ----------
-    folder
-        Where it would be; an empty folder may stand there.
+    ``folder``: where it would be; an empty folder may stand there.
     """
     if folder.is_symlink() or folder.is_file():
         raise InputError(f"{folder} exists and is not a folder; choose another name.")
@@ -254,10 +187,7 @@ def refuse_existing(folder: Path) -> None:
 def refuse_existing_path(path: Path) -> None:
     """Raise `InputError` if anything is at this place already, an empty folder too.
 
-    Parameters
-    ----------
-    path
-        Where a file, or a folder that nothing may stand for, is to be made.
+    ``path``: where a file, or a folder that nothing may stand for, is to be made.
     """
     if path.exists():
         raise InputError(f"{path} exists; remove it or choose another name.")
@@ -266,10 +196,7 @@ def refuse_existing_path(path: Path) -> None:
 def is_there(path: Path) -> bool:
     """Return whether a path exists; False, too, if it is too long to be one.
 
-    Parameters
-    ----------
-    path
-        What a user, or a file of others, has named.
+    ``path``: what a user, or a file of others, has named.
     """
     try:
         return path.exists()
@@ -283,15 +210,7 @@ def is_there(path: Path) -> bool:
 def new_output_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder as `new_folder` does; never replace what is there.
 
-    Parameters
-    ----------
-    path
-        Final name; an empty folder may have it.
-
-    Raises
-    ------
-    InputError
-        If something else is there, or is made there by another process meanwhile.
+    ``path``: final name; an empty folder may have it.
     """
     refuse_existing(path)
     try:
@@ -304,20 +223,7 @@ def new_output_folder(path: Path) -> Iterator[Path]:
 
 
 def packaged_folder(room: Path, name: str) -> Path:
-    """Return a folder that a wheel has in a subpackage, a checkout at its top level.
-
-    Parameters
-    ----------
-    room
-        Folder of the subpackage.
-    name
-        Name of the folder.
-
-    Raises
-    ------
-    InputError
-        If the installation has none.
-    """
+    """Return a folder that a wheel has in a subpackage, a checkout at its top level."""
     for folder in (room / name, room.parents[1] / name):
         if folder.is_dir():
             return folder
@@ -328,38 +234,14 @@ def packaged_folder(room: Path, name: str) -> Path:
 
 
 def read_pieces(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file, which may be larger than memory.
-
-    Parameters
-    ----------
-    path
-        File to read.
-
-    Yields
-    ------
-    piece
-        Up to a MiB.
-    """
+    """Yield the content of a file, which may be larger than memory."""
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             yield piece
 
 
 def hash_files(files: Sequence[Path], *, algorithm: str = "sha256") -> str:
-    """Return the hash of some files, one after the other.
-
-    Parameters
-    ----------
-    files
-        Files to read.
-    algorithm
-        As `hashlib` calls it.
-
-    Raises
-    ------
-    InputError
-        If one is missing.
-    """
+    """Return the hash of some files, one after the other."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     for file in files:
         if not (is_there(file) and file.is_file()):
@@ -370,25 +252,13 @@ def hash_files(files: Sequence[Path], *, algorithm: str = "sha256") -> str:
 
 
 def hash_content(content: bytes | str) -> str:
-    """Return the SHA-256 of bytes, or of a text in UTF-8.
-
-    Parameters
-    ----------
-    content
-        All of it.
-    """
+    """Return the SHA-256 of bytes, or of a text in UTF-8."""
     data = content.encode() if isinstance(content, str) else content
     return hashlib.sha256(data).hexdigest()
 
 
 def hash_values(values: Any) -> str:
-    """Return the SHA-256 of plain values, whatever the order of their keys.
-
-    Parameters
-    ----------
-    values
-        What JSON can hold.
-    """
+    """Return the SHA-256 of plain values, whatever the order of their keys."""
     return hash_content(json.dumps(values, sort_keys=True))
 
 

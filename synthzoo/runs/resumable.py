@@ -43,24 +43,12 @@ JOB_FOLDERS = "[0-9]" * 7
 
 
 def working_folder(output: Path) -> Path:
-    """Return the folder that holds the finished jobs of a run until it is complete.
-
-    Parameters
-    ----------
-    output
-        File that the run makes.
-    """
+    """Return the folder that holds the finished jobs of a run until it is complete."""
     return output.with_name(f"{output.name}.parts")
 
 
 def refuse_finished(output: Path) -> None:
-    """Raise `InputError` if an output is there and nothing is left of its run.
-
-    Parameters
-    ----------
-    output
-        File or folder that a run makes.
-    """
+    """Raise `InputError` if an output is there and nothing is left of its run."""
     if not working_folder(output).exists():
         with sole_writer(output):  # which removes what a killed run has left
             refuse_existing(output)
@@ -70,14 +58,9 @@ def refuse_finished(output: Path) -> None:
 class Run:
     """A run that the same call continues after a kill.
 
-    Attributes
-    ----------
-    output
-        File or folder that it makes.
-    folder
-        Where its results are kept until the output is complete.
-    summary
-        What `complete` has noted; None before.
+    ``output``: file or folder that it makes.
+    ``folder``: where its results are kept until the output is complete.
+    ``summary``: what `complete` has noted; None before.
     """
 
     output: Path
@@ -92,10 +75,7 @@ class Run:
     def complete(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Note that everything is computed, and return the note as JSON keeps it.
 
-        Parameters
-        ----------
-        summary
-            What a call shall return that finds the run complete.
+        ``summary``: what a call shall return that finds the run complete.
         """
         record = self.folder / MANIFEST_FILE
         _write(record, _read(record) | {COMPLETE: summary})
@@ -114,13 +94,7 @@ class Run:
 
 
 def join_run(output: Path, manifest: dict[str, Any]) -> Run:
-    """Return a run that another process has opened, of those that share the work.
-
-    Parameters
-    ----------
-    output, manifest
-        As for `open_run`.
-    """
+    """Return a run that another process has opened, of those that share the work."""
     run = Run(output=output, folder=working_folder(output))
     record = run.folder / MANIFEST_FILE
     if record.is_file() and not _differences(found := _read(record), manifest):
@@ -140,25 +114,10 @@ def open_run(
 
     A run that ends with an error before it has any result leaves nothing behind.
 
-    Parameters
-    ----------
-    output
-        File or folder that the run makes.
-    manifest
-        What decides the result; it must not change between a run and its resumption.
-    results
-        Patterns, inside the working folder, of results that are worth keeping.
-    beside
-        Other files that the run may make.
-
-    Raises
-    ------
-    InputError
-        If the output exists, or the working folder holds results of other inputs.
-    SynthzooError
-        If another process is at work on the same output, or a file cannot be written.
-    InterruptedRunError
-        After Ctrl-C, if there are results.
+    ``manifest``: what decides the result; it must not change between a run and its
+    resumption.
+    ``results``: patterns, inside the working folder, of results that are worth keeping.
+    Raises `InterruptedRunError` after Ctrl-C, if there are results.
     """
     with sole_writer(output):
         run = _opened(output, manifest, results, beside)
@@ -276,26 +235,12 @@ def run_in_folders(
 ) -> int:
     """Work on the items that are not done yet and return the number of all.
 
-    Parameters
-    ----------
-    function
-        Called as ``function(item, folder)`` in a worker to write the results of an item
-        into a new folder; both must be picklable.
-    items
-        In order; taken one by one, only a few ahead of the workers.
-    folder
-        Working folder of the run; the results are in its folders `JOB_FOLDERS`.
-    executor
-        As for `synthzoo.runs.jobs.run_jobs`.
-    progress
-        Bar that is moved by one for each item.
-    on_done
-        Called with the folder of each item that is done, in any order.
-
-    Raises
-    ------
-    SynthzooError
-        If the workers are gone or the disk is full; what was finished is kept.
+    ``function``: called as ``function(item, folder)`` in a worker to write the results
+    of an item into a new folder; both must be picklable.
+    ``items``: in order; taken one by one, only a few ahead of the workers.
+    ``folder``: working folder of the run; the results are in its folders `JOB_FOLDERS`.
+    ``progress``: bar that is moved by one for each item.
+    ``on_done``: called with the folder of each item that is done, in any order.
     """
     place = folder.absolute()
     jobs = (
@@ -314,16 +259,8 @@ def run_in_folders(
 def join(folder: Path, count: int, name: str, output: Path) -> None:
     """Write the files of that name of all jobs, one after the other, into one file.
 
-    Parameters
-    ----------
-    folder
-        Working folder of the run.
-    count
-        Number of jobs.
-    name
-        File in each job's folder; a job without it adds nothing.
-    output
-        File to write; it appears only when it is complete.
+    ``name``: file in each job's folder; a job without it adds nothing.
+    ``output``: file to write; it appears only when it is complete.
     """
     joined = folder / name  # whatever is left by a kill lies in the working folder
     with new_file(joined) as partial, partial.open("wb") as target:
@@ -336,17 +273,7 @@ def join(folder: Path, count: int, name: str, output: Path) -> None:
 
 
 def read_results(folder: Path, count: int, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON file of that name of each job, in order.
-
-    Parameters
-    ----------
-    folder
-        Working folder of the run.
-    count
-        Number of jobs.
-    name
-        Of the file in each job's folder.
-    """
+    """Yield the JSON file of that name of each job, in order."""
     for index in range(count):
         yield json.loads((folder / f"{index:07d}" / name).read_text())
 

@@ -117,13 +117,7 @@ def named_teachers() -> tuple[NamedTeacher, ...]:
 
 
 def is_named(name: str) -> bool:
-    """Return whether the catalogue has a teacher of that name.
-
-    Parameters
-    ----------
-    name
-        Upper and lower case are one.
-    """
+    """Return whether the catalogue has a teacher of that name."""
     return name.lower() in {teacher.name.lower() for teacher in named_teachers()}
 
 
@@ -268,18 +262,8 @@ def _examine(reference: str, known: KnownNumber | None) -> Examination:
 def resolve_reference(reference: str) -> str:
     """Return a reference that means the same in any folder.
 
-    Parameters
-    ----------
-    reference
-        As for `load_teacher`, or the name of a teacher of the catalogue; one that needs
-        a file is followed by a colon and its path, as in ``C-ACE:c_ace.yace``.
-
-    Raises
-    ------
-    InputError
-        If there is no such teacher, or its file is not given.
-    TeacherError
-        If the file is another one than that in the catalogue.
+    ``reference``: as for `load_teacher`, or the name of a teacher of the catalogue; one
+    that needs a file is followed by a colon and its path, as in ``C-ACE:c_ace.yace``.
     """
     kind, _, what = reference.partition(":")
     if kind not in KINDS:

@@ -33,19 +33,12 @@ class TrainingPlace:
     program again; on several machines each has to be given the same command (or
     ``srun``, under Slurm).
 
-    Attributes
-    ----------
-    device
-        ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
-    devices
-        GPUs of a machine, or processes on the CPU.
-    nodes
-        Machines.
-    compiled
-        Let torch compile the network for training, on a GPU; that takes minutes at the
-        start.
-    kernels
-        Other kernels for the tensor products of the network, on a GPU.
+    ``device``: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is
+    one.
+    ``devices``: GPUs of a machine, or processes on the CPU.
+    ``compiled``: let torch compile the network for training, on a GPU; that takes
+    minutes at the start.
+    ``kernels``: other kernels for the tensor products of the network, on a GPU.
     """
 
     device: str = "auto"
@@ -61,20 +54,7 @@ class TrainingPlace:
 
 
 def check_place(place: TrainingPlace) -> TrainingPlace:
-    """Return a place with its device found out.
-
-    Parameters
-    ----------
-    place
-        What was asked for.
-
-    Raises
-    ------
-    InputError
-        If this machine does not have it, or its parts do not go together.
-    MissingExtraError
-        If the package of the kernels is not installed.
-    """
+    """Return a place with its device found out."""
     from synthzoo.models.calculator import find_device
 
     if place.devices < 1 or place.nodes < 1:
@@ -124,13 +104,7 @@ def _check_kernels(kernels: Kernels, device: str) -> None:
 
 
 def trainer_arguments(place: TrainingPlace) -> dict[str, Any]:
-    """Return what Lightning's trainer has to know.
-
-    Parameters
-    ----------
-    place
-        From `check_place`.
-    """
+    """Return what Lightning's trainer has to know."""
     from synthzoo.models.learning import shared_gradients
 
     kind, _, index = place.device.partition(":")
@@ -144,13 +118,7 @@ def trainer_arguments(place: TrainingPlace) -> dict[str, Any]:
 
 
 def leave_processes(place: TrainingPlace) -> None:
-    """Leave the group of processes that a fit has formed, if it has.
-
-    Parameters
-    ----------
-    place
-        From `check_place`.
-    """
+    """Leave the group of processes that a fit has formed, if it has."""
     import torch.distributed as group
 
     if place.processes > 1 and group.is_initialized():
@@ -158,13 +126,7 @@ def leave_processes(place: TrainingPlace) -> None:
 
 
 def opens_run(place: TrainingPlace) -> bool:
-    """Return whether this process opens the run, of those that fit together.
-
-    Parameters
-    ----------
-    place
-        Where they fit.
-    """
+    """Return whether this process opens the run, of those that fit together."""
     machine = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
     return place.processes == 1 or (is_first_process() and machine == "0")
 
@@ -181,20 +143,7 @@ def prepare(
 ) -> torch.nn.Module:
     """Return a network with the kernels that a place asks for.
 
-    Parameters
-    ----------
-    network
-        It may be changed in place; its weights keep their names.
-    config
-        Its description.
-    place
-        From `check_place`.
-
-    Raises
-    ------
-    CheckpointError
-        If the kernels cannot be used here; `InputError` if there are none for such
-        networks.
+    ``network``: it may be changed in place; its weights keep their names.
     """
     if place.kernels is None:
         return network
@@ -206,10 +155,7 @@ def prepare(
 def compile_mode(place: TrainingPlace) -> AbstractContextManager[object]:
     """Return a context in which networks are built that compile themselves.
 
-    Parameters
-    ----------
-    place
-        From `check_place`; the context does nothing unless it says so.
+    ``place``: from `check_place`; the context does nothing unless it says so.
     """
     if not place.compiled:
         return nullcontext()
@@ -219,15 +165,7 @@ def compile_mode(place: TrainingPlace) -> AbstractContextManager[object]:
 
 
 def plain_copy(network: torch.nn.Module, config: CheckpointConfig) -> torch.nn.Module:
-    """Return a network with the same weights that is neither compiled nor on a GPU.
-
-    Parameters
-    ----------
-    network
-        Fitted.
-    config
-        Its description.
-    """
+    """Return a network with the same weights that is neither compiled nor on a GPU."""
     from synthzoo.models.network import build_model, load_weights
 
     plain = build_model(config)

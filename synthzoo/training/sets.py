@@ -58,18 +58,8 @@ MOST_HELD_OUT = 0.5
 class PretrainSets:
     """What is fitted, what judges, and what is remembered.
 
-    Attributes
-    ----------
-    elements
-        Chemical symbols, in alphabetical order.
-    training, validation
-        Structures with labels.
-    names
-        What to call the training structures in messages.
-    golden
-        Small validation structures, for a checkpoint's golden predictions.
-    keys
-        Where the labels were found.
+    ``names``: what to call the training structures in messages.
+    ``golden``: small validation structures, for a checkpoint's golden predictions.
     """
 
     elements: tuple[str, ...]
@@ -92,15 +82,7 @@ class PretrainSets:
 def read_files(
     files: Sequence[Path], *, format: str | None = None
 ) -> tuple[list[Atoms], list[str]]:
-    """Return all structures of some files, and what to call each.
-
-    Parameters
-    ----------
-    files
-        To read.
-    format
-        Of all of them, as ASE calls it; guessed for each if not given.
-    """
+    """Return all structures of some files, and what to call each."""
     structures, names = [], []
     for file in files:
         for atoms in read_structures(file, format=format):
@@ -114,18 +96,7 @@ def find_provenance(
 ) -> dict[str, str]:
     """Return where the labels come from; one teacher must have made them all.
 
-    Parameters
-    ----------
-    structures
-        Labelled.
-    teacher_sha256
-        SHA-256 that the teacher's file must have had; any if not given.
-
-    Raises
-    ------
-    InputError
-        If there are several teachers, another one than the recipe names, or one that is
-        unknown and labels that cannot be of one method.
+    ``teacher_sha256``: SHA-256 that the teacher's file must have had; any if not given.
     """
     found = {}
     for key in ("teacher", "teacher_sha256", "teacher_software"):
@@ -186,21 +157,8 @@ def make_sets(
 ) -> PretrainSets:
     """Return the sets of a fit.
 
-    Parameters
-    ----------
-    structures
-        With labels, found as `find_label_keys` does.
-    names
-        What to call each in messages.
-    recipe
-        With the share of the validation set and the number of training structures.
-    cutoff_A
-        Radius within which atoms are neighbours.
-
-    Raises
-    ------
-    InputError
-        If a structure or label is broken, or the set cannot be split so.
+    ``recipe``: with the share of the validation set and the number of training
+    structures.
     """
     elements = tuple(
         sorted({symbol for atoms in structures for symbol in atoms.symbols})

@@ -35,8 +35,8 @@ from synthzoo.potentials import (
     resolve,
     teacher_reference,
 )
+from synthzoo.runs.workers import InProcess
 from synthzoo.stability import check
-from synthzoo.stability.workers import Place
 from synthzoo.teachers import catalogue, open_teacher
 from synthzoo.teachers.loading import KINDS
 from synthzoo.training import pretrain
@@ -172,10 +172,10 @@ def test_whatever_computes_is_predicted_with_evaluated_and_run(
     """Each kind of reference works; dynamics is run in this process."""
 
     @contextmanager
-    def here(*_: Any) -> Iterator[Place]:
-        yield Place()
+    def here(*_: Any) -> Iterator[InProcess]:
+        yield InProcess()
 
-    monkeypatch.setattr(check, "find_place", here)
+    monkeypatch.setattr(check, "find_executor", here)
     ANYTHING[command](model_of(kind))
 
 

@@ -25,6 +25,7 @@ from synthzoo.cli.options import (
     main,
     note,
     place_options,
+    pop_place,
     training_options,
     trust_option,
     where_to_train,
@@ -99,7 +100,7 @@ def relabel(
     OUTPUT is written as extended XYZ. If the command is interrupted, give it again: it
     continues where it stopped.
     """
-    place = {name: options.pop(name) for name in ("workers", "executor", "scheduler")}
+    place = pop_place(options)
     if options["recipe"] is None and options["teacher"] is None:
         raise click.UsageError("Give --teacher, or a --recipe that names one.")
     with where_to_work(**place) as where:

@@ -214,7 +214,7 @@ def _flat_cell() -> Atoms:
     ("atoms", "message"),
     [
         (Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.1]]), "O"),
-        (_too_close(), "one place"),
+        (_too_close(), "at the same position"),
         (_not_a_number(), "not a finite number"),
         (_flat_cell(), "no volume"),
     ],

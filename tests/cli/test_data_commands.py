@@ -39,7 +39,7 @@ def test_thin_keeps_what_differs(crystals: Path, tmp_path: Path) -> None:
 def test_thin_says_when_there_are_too_few(crystals: Path, tmp_path: Path) -> None:
     """One line, with the number."""
     message = fails("thin", crystals, tmp_path / "thin.xyz", "--keep", 5)
-    assert "has 4 structures" in message
+    assert "has only 4 structures" in message
 
 
 def test_transmute_scales_and_renames(crystals: Path, tmp_path: Path) -> None:

@@ -252,7 +252,9 @@ def test_fewer_structures_are_a_part_of_more(lj_set: Path):
     validation = [len(found[count].validation) for count in found]
     assert validation == [9, 9, 9]
     recipe = PretrainRecipe(structures=99, fit=pretrain_recipe().fit)
-    with pytest.raises(InputError, match="99 structures are asked for, of 31"):
+    with pytest.raises(
+        InputError, match="99 structures are asked for, but there are only 31"
+    ):
         make_sets(structures, _names(structures), recipe, 4.0)
 
 

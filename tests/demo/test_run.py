@@ -135,7 +135,7 @@ def test_curve_uses_the_volumes_of_the_card(
     """With reference values the curve is computed where the teacher's points lie."""
     reference = _reference()
     card = SimpleNamespace(reference_values=reference, known_failures=())
-    monkeypatch.setattr(run, "_card", lambda _model: card)
+    monkeypatch.setattr("synthzoo.zoo.registry.card_of", lambda _config: card)
     found = run_demo(tmp_path / "demo", model=str(calm_checkpoint), **SHORT)
     known = reference.crystals["diamond"]
     assert found.curve.volumes_A3_per_atom == known.volumes_A3_per_atom

@@ -153,7 +153,9 @@ def test_replay_must_be_on_the_scale_of_the_start(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):
     """DFT labels are not the teacher's: refused before anything is written."""
-    with pytest.raises(InputError, match=r"lie -149\.37 eV/atom.*its own teacher"):
+    with pytest.raises(
+        InputError, match=r"lie -149\.37 eV/atom.*the teacher of that model"
+    ):
         finetune(tiny_checkpoint, dft, tmp_path / "mine", replay=dft)
     assert list(tmp_path.iterdir()) == []
 

@@ -117,7 +117,9 @@ def test_the_same_seed_gives_the_same_packing():
 def test_a_packing_that_cannot_be_is_refused():
     """Too dense for its distance: the message gives both."""
     part = Packing(count=1, atoms=(9, 9), density_g_cm3=(3.5, 3.5), min_distance_A=2.5)
-    with pytest.raises(InputError, match=r"9 atoms of C at 3\.50 g/cm³ do not fit"):
+    with pytest.raises(
+        InputError, match=r"9 atoms of C at 3\.50 g/cm³ cannot be placed"
+    ):
         pack(part, "C", np.random.default_rng(0))
 
 

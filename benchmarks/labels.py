@@ -61,7 +61,7 @@ CORES = (1, 32, 1024)
 RUN = """
 import resource, sys
 from pathlib import Path
-from synthzoo.recipes.loading import RelabelRecipe
+from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
 recipe = RelabelRecipe(teacher=sys.argv[1], max_force_eV_A=None)
 relabel_file(Path(sys.argv[2]), Path(sys.argv[3]), recipe=recipe,

@@ -39,8 +39,10 @@ def test_no_input_ends_in_a_traceback(
         found.add(outcome(target, content, tmp_path))
 
     each()
-    assert "refused" in found
-    assert "accepted" in found or kind in RARELY_ACCEPTED
+    assert found
+    if minutes == THOROUGH_MIN:  # a few examples need not be of both kinds
+        assert "refused" in found
+        assert "accepted" in found or kind in RARELY_ACCEPTED
 
 
 def test_the_bounds_are_real():

@@ -21,7 +21,7 @@ STRUCTURES = 300
 RUN = """
 import sys
 from pathlib import Path
-from synthzoo.recipes.loading import RelabelRecipe
+from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
 recipe = RelabelRecipe(teacher=sys.argv[1], chunk_structures=1)
 relabel_file(Path(sys.argv[2]), Path(sys.argv[3]), recipe=recipe, workers=2)

@@ -98,7 +98,7 @@ def test_the_command_replays_by_default(
         asked.update(options)
         raise InputError("That is all.")
 
-    monkeypatch.setattr("synthzoo.finetuning.run.finetune", fine_tune)
+    monkeypatch.setattr("synthzoo.finetune", fine_tune)
     options = [part for word in words for part in ("--replay", word)]
     CliRunner().invoke(main, ["finetune", "carbon", "x.xyz", "-o", "y", *options])
     found = asked.get("replay")

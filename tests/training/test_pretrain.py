@@ -22,7 +22,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from synthzoo.training.pretrain import pretrain
-from synthzoo.recipes.loading import PretrainRecipe, parse_recipe
+from synthzoo.recipes.loading import parse_recipe
+from synthzoo.training.recipe import PretrainRecipe
 import json
 recipe = parse_recipe(PretrainRecipe, json.loads(sys.argv[1]), source="test")
 pretrain(recipe, Path(sys.argv[2]), Path(sys.argv[3]))

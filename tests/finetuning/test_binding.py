@@ -159,6 +159,7 @@ def energies(path: Path) -> list[float]:
     return [atoms.get_potential_energy() for atoms in read_structures(path)]
 
 
+@pytest.mark.thorough
 def test_free_atoms_that_are_not_known_are_named(
     start: Path, data: Path, tmp_path: Path
 ):

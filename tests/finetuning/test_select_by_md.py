@@ -182,6 +182,7 @@ def _put_first(name: str):
     return order
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("short_protocol")
 def test_broken_weights_lose(tiny_checkpoint: Path, crystals: Path, tmp_path: Path):
     """Weights of noise do not hold the crystal; those of the start do."""

@@ -164,6 +164,7 @@ def copper_recipe(*parts: Part) -> GenerateRecipe:
     return GenerateRecipe(element="Cu", seed=5, driver=FAULTY, parts=parts)
 
 
+@pytest.mark.thorough
 def test_trajectories_that_fail_are_left_out_and_named(tmp_path: Path):
     """A crash, an error and a hang: the others are whole, for any number of workers."""
     recipe = copper_recipe(*map(copper_part, FAULTS_G_CM3))

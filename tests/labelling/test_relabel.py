@@ -304,6 +304,7 @@ def test_a_structure_that_cannot_be_parsed_is_named(tmp_path: Path):
         relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
 
 
+@pytest.mark.thorough
 def test_any_format_of_ase_is_read(tmp_path: Path):
     """A trajectory gives the labels of the same structures in extended XYZ."""
     frames = [copper(n) for n in range(3)]
@@ -358,6 +359,7 @@ def test_a_named_teacher_is_found_with_its_file(
         relabel_file(source, output, recipe=RelabelRecipe(teacher="C-ACE:other.yace"))
 
 
+@pytest.mark.thorough
 def test_a_kill_in_the_summary_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -81,6 +81,7 @@ def draws() -> list[float]:
     return [random.random(), np.random.rand(), torch.rand(1).item()]  # noqa: NPY002, S311
 
 
+@pytest.mark.thorough
 def test_first_load_in_a_fresh_process_changes_nothing(
     tiny_checkpoint: Path, tmp_path: Path
 ):

@@ -101,6 +101,7 @@ def finished_chunks(folder: Path, output: str) -> int:
     return len(list(folder.glob(f"{output}.parts/???????")))
 
 
+@pytest.mark.thorough
 def test_a_cluster_makes_the_bytes_of_a_local_run(
     folder: Path, expected: bytes, cluster: DaskCluster
 ):

@@ -279,6 +279,7 @@ def test_structures_that_cannot_be_run_are_refused(case: str, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_an_element_that_the_model_lacks_is_named(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -109,8 +109,8 @@ def _unknown(name: str, said: str) -> str:
     for close in difflib.get_close_matches(name.lower(), known, n=1):
         return f"{said} Did you mean the teacher {known[close]}?"
     return (
-        f"{said} Teachers are in `synthzoo teachers list`; any other is given as "
-        f"kind:what, with one of the kinds {', '.join(KINDS)}."
+        f"{said} Teachers are in `synthzoo teachers list`; any other teacher is given "
+        f"as kind:what, with one of the kinds {', '.join(KINDS)}."
     )
 
 

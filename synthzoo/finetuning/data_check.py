@@ -165,7 +165,8 @@ def _fits(request: Request, sets: Sets) -> str:
     texts = [f"{text}. {describe_jobs(make_jobs(request, sets), request.workers)}"]
     if plan.related and not len(sets.test):
         texts.append(
-            "Most structures are nearly the same or of one group: what tests the fit "
-            "is much like what it has seen, so give other structures with --test."
+            "Most structures are nearly the same or of one group: the structures that "
+            "test the fit are much like those that it has seen. Give other structures "
+            "with --test."
         )
     return " ".join(texts)

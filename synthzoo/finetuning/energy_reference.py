@@ -104,8 +104,8 @@ class EnergyReference:
         )
         return (
             f"Energy reference: {'; '.join(found)}. Added to the model's energies (eV "
-            f"per atom): {moved}; left is a spread of {self.spread_eV_per_atom:.3f} "
-            "eV/atom."
+            f"per atom): {moved}; the remaining spread is "
+            f"{self.spread_eV_per_atom:.3f} eV/atom."
         )
 
     def _warnings(self) -> list[str]:
@@ -113,17 +113,17 @@ class EnergyReference:
         difference = self.mean_difference_eV_per_atom
         if abs(difference) > STRONG_DISAGREEMENT_EV_PER_ATOM:
             texts.append(
-                "Relative to isolated atoms, the labels lie "
-                f"{difference:+.2f} eV/atom from the pre-trained model's energies on "
-                "average (other functionals bind differently). The fit begins with "
-                "this difference, and free atoms keep their energy."
+                f"Relative to isolated atoms, the labels lie {difference:+.2f} eV/atom "
+                "from the pre-trained model's energies on average (other functionals "
+                "bind differently). The fit begins with this difference, and isolated "
+                "atoms keep their energy."
             )
         if self.undetermined:
             texts.append(
-                f"The data do not tell the energies of {', '.join(self.undetermined)} "
-                "apart: their shares never vary independently. Energies of other "
-                "compositions will be off by a constant; give isolated-atom energies "
-                "to avoid that."
+                "The data do not determine the energies of "
+                f"{', '.join(self.undetermined)} separately, because their shares "
+                "never vary independently. Energies of other compositions will be off "
+                "by a constant; give isolated-atom energies to avoid that."
             )
         if fitted := [name for name in self.sources if self.sources[name] == "fitted"]:
             texts.append(self._unknown_atoms(fitted))
@@ -134,12 +134,13 @@ class EnergyReference:
             f"{name} {self.isolated_atom_energies_eV[name]:.4f} eV" for name in names
         )
         return (
-            "Without isolated atoms in the data, a free atom of the tuned model has a "
-            f"fitted energy ({alone}). On average, atomisation and cohesive energies "
-            "therefore stay those of the pre-trained model: they are off by as much as "
-            "your method binds each atom more or less strongly, which may be 1 eV. "
-            "Energies between structures of the same atoms are not affected. To mend "
-            "it, add a frame of one atom to the data or give its energy: "
+            "Without isolated atoms in the data, an isolated atom of the tuned model "
+            f"has a fitted energy ({alone}). On average, atomisation and cohesive "
+            "energies therefore stay those of the pre-trained model. If your method "
+            "binds atoms more or less strongly, these energies are wrong by the "
+            "difference, which may be 1 eV per atom. Energy differences between "
+            "structures of the same atoms are not affected. To correct this, add a "
+            "frame of one atom to the data or give its energy: "
             f"--isolated-energy {names[0]}=ENERGY."
         )
 
@@ -217,7 +218,7 @@ def check_spread(reference: EnergyReference) -> None:
     if reference.spread_eV_per_atom <= MAX_SPREAD_EV_PER_ATOM:
         return
     raise InputError(
-        "After the best constant per element is taken off, energy labels and "
+        "After the best constant per element is subtracted, energy labels and "
         f"pre-trained model still differ by {reference.spread_eV_per_atom:.2f} eV/atom "
         f"(limit {MAX_SPREAD_EV_PER_ATOM}). Either the energies are not total energies "
         "in eV (per atom? other units?), or they come from several levels of theory, "

@@ -64,7 +64,7 @@ def with_smaller_batches(
             ) from error
     smaller = max(largest, batch_atoms // 2)
     _LOG.warning(
-        "The memory does not suffice for batches of %d atoms: starting again with %d.",
+        "Batches of %d atoms do not fit into the memory: starting again with %d.",
         batch_atoms,
         smaller,
     )

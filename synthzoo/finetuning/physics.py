@@ -167,8 +167,8 @@ class Repulsion:
         if self.after_A > self.before_A:
             yield (
                 f"the {self.element}–{self.element} repulsion now has a maximum at "
-                f"{self.after_A:.2f} Å, and nearer atoms attract each other (before: "
-                f"{self._reach(self.before_A)})"
+                f"{self.after_A:.2f} Å, and atoms closer than that attract each other "
+                f"(before: {self._reach(self.before_A)})"
             )
 
     def text(self) -> str:
@@ -185,8 +185,8 @@ class Repulsion:
 
 
 _ADVICE = (
-    "Labelled crystals at several volumes, and pairs of near atoms, among your "
-    "structures mend that best."
+    "The best remedy is to add labelled crystals at several volumes, and pairs of "
+    "atoms at short distance, to your structures."
 )
 
 
@@ -218,7 +218,7 @@ class Physics:
         names = [
             change.name for change in self.crystals if change.after.a_A is not None
         ]
-        looked_at = ", ".join([*names, "repulsion of near atoms"])
+        looked_at = ", ".join([*names, "repulsion at short distance"])
         return f"Known physics is no worse than before ({looked_at})."
 
 

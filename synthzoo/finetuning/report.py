@@ -59,7 +59,7 @@ def forgetting_text(comparison: Comparison, replay: Synthetic) -> str:
         return (
             f"On {numbers} the energies moved by {after.energy_rmse_meV_per_atom:.1f} "
             f"meV/atom and the forces by {after.force_rmse_eV_A:.3f} eV/Å (root mean "
-            "square, one constant per atom taken off)."
+            "square, after one constant per atom was subtracted)."
         )
     return (
         f"On {numbers} that the fit has not seen, the errors against the teacher of "
@@ -67,9 +67,9 @@ def forgetting_text(comparison: Comparison, replay: Synthetic) -> str:
         f"{after.energy_rmse_meV_per_atom:.1f} meV/atom and from "
         f"{before.force_rmse_eV_A:.3f} to {after.force_rmse_eV_A:.3f} eV/Å: "
         f"{after.force_rmse_eV_A / before.force_rmse_eV_A:.2f} times the error of the "
-        "forces. One constant per atom is taken off. Your labels may be right where "
-        "the teacher is wrong; what is lost counts where you have no labels"
-        + ("." if len(replay.mixed) else ", and `--replay` keeps it.")
+        "forces. One constant per atom was subtracted from the energies. Your labels "
+        "may be right where the teacher is wrong; what is lost counts where you have "
+        "no labels" + ("." if len(replay.mixed) else ", and `--replay` keeps it.")
     )
 
 
@@ -92,16 +92,18 @@ def fit_text(results: Results) -> str:
 
 
 _REPLAY_TEXT: dict[ReplayLabels, str] = {
-    "start": "what the model said of them before",
-    "teacher": "the forces of its teacher, or without them what it said itself",
+    "start": "the model's own predictions before fine-tuning",
+    "teacher": (
+        "the forces of its teacher, or the model's own predictions where there are none"
+    ),
 }
 
 
 def _kept_text(results: Results) -> str:
     if results.selection:
         return (
-            "Averaged weights were kept on the way, too, and chosen by what they do in "
-            "molecular dynamics."
+            "Averaged weights were also kept during the fit. Those that are kept now "
+            "were chosen by short molecular dynamics."
         )
     text = "The averaged weights of the last step are kept"
     if results.seeds:
@@ -133,7 +135,8 @@ def _seeds_text(results: Results) -> str:
     )
     return (
         f" The best of {len(results.seeds)} fits was chosen by the loss on the "
-        f"held-out structures, whose errors it flatters a little. By seed: {seeds}."
+        "held-out structures, so their errors look slightly too small. By seed: "
+        f"{seeds}."
     )
 
 
@@ -147,10 +150,10 @@ def _checks_text(plan: Plan) -> str:
     if not plan.checks:
         return ""
     return (
-        f" All {len(plan.training)} structures were fitted. To say what that is worth, "
-        f"{len(plan.checks)} further fits of the same length each left out a part of "
-        "them and were tested on it, so that each structure was tested once by a fit "
-        "that had not seen it" + _related_text(plan) + "."
+        f" All {len(plan.training)} structures were fitted. To estimate the error of "
+        f"this fit, {len(plan.checks)} further fits of the same length each left out a "
+        "part of them and were tested on it, so that each structure was tested once "
+        "by a fit that had not seen it" + _related_text(plan) + "."
     )
 
 
@@ -216,8 +219,10 @@ def card_text(results: Results, name: str) -> str:
         Paragraph(text=f'In Python: `synthzoo.load_calculator("{name}")`.'),
         Heading(text="Limits and licence"),
         Paragraph(
-            text="To be written by who publishes it: what the labels are, where the "
-            "model may be trusted, and under which licence it is."
+            text=(
+                "To be written by whoever publishes this model: what the labels are, "
+                "where the model may be trusted, and under which licence it is."
+            )
         ),
     ]
     return head + to_markdown(blocks)
@@ -263,9 +268,9 @@ def _errors(results: Results) -> list[Block]:
         "Force RMSE (eV/Å)",
     )
     text = (
-        "Before: the model that the fit started from, its energies shifted to yours. "
-        "Training structures were seen by the fit: their errors say nothing about "
-        "others."
+        "Before: the model that the fit started from, with its energies shifted to "
+        "yours. Training structures were seen by the fit: their errors say nothing "
+        "about others."
     )
     if results.direct:
         text += f" {direct_text(results.direct, results.plan.recipe.visits)}"
@@ -305,7 +310,7 @@ def _groups(folder: Path, shown: Comparison) -> list[Block]:
 
 
 def _forgetting(folder: Path, results: Results) -> list[Block]:
-    blocks: list[Block] = [Heading(text="What became of the rest")]
+    blocks: list[Block] = [Heading(text="Forgetting and known physics")]
     if results.synthetic:
         blocks.append(
             Paragraph(text=forgetting_text(results.synthetic, results.replay))

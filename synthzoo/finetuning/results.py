@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 UNJUDGED = (
-    "No structure was kept from the fit, so that nothing here says whether fine-tuning "
-    "helps. Give labelled structures of your own with `--test`."
+    "No structure was kept from the fit, so this report cannot say whether "
+    "fine-tuning helps. Give labelled structures of your own with `--test`."
 )
 
 _REPLAY = (
-    "More structures like these help most; `--replay` holds a fit to few of them "
-    "nearer to its start."
+    "More structures like these help most; `--replay` keeps a fit to few structures "
+    "closer to the pre-trained model."
 )
 _TEST = "Labelled structures of your own tell more: `--test FILE`."
 

@@ -263,7 +263,7 @@ def net_forces(data: CheckedSet) -> list[Finding]:
         "Some atoms have a force of exactly zero: were they held fixed? Forces are "
         "needed without constraints."
         if np.mean(frozen) > 0.5
-        else "Were atoms left out, or is there an outer field?"
+        else "Were atoms left out, or is there an external field?"
     )
     return [
         Finding(
@@ -390,10 +390,12 @@ def outside_domain(data: CheckedSet) -> list[Finding]:
         Finding(
             kind="outside_domain",
             severity="warning" if many else "note",
-            message=f"On {len(far)} of the {len(judged)} structures with forces of "
-            f"{LEAST_FORCE_EV_A:g} eV/Å or more, the model's forces are further from "
-            "the labels than zero would be: it has not learnt such structures. "
-            f"{advice}",
+            message=(
+                f"On {len(far)} of the {len(judged)} structures with forces of "
+                f"{LEAST_FORCE_EV_A:g} eV/Å or more, the model's forces are further "
+                "from the labels than zero forces would be: the model has not learnt "
+                f"such structures. {advice}"
+            ),
             frames=tuple(far),
         )
     ]

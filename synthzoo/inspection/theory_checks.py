@@ -275,7 +275,7 @@ def undetermined_elements(data: CheckedSet) -> list[Finding]:
     names = ", ".join(chemical_symbols[z] for z in data.elements)
     message = (
         f"The compositions of the set determine {rank} combination(s) of the energies "
-        f"of its {count} elements ({names}): energies of isolated atoms cannot be "
-        "found from it, only given."
+        f"of its {count} elements ({names}): the energies of isolated atoms cannot be "
+        "found from the set and must be given."
     )
     return [Finding(kind="undetermined_elements", severity="note", message=message)]

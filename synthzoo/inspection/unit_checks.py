@@ -82,8 +82,9 @@ def force_units(data: CheckedSet) -> list[Finding]:
     large = middle > STIFFNESS_EV[1]
     message = (
         f"The forces are too {'large' if large else 'small'} for eV/Å: the stiffness "
-        f"of bonds times their length squared is {middle:.3g} eV, usual are 10 to 200. "
-        f"Are they in {'kcal/mol/Å' if large else 'Hartree/bohr or Rydberg/bohr'}?"
+        f"of bonds times their length squared is {middle:.3g} eV, usual values are 10 "
+        "to 200 eV. Are they in "
+        f"{'kcal/mol/Å' if large else 'Hartree/bohr or Rydberg/bohr'}?"
     )
     return [Finding(kind="force_units", severity="warning", message=message)]
 
@@ -208,8 +209,9 @@ def stress_units(data: CheckedSet) -> list[Finding]:
     modulus_GPa = float(np.median(slopes.values)) / GPa
     if modulus_GPa < 0:
         message = (
-            "The sign of the stress labels is reversed: compressed cells pull. ASE's "
-            "stress is positive under tension; VASP, for one, writes the opposite."
+            "The sign of the stress labels is reversed: compressed cells appear to be "
+            "under tension. ASE's stress is positive under tension; VASP, for one, "
+            "writes the opposite."
         )
         return [Finding(kind="stress_sign", severity="error", message=message)]
     if BULK_MODULUS_GPA[0] < modulus_GPa < BULK_MODULUS_GPA[1]:

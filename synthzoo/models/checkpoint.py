@@ -271,7 +271,9 @@ def _read_tensors(folder: Path, name: str, *, sha256: str) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is not sound safetensors ({error}).") from error
+        raise CheckpointError(
+            f"{path} is not a valid safetensors file ({error})."
+        ) from error
 
 
 def _contents(

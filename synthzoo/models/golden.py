@@ -257,7 +257,7 @@ def _largest(name: str, old: Golden, new: Golden) -> tuple[float, float]:
     if name not in old:
         return 0.0, 0.0
     if name not in new or old[name].shape != new[name].shape:
-        raise CheckpointError(f"A golden {name} has a shape that cannot be.")
+        raise CheckpointError(f"A golden {name} has an impossible shape.")
     atoms = len(old["numbers"]) if name == "energy" else 1
     difference = np.abs(new[name] - old[name]).max() / atoms
     return float(difference), float(np.abs(old[name]).max() / atoms)

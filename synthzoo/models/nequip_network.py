@@ -111,7 +111,7 @@ class NequIP(Architecture):
         if arguments.get("pair_potential") is not None:
             raise InputError(
                 "The model has a pair potential of its element, which does not scale "
-                "with lengths; choose a model without."
+                "with lengths; choose a model without one."
             )
         found = dict(arguments)
         for key, (value,) in zip((SCALES, SHIFTS), scaling.energy_terms, strict=True):

@@ -71,12 +71,12 @@ def _read(parse: Callable[[], Any], source: str, name: str) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1})" if mark else ""
         raise InputError(
-            f"{source} is not sound {name}: {error.problem}{where}."
+            f"{source} is not valid {name}: {error.problem}{where}."
         ) from error
     except RecursionError as error:
-        raise InputError(f"{source} is not sound {name}: nested too deep.") from error
+        raise InputError(f"{source} is not valid {name}: nested too deep.") from error
     except _FAULTS as error:
-        raise InputError(f"{source} is not sound {name}: {one_line(error)}.") from error
+        raise InputError(f"{source} is not valid {name}: {one_line(error)}.") from error
     return values
 
 

@@ -33,7 +33,7 @@ def check_engine(engine: str, recipe: MdRecipe, models: Sequence[Model]) -> Engi
     if importlib.util.find_spec("torch_sim") is None:
         raise InputError(
             'torch-sim is not installed: pip install "synthzoo[torch-sim]" (for Python '
-            "3.11 or newer). The engine ase is there."
+            "3.11 or newer). Otherwise use the engine ase."
         )
     return "torch-sim"
 

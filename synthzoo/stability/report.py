@@ -198,9 +198,11 @@ def _protocol(verdict: Verdict) -> list[Block]:
         Heading(text=f"The protocol {verdict.protocol}"),
         Items(texts=tuple(texts)),
         Paragraph(
-            text=f"Time step {settings['timestep_fs']:g} fs, {settings['thermostat']} "
-            f"thermostat; the structure was looked at every {recipe['check_steps']} "
-            "steps."
+            text=(
+                f"Time step {settings['timestep_fs']:g} fs, {settings['thermostat']} "
+                f"thermostat; the structure was checked every {recipe['check_steps']} "
+                "steps."
+            )
         ),
     ]
 
@@ -280,8 +282,10 @@ def _crystals(crystals: Mapping[str, Sequence[CrystalCheck]]) -> list[Block]:
         Heading(text="Crystals"),
         _filled(header, rows),
         Paragraph(
-            text="A negative frequency is an imaginary one: the crystal falls apart "
-            "along this mode. They do not decide the verdict."
+            text=(
+                "A negative frequency is an imaginary one: the crystal falls apart "
+                "along this mode. Phonons do not affect the verdict."
+            )
         ),
     ]
 

@@ -171,8 +171,8 @@ def _check(atoms: Atoms, name: str, recipe: MdRecipe) -> None:
     check_structure(atoms, name=name, overlaps=False)
     if len(atoms) < 2 and recipe.moving:
         raise InputError(
-            f"{name} has only one atom, which cannot move against others; repeat the "
-            "cell, as with atoms.repeat(3)."
+            f"{name} has only one atom, which cannot move relative to others; repeat "
+            "the cell, as with atoms.repeat(3)."
         )
     if _has_barostat(recipe) and not atoms.pbc.all():
         raise InputError(
@@ -238,7 +238,8 @@ def _notes(potential: Potential, atoms: Atoms, longest_eV_A: float) -> list[str]
         height_A = float(heights[periodic].min())
         if height_A < SMALL_CELL_A:
             notes.append(
-                f"The cell is only {height_A:.1f} Å high: the calculator must count "
-                "several images of an atom, or the cell be at least twice its cutoff."
+                f"The cell is only {height_A:.1f} Å high: if that is less than twice "
+                "the calculator's cutoff, the calculator must count several images of "
+                "an atom."
             )
     return notes

@@ -147,12 +147,12 @@ def describe_survival(lifetimes: Lifetimes, duration_ps: float) -> str:
     >>> describe_survival(Lifetimes(times_ps=(5.0,) * 5, failed=(False,) * 5), 5)
     '5 of 5 replicas lived for 5 ps (95 % interval of the share: 48–100 %).'
     >>> describe_survival(Lifetimes(times_ps=(5.0,), failed=(False,)), 5)
-    'One replica lived for 5 ps; several would tell how sure that is.'
+    'One replica lived for 5 ps; several would show how certain that is.'
     """
     curve = survival_curve(lifetimes)
     if curve.replicas == 1 and not curve.failures:
         lived = f"One replica lived for {duration_ps:g} ps"
-        return f"{lived}; several would tell how sure that is."
+        return f"{lived}; several would show how certain that is."
     low, high = 100 * curve.lowest[-1], 100 * curve.highest[-1]
     living = curve.replicas - curve.failures
     text = (

@@ -49,7 +49,7 @@ IN_WORDS: dict[FailureKind, str] = {
     "cell": "collapse or expansion of the cell",
     "dimer": "unphysical dimer curve",
     "wall": "no repulsive wall",
-    "calculator": "the calculator gave up",
+    "calculator": "the calculator raised an error",
     "crash": "the calculator ended its process",
 }
 """What each kind of failure is called in text and figures."""

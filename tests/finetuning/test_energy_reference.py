@@ -63,7 +63,7 @@ def test_one_composition_cannot_tell_elements_apart():
     found = reference(counts, predictions + counts @ [-148.3, -158.5], predictions)
     assert sum(found.shifts_eV.values()) == pytest.approx(-148.3 - 158.5)
     assert found.undetermined == ("C", "Si")
-    assert "do not tell the energies of C, Si apart" in found.summary
+    assert "do not determine the energies of C, Si separately" in found.summary
 
 
 def test_a_known_atom_settles_one_composition():

@@ -378,7 +378,7 @@ def test_one_structure_is_enough(tiny_checkpoint: Path, tmp_path: Path):
     summary = finetune(
         tiny_checkpoint, tmp_path / "one.xyz", tmp_path / "mine", recipe=recipe
     )
-    assert "nothing here says whether fine-tuning helps" in summary.verdict
+    assert "cannot say whether fine-tuning helps" in summary.verdict
     with pytest.raises(InputError, match="cannot be split"):
         finetune(
             tiny_checkpoint,

@@ -42,8 +42,8 @@ def test_a_crystal_that_became_too_stiff_is_named_with_its_references():
     physics = Physics(crystals=(stiff,), repulsions=())
     assert physics.summary == (
         "Known physics got worse: the bulk modulus of diamond went from 453 to 550 GPa "
-        "(C-ACE 427, experiment 442). Labelled crystals at several volumes, and pairs "
-        "of near atoms, among your structures mend that best."
+        "(C-ACE 427, experiment 442). The best remedy is to add labelled crystals at "
+        "several volumes, and pairs of atoms at short distance, to your structures."
     )
 
 
@@ -52,7 +52,7 @@ def test_another_functional_is_not_worse():
     lda = _diamond(a_A=3.532, bulk_modulus_GPa=465)
     assert list(lda.worse()) == []
     assert Physics(crystals=(lda,), repulsions=()).summary == (
-        "Known physics is no worse than before (diamond, repulsion of near atoms)."
+        "Known physics is no worse than before (diamond, repulsion at short distance)."
     )
 
 
@@ -86,8 +86,8 @@ def test_an_attraction_at_short_range_is_named():
     )
     (text,) = grown.worse()
     assert text == (
-        "the C–C repulsion now has a maximum at 0.83 Å, and nearer atoms attract each "
-        "other (before: repulsive down to 0.50 Å)"
+        "the C–C repulsion now has a maximum at 0.83 Å, and atoms closer than that "
+        "attract each other (before: repulsive down to 0.50 Å)"
     )
     assert list(dataclasses.replace(grown, before_A=0.83, after_A=0.5).worse()) == []
 

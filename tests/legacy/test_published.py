@@ -536,7 +536,7 @@ def test_a_free_atom_is_right_after_tuning(card: ModelCard, tmp_path: Path):
     labelled_by("paper/small", data, alone_eV=-148.0, more_eV=0.4)
     recipe = FinetuneRecipe(visits=6, learning_rate=1e-6, check_share=0.0)
     summary = finetune("paper/small", data, tmp_path / "tuned", recipe=recipe)
-    assert "free atoms keep their energy" in summary.reference
+    assert "isolated atoms keep their energy" in summary.reference
     config = read_config(tmp_path / "tuned")
     assert config.isolated_atom_energies_eV == {"C": -148.0}
     calculator = load_calculator(tmp_path / "tuned", device="cpu")

@@ -461,7 +461,7 @@ def test_truncated_weights_with_a_forged_hash_are_caught(checkpoint: Path, lengt
     path = checkpoint / WEIGHTS_FILE
     path.write_bytes(path.read_bytes()[:length])
     record_hash(checkpoint, WEIGHTS_FILE, "weights_sha256")
-    with pytest.raises(CheckpointError, match="not sound safetensors"):
+    with pytest.raises(CheckpointError, match="not a valid safetensors file"):
         load_model(checkpoint)
 
 

@@ -154,7 +154,7 @@ def test_a_wrong_recipe_is_refused(cls, values, message: str):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("generate: [", r"not sound YAML: .* \(line 1\)"),
+        ("generate: [", r"not valid YAML: .* \(line 1\)"),
         ("- 1\n", "should hold sections"),
         ("gnerate: {}\n", r"unknown sections \['gnerate'\]"),
         ("relabel: {teacher: 'ace:x'}\n", "has no section `generate`"),
@@ -188,14 +188,14 @@ def test_a_wrong_recipe_file_is_refused(tmp_path: Path, content: str, message: s
         ("pretrain", "{model: {num_layers: 1000000000}}", "num_layers: .*from 1 to 16"),
         ("pretrain", "{model: {l_max: " + "9" * 400 + "}}", "l_max: .*from 0 to 6"),
         ("pretrain", "{fit: {ema_decay: " + "9" * 400 + "}}", "ema_decay: expected"),
-        ("pretrain", "{fit: {seed: " + "9" * 9999 + "}}", "my.yaml is not sound YAML"),
+        ("pretrain", "{fit: {seed: " + "9" * 9999 + "}}", "my.yaml is not valid YAML"),
         ("finetune", "{replay_share: 1.5}", "replay_share: .*from 0 to 1, found 1.5"),
         ("md", "{stages: [{kind: [a]}]}", r"stages\[0\]\.kind: expected one of"),
         ("md", "{stages: " + "[" * 5000 + "}", "nested too deep"),
         ("md", "{stages: &a [*a]}", "nested deeper than"),
-        ("md", "{stages: !!int x}", "not sound YAML"),
-        ("md", "{stages: !!python/object/apply:os.getcwd []}", "not sound YAML"),
-        ("[1]", "{}", "not sound YAML"),
+        ("md", "{stages: !!int x}", "not valid YAML"),
+        ("md", "{stages: !!python/object/apply:os.getcwd []}", "not valid YAML"),
+        ("[1]", "{}", "not valid YAML"),
         ("2", "{}", r"unknown sections \[2\]"),
     ],
     ids=count(),
@@ -216,10 +216,10 @@ def test_an_absurd_value_is_refused_with_its_place(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("md: {}\nmd: {}\n", "is not sound YAML: keys given twice: ['md'] (line 1)."),
+        ("md: {}\nmd: {}\n", "is not valid YAML: keys given twice: ['md'] (line 1)."),
         (
             "finetune: {seed: 1, seed: 2}\n",
-            "is not sound YAML: keys given twice: ['seed'] (line 1).",
+            "is not valid YAML: keys given twice: ['seed'] (line 1).",
         ),
         (
             "finetune: {learning_rate: 1e400}\n",

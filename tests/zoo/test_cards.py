@@ -100,7 +100,7 @@ def test_a_malformed_head_is_refused(
     [
         ("# No head\n", "expected a YAML head between two lines `---`"),
         ("---\nlicense: mit\n", "expected a YAML head between"),
-        ("---\nlicense: [\n---\n", "not sound YAML"),
+        ("---\nlicense: [\n---\n", "not valid YAML"),
         ("---\nlicense: mit\nlicense: bsd\n---\n", r"keys given twice: \['license'\]"),
         ("---\n- 1\n---\n", "expected keys and values"),
     ],

@@ -74,6 +74,7 @@ def test_labels_are_made_in_several_processes_anywhere(tmp_path: Path):
     assert failed.info["failure"] == "the teacher crashed (SIGSEGV)"
 
 
+@pytest.mark.thorough
 def test_replicas_run_in_several_processes_anywhere(tmp_path: Path):
     """Dynamics need nothing else."""
     start, protocol = tmp_path / "start.xyz", tmp_path / "short.yaml"

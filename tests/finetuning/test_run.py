@@ -197,6 +197,7 @@ def test_what_is_there_is_never_overwritten(
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.thorough
 def test_the_command_prints_what_was_done(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):

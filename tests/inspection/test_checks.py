@@ -726,6 +726,7 @@ def test_forces_in_another_order_are_told_from_structures_not_learnt(
     assert "outside_domain" not in found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "how"),
     [

@@ -197,6 +197,7 @@ def write_copper(path: Path, faults: dict[int, int], count: int = 12) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_fault_costs_one_structure_and_says_why(tmp_path: Path):
     """Crash, hang, kill, exit, no convergence and NaN, all real; the rest is labelled.
 

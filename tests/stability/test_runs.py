@@ -90,6 +90,7 @@ def files_of(replica: ReplicaResult) -> tuple[str, np.ndarray]:
     return replica.series.read_text(), np.array(flat)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("calculator", "stages", "settings"),
     [

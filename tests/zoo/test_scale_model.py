@@ -241,6 +241,7 @@ def test_it_is_fitted_longer_than_a_potential(start: Path, tmp_path: Path):
     assert many.visits == LEAST_EPOCHS * 1000
 
 
+@pytest.mark.thorough
 def test_its_energies_have_no_say_in_whether_data_are_sound(
     start: Path, tmp_path: Path
 ):

@@ -1,4 +1,4 @@
-"""The command that makes a user's own model: finetune."""
+"""Commands that fine-tune and compare starts: finetune, benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that make a model: generate, relabel, pretrain, evaluate."""
+"""Commands of the chain from a recipe to a model, and on files of structures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about models that are there: look, fetch, check, compute, publish."""
+"""Commands about models that exist: list, show, predict, verify, fetch, publish."""
 
 from __future__ import annotations
 

@@ -365,6 +365,7 @@ def test_published_numbers_stand_beside_ours(tmp_path: Path):
     assert matplotlib.image.imread(path).shape[1] > 1000
 
 
+@pytest.mark.thorough
 def test_the_command_prints_the_table(tiny_checkpoint: Path, dft: Path, tmp_path: Path):
     """Markdown or JSON on stdout, a line for each run on stderr."""
     from synthzoo.cli import main

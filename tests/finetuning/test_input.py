@@ -400,7 +400,10 @@ def test_too_little_memory_takes_smaller_batches(caplog: pytest.LogCaptureFixtur
         return batch_atoms
 
     assert with_smaller_batches(attempt, 96, largest=20) == 24
-    assert "batches of 96 atoms: starting again with 48" in caplog.text
+    assert (
+        "Batches of 96 atoms do not fit into the memory: starting again with 48"
+        in caplog.text
+    )
     with pytest.raises(SynthzooError, match="one structure with 64 atoms"):
         with_smaller_batches(attempt, 96, largest=64)
 

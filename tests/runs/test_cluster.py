@@ -144,7 +144,10 @@ def test_a_cluster_without_workers_is_mentioned(
         assert finish(process, folder, "waiting.xyz") == expected
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+@pytest.mark.parametrize(
+    "address",
+    [pytest.param("tcp://127.0.0.1:1", marks=pytest.mark.thorough), "nonsense"],
+)
 def test_no_scheduler_is_one_clear_error_within_seconds(address: str):
     """The address that was given is in it, and what was expected."""
     start = time.monotonic()

@@ -316,7 +316,7 @@ def test_near_copies_alone_are_fitted_with_a_weak_check(
     ase.io.write(path, supercells(tiny_checkpoint))
     found = check_data(tiny_checkpoint, path)
     assert found.errors == ()
-    assert "give other structures with --test" in str(found.fits)
+    assert "Give other structures with --test" in str(found.fits)
     summary = finetune(
         tiny_checkpoint,
         path,

@@ -144,7 +144,7 @@ def test_finetuning_keeps_what_is_chosen(
     assert names == {"fit", "fit after 6 epochs", "fit after 8 epochs"}
     assert all(0 <= each["survived"] <= 1 for each in found)
     report = summary.report.read_text(encoding="utf-8")
-    assert "chosen by what they do in molecular dynamics" in report
+    assert "chosen by short molecular dynamics" in report
     assert "| fit after 8 epochs |" in report
     assert "select_by: md" in (output / "recipe.yaml").read_text()
     assert not (tmp_path / "mine.parts").exists()

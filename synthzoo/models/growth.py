@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 Places = Mapping[Any, "NDArray[np.int64]"]
 """By irreducible representation: where each old channel is among the new ones."""
 
-_PER_LAYER = ("radial_mlp_depth", "radial_mlp_width")
-
 
 class _Layer(NamedTuple):
     """Where the channels of an old layer are in the new one."""

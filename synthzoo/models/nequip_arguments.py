@@ -76,7 +76,7 @@ class _Current(_Arguments, frozen=True, kw_only=True):
 
     readout_mlp_hidden_layers_depth: Depth = 0
     readout_mlp_hidden_layers_width: Width | None = None
-    readout_mlp_nonlinearity: Literal["silu", "mish", "gelu"] | None = None
+    readout_mlp_nonlinearity: Literal["silu", "mish", "gelu"] | None = "silu"
     per_edge_type_cutoff: Annotated[
         dict[str, _Above0 | Annotated[dict[str, _Above0], Meta(min_length=1)]] | None,
         Meta(description="cutoffs per pair of elements"),

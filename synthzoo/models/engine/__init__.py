@@ -1,0 +1,1 @@
+"""NequIP on the CPU without torch: what a network computes, and how."""

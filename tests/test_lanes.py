@@ -54,12 +54,14 @@ def test_each_room_has_quick_tests(room: str) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_each_test_file_belongs_to_a_room(path: Path) -> None:
     """A folder of tests is named after a room, and its files use what is in there."""
-    room = path.parent.name
     if path.parent == HERE:
         return  # about the whole package
-    assert room in ROOMS
-    modules = {module.stem for module in Path(synthzoo.__path__[0], room).glob("*.py")}
-    uses = re.compile(rf"\b(synthzoo|tests)\.{room}\b")
+    folders = path.parent.relative_to(HERE).parts  # a room, perhaps one inside
+    assert folders[0] in ROOMS
+    package = Path(synthzoo.__path__[0], *folders)
+    assert package.is_dir()
+    modules = {module.stem for module in package.glob("*.py")}
+    uses = re.compile(rf"\b(synthzoo|tests)\.{re.escape('.'.join(folders))}\b")
     assert path.stem.removeprefix("test_") in modules or uses.search(
         path.read_text(encoding="utf-8")
     )

@@ -1,4 +1,4 @@
-"""Small real potentials that are fitted to C-ACE labels in a second or two."""
+"""Small real potentials: fitted to C-ACE labels in a second or two, or random."""
 
 import subprocess
 from pathlib import Path
@@ -103,3 +103,33 @@ def fit_ace(folder: Path, teacher: Teacher) -> Path:
     active = compute_A_active_inverse(compute_active_set(projections))
     save_active_inverse_set(str(folder / "fitted.asi"), active, elements_name=["C"])
     return folder / "fitted.yaml"
+
+
+def random_ace(folder: Path, elements: tuple[str, ...]) -> Path:
+    """Return a compiled ACE potential with two densities and random coefficients."""
+    from pyace import create_multispecies_basis_config
+    from pyace.basis import ACEBBasisSet
+
+    embedding = {
+        "npot": "FinnisSinclairShiftedScaled",
+        "fs_parameters": [1, 1, 1, 0.5],
+        "ndensity": 2,
+    }
+    functions = {"nradmax_by_orders": [4, 2, 2, 1], "lmax_by_orders": [0, 2, 2, 1]}
+    basis = create_multispecies_basis_config(
+        BASIS
+        | {
+            "elements": list(elements),
+            "embeddings": {"ALL": embedding},
+            "functions": {"ALL": functions},
+        }
+    )
+    rng = np.random.default_rng(1)
+    count = len(basis.get_func_coeffs())
+    basis.set_func_coeffs(list(rng.normal(scale=0.1, size=count)))
+    basis.save(str(folder / "random.yaml"))
+    file = folder / "random.yace"
+    ACEBBasisSet(str(folder / "random.yaml")).to_ACECTildeBasisSet().save_yaml(
+        str(file)
+    )
+    return file

@@ -61,8 +61,8 @@ class Teacher:
         Name of the per-atom array that holds the teacher's own uncertainty, with its
         unit, and what reads it; None if the teacher has none.
     forces_only
-        Makes a calculator that computes less: energy and forces alone, for dynamics;
-        None if the calculator does no more than that.
+        Makes another calculator for dynamics, which needs energy and forces alone;
+        None if ``calculator`` serves there, too.
     step_A, tolerance
         Displacement for finite differences, and the largest relative error of a
         derivative found with it that rounding or convergence explains.
@@ -97,7 +97,7 @@ class Teacher:
 
     @cached_property
     def forces_calculator(self) -> Calculator:
-        """Calculator for dynamics, which computes no more than energy and forces."""
+        """Calculator for dynamics, which need no more than energy and forces."""
         return self.calculator if self.forces_only is None else self.forces_only()
 
     def label(self, atoms: Atoms) -> Atoms:

@@ -20,7 +20,7 @@ from synthzoo.labelling.relabel import relabel_file
 from synthzoo.teachers import Teacher, load_teacher, open_teacher
 from synthzoo.teachers.gap import refuse_programs
 from tests.extras import need
-from tests.fitted import diamonds, fit_ace, fit_gap
+from tests.fitted import diamonds, fit_ace, fit_gap, random_ace
 
 COPPER = 'ase:ase.calculators.emt.EMT{"isolated_atom_energies_eV": {"Cu": null}}'
 WATER = COPPER.replace("emt.EMT", "tip3p.TIP3P")
@@ -219,6 +219,64 @@ def test_dynamics_do_not_compute_an_uncertainty(gap_file: Path, ace_file: Path):
     assert not [name for name in extra["atoms"] if "variance" in name]
     assert not ace.forces_calculator.is_active_set_configured  # type: ignore[attr-defined]
     assert ace.calculator.is_active_set_configured  # type: ignore[attr-defined]
+
+
+def carbon_frames(shared) -> list[Atoms]:
+    """Return real carbon that python-ace takes: periodic in all directions or none."""
+    frames = read_structures(shared("data/carbon-gap17-dft-train.extxyz"))[::60]
+    return [atoms for atoms in frames if len(set(atoms.pbc.tolist())) == 1]
+
+
+def random_packings(elements: tuple[str, ...], count: int) -> list[Atoms]:
+    """Return atoms at random places, as close as it happens, in and without a cell."""
+    rng = np.random.default_rng(4)
+    packings = []
+    for number in range(count):
+        size = int(rng.integers(1, 20))
+        side_A = (12.0 * size) ** (1 / 3)
+        places = rng.uniform(0, side_A, (size, 3))
+        symbols = rng.choice(elements, size).tolist()
+        cell = [side_A] * 3
+        packings.append(Atoms(symbols, places, cell=cell, pbc=number % 4 > 0))
+    return packings
+
+
+def assert_equal_but_for_rounding(file: str, structures: list[Atoms]) -> None:
+    """Compare an ACE teacher's results with those of python-ace's plain evaluator."""
+    from pyace import PyACECalculator
+
+    plain, quick = PyACECalculator(file), open_teacher(f"ace:{file}").calculator
+    assert type(quick.evaluator) is not type(plain.evaluator)  # type: ignore[attr-defined]
+    for atoms in structures:
+        plain.calculate(atoms)
+        quick.calculate(atoms, ["energy"], [])
+        for name, wanted in plain.results.items():
+            largest = max(1.0, np.abs(wanted).max(initial=0))
+            found = quick.results[name]
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * largest)
+
+
+def test_the_recursive_evaluator_of_ace_gives_the_same_labels(c_ace: Teacher, shared):
+    """Real structures and random ones, whose forces are huge."""
+    structures = [*carbon_frames(shared), *random_packings(("C",), 20)]
+    assert_equal_but_for_rounding(c_ace.reference.removeprefix("ace:"), structures)
+
+
+def test_the_recursive_evaluator_knows_several_elements(tmp_path: Path):
+    """A compiled potential of two elements and two densities."""
+    needs("ace:")
+    file = random_ace(tmp_path, ("C", "Si"))
+    assert_equal_but_for_rounding(str(file), random_packings(("C", "Si"), 20))
+
+
+def test_dynamics_with_ace_are_those_of_the_plain_evaluation(c_ace: Teacher):
+    """To the last digit: chaos would make other structures of a rounding error."""
+    from pyace import PyACECalculator
+
+    plain = PyACECalculator(c_ace.reference.removeprefix("ace:"))
+    for atoms in diamonds(3):
+        found = c_ace.forces_calculator.get_property("forces", atoms)
+        np.testing.assert_array_equal(found, plain.get_property("forces", atoms))
 
 
 def test_the_active_set_is_part_of_the_hash(ace_file: Path, tmp_path: Path):

@@ -41,10 +41,11 @@ from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, ReplayLabels
 from synthzoo.finetuning.replay import ZOO, find_replay, read_synthetic
 from synthzoo.models.checkpoint import load_model
-from synthzoo.models.graphs import AtomBatches, Graph, loader, sizes_of, to_graph
+from synthzoo.models.graphs import Graph, sizes_of, to_graph
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model
 from synthzoo.reports.document import markdown_table
+from synthzoo.training.batches import AtomBatches, loader
 from synthzoo.training.fit import fit
 from synthzoo.training.recipe import FitRecipe
 from synthzoo.zoo.find import find_checkpoint

@@ -39,10 +39,10 @@ from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.models.acceleration import undo
 from synthzoo.models.checkpoint import Checkpoint, load_model, read_config
-from synthzoo.models.graphs import AtomBatches
 from synthzoo.models.predict import predict_structures
 from synthzoo.reports.document import markdown_table
 from synthzoo.runs.provenance import installed_versions
+from synthzoo.training.batches import AtomBatches
 from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.load import load_calculator
 

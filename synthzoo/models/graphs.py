@@ -6,8 +6,7 @@ A graph is a dictionary of tensors. Its names and forms are those of nequip's
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from nequip.data import (
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
 from nequip.integrations.utils import basic_transforms
 from nequip.nn import with_edge_vectors_
-from torch.utils.data import DataLoader, Sampler
 
 from synthzoo.data.pairs import find_pairs, too_sparse
 
@@ -177,104 +175,3 @@ def force_rms_eV_A(graphs: Sequence[Graph]) -> float:
     """Return the root mean square of all force components, in eV/Å."""
     forces = torch.cat([graph[FORCES] for graph in graphs])
     return float(forces.square().mean().sqrt())
-
-
-class AtomBatches(Sampler[list[int]]):
-    """Batches of about the same number of atoms, in a new random order every epoch.
-
-    The number of batches is the same in every epoch, and the order depends on the seed
-    and the epoch only, so that an interrupted run goes on with the same batches.
-
-    ``batch_atoms``: atoms per batch, on average; at least the size of the largest
-    structure.
-    ``shares``: number of processes that share each batch: none goes without a
-    structure, unless there are fewer structures in all.
-    """
-
-    def __init__(
-        self, sizes: Sequence[int], batch_atoms: int, seed: int, *, shares: int = 1
-    ) -> None:
-        self.sizes = np.asarray(sizes)
-        # No share narrower than the largest structure: none can be empty.
-        width = max(batch_atoms, shares * int(self.sizes.max()))
-        self.count = max(1, int(self.sizes.sum() // width))
-        self.seed = seed
-        self.epoch = 0
-
-    @property
-    def sampler(self) -> AtomBatches:
-        """Where Lightning looks for `set_epoch`."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch.
-
-        ``epoch``: number of the epoch; each has its own order.
-        """
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-        return self.count
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the indices of the structures of each batch."""
-        rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(len(self.sizes))
-        ends = np.cumsum(self.sizes[order])
-        middles = ends - self.sizes[order] / 2
-        batch = np.floor(middles * self.count / ends[-1]).astype(int)
-        for index in range(self.count):
-            yield order[batch == index].tolist()
-
-
-class ReplayBatches(AtomBatches):
-    """Batches of one set, into which structures of a second set are mixed.
-
-    An epoch is one pass over the first set; the second one is gone through in a random
-    order of its own, which goes on from epoch to epoch. Where its share is less than a
-    structure per batch, some batches get none.
-
-    ``replay_sizes``: number of atoms of each structure of the second set; their indices
-    follow those of the first.
-    ``share``: of the second set's atoms in a batch, on average, below 1.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        batch_atoms: int,
-        seed: int,
-        *,
-        replay_sizes: Sequence[int],
-        share: float,
-    ) -> None:
-        super().__init__(sizes, batch_atoms, seed)
-        wanted = share / (1 - share) * self.sizes.sum() / self.count
-        self.replayed = len(replay_sizes)
-        self.per_batch = wanted / float(np.mean(replay_sizes))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the indices of the structures of each batch."""
-        for number, batch in enumerate(super().__iter__()):
-            passed = self.epoch * self.count + number
-            places = range(
-                math.floor(passed * self.per_batch),
-                math.floor((passed + 1) * self.per_batch),
-            )
-            yield batch + [len(self.sizes) + self._replay(place) for place in places]
-
-    def _replay(self, place: int) -> int:
-        """Return the structure at a place of the endless sequence of passes."""
-        passes, rest = divmod(place, self.replayed)
-        order = np.random.default_rng((self.seed, passes, 1)).permutation(self.replayed)
-        return int(order[rest])
-
-
-def loader(graphs: Sequence[Graph], batches: Sampler[list[int]]) -> DataLoader[Any]:
-    """Return a loader that joins the graphs of each batch into one."""
-    return DataLoader(
-        graphs,  # type: ignore[arg-type]  # a list is a dataset
-        batch_sampler=batches,
-        collate_fn=join,
-    )

@@ -16,12 +16,12 @@ import lightning
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 
 from synthzoo.errors import DivergedError
-from synthzoo.models.graphs import (
+from synthzoo.models.graphs import Graph, sizes_of
+from synthzoo.training.batches import (
     AtomBatches,
-    Graph,
     ReplayBatches,
+    SharedBatches,
     loader,
-    sizes_of,
 )
 from synthzoo.training.logs import (
     ENERGY_ERROR,
@@ -30,7 +30,7 @@ from synthzoo.training.logs import (
     Progress,
     tensorboard_logger,
 )
-from synthzoo.training.module import FitModule, Patience, SharedBatches
+from synthzoo.training.module import FitModule, Patience
 from synthzoo.training.place import (
     TrainingPlace,
     is_first_process,

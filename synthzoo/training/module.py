@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as group
 from lightning.pytorch.callbacks import EarlyStopping
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Sampler
 
 from synthzoo.errors import DivergedError, InputError
 from synthzoo.models.graphs import ENERGY, FORCES, POSITIONS, Graph, split
@@ -20,7 +18,6 @@ from synthzoo.models.learning import AveragedFit, Term
 if TYPE_CHECKING:
     import lightning
 
-    from synthzoo.models.graphs import AtomBatches
     from synthzoo.training.recipe import FitRecipe
 
 
@@ -239,62 +236,3 @@ class Patience(EarlyStopping):
         del pl_module
         if self.wait_count >= self.patience:
             trainer.should_stop = True
-
-
-class SharedBatches(Sampler[list[int]]):
-    """The share of this process of each batch.
-
-    Together the shares are the batch, none is empty, and the numbers of atoms are about
-    the same.
-    """
-
-    def __init__(self, batches: AtomBatches, sizes: Sequence[int]) -> None:
-        self.batches = batches
-        self.sizes = sizes
-
-    @property
-    def sampler(self) -> SharedBatches:
-        """Where Lightning looks for `set_epoch`."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self.batches.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield this process's structures of each batch."""
-        together = group.is_available() and group.is_initialized()
-        rank = group.get_rank() if together else 0
-        processes = group.get_world_size() if together else 1
-        for batch in self.batches:
-            yield share_out(batch, self.sizes, processes)[rank]
-
-
-def share_out(
-    batch: Sequence[int], sizes: Sequence[int], processes: int
-) -> list[list[int]]:
-    """Return the structures of a batch in as many parts of about the same size.
-
-    ``sizes``: number of atoms of each structure, of which the batch holds some.
-
-    Examples
-    --------
-    >>> share_out([0, 1, 2, 3], [8, 2, 5, 4], 2)
-    [[0, 1], [2, 3]]
-    """
-    if len(batch) < processes:
-        raise InputError(
-            f"A batch of {len(batch)} structure(s) cannot be shared by {processes} "
-            "processes. Use fewer devices, or give more structures."
-        )
-    parts: list[list[int]] = [[] for _ in range(processes)]
-    atoms = [0] * processes
-    for index in sorted(batch, key=lambda index: (-sizes[index], index)):
-        lightest = atoms.index(min(atoms))
-        parts[lightest].append(index)
-        atoms[lightest] += sizes[index]
-    return [sorted(part) for part in parts]

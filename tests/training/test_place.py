@@ -1,4 +1,4 @@
-"""The parts of a fit: shared batches, chosen structures, faults that name a culprit."""
+"""The parts of a fit: processes, chosen structures, faults that name a culprit."""
 
 import json
 import os
@@ -16,7 +16,6 @@ from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import DivergedError, InputError, MissingExtraError
 from synthzoo.labelling.recipe import named_teacher_sha256
 from synthzoo.recipes.loading import recipe_values
-from synthzoo.training.module import share_out
 from synthzoo.training.place import TrainingPlace, check_place
 from synthzoo.training.recipe import PretrainRecipe
 from synthzoo.training.sets import find_provenance, make_sets
@@ -84,34 +83,6 @@ def test_two_processes_that_diverge_tell_it_once(lj_set: Path, tmp_path: Path):
     assert done.stderr.count("Error: The ") == 1
     assert "Traceback" not in done.stderr
     assert verify_checkpoint(tmp_path / "two.parts" / "last-good").passed
-
-
-def test_shares_are_a_partition_of_about_the_same_size():
-    """Nothing is lost or doubled, and no share is much heavier than another."""
-    sizes = np.random.default_rng(1).integers(1, 65, size=40).tolist()
-    shares = share_out(range(40), sizes, 4)
-    assert sorted(index for share in shares for index in share) == list(range(40))
-    atoms = [sum(sizes[index] for index in share) for share in shares]
-    assert max(atoms) - min(atoms) <= max(sizes)
-
-
-def test_a_batch_that_is_too_small_to_share_is_refused():
-    """The message says what to do."""
-    with pytest.raises(InputError, match="Use fewer devices, or give more structures"):
-        share_out([0, 1], [8, 8], 3)
-
-
-def test_batches_for_several_processes_have_a_structure_for_each():
-    """However small the batch that is asked for, and in every epoch."""
-    from synthzoo.models.graphs import AtomBatches
-
-    sizes = np.random.default_rng(2).integers(1, 65, size=200).tolist()
-    batches = AtomBatches(sizes, 16, seed=0, shares=4)
-    for epoch in range(5):
-        batches.set_epoch(epoch)
-        found = list(batches)
-        assert min(map(len, found)) >= 4
-        assert sum(map(len, found)) == 200
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The fit: its schedule, its batches, and that a killed run ends in the same place."""
+"""The fit: its schedule, and that a killed run ends in the same place."""
 
 import json
 import os
@@ -48,41 +48,6 @@ def test_the_rate_warms_up_stays_and_falls_to_zero():
     assert factors[75] == pytest.approx(0.5)
     assert factors[100] == pytest.approx(0.0, abs=1e-12)
     assert all(np.diff(factors[50:]) <= 0)
-
-
-def test_batches_hold_every_structure_once():
-    """An epoch is a partition; no batch is empty, and sizes stay near the target."""
-    from synthzoo.models.graphs import AtomBatches
-
-    sizes = np.random.default_rng(1).integers(1, 65, size=500)
-    batches = AtomBatches(sizes.tolist(), 96, seed=4)
-    found = list(batches)
-    assert sorted(index for batch in found for index in batch) == list(range(500))
-    assert len(found) == len(batches)
-    atoms = [sizes[batch].sum() for batch in found]
-    assert min(atoms) > 0
-    assert max(atoms) <= 96 * 1.1 + 64
-
-
-def test_batches_change_with_the_epoch_and_repeat_with_the_seed():
-    """A resumed epoch has the batches of the undisturbed one."""
-    from synthzoo.models.graphs import AtomBatches
-
-    def epoch(number: int) -> list[list[int]]:
-        batches = AtomBatches([8] * 50, 40, seed=4)
-        batches.set_epoch(number)
-        return list(batches)
-
-    assert epoch(3) == epoch(3)
-    assert epoch(3) != epoch(4)
-
-
-def test_one_structure_larger_than_a_batch_is_a_batch():
-    """The largest structure sets the width, so that none is cut or lost."""
-    from synthzoo.models.graphs import AtomBatches
-
-    found = list(AtomBatches([200, 8, 8], 96, seed=0))
-    assert sorted(index for batch in found for index in batch) == [0, 1, 2]
 
 
 def test_a_fit_learns(lj_set: Path, tmp_path: Path):
@@ -378,42 +343,6 @@ def test_the_start_pulls(lj_set: Path, tmp_path: Path):
         old, new = weights(start), weights(output)
         moved.append(sum(np.abs(new[name] - old[name]).sum() for name in old))
     assert moved[1] < 0.7 * moved[0]
-
-
-def test_replayed_structures_are_mixed_into_every_batch():
-    """The first set is a partition; the second is gone through again and again."""
-    from synthzoo.models.graphs import ReplayBatches
-
-    batches = ReplayBatches([10] * 12, 40, 3, replay_sizes=[5] * 7, share=0.2)
-    seen, replayed = [], []
-    for epoch in range(7):
-        batches.set_epoch(epoch)
-        found = list(batches)
-        assert len(found) == len(batches) == 3
-        seen.append(sorted(index for batch in found for index in batch if index < 12))
-        for batch in found:
-            mixed = [index for index in batch if index >= 12]
-            assert len(mixed) == 2  # 10 of 50 atoms
-            replayed += mixed
-    assert seen == [list(range(12))] * 7
-    assert sorted(replayed) == sorted([*range(12, 19)] * 6)
-    again = ReplayBatches([10] * 12, 40, 3, replay_sizes=[5] * 7, share=0.2)
-    again.set_epoch(6)
-    assert list(again) == found
-
-
-def test_a_small_share_of_replay_leaves_batches_without_it():
-    """One structure of 20 atoms goes with 180 others: that is every fourth batch."""
-    from synthzoo.models.graphs import ReplayBatches
-
-    batches = ReplayBatches([10] * 18, 45, 3, replay_sizes=[20] * 3, share=0.1)
-    replayed = []
-    for epoch in range(3):
-        batches.set_epoch(epoch)
-        mixed = [[index for index in batch if index >= 18] for batch in batches]
-        assert sorted(map(len, mixed)) == [0, 0, 0, 1]
-        replayed += [index for batch in mixed for index in batch]
-    assert sorted(replayed) == [18, 19, 20]
 
 
 def test_two_runs_do_not_train_in_one_folder(lj_set: Path, tmp_path: Path):

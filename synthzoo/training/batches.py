@@ -1,0 +1,185 @@
+"""Which structures are in which batch: by atoms, with replay, shared by processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch.distributed as group
+from torch.utils.data import DataLoader, Sampler
+
+from synthzoo.errors import InputError
+from synthzoo.models.graphs import Graph, join
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class AtomBatches(Sampler[list[int]]):
+    """Batches of about the same number of atoms, in a new random order every epoch.
+
+    The number of batches is the same in every epoch, and the order depends on the seed
+    and the epoch only, so that an interrupted run goes on with the same batches.
+
+    ``batch_atoms``: atoms per batch, on average; at least the size of the largest
+    structure.
+    ``shares``: number of processes that share each batch: none goes without a
+    structure, unless there are fewer structures in all.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], batch_atoms: int, seed: int, *, shares: int = 1
+    ) -> None:
+        self.sizes = np.asarray(sizes)
+        # No share narrower than the largest structure: none can be empty.
+        width = max(batch_atoms, shares * int(self.sizes.max()))
+        self.count = max(1, int(self.sizes.sum() // width))
+        self.seed = seed
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> AtomBatches:
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch.
+
+        ``epoch``: number of the epoch; each has its own order.
+        """
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return self.count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the indices of the structures of each batch."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(len(self.sizes))
+        ends = np.cumsum(self.sizes[order])
+        middles = ends - self.sizes[order] / 2
+        batch = np.floor(middles * self.count / ends[-1]).astype(int)  # ascending
+        starts = np.searchsorted(batch, np.arange(self.count + 1))
+        for start, stop in pairwise(starts):
+            yield order[start:stop].tolist()
+
+
+class ReplayBatches(AtomBatches):
+    """Batches of one set, into which structures of a second set are mixed.
+
+    An epoch is one pass over the first set; the second one is gone through in a random
+    order of its own, which goes on from epoch to epoch. Where its share is less than a
+    structure per batch, some batches get none.
+
+    ``replay_sizes``: number of atoms of each structure of the second set; their indices
+    follow those of the first.
+    ``share``: of the second set's atoms in a batch, on average, below 1.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        batch_atoms: int,
+        seed: int,
+        *,
+        replay_sizes: Sequence[int],
+        share: float,
+    ) -> None:
+        super().__init__(sizes, batch_atoms, seed)
+        wanted = share / (1 - share) * self.sizes.sum() / self.count
+        self.replayed = len(replay_sizes)
+        self.per_batch = wanted / float(np.mean(replay_sizes))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the indices of the structures of each batch."""
+        for number, batch in enumerate(super().__iter__()):
+            passed = self.epoch * self.count + number
+            places = range(
+                math.floor(passed * self.per_batch),
+                math.floor((passed + 1) * self.per_batch),
+            )
+            yield batch + [len(self.sizes) + self._replay(place) for place in places]
+
+    def _replay(self, place: int) -> int:
+        """Return the structure at a place of the endless sequence of passes."""
+        passes, rest = divmod(place, self.replayed)
+        return int(_order(self.seed, passes, self.replayed)[rest])
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, passes: int, count: int) -> NDArray[np.int64]:
+    """Return the order of the structures in one pass, which is asked for once each."""
+    return np.random.default_rng((seed, passes, 1)).permutation(count)
+
+
+class SharedBatches(Sampler[list[int]]):
+    """The share of this process of each batch.
+
+    Together the shares are the batch, none is empty, and the numbers of atoms are about
+    the same.
+    """
+
+    def __init__(self, batches: AtomBatches, sizes: Sequence[int]) -> None:
+        self.batches = batches
+        self.sizes = sizes
+
+    @property
+    def sampler(self) -> SharedBatches:
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield this process's structures of each batch."""
+        together = group.is_available() and group.is_initialized()
+        rank = group.get_rank() if together else 0
+        processes = group.get_world_size() if together else 1
+        for batch in self.batches:
+            yield share_out(batch, self.sizes, processes)[rank]
+
+
+def share_out(
+    batch: Sequence[int], sizes: Sequence[int], processes: int
+) -> list[list[int]]:
+    """Return the structures of a batch in as many parts of about the same size.
+
+    ``sizes``: number of atoms of each structure, of which the batch holds some.
+
+    Examples
+    --------
+    >>> share_out([0, 1, 2, 3], [8, 2, 5, 4], 2)
+    [[0, 1], [2, 3]]
+    """
+    if len(batch) < processes:
+        raise InputError(
+            f"A batch of {len(batch)} structure(s) cannot be shared by {processes} "
+            "processes. Use fewer devices, or give more structures."
+        )
+    parts: list[list[int]] = [[] for _ in range(processes)]
+    atoms = [0] * processes
+    for index in sorted(batch, key=lambda index: (-sizes[index], index)):
+        lightest = atoms.index(min(atoms))
+        parts[lightest].append(index)
+        atoms[lightest] += sizes[index]
+    return [sorted(part) for part in parts]
+
+
+def loader(graphs: Sequence[Graph], batches: Sampler[list[int]]) -> DataLoader[Any]:
+    """Return a loader that joins the graphs of each batch into one."""
+    return DataLoader(
+        graphs,  # type: ignore[arg-type]  # a list is a dataset
+        batch_sampler=batches,
+        collate_fn=join,
+    )

@@ -6,9 +6,11 @@ import logging
 import math
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +80,7 @@ def fit(  # noqa: PLR0913  the sets, and how
     training: Sequence[Graph],
     validation: Sequence[Graph],
     folder: Path,
-    names: Sequence[str] | None = None,
+    name: Callable[[int], str] | None = None,
     replay: Sequence[Graph] = (),
     device: str = "cpu",
     place: TrainingPlace | None = None,
@@ -93,7 +95,7 @@ def fit(  # noqa: PLR0913  the sets, and how
     ``network``: untrained, or with the weights to start from; it is trained in place.
     ``training``, ``validation``: graphs from `models.graphs.to_graph`. Without a
     validation set the weights of the last epoch must be kept.
-    ``names``: what to call the training structures in messages.
+    ``name``: returns what to call a training structure in messages, by its index.
     ``replay``: other graphs, of which every batch gets the recipe's share; an energy
     that is NaN is not fitted.
     ``device``: where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
@@ -105,14 +107,13 @@ def fit(  # noqa: PLR0913  the sets, and how
     weights.
     """
     place = place or TrainingPlace(device=device)
-    graphs = [*training, *replay]
+    graphs = [*training, *replay] if replay else training
     batches = _batches(training, replay, recipe, place.processes)
-    names = names or [f"structure number {n + 1}" for n in range(len(training))]
     module = FitModule(
         network=network,
         recipe=recipe,
         total_steps=recipe.max_epochs * len(batches),
-        training=(graphs, [*names, *["a replayed structure"] * len(replay)]),
+        names=partial(_names, batches, len(training), name),
         gaps=bool(replay),
     )
     held_out = _held_out(validation, recipe, place.processes)
@@ -131,7 +132,7 @@ def fit(  # noqa: PLR0913  the sets, and how
             with _interruptible():
                 trainer.fit(
                     module,
-                    _loader(graphs, batches, place.processes),
+                    loader(graphs, batches),
                     held_out,
                     ckpt_path=find_state(folder),
                 )
@@ -142,6 +143,21 @@ def fit(  # noqa: PLR0913  the sets, and how
             raise
         finally:
             leave_processes(place)
+
+
+def _names(
+    batches: Iterable[list[int]],
+    count: int,
+    name: Callable[[int], str] | None,
+    number: int,
+) -> list[str]:
+    """Return what to call the structures of a batch of the epoch.
+
+    ``count``: number of the structures before those that are replayed.
+    """
+    name = name or (lambda index: f"structure number {index + 1}")
+    batch = next(islice(batches, number, None))
+    return [name(n) if n < count else "a replayed structure" for n in batch]
 
 
 def _kept(
@@ -196,17 +212,20 @@ def _batches(
     replay: Sequence[Graph],
     recipe: FitRecipe,
     processes: int,
-) -> AtomBatches:
+) -> AtomBatches | SharedBatches:
     sizes = sizes_of(training)
     if not replay:
-        return AtomBatches(sizes, recipe.batch_atoms, recipe.seed, shares=processes)
-    return ReplayBatches(
+        batches = AtomBatches(sizes, recipe.batch_atoms, recipe.seed, shares=processes)
+        return _shared(batches, sizes, processes)
+    replayed = sizes_of(replay)
+    batches = ReplayBatches(
         sizes,
         recipe.batch_atoms,
         recipe.seed,
-        replay_sizes=sizes_of(replay),
+        replay_sizes=replayed,
         share=recipe.replay_share,
     )
+    return _shared(batches, [*sizes, *replayed], processes)
 
 
 def _held_out(
@@ -216,15 +235,13 @@ def _held_out(
         return None
     sizes = sizes_of(validation)
     batches = AtomBatches(sizes, 4 * recipe.batch_atoms, seed=0, shares=processes)
-    return _loader(validation, batches, processes)
+    return loader(validation, _shared(batches, sizes, processes))
 
 
-def _loader(
-    graphs: Sequence[Graph], batches: AtomBatches, processes: int
-) -> DataLoader[Any]:
-    if processes == 1:
-        return loader(graphs, batches)
-    return loader(graphs, SharedBatches(batches, sizes_of(graphs)))
+def _shared(
+    batches: AtomBatches, sizes: Sequence[int], processes: int
+) -> AtomBatches | SharedBatches:
+    return batches if processes == 1 else SharedBatches(batches, sizes)
 
 
 def _trainer(

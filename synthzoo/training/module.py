@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch.optim.lr_scheduler import LambdaLR
 
 from synthzoo.errors import DivergedError, InputError
-from synthzoo.models.graphs import ENERGY, FORCES, POSITIONS, Graph, split
+from synthzoo.models.graphs import ENERGY, FORCES, Graph, split
 from synthzoo.models.learning import AveragedFit, Term
 
 if TYPE_CHECKING:
@@ -24,25 +24,24 @@ if TYPE_CHECKING:
 MAX_NAMED = 5
 
 
-def explain(
-    network: torch.nn.Module,
-    batch: Graph,
-    known: Sequence[Graph],
-    names: Sequence[str],
-) -> str:
+def explain(network: torch.nn.Module, batch: Graph, names: Sequence[str]) -> str:
     """Return in words which structures of a batch give no finite loss or gradient.
 
     ``network``: as it is at the fault; its gradients are lost.
+    ``names``: what to call the structures of the batch.
     """
     frames = split(batch)
-    bad = [frame for frame in frames if not _is_sound(network, frame)]
+    bad = [
+        name
+        for frame, name in zip(frames, names, strict=True)
+        if not _is_sound(network, frame)
+    ]
     if not bad:
         return "No structure does that alone: the weights have probably diverged"
     if len(bad) == len(frames) > 1:
         return f"None of its {len(frames)} structures is: the weights have diverged"
-    found = [_name(frame, known, names) for frame in bad[:MAX_NAMED]]
     more = f" and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
-    return f"It comes from {', '.join(found)}{more}"
+    return f"It comes from {', '.join(bad[:MAX_NAMED])}{more}"
 
 
 def _is_sound(network: torch.nn.Module, frame: Graph) -> bool:
@@ -59,16 +58,6 @@ def _is_sound(network: torch.nn.Module, frame: Graph) -> bool:
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(network.parameters(), math.inf)
     return bool(torch.isfinite(norm))
-
-
-def _name(frame: Graph, known: Sequence[Graph], names: Sequence[str]) -> str:
-    """Return what a structure is called, found again by its positions."""
-    positions = frame[POSITIONS].detach().cpu()
-    for graph, name in zip(known, names, strict=True):
-        same = graph[POSITIONS].shape == positions.shape
-        if same and torch.equal(graph[POSITIONS].detach().cpu(), positions):
-            return name
-    return "a structure that cannot be named"
 
 
 WARMUP_START = 0.01
@@ -140,7 +129,7 @@ class FitModule(AveragedFit):
     """A network with the learning rate of a recipe, and a guard.
 
     ``total_steps``: length of the whole fit, for the learning rate.
-    ``training``: all structures that are fitted, with what to call them.
+    ``names``: returns what to call the structures of a batch of the epoch, by number.
     """
 
     def __init__(
@@ -149,7 +138,7 @@ class FitModule(AveragedFit):
         network: torch.nn.Module,
         recipe: FitRecipe,
         total_steps: int,
-        training: tuple[Sequence[Graph], Sequence[str]],
+        names: Callable[[int], Sequence[str]],
         gaps: bool = False,
     ) -> None:
         super().__init__(
@@ -161,7 +150,7 @@ class FitModule(AveragedFit):
         )
         self.recipe = recipe
         self.total_steps = total_steps
-        self._training = training
+        self._names = names
         self._batch: tuple[int, Graph] = (0, {})
         self._start = [value.detach().clone() for value in self.model.parameters()]
 
@@ -219,10 +208,11 @@ class FitModule(AveragedFit):
     def _diverged(self, what: str) -> DivergedError:
         number, batch = self._batch
         (network,) = self.model.values()
+        cause = explain(network, batch, self._names(number))
         return DivergedError(
             f"The {what} is not a finite number at epoch {self.current_epoch}, batch "
-            f"{number}. {explain(network, batch, *self._training)}. Lower the learning "
-            "rate, or look for absurd labels and atoms that almost touch."
+            f"{number}. {cause}. Lower the learning rate, or look for absurd labels "
+            "and atoms that almost touch."
         )
 
 

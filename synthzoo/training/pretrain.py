@@ -255,7 +255,7 @@ class _Training:
                 self.recipe.fit,
                 training=self.sets.training,
                 validation=self.sets.validation,
-                names=self.sets.names,
+                name=self.sets.names.__getitem__,
                 folder=self.folder,
                 place=self.place,
                 tensorboard=self.tensorboard,

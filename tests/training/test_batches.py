@@ -127,11 +127,14 @@ def test_each_pass_over_replayed_structures_is_ordered_once(
     """The order is that of earlier versions, which made it for each structure."""
     batches = ReplayBatches([10] * 12, 40, 5, replay_sizes=[5] * 7, share=0.2)
     orders = [np.random.default_rng((5, n, 1)).permutation(7) for n in range(2)]
-    made = []
+    made: list[tuple[int, ...]] = []
     default_rng = np.random.default_rng
-    monkeypatch.setattr(
-        np.random, "default_rng", lambda seed: made.append(seed) or default_rng(seed)
-    )
+
+    def recorded(seed: tuple[int, ...]) -> np.random.Generator:
+        made.append(seed)
+        return default_rng(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", recorded)
     mixed = []
     for epoch in range(2):
         batches.set_epoch(epoch)

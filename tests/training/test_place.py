@@ -169,7 +169,7 @@ def test_a_structure_that_spoils_the_loss_is_named(
             recipe.fit,
             training=sets.training,
             validation=sets.validation,
-            names=sets.names,
+            name=sets.names.__getitem__,
             folder=tmp_path,
         )
     assert f"It comes from {sets.names[5]}. Lower the learning rate" in str(

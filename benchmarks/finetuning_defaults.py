@@ -35,7 +35,8 @@ import torch
 import yaml
 from nequip.data import AtomicDataDict
 
-from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labels import labels_of
 from synthzoo.data.structures import group_of, kind_of, read_structures
 from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, ReplayLabels

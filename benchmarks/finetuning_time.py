@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import as_labelled, read_labelled
-from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.labels import labels_of
 from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.finetuning.comparison import predict_set
 from synthzoo.finetuning.plan import starting_calculator

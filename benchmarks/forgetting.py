@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from synthzoo.data.frames import read_frames
+from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import as_labelled
-from synthzoo.data.labels import find_label_keys
 from synthzoo.data.structures import write_structures
 from synthzoo.finetuning.comparison import predict_set
 from synthzoo.finetuning.plan import starting_calculator

@@ -140,7 +140,8 @@ def _run_synthzoo(task: dict[str, Any]) -> None:
     import torch
     from epoch_clock import EpochClock  # type: ignore[import-not-found]
 
-    from synthzoo.data.labels import find_label_keys, labels_of
+    from synthzoo.data.label_choice import find_label_keys
+    from synthzoo.data.labels import labels_of
     from synthzoo.models.graphs import force_rms_eV_A, mean_neighbours, to_graph
     from synthzoo.models.isolation import nequip_session
     from synthzoo.training.fit import fit

@@ -29,7 +29,8 @@ from ase import Atoms
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labels import labels_of
 from synthzoo.data.structures import check_structure, read_structures, write_structures
 from synthzoo.errors import SynthzooError
 from synthzoo.evaluation.errors import evaluate_models

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo.data.frames import FrameSet, read_frames
-from synthzoo.data.labels import LabelKeys, find_label_keys
+from synthzoo.data.label_choice import find_label_keys
 from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
@@ -24,6 +24,7 @@ from synthzoo.runs.files import hash_files, hash_values
 
 if TYPE_CHECKING:
     from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.data.labels import LabelKeys
     from synthzoo.models.checkpoint import Checkpoint
 
 DIRECT = "direct"

@@ -12,7 +12,8 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from synthzoo.data.frames import FrameSet, read_frames
-from synthzoo.data.labels import LabelKeys, Labels, find_label_keys, labels_of
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labels import LabelKeys, Labels, labels_of
 from synthzoo.data.structures import check_structure, is_isolated_atom
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy as np
 
 from synthzoo.data import unconstrained
 from synthzoo.data.frames import read_frames
+from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import rms
-from synthzoo.data.labels import Labels, find_label_keys
 from synthzoo.data.structures import kind_of
 from synthzoo.errors import InputError
 from synthzoo.potentials import Model, load_potential, model_name, resolve, unique
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from synthzoo.data.frames import FrameSet
     from synthzoo.data.labelled_set import LabelledSet
-    from synthzoo.data.labels import LabelKeys
+    from synthzoo.data.labels import LabelKeys, Labels
 
 
 ALL = "all"

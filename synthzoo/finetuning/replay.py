@@ -13,8 +13,9 @@ import numpy as np
 
 from synthzoo.data import unconstrained
 from synthzoo.data.frames import find_files, read_frames
+from synthzoo.data.label_choice import count_label_keys, find_label_keys
 from synthzoo.data.labelled_set import LabelledSet, as_labelled
-from synthzoo.data.labels import Labels, count_label_keys, find_label_keys
+from synthzoo.data.labels import Labels
 from synthzoo.data.structures import split_by_group
 from synthzoo.errors import InputError
 from synthzoo.models.predict import predict_structures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from synthzoo.data.labels import LabelKeys, choose_label_keys
+from synthzoo.data.label_choice import choose_label_keys
 from synthzoo.inspection import (
     force_order,
     label_checks,
@@ -17,6 +17,8 @@ from synthzoo.inspection.findings import CheckedSet, Finding, Reference, worst
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from synthzoo.data.labels import LabelKeys
 
 Check = Callable[[CheckedSet], list[Finding]]
 

@@ -15,13 +15,8 @@ from ase.data import chemical_symbols
 from ase.units import GPa
 
 from synthzoo.data.frames import FrameSet, Origin
-from synthzoo.data.labels import (
-    CALCULATOR,
-    KeyChoice,
-    KeyCounts,
-    LabelKeys,
-    choose_label_keys,
-)
+from synthzoo.data.label_choice import KeyChoice, KeyCounts, choose_label_keys
+from synthzoo.data.labels import CALCULATOR, LabelKeys
 from synthzoo.data.structures import GROUP_KEY
 from synthzoo.errors import InputError
 from synthzoo.inspection.checks import all_findings

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.data import unconstrained
+from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import rms
-from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.labels import labels_of
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
 from synthzoo.models.architectures import architecture_of

@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthzoo.data.labels import (
-    LabelKeys,
-    choose_label_keys,
-    find_label_keys,
-    labels_of,
-)
+from synthzoo.data.label_choice import choose_label_keys, find_label_keys
+from synthzoo.data.labels import LabelKeys, labels_of
 from synthzoo.data.structures import (
     check_structure,
     choose_by_group,

@@ -11,7 +11,8 @@ from ase.units import Bohr, GPa, Hartree, Ry, kcal, kJ, mol
 
 from synthzoo.data.declared_units import convert_declared, factor_of
 from synthzoo.data.frames import iter_raw_frames
-from synthzoo.data.labels import find_label_keys, labels_of
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labels import labels_of
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import FileWarning, InputError
 

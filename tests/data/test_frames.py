@@ -14,13 +14,8 @@ from ase.test.fio.test_espresso import pw_output_text
 from ase.units import Ry
 
 from synthzoo.data.frames import Origin, find_files, read_frames
-from synthzoo.data.labels import (
-    CALCULATOR,
-    FREE_ENERGY,
-    LabelKeys,
-    find_label_keys,
-    labels_of,
-)
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labels import CALCULATOR, FREE_ENERGY, LabelKeys, labels_of
 from synthzoo.errors import InputError
 
 OUTPUTS = Path(ase.__file__).parent / "test" / "testdata"

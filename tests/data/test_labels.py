@@ -13,13 +13,15 @@ from ase.io import write
 
 from synthzoo import inspect_files, load_calculator
 from synthzoo.benchmarking.jobs import DataSource, read_part
+from synthzoo.data.label_choice import (
+    choose_label_keys,
+    count_label_keys,
+    find_label_keys,
+)
 from synthzoo.data.labels import (
     CALCULATOR,
     FREE_ENERGY,
     LabelKeys,
-    choose_label_keys,
-    count_label_keys,
-    find_label_keys,
     labels_of,
     partial_labels,
 )

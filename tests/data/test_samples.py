@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from synthzoo import load_sample, sample_names, sample_path
-from synthzoo.data.labels import find_label_keys
+from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.structures import (
     GROUP_KEY,
     min_distance_A,

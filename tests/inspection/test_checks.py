@@ -16,12 +16,8 @@ from ase.constraints import FixAtoms
 from ase.units import Bohr, GPa, Hartree
 
 from synthzoo import load_calculator, predict_structures
-from synthzoo.data.labels import (
-    CALCULATOR,
-    LabelKeys,
-    choose_label_keys,
-    partial_labels,
-)
+from synthzoo.data.label_choice import choose_label_keys
+from synthzoo.data.labels import CALCULATOR, LabelKeys, partial_labels
 from synthzoo.data.structures import read_structures
 from synthzoo.inspection.checks import check_set
 from synthzoo.inspection.findings import SEVERITIES, CheckedSet, Finding, Reference

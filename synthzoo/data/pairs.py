@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import covalent_radii
+from ase.geometry import complete_cell
 from matscipy.neighbours import neighbour_list
 from scipy.spatial import KDTree
 
@@ -73,6 +74,34 @@ def find_pairs(atoms: Atoms, reach_A: float) -> Pairs:
         distances_A=distances,
         vectors_A=vectors,
     )
+
+
+def find_edges(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    periodic: NDArray[np.bool_],
+    reach_A: float,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """Return pairs as networks see them, in the order in which nequip finds them.
+
+    ``positions``: of shape ``(n, 3)``, in Å.
+    ``cell``: three vectors, of shape ``(3, 3)``, in Å; zero where there is none.
+    ``periodic``: of shape ``(3,)``.
+    Returns ``first``, ``second``, ``shifts``: see `Pairs`.
+    """
+    completed = complete_cell(cell)
+    if too_sparse(positions, completed, reach_A):
+        around = periodic & cell.any(axis=1)
+        found = _among_images(positions, completed, around, float(reach_A))
+        return found.first, found.second, found.shifts
+    first, second, shifts = neighbour_list(
+        "ijS",
+        positions=positions,
+        cell=completed,
+        pbc=periodic,
+        cutoff=float(reach_A),
+    )
+    return first, second, shifts
 
 
 def too_sparse(

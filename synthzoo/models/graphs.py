@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from ase import Atoms
-from nequip.data import (
-    AtomicDataDict,
-    compute_neighborlist_,
-    from_ase,
-    register_neighborlist_backend,
-)
-from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
+from ase.data import atomic_numbers
+from nequip.data import AtomicDataDict, register_neighborlist_backend
 from nequip.integrations.utils import basic_transforms
 from nequip.nn import with_edge_vectors_
 
-from synthzoo.data.pairs import find_pairs, too_sparse
+from synthzoo.data.flat import FlatStructures, flatten
+from synthzoo.data.pairs import find_edges
+from synthzoo.errors import InputError
 
 if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
     from synthzoo.data.labels import Labels
 
 Graph = dict[str, torch.Tensor]
@@ -79,18 +78,14 @@ NEIGHBOUR_SEARCH = "synthzoo"
 def _add_neighbours(graph: Graph, reach_A: float) -> Graph:
     """Add the neighbour list of a structure, however large and empty its cell is."""
     positions = graph[POSITIONS]
-    atoms = Atoms(
-        positions=positions.numpy(),
-        cell=graph[CELL].reshape(3, 3).numpy(),
-        pbc=graph[PERIODIC].reshape(3).numpy(),
+    first, second, shifts = find_edges(
+        positions.numpy(),
+        graph[CELL].reshape(3, 3).numpy(),
+        graph[PERIODIC].reshape(3).numpy(),
+        reach_A,
     )
-    if not too_sparse(atoms.positions, atoms.cell.complete().array, reach_A):
-        listed: Graph = compute_neighborlist_(graph, reach_A)
-        return listed
-    found = find_pairs(atoms, reach_A)
-    edges = np.stack([found.first, found.second])
-    graph[EDGES] = torch.tensor(edges, dtype=torch.long)
-    graph[SHIFTS] = torch.tensor(found.shifts, dtype=positions.dtype)
+    graph[EDGES] = torch.tensor(np.stack([first, second]), dtype=torch.long)
+    graph[SHIFTS] = torch.tensor(shifts, dtype=positions.dtype)
     return graph
 
 
@@ -105,19 +100,65 @@ def to_graph(
     ``labels``: energy and forces; they are stored as ``(1, 1)`` and ``(n, 3)``.
     ``elements``: chemical symbols of the model, in its order.
     """
-    bare = Atoms(
-        atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
-    )
-    species = ChemicalSpeciesToAtomTypeMapper(
-        model_type_names=list(elements),
-        chemical_species_to_atom_type_map={symbol: symbol for symbol in elements},
-    )
-    graph: Graph = species(from_ase(bare))
-    graph = compute_neighborlist_(graph, cutoff_A, backend=NEIGHBOUR_SEARCH)
-    graph[ENERGY] = torch.tensor([[labels.energy_eV]])
-    graph[FORCES] = torch.as_tensor(labels.forces_eV_A)
-    batched: Graph = AtomicDataDict.with_batch_(graph)
-    return batched
+    structures = flatten([(atoms, labels)])
+    return graph_of(structures, elements=elements, cutoff_A=cutoff_A)
+
+
+def graph_of(
+    structures: FlatStructures, *, elements: Sequence[str], cutoff_A: float
+) -> Graph:
+    """Return structures as one graph with neighbour lists and labels.
+
+    ``elements``: chemical symbols of the model, in its order.
+    """
+    sizes = structures.sizes
+    ends = np.cumsum(sizes)
+    first, second, shifts = [], [], []
+    for start, end, cell, periodic in zip(
+        ends - sizes, ends, structures.cells_A, structures.periodic, strict=True
+    ):
+        positions = structures.positions_A[start:end]
+        found = find_edges(positions, cell, periodic, cutoff_A)
+        first.append(found[0] + start)
+        second.append(found[1] + start)
+        shifts.append(found[2])
+    edges = np.stack([np.concatenate(first), np.concatenate(second)])
+    return {
+        POSITIONS: _floats(structures.positions_A),
+        CELL: _floats(structures.cells_A),
+        PERIODIC: torch.tensor(structures.periodic),
+        NUMBERS: _integers(structures.numbers),
+        TYPES: _integers(_types(structures.numbers, elements)),
+        EDGES: _integers(edges),
+        SHIFTS: _floats(np.concatenate(shifts)),
+        ENERGY: _floats(structures.energies_eV).reshape(-1, 1),
+        FORCES: _floats(structures.forces_eV_A),
+        STRUCTURE: _integers(np.repeat(np.arange(len(sizes)), sizes)),
+        SIZES: _integers(sizes),
+    }
+
+
+def _types(
+    numbers: NDArray[np.integer], elements: Sequence[str]
+) -> NDArray[np.integer]:
+    """Return the index of each atom's element; all must be known."""
+    known = np.array([atomic_numbers[element] for element in elements])
+    same = numbers[:, None] == known
+    if not same.any(axis=1).all():
+        raise InputError(
+            f"A structure has other elements than {', '.join(elements)}, which are "
+            "those of the network."
+        )
+    types: NDArray[np.integer] = same.argmax(axis=1)
+    return types
+
+
+def _floats(values: NDArray[Any]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _integers(values: NDArray[Any]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.long)
 
 
 def transforms_for(

@@ -1,0 +1,49 @@
+"""Labelled structures as flat arrays, one structure after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from synthzoo.data.labels import Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatStructures:
+    """``b`` structures with ``n`` atoms in all, and their labels.
+
+    ``sizes``: numbers of atoms, of shape ``(b,)``.
+    ``numbers``: atomic numbers, of shape ``(n,)``.
+    ``positions_A``, ``forces_eV_A``: of shape ``(n, 3)``.
+    ``cells_A``: vectors in rows, of shape ``(b, 3, 3)``.
+    ``periodic``: of shape ``(b, 3)``.
+    ``energies_eV``: of shape ``(b,)``.
+    """
+
+    sizes: NDArray[np.int64]
+    numbers: NDArray[np.integer]
+    positions_A: NDArray[np.float64]
+    cells_A: NDArray[np.float64]
+    periodic: NDArray[np.bool_]
+    energies_eV: NDArray[np.float64]
+    forces_eV_A: NDArray[np.float64]
+
+
+def flatten(structures: Sequence[tuple[Atoms, Labels]]) -> FlatStructures:
+    """Return some structures with their labels as arrays of their own."""
+    return FlatStructures(
+        sizes=np.array([len(atoms) for atoms, _ in structures]),
+        numbers=np.concatenate([atoms.numbers for atoms, _ in structures]),
+        positions_A=np.concatenate([atoms.positions for atoms, _ in structures]),
+        cells_A=np.stack([atoms.cell.array for atoms, _ in structures]),
+        periodic=np.stack([atoms.pbc for atoms, _ in structures]),
+        energies_eV=np.array([labels.energy_eV for _, labels in structures]),
+        forces_eV_A=np.concatenate([labels.forces_eV_A for _, labels in structures]),
+    )

@@ -28,6 +28,8 @@ READ_TOKEN = "hf_read"  # noqa: S105
 _TOKENS = {None, READ_TOKEN, WRITE_TOKEN}
 _WRONG_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
 
+POLL_S = 0.01  # how long a hub that is to stop may still wait
+
 WEB_PAGE = b"<!DOCTYPE html><html><body>Please log in to this network.</body></html>"
 
 
@@ -145,7 +147,9 @@ def running_hub() -> Iterator[FakeHub]:
         port = server.server_address[1]
         hub.url = f"http://127.0.0.1:{port}"
         hub.storage_url = f"http://localhost:{port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, args=(POLL_S,), daemon=True
+        )
         thread.start()
         try:
             yield hub

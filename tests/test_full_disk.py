@@ -60,6 +60,7 @@ def run(folder: Path, *, before: str, after: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
+@pytest.mark.thorough
 def test_a_full_disk_keeps_what_is_finished(tmp_path: Path):
     """One line says that there is no room; with room the same command goes on."""
     output, errors = run(

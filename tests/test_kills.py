@@ -30,23 +30,17 @@ relabel_file(Path(sys.argv[2]), Path(sys.argv[3]), recipe=recipe, workers=2)
 Condition = Callable[[], object]
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_source(path: Path, count: int) -> None:
     """Write structures, one of which crashes the teacher."""
-    path = tmp_path_factory.mktemp("kills") / "in.xyz"
-    frames = [copper(number) for number in range(STRUCTURES)]
-    frames[100] = copper(100, 1)
+    frames = [copper(number) for number in range(count)]
+    frames[count // 3] = copper(count // 3, 1)
     write_structures(path, frames)
-    return path
 
 
-@pytest.fixture(scope="module")
-def undisturbed(source: Path) -> tuple[Path, float]:
-    """Return the output of a run that nobody kills, and how long it took."""
-    output = source.with_name("undisturbed.xyz")
-    start = time.monotonic()
-    assert begin(source, output).wait() == 0
-    return output, time.monotonic() - start
+def places(folder: Path) -> tuple[Path, Path, Path]:
+    """Return where input, undisturbed output and, all alone, another output go."""
+    (folder / "alone").mkdir()
+    return folder / "in.xyz", folder / "undisturbed.xyz", folder / "alone" / "out.xyz"
 
 
 def begin(source: Path, output: Path) -> subprocess.Popen[bytes]:
@@ -111,17 +105,18 @@ def check_and_remove(output: Path, expected: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_twenty_kills_of_the_whole_run_change_nothing(
-    source: Path, undisturbed: tuple[Path, float], tmp_path: Path
-):
+def test_twenty_kills_of_the_whole_run_change_nothing(tmp_path: Path):
     """Killed at random moments, and while it joins its parts and cleans up.
 
     After each kill the same command goes on; when it is through before all kills are
     used, its files are compared, and it begins anew.
     """
-    expected, duration_s = undisturbed
+    source, expected, output = places(tmp_path)
+    write_source(source, STRUCTURES)
+    start = time.monotonic()
+    assert begin(source, expected).wait() == 0
+    duration_s = time.monotonic() - start
     draw = random.Random(SEED)  # noqa: S311
-    output = tmp_path / "out.xyz"
     kills = 0
     while kills < AT_RANDOM + len(LAST_STEPS):
         process = begin(source, output)
@@ -150,23 +145,27 @@ def children_of(parent: int) -> list[int]:
     return found
 
 
-def test_killed_children_are_replaced(
-    source: Path, undisturbed: tuple[Path, float], tmp_path: Path
-):
+@pytest.mark.parametrize(
+    ("structures", "kills"),
+    [(60, 1), pytest.param(STRUCTURES, 3, marks=pytest.mark.thorough)],
+)
+def test_killed_children_are_replaced(structures: int, kills: int, tmp_path: Path):
     """The out-of-memory killer may hit a child that has done nothing wrong."""
-    output = tmp_path / "out.xyz"
+    source, expected, output = places(tmp_path)
+    write_source(source, structures)
+    assert begin(source, expected).wait() == 0
     process = begin(source, output)
     killed: set[int] = set()
-    while process.poll() is None and len(killed) < 3:
+    while process.poll() is None and len(killed) < kills:
         time.sleep(0.01)
-        if len(job_folders(output)) < (len(killed) + 1) * STRUCTURES // 6:
+        if len(job_folders(output)) < (len(killed) + 1) * structures // 6:
             continue
         for child in children_of(process.pid)[:1]:
             os.kill(child, signal.SIGKILL)
             killed.add(child)
     assert process.wait() == 0
-    assert len(killed) == 3
-    check_and_remove(output, undisturbed[0])
+    assert len(killed) == kills
+    check_and_remove(output, expected)
 
 
 @pytest.mark.long

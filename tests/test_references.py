@@ -37,6 +37,7 @@ from synthzoo.potentials import (
 )
 from synthzoo.runs.workers import InProcess
 from synthzoo.stability import check
+from synthzoo.stability.protocol import Dimers, MdRecipe
 from synthzoo.teachers import catalogue, open_teacher
 from synthzoo.teachers.loading import KINDS
 from synthzoo.training import pretrain
@@ -51,6 +52,7 @@ LJ = (
 CHECKPOINTS = ("name", "alias", "prefix", "folder", "hub", "paper", "checkpoint")
 TEACHERS = ("kind:what", "catalogue")
 CALCULATORS = ("calculator", "network")
+SHORT = MdRecipe(stages=(Dimers(points=3),))
 OBJECTS = ("checkpoint", *CALCULATORS)
 """What only a program can give."""
 
@@ -156,9 +158,9 @@ def evaluate(model: Any) -> None:
 
 def md(model: Any) -> None:
     found = check.run_md(
-        model, bulk("C", cubic=True), "md", protocol="compress", device="cpu"
+        model, bulk("C", cubic=True), "md", protocol=SHORT, device="cpu"
     )
-    assert found.replicas or found.scans
+    assert found.scans
 
 
 ANYTHING = {"predict": predict, "evaluate": evaluate, "md": md}

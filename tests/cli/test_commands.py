@@ -414,6 +414,7 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
+@pytest.mark.thorough
 def test_chain_of_commands_makes_a_model(shared, tmp_path: Path) -> None:
     """generate, relabel, pretrain and predict pass plain files from one to the next."""
     pytest.importorskip("pyace")

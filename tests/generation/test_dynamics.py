@@ -20,7 +20,13 @@ from synthzoo.generation.melt_quench import kept_structures, trajectory
 from synthzoo.generation.recipe import MeltQuench
 from synthzoo.teachers import Teacher, load_teacher
 
-THERMOSTATS = ("langevin", "bussi", "nose-hoover")
+THERMOSTATS = (
+    "bussi",
+    *(
+        pytest.param(name, marks=pytest.mark.thorough)
+        for name in ("langevin", "nose-hoover")
+    ),
+)
 RAMP = Stage(name="anneal", duration_fs=2000, start_K=300, end_K=900, blocks=100)
 
 
@@ -192,6 +198,7 @@ def test_atoms_that_fuse_end_the_trajectory():
         trajectory(part(melt_fs=500), "C", sticky, np.random.default_rng(0))
 
 
+@pytest.mark.thorough
 def test_dynamics_inside_lammps_is_faster_than_in_ase(
     tersoff: Teacher, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -38,6 +38,7 @@ CLEAN = (
     "data/silicon-rss-pbe.extxyz",
     "data/carbon-quenched-gap17.extxyz",
 )
+LONG = {CARBON, CLEAN[2]}  # which take seconds to read and check
 KCAL = 23.0605
 Factors = tuple[float, float]
 
@@ -81,7 +82,15 @@ def serious(findings: Sequence[Finding]) -> dict[str, Finding]:
     return {found.kind: found for found in findings if found.severity != "note"}
 
 
-@pytest.mark.parametrize("name", CLEAN)
+def or_thorough(names: Iterable[str]) -> list[Any]:
+    """Return files as parameters; the quick lane leaves out the long ones."""
+    thorough = pytest.mark.thorough
+    return [
+        pytest.param(name, marks=thorough) if name in LONG else name for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", or_thorough(CLEAN))
 def test_good_data_raise_no_alarm(name: str, shared: Callable[[str], Path]):
     """Published sets, whole and a few of them, have neither errors nor warnings."""
     structures = read_structures(shared(name))
@@ -89,7 +98,7 @@ def test_good_data_raise_no_alarm(name: str, shared: Callable[[str], Path]):
     assert serious(check_set(some(structures, 25))) == {}
 
 
-@pytest.mark.parametrize("name", [CARBON, SILICON, CLEAN[2]])
+@pytest.mark.parametrize("name", or_thorough([CARBON, SILICON, CLEAN[2]]))
 @pytest.mark.parametrize(
     ("factors", "words"),
     [
@@ -605,11 +614,13 @@ def test_forces_tell_energies_per_atom_where_all_cells_have_one_size(
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        ([5, 3, 4], "VASP (xx yy zz xy yz zx)"),
+        pytest.param([5, 3, 4], "VASP (xx yy zz xy yz zx)", marks=pytest.mark.thorough),
         ([5, 4, 3], "LAMMPS (xx yy zz xy xz yz)"),
     ],
 )
-@pytest.mark.parametrize("evidence", ["bonds", "model"])
+@pytest.mark.parametrize(
+    "evidence", ["bonds", pytest.param("model", marks=pytest.mark.thorough)]
+)
 def test_stress_in_another_order_is_noticed(
     order: list[int], words: str, evidence: str, shared: Callable[[str], Path]
 ):

@@ -94,6 +94,7 @@ def test_fingerprints_know_a_structure_again():
     assert np.abs(fingerprint_A(other) - fingerprint_A(atoms)).max() > NEAR_A
 
 
+@pytest.mark.thorough
 def test_a_real_set_is_described(shared: Callable[[str], Path]):
     """The numbers that the source of the data states, and what its labels are."""
     found = inspect_files(shared(CARBON))

@@ -54,6 +54,7 @@ def test_what_the_output_cannot_hold_is_said_at_the_start(tmp_path: Path):
     assert "bonds" not in found.info
 
 
+@pytest.mark.thorough
 def test_labels_equal_those_of_the_authors(
     recipe: RelabelRecipe, shared, tmp_path: Path
 ):
@@ -138,6 +139,7 @@ def test_an_empty_result_is_an_error(recipe: RelabelRecipe, tmp_path: Path):
     ]
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_where_it_stopped(recipe: RelabelRecipe, tmp_path: Path):
     """Chunks that were finished before a fault are not labelled again."""
     from concurrent.futures import ThreadPoolExecutor
@@ -241,6 +243,7 @@ def test_a_teacher_that_crashes_on_everything_stops_the_run(tmp_path: Path):
         relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
 
 
+@pytest.mark.thorough
 def test_a_teacher_that_fails_on_the_first_chunk_stops_the_run(tmp_path: Path):
     """The reason is told, and told again if the same run is started again."""
     source = write_copper(tmp_path / "in.xyz", dict.fromkeys(range(6), 5))
@@ -319,6 +322,7 @@ def test_any_format_of_ase_is_read(tmp_path: Path):
     assert others == [first, first]
 
 
+@pytest.mark.thorough
 def test_constraints_do_not_change_labels(tmp_path: Path):
     """Atoms that were fixed or on a spring have the energy and forces they have."""
     free, fixed, sprung = copper(0), copper(0), copper(0)
@@ -341,6 +345,7 @@ def read_back(frames: list[Atoms], folder: Path) -> list[Atoms]:
     return read_structures(path)
 
 
+@pytest.mark.thorough
 def test_a_named_teacher_is_found_with_its_file(
     shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -146,6 +146,7 @@ def test_a_hole_in_the_wall_is_found(tmp_path: Path) -> None:
     assert re.search(r"at 1\.[78]", failure.detail)
 
 
+@pytest.mark.thorough
 def test_a_crash_costs_one_replica(tmp_path: Path) -> None:
     """Native code that ends its process is a failure with a time, not the end."""
     verdict = run_md(
@@ -179,7 +180,7 @@ def shortened(name: str, step_fs: float, hottest_K: float) -> MdRecipe:
     "protocol",
     [
         name
-        if name in ("compress", "npt", "quick")
+        if name in ("compress", "quick")
         else pytest.param(name, marks=pytest.mark.thorough)
         for name in protocol_names()
     ],
@@ -271,6 +272,7 @@ def test_the_energy_of_a_sound_model_follows_the_second_order_law(
     assert replica.planned_fs == replica.simulated_fs == 400
 
 
+@pytest.mark.thorough
 def test_no_time_step_cures_forces_that_are_no_derivative(tmp_path: Path) -> None:
     """The energy of forces that are too large fluctuates alike at all time steps."""
     calculator = unsound.ScaledForces()

@@ -309,6 +309,7 @@ def test_a_damaged_active_set_is_refused(ace_file: Path, tmp_path: Path):
         open_teacher(f"ace:{copy}")
 
 
+@pytest.mark.thorough
 def test_uncertainty_is_written_to_the_labelled_file(gap_file: Path, tmp_path: Path):
     """Relabelling keeps energies per atom and uncertainty as columns."""
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"

@@ -97,12 +97,12 @@ def assert_scaled(
         )
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a checkpoint whose isolated atom is not at zero."""
     config = tiny_config()
     alone = dataclasses.replace(config, isolated_atom_energies_eV={"C": -7.5})
-    return make(tmp_path / "start", alone)
+    return make(tmp_path_factory.mktemp("scale") / "start", alone)
 
 
 def test_energies_forces_and_stress_follow(start: Path, tmp_path: Path):
@@ -133,7 +133,10 @@ def test_energies_forces_and_stress_follow(start: Path, tmp_path: Path):
     [
         {"per_edge_type_cutoff": {"C": {"C": 3.0}}},
         {"per_edge_type_cutoff": {"C": 3.0}, "avg_num_neighbors": {"C": 9.0}},
-        {"per_type_energy_scales": None, "per_type_energy_shifts": None},
+        pytest.param(
+            {"per_type_energy_scales": None, "per_type_energy_shifts": None},
+            marks=pytest.mark.thorough,
+        ),
         {
             "per_type_energy_scales_trainable": True,
             "per_type_energy_shifts_trainable": True,
@@ -143,7 +146,10 @@ def test_energies_forces_and_stress_follow(start: Path, tmp_path: Path):
             {"radial_mlp_depth": 3, "parity": True, "l_max": 2},
             marks=pytest.mark.thorough,
         ),
-        {"bessel_trainable": True, "polynomial_cutoff_p": 4},
+        pytest.param(
+            {"bessel_trainable": True, "polynomial_cutoff_p": 4},
+            marks=pytest.mark.thorough,
+        ),
     ],
     ids=" ".join,
 )
@@ -160,6 +166,7 @@ def test_all_that_has_a_length_or_an_energy_is_scaled(
     assert_scaled(before, tmp_path / "si")
 
 
+@pytest.mark.thorough
 def test_networks_of_2023_scale_too(tmp_path: Path):
     """They have another builder, and other radial networks."""
     before = tmp_path / "start"

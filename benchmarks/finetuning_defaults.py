@@ -25,6 +25,7 @@ import argparse
 import itertools
 import json
 import math
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -51,6 +52,9 @@ from synthzoo.training.fit import fit
 from synthzoo.training.recipe import FitRecipe
 from synthzoo.zoo.find import find_checkpoint
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.records import run_missing
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -63,10 +67,6 @@ PARTS = ("embedding", "layer0", "layer1", "layer2", "layer3")
 def main() -> None:
     """Run what is not there yet."""
     options = _options()
-    done = set()
-    if options.output.is_file():
-        lines = options.output.read_text().splitlines()
-        done = {json.dumps(json.loads(line)["run"]) for line in lines}
     torch.set_num_threads(1)
     model, config = load_model(find_checkpoint(options.model))
     structures = _structures(options)
@@ -75,9 +75,9 @@ def main() -> None:
     judges = [graphs[index] for index in judging]
     replay = _replay(options, config) if options.replay else []
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    for run in _runs(options):
-        if json.dumps(run) in done:
-            continue
+
+    def measure(line: dict[str, Any]) -> dict[str, Any]:
+        run = line["run"]
         drawn = np.random.default_rng(int(run["draw"])).permutation(pool)
         model.load_state_dict(
             build_model(config, seed=int(run["draw"])).state_dict()
@@ -89,22 +89,17 @@ def main() -> None:
         with nequip_session(), tempfile.TemporaryDirectory() as folder:
             torch.set_num_threads(1)
             found = _run(model, (training, replay), judges, run, Path(folder))
-        line = {
-            "run": run,
-            **found,
-            "cpu_seconds": round(time.process_time() - started, 1),
-        }
-        with options.output.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)  # noqa: T201
-    options.output.with_suffix(".md").write_text(_table(options.output))
+        return found | {"cpu_seconds": round(time.process_time() - started, 1)}
+
+    runs = [{"run": run} for run in _runs(options)]
+    lines = run_missing(options.output, runs, measure)
+    options.output.with_suffix(".md").write_text(_table(lines))
 
 
-def _table(record: Path) -> str:
+def _table(found: list[dict[str, Any]]) -> str:
     """Return the means over the draws, and how many there are, by size and setting."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for text in record.read_text().splitlines():
-        line = json.loads(text)
+    for line in found:
         setting = {key: value for key, value in line["run"].items() if key != "draw"}
         groups.setdefault(json.dumps(setting), []).append(line)
     varied = [
@@ -142,7 +137,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--replay-labels",
         choices=get_args(ReplayLabels),
-        default=FinetuneRecipe.replay_labels,
+        default=FinetuneRecipe().replay_labels,
     )
     parser.add_argument("--misfits", type=float, nargs="+", default=[0.0])
     parser.add_argument("--judges", type=int, default=146)
@@ -266,7 +261,7 @@ def _run(
         pull=run["pull"],
         layer_rate_factor=run["rate_factor"],
         frozen=tuple(PARTS[: int(run["frozen_layers"])]),
-        replay_share=run.get("replay") or FitRecipe.replay_share,
+        replay_share=run.get("replay") or FitRecipe().replay_share,
     )
     result = fit(
         model.train(),

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import os
 import resource
@@ -47,6 +46,9 @@ from synthzoo.training.batches import AtomBatches
 from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.load import load_calculator
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.records import run_missing
+
 if TYPE_CHECKING:
     import torch
     from ase import Atoms
@@ -61,18 +63,13 @@ def main() -> None:
     """Run what is not there yet, then write the table."""
     options = _options()
     options.folder.mkdir(parents=True, exist_ok=True)
-    lines = _read(options.folder / "times.jsonl")
-    done = {(line["program"], line["draw"], line["structures"]) for line in lines}
-    for draw in options.draws:
-        for program in options.programs:
-            if (program, draw, options.structures) in done:
-                continue
-            line = _run(program, draw, options)
-            with (options.folder / "times.jsonl").open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)  # noqa: T201
-            lines.append(line)
-    table = _table(lines)
+    runs = [
+        {"program": program, "draw": draw, "structures": options.structures}
+        for draw in options.draws
+        for program in options.programs
+    ]
+    record = options.folder / "times.jsonl"
+    table = _table(run_missing(record, runs, lambda run: _run(run, options)))
     (options.folder / "times.md").write_text(table, encoding="utf-8")
     print(table)  # noqa: T201
 
@@ -90,7 +87,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(program: str, draw: int, options: argparse.Namespace) -> dict[str, Any]:
+def _run(run: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    program, draw = run["program"], run["draw"]
     work = options.folder / f"{program}-{draw}-{options.structures}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -116,9 +114,6 @@ def _run(program: str, draw: int, options: argparse.Namespace) -> dict[str, Any]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     found = _nequips(work) if program == "nequip-train" else _ours(work)
     return {
-        "program": program,
-        "draw": draw,
-        "structures": options.structures,
         "threads": options.threads,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
@@ -306,12 +301,6 @@ def _nequips(work: Path) -> tuple[float, float]:
                 found |= {key: float(row[key]) for key in (ENERGY, FORCES)
                           if row.get(key)}  # fmt: skip
     return 1000 * found[ENERGY], found[FORCES]
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def _table(lines: list[dict[str, Any]]) -> str:

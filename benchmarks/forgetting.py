@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import json
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -36,6 +37,9 @@ from synthzoo.reports.document import markdown_table
 from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.load import load_calculator
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.records import run_missing
+
 if TYPE_CHECKING:
     from synthzoo.data.labelled_set import LabelledSet
     from synthzoo.models.calculator import SynthzooCalculator
@@ -47,21 +51,14 @@ def main() -> None:
     """Run what is not there yet, then write the table."""
     options = _options()
     options.folder.mkdir(parents=True, exist_ok=True)
-    record = options.folder / "runs.jsonl"
-    lines = [json.loads(line) for line in _lines(record)]
-    done = {json.dumps(line["run"]) for line in lines}
+    runs = [
+        {"run": _named(options, seed, share)}
+        for seed in options.seeds
+        for share in (None, *options.shares)
+    ]
     data = _read(options.data)
-    for seed in options.seeds:
-        for share in (None, *options.shares):
-            run = _named(options, seed, share)
-            if json.dumps(run) in done:
-                continue
-            line = {"run": run, **_run(data, seed, share, options)}
-            with record.open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)  # noqa: T201
-            lines.append(line)
-    table = _table(lines)
+    record = options.folder / "runs.jsonl"
+    table = _table(run_missing(record, runs, lambda run: _run(data, run, options)))
     (options.folder / "table.md").write_text(table, encoding="utf-8")
     print(table)  # noqa: T201
 
@@ -75,12 +72,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--structures", type=int, default=100)
     parser.add_argument("--most", type=int, default=150, help="To measure on, each.")
     parser.add_argument(
-        "--shares", type=float, nargs="*", default=[FinetuneRecipe.replay_share]
+        "--shares", type=float, nargs="*", default=[FinetuneRecipe().replay_share]
     )
     parser.add_argument(
         "--replay-labels",
         choices=get_args(ReplayLabels),
-        default=FinetuneRecipe.replay_labels,
+        default=FinetuneRecipe().replay_labels,
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--replay", default="zoo")
@@ -106,8 +103,9 @@ def _read(path: Path) -> LabelledSet:
 
 
 def _run(
-    data: LabelledSet, seed: int, share: float | None, options: argparse.Namespace
+    data: LabelledSet, run: dict[str, Any], options: argparse.Namespace
 ) -> dict[str, Any]:
+    seed, share = run["run"]["seed"], run["run"]["replay_share"]
     training, same, rest = _parts(data, seed, options)
     work = options.folder / f"fit-{'-'.join(options.kinds)}-{seed}-{share}"
     shutil.rmtree(work, ignore_errors=True)
@@ -161,10 +159,6 @@ def _errors(labelled: LabelledSet, model: SynthzooCalculator) -> dict[str, float
     found = predict_set(labelled, model)
     errors = found.moved(-found.mean_eV_per_atom).errors[0]
     return {name: getattr(errors, name) for name in COLUMNS}
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
 
 
 def _table(lines: list[dict[str, Any]]) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from synthzoo.models.config import MODEL_FILES
+from synthzoo.zoo.registry import file_record
 
 BODY = """
 # A tiny model
@@ -42,6 +46,13 @@ def write_card(
     text = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True)
     path.write_text(f"---\n{text}---\n{body}", encoding="utf-8")
     return path
+
+
+def files_of(checkpoint: Path) -> dict[str, dict[str, Any]]:
+    """Return what a card says under `files` about the checkpoint in a folder."""
+    return {
+        name: dataclasses.asdict(file_record(checkpoint / name)) for name in MODEL_FILES
+    }
 
 
 _HEAD: dict[str, Any] = {

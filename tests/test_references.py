@@ -42,7 +42,7 @@ from synthzoo.teachers import catalogue, open_teacher
 from synthzoo.teachers.loading import KINDS
 from synthzoo.training import pretrain
 from synthzoo.zoo import find, registry
-from tests.example_card import example_head, write_card
+from tests.example_card import example_head, files_of, write_card
 from tests.toy import generate_recipe, pretrain_recipe
 
 LJ = (
@@ -79,11 +79,7 @@ def folder(
     cards = package / "model_cards"
     cards.mkdir(parents=True)
     shutil.copytree(tiny_checkpoint, package / "weights" / "tiny-carbon")
-    records = {
-        name: {"size": record.size, "sha256": record.sha256}
-        for name, record in registry.file_records(tiny_checkpoint).items()
-    }
-    write_card(cards, example_head(files=records))
+    write_card(cards, example_head(files=files_of(tiny_checkpoint)))
     address = "https://example.org/small.pth"
     file = {"size": 1, "sha256": "a" * 64}
     published = {"address": address, "file": file, "avg_num_neighbors": 20.0}

@@ -117,12 +117,6 @@ def file_record(path: Path) -> FileRecord:
     return FileRecord(size=path.stat().st_size, sha256=hash_files([path]))
 
 
-def file_records(folder: Path) -> dict[str, FileRecord]:
-    """Return what a card's `files` should say about the checkpoint in a folder."""
-    require_whole(folder)
-    return {name: file_record(folder / name) for name in MODEL_FILES}
-
-
 def require_whole(folder: Path) -> None:
     """Refuse a folder that lacks a file of a checkpoint."""
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]

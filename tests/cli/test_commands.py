@@ -29,8 +29,8 @@ from synthzoo.errors import InterruptedRunError
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import DISK_FAULTS
 from synthzoo.zoo import registry
-from synthzoo.zoo.registry import file_records, model_cards
-from tests.example_card import example_head, write_card
+from synthzoo.zoo.registry import model_cards
+from tests.example_card import example_head, files_of, write_card
 from tests.toy import generate_recipe, pretrain_recipe
 
 if TYPE_CHECKING:
@@ -61,11 +61,7 @@ def zoo(
     cards = package / "model_cards"
     cards.mkdir(parents=True)
     shutil.copytree(tiny_checkpoint, package / "weights" / "tiny-carbon")
-    records = {
-        name: {"size": record.size, "sha256": record.sha256}
-        for name, record in file_records(tiny_checkpoint).items()
-    }
-    write_card(cards, example_head(files=records))
+    write_card(cards, example_head(files=files_of(tiny_checkpoint)))
     monkeypatch.setattr(registry, "__file__", str(package / "registry.py"))
     registry._installed_cards.cache_clear()
     yield package

@@ -63,21 +63,19 @@ def test_a_name_taken_twice_is_refused(cards: Path):
         registry.model_cards(cards)
 
 
-def test_the_records_of_a_folder_are_sizes_and_hashes(tmp_path: Path):
-    """Each file of a checkpoint has its own."""
-    for name in MODEL_FILES:
-        (tmp_path / name).write_bytes(name.encode())
-    records = registry.file_records(tmp_path)
+def test_the_record_of_a_file_is_its_size_and_hash(tmp_path: Path):
+    """As a card states them."""
+    path = tmp_path / "config.json"
+    path.write_bytes(b"config.json")
     sha256 = hashlib.sha256(b"config.json").hexdigest()
-    assert records["config.json"] == FileRecord(size=11, sha256=sha256)
-    assert tuple(records) == MODEL_FILES
+    assert registry.file_record(path) == FileRecord(size=11, sha256=sha256)
 
 
-def test_records_of_half_a_checkpoint_are_refused(tmp_path: Path):
+def test_half_a_checkpoint_is_refused(tmp_path: Path):
     """The missing files are named."""
     (tmp_path / "config.json").touch()
     with pytest.raises(InputError, match=r"\['model.safetensors', 'golden.safetenso"):
-        registry.file_records(tmp_path)
+        registry.require_whole(tmp_path)
 
 
 def test_every_card_of_this_installation_is_sound():
@@ -93,7 +91,8 @@ def test_bundled_files_are_those_on_record():
     for card in registry.model_cards():
         folder = registry.bundled_folder(card)
         if folder is not None:
-            assert registry.file_records(folder) == card.files
+            for name in MODEL_FILES:
+                assert registry.file_record(folder / name) == card.files[name]
 
 
 def test_the_figures_of_all_cards_are_there_and_no_others():

@@ -120,15 +120,11 @@ class Dense:
             self.module, name, arguments, real=self.real, width=self.width, **options
         )
 
-    def write_features(
-        self, name: str, maps: Maps, source: Row, target: Row
-    ) -> None:
+    def write_features(self, name: str, maps: Maps, source: Row, target: Row) -> None:
         """Write a linear map of rows: `FEATURES`."""
         code = self.emitter(name, FEATURES)
         given = code.arguments
-        self._map(
-            code, maps, (given["incoming"], source), (given["features"], target)
-        )
+        self._map(code, maps, (given["incoming"], source), (given["features"], target))
         code.done()
 
     def write_forward(
@@ -146,7 +142,9 @@ class Dense:
 
         def atom(number: Value) -> None:
             before = code.at(given["mixed"], code.times(number, layout.mixed.width))
-            after = code.at(given["outgoing"], code.times(number, layout.outgoing.width))
+            after = code.at(
+                given["outgoing"], code.times(number, layout.outgoing.width)
+            )
             for part in layer.scalars:
                 for column in self._columns(layout.mixed, part.columns):
                     z = code.load_vector(before, layout.mixed_at(part.columns) + column)
@@ -191,8 +189,12 @@ class Dense:
             for part in layer.scalars:
                 for column in self._columns(layout.mixed, part.columns):
                     place = layout.mixed_at(part.columns) + column
-                    _, slope = _activation(code, part.name, code.load_vector(before, place))
-                    g = code.load_vector(after, layout.outgoing_at(part.target) + column)
+                    _, slope = _activation(
+                        code, part.name, code.load_vector(before, place)
+                    )
+                    g = code.load_vector(
+                        after, layout.outgoing_at(part.target) + column
+                    )
                     slope = code.multiply(slope, code.constant(part.factor))
                     code.store_vector(code.multiply(slope, g), before, place)
             for gate in layer.gated:
@@ -210,7 +212,9 @@ class Dense:
                         g = code.load_vector(
                             after, layout.outgoing_at(gate.target, m) + column
                         )
-                        total = code.multiply_add(g, code.load_vector(before, place), total)
+                        total = code.multiply_add(
+                            g, code.load_vector(before, place), total
+                        )
                         code.store_vector(code.multiply(value, g), before, place)
                     slope = code.multiply(code.multiply(slope, factor), total)
                     code.store_vector(slope, before, gate_place)
@@ -242,7 +246,10 @@ class Dense:
         for number in maps.missing:
             self._clear(code, rows, result, result_row, number)
         for each in maps.each:
-            room_in, room_out = left_row.rooms[each.source], result_row.rooms[each.target]
+            room_in, room_out = (
+                left_row.rooms[each.source],
+                result_row.rooms[each.target],
+            )
             for m in range(room_in.components):
                 code.builder.call(
                     self._product,
@@ -363,7 +370,9 @@ def _activation(code: Emitter, name: str, z: Value) -> tuple[Value, Value]:
     one = code.constant(1.0)
     if name == "tanh":
         twice = code.exponential(code.add(z, z))
-        value = code.subtract(one, code.divide(code.constant(2.0), code.add(twice, one)))
+        value = code.subtract(
+            one, code.divide(code.constant(2.0), code.add(twice, one))
+        )
         return value, code.multiply_subtract(value, value, one)
     sigmoid = code.divide(one, code.add(one, code.exponential(code.negative(z))))
     if name == "silu":

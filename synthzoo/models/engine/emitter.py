@@ -225,7 +225,9 @@ class Emitter:
             (87.0, 8, 23, 127) if self.single else (708.0, 14, 52, 1023)
         )
         x = self.larger(self.smaller(x, self.constant(limit)), self.constant(-limit))
-        halves = self.multiply_add(x, self.constant(1 / math.log(2)), self.constant(0.5))
+        halves = self.multiply_add(
+            x, self.constant(1 / math.log(2)), self.constant(0.5)
+        )
         power = self.floor(halves)
         high = math.ldexp(round(math.ldexp(math.log(2), 9)), -9)
         rest = self.multiply_subtract(power, self.constant(high), x)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from synthzoo.models.engine.shape import NetworkShape
 
-SINGLE = Precision(real="float32", degree=3, intervals=512)
+SINGLE = Precision(real="float32", degree=5, intervals=192)
 DOUBLE = Precision(real="float64", degree=7, intervals=1024)
 
 
@@ -88,7 +88,8 @@ class Engine:
         self.shape, self.precision = shape, precision
         self.program = program_of(shape, precision)
         self.layers = [
-            pack_layer(self.program, number, weights) for number in range(len(shape.layers))
+            pack_layer(self.program, number, weights)
+            for number in range(len(shape.layers))
         ]
         dtype = precision.dtype
         self.reciprocals = pack.reciprocal_cutoffs(weights, shape)
@@ -117,19 +118,40 @@ class Engine:
         edges = self._edges(size, n)
         closest = np.empty(1)
         library.edges(
-            0, n,
-            links.counts.ctypes.data, links.others.ctypes.data, links.images.ctypes.data,
-            positions.ctypes.data, cell.ctypes.data, types.ctypes.data,
-            self.reciprocals.ctypes.data, closest.ctypes.data,
-            links.starts.ctypes.data, *(edges[k].ctypes.data for k in
-              ("counts", "others", "cells", "x", "y", "z", "places", "rates")),
-            len(self.shape.elements), self.precision.intervals,
+            0,
+            n,
+            links.counts.ctypes.data,
+            links.others.ctypes.data,
+            links.images.ctypes.data,
+            positions.ctypes.data,
+            cell.ctypes.data,
+            types.ctypes.data,
+            self.reciprocals.ctypes.data,
+            closest.ctypes.data,
+            links.starts.ctypes.data,
+            *(
+                edges[k].ctypes.data
+                for k in ("counts", "others", "cells", "x", "y", "z", "places", "rates")
+            ),
+            len(self.shape.elements),
+            self.precision.intervals,
         )
-        loop = (links.starts.ctypes.data, *(edges[k].ctypes.data for k in
-              ("counts", "others", "cells", "x", "y", "z", "places", "rates")))
+        loop = (
+            links.starts.ctypes.data,
+            *(
+                edges[k].ctypes.data
+                for k in ("counts", "others", "cells", "x", "y", "z", "places", "rates")
+            ),
+        )
         ends = np.cumsum(np.bincount(types, minlength=len(self.shape.elements)))
-        ranges = [(int(a), int(b), t) for t, (a, b) in enumerate(zip([0, *ends[:-1]], ends)) if b > a]
-        scratch = self._buffer("scratch", (capacity * 64 + capacity * 17 * self.precision.width,))
+        ranges = [
+            (int(a), int(b), t)
+            for t, (a, b) in enumerate(zip([0, *ends[:-1]], ends))
+            if b > a
+        ]
+        scratch = self._buffer(
+            "scratch", (capacity * 64 + capacity * 17 * self.precision.width,)
+        )
         offsets = self._buffer("offsets", (capacity,), np.int32)
         incoming = self._buffer("h0", (n, layouts[0].incoming.width))
         incoming[:] = self.embedding[types]
@@ -141,11 +163,37 @@ class Engine:
             outgoing = self._buffer(f"h{number + 1}", (n, layout.outgoing.width))
             sums = self._buffer("sums", (n * widest,))
             for a, b, t in ranges:
-                getattr(library, f"features{number}")(a, b, incoming.ctypes.data, x.ctypes.data, weights.features[t].ctypes.data)
-            getattr(library, f"messages{number}")(0, n, *loop, x.ctypes.data, weights.table.ctypes.data, sums.ctypes.data, scratch.ctypes.data, offsets.ctypes.data, capacity)
+                getattr(library, f"features{number}")(
+                    a,
+                    b,
+                    incoming.ctypes.data,
+                    x.ctypes.data,
+                    weights.features[t].ctypes.data,
+                )
+            getattr(library, f"messages{number}")(
+                0,
+                n,
+                *loop,
+                x.ctypes.data,
+                weights.table.ctypes.data,
+                sums.ctypes.data,
+                scratch.ctypes.data,
+                offsets.ctypes.data,
+                capacity,
+            )
             for a, b, t in ranges:
-                getattr(library, f"mix{number}")(a, b, sums.ctypes.data, incoming.ctypes.data, z.ctypes.data, outgoing.ctypes.data, weights.mixed[t].ctypes.data)
-            features.append(x); mixed.append(z); incoming = outgoing
+                getattr(library, f"mix{number}")(
+                    a,
+                    b,
+                    sums.ctypes.data,
+                    incoming.ctypes.data,
+                    z.ctypes.data,
+                    outgoing.ctypes.data,
+                    weights.mixed[t].ctypes.data,
+                )
+            features.append(x)
+            mixed.append(z)
+            incoming = outgoing
         channels = _channels(layouts[-1].outgoing)
         energies, slopes_of = self._read(incoming[:, channels])
         energies = self.scales[types] * energies + self.shifts[types]
@@ -157,19 +205,56 @@ class Engine:
             each[:] = 0
         for number in reversed(range(len(layouts))):
             layout, weights = layouts[number], self.layers[number]
-            before = self._buffer(f"g{number % 2}", (n * max(l.incoming.width for l in layouts),))
+            before = self._buffer(
+                f"g{number % 2}", (n * max(l.incoming.width for l in layouts),)
+            )
             for a, b, t in ranges:
-                getattr(library, f"mix_back{number}")(a, b, slopes.ctypes.data, mixed[number].ctypes.data, sums.ctypes.data, before.ctypes.data, weights.mixed_back[t].ctypes.data)
+                getattr(library, f"mix_back{number}")(
+                    a,
+                    b,
+                    slopes.ctypes.data,
+                    mixed[number].ctypes.data,
+                    sums.ctypes.data,
+                    before.ctypes.data,
+                    weights.mixed_back[t].ctypes.data,
+                )
             dx = self._buffer("dx", (n * max(l.incoming.width for l in layouts),))
-            getattr(library, f"messages_back{number}")(0, n, *loop, features[number].ctypes.data, weights.table.ctypes.data, sums.ctypes.data, dx.ctypes.data, *(e.ctypes.data for e in edge_slopes), scratch.ctypes.data, offsets.ctypes.data, capacity)
+            getattr(library, f"messages_back{number}")(
+                0,
+                n,
+                *loop,
+                features[number].ctypes.data,
+                weights.table.ctypes.data,
+                sums.ctypes.data,
+                dx.ctypes.data,
+                *(e.ctypes.data for e in edge_slopes),
+                scratch.ctypes.data,
+                offsets.ctypes.data,
+                capacity,
+            )
             if number:
                 for a, b, t in ranges:
-                    getattr(library, f"features_back{number}")(a, b, dx.ctypes.data, before.ctypes.data, weights.features_back[t].ctypes.data)
+                    getattr(library, f"features_back{number}")(
+                        a,
+                        b,
+                        dx.ctypes.data,
+                        before.ctypes.data,
+                        weights.features_back[t].ctypes.data,
+                    )
             slopes = before
         forces = np.zeros((n, 3))
         virial = np.empty((3, 3))
-        library.forces(0, n, links.starts.ctypes.data, edges["counts"].ctypes.data, edges["others"].ctypes.data,
-            *(edges[a].ctypes.data for a in "xyz"), *(e.ctypes.data for e in edge_slopes), forces.ctypes.data, virial.ctypes.data)
+        library.forces(
+            0,
+            n,
+            links.starts.ctypes.data,
+            edges["counts"].ctypes.data,
+            edges["others"].ctypes.data,
+            *(edges[a].ctypes.data for a in "xyz"),
+            *(e.ctypes.data for e in edge_slopes),
+            forces.ctypes.data,
+            virial.ctypes.data,
+        )
         return Found(energies, forces, virial, float(np.sqrt(closest[0])))
 
     def _read(self, features: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -184,13 +269,23 @@ class Engine:
             found[name] = self._buffer(name, (size,))
         return found
 
-    def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray[Any]:
+    def _buffer(
+        self, name: str, shape: tuple[int, ...], dtype: Any = None
+    ) -> NDArray[Any]:
         size = int(np.prod(shape))
         held = self._buffers.get(name)
         if held is None or held.size < size:
-            held = self._buffers[name] = np.zeros(size + size // 8, dtype=dtype or self.precision.dtype)
+            held = self._buffers[name] = np.zeros(
+                size + size // 8, dtype=dtype or self.precision.dtype
+            )
         return held[:size].reshape(shape)
 
 
 def _channels(row: Any) -> NDArray[np.int64]:
-    return np.concatenate([room.start + m * room.stride + room.places for room in row.rooms for m in range(room.components)])
+    return np.concatenate(
+        [
+            room.start + m * room.stride + room.places
+            for room in row.rooms
+            for m in range(room.components)
+        ]
+    )

@@ -74,7 +74,10 @@ def write_edges(module: ir.Module, name: str, *, real: str, width: int) -> None:
     def atom(near: Value, closest: Value) -> list[Value]:
         start = code.load(given["starts"], near, INDEX)
         pairs = code.load_index(given["pair_counts"], near)
-        home = [code.load(given["positions"], code.plus(code.times(near, 3), a)) for a in range(3)]
+        home = [
+            code.load(given["positions"], code.plus(code.times(near, 3), a))
+            for a in range(3)
+        ]
         kinds = code.times(code.load_index(given["types"], near), given["kinds"])
 
         def pair(each: Value, count: Value, closest: Value) -> list[Value]:
@@ -84,7 +87,9 @@ def write_edges(module: ir.Module, name: str, *, real: str, width: int) -> None:
             steps = [
                 number(
                     builder.sext(
-                        code.load(given["images"], code.plus(code.times(place, 3), a), BYTE),
+                        code.load(
+                            given["images"], code.plus(code.times(place, 3), a), BYTE
+                        ),
                         INDEX,
                     )
                 )
@@ -93,7 +98,9 @@ def write_edges(module: ir.Module, name: str, *, real: str, width: int) -> None:
             square = None
             parts = []
             for axis in range(3):
-                value = code.load(given["positions"], code.plus(code.times(far, 3), axis))
+                value = code.load(
+                    given["positions"], code.plus(code.times(far, 3), axis)
+                )
                 value = code.subtract(value, home[axis])
                 for a in range(3):
                     value = code.multiply_add(steps[a], vectors[3 * a + axis], value)
@@ -118,9 +125,7 @@ def write_edges(module: ir.Module, name: str, *, real: str, width: int) -> None:
                 code.smaller(closest, square),
             ]
 
-        count, closest = code.loop(
-            code.index(0), pairs, pair, [code.index(0), closest]
-        )
+        count, closest = code.loop(code.index(0), pairs, pair, [code.index(0), closest])
         code.store(builder.trunc(count, SMALL), given["counts"], near, SMALL)
         filled = code.times(
             builder.sdiv(code.plus(count, width - 1), code.index(width)), width
@@ -171,7 +176,9 @@ def write_forces(module: ir.Module, name: str, *, real: str) -> None:
                 place = code.plus(other, axis)
                 force = code.add(code.load(given["forces"], place), slope)
                 code.store(force, given["forces"], place)
-            mine = [code.subtract(total, s) for total, s in zip(sums, slopes, strict=False)]
+            mine = [
+                code.subtract(total, s) for total, s in zip(sums, slopes, strict=False)
+            ]
             tensor = [
                 code.multiply_subtract(slopes[n // 3], vector[n % 3], sums[3 + n])
                 for n in range(9)

@@ -79,7 +79,9 @@ class Library:
     ) -> None:
         code = _code(key, write)
         machine, _ = _machine()
-        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+        self._engine = binding.create_mcjit_compiler(
+            binding.parse_assembly(""), machine
+        )
         self._engine.add_object_file(binding.object_file.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         for name, kinds in signatures.items():

@@ -109,9 +109,7 @@ def lay_out(layers: Sequence[Layer], width: int) -> list[LayerLayout]:
     """Return the layouts of all layers, for vectors of so many numbers."""
     found: list[LayerLayout] = []
     for layer in layers:
-        incoming = (
-            found[-1].outgoing if found else lay(layer.incoming, (), width)
-        )
+        incoming = found[-1].outgoing if found else lay(layer.incoming, (), width)
         mixed = [_piece(part.columns) for part in (*layer.scalars, *layer.gated)]
         mixed += [_piece(part.gates) for part in layer.gated]
         outgoing = [_piece(part.target) for part in (*layer.scalars, *layer.gated)]

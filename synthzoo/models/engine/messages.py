@@ -58,24 +58,32 @@ how many intervals there are to an Å."""
 
 RANGE = {"first": "index", "last": "index"}
 
-FORWARD = RANGE | EDGES | dict.fromkeys(
-    ("features", "table", "sums", "scratch", "offsets"), "pointer"
-) | {"capacity": "index"}
+FORWARD = (
+    RANGE
+    | EDGES
+    | dict.fromkeys(("features", "table", "sums", "scratch", "offsets"), "pointer")
+    | {"capacity": "index"}
+)
 
-BACKWARD = RANGE | EDGES | dict.fromkeys(
-    (
-        "features",
-        "table",
-        "slopes",
-        "feature_slopes",
-        "x_slopes",
-        "y_slopes",
-        "z_slopes",
-        "scratch",
-        "offsets",
-    ),
-    "pointer",
-) | {"capacity": "index"}
+BACKWARD = (
+    RANGE
+    | EDGES
+    | dict.fromkeys(
+        (
+            "features",
+            "table",
+            "slopes",
+            "feature_slopes",
+            "x_slopes",
+            "y_slopes",
+            "z_slopes",
+            "scratch",
+            "offsets",
+        ),
+        "pointer",
+    )
+    | {"capacity": "index"}
+)
 
 Combination = tuple[int, tuple[tuple[int, float], ...]]
 """A sum of harmonics: their order, and component and factor of each."""
@@ -357,7 +365,9 @@ def _sum_task(  # noqa: PLR0913  what a loop over edges needs
     def channels(first: Value) -> None:
         def edge(number: Value, *totals: Value) -> list[Value]:
             here = code.plus(start, number)
-            features = code.at(given["features"], loops.other(here, layout.incoming.width))
+            features = code.at(
+                given["features"], loops.other(here, layout.incoming.width)
+            )
             table = code.at(given["table"], loops.offset(number))
             weights = [loops.get(k, number) for k in range(loops.degree + 1)]
             factors = {
@@ -474,7 +484,13 @@ def write_backward(
         harmonic_slopes.clear(count)
         for source in loops.sources:
             _slope_task(
-                loops, harmonic_slopes, source, far, start, count, wanted=not first_layer
+                loops,
+                harmonic_slopes,
+                source,
+                far,
+                start,
+                count,
+                wanted=not first_layer,
             )
         harmonic_slopes.finish(start, count)
 
@@ -608,7 +624,10 @@ def _slope_task(  # noqa: PLR0913  what a loop over edges needs
     def channels(first: Value) -> None:
         places = [code.plus(first, part * code.width) for part in range(together)]
         x = [
-            [code.load_vector(code.at(features, room.at(m)), place) for m in range(room.components)]
+            [
+                code.load_vector(code.at(features, room.at(m)), place)
+                for m in range(room.components)
+            ]
             for place in places
         ]
 
@@ -633,14 +652,24 @@ def _slope_task(  # noqa: PLR0913  what a loop over edges needs
                     path = layer.paths[n]
                     target = layout.summed.rooms[path.target]
                     g = [
-                        code.load_vector(code.at(slopes, target.at(m, path.start)), place)
+                        code.load_vector(
+                            code.at(slopes, target.at(m, path.start)), place
+                        )
                         for m in range(target.components)
                     ]
                     column = code.at(code.at(table, layout.functions[n]), place)
                     w = loops.spline(weights, column)
                     dw = loops.spline(derivatives, column)
                     _add_slopes(
-                        loops, harmonic_slopes, n, (w, dw), x[part], g, mine, sums, factors
+                        loops,
+                        harmonic_slopes,
+                        n,
+                        (w, dw),
+                        x[part],
+                        g,
+                        mine,
+                        sums,
+                        factors,
                     )
                 found += mine if wanted else []
             harmonic_slopes.add(number, sums)

@@ -118,7 +118,9 @@ def program_of(shape: NetworkShape, precision: Precision) -> Program:
     layouts = tuple(lay_out(shape.layers, precision.width))
     maps = tuple(
         layer_maps(layer, layout, first_layer=number == 0)
-        for number, (layer, layout) in enumerate(zip(shape.layers, layouts, strict=True))
+        for number, (layer, layout) in enumerate(
+            zip(shape.layers, layouts, strict=True)
+        )
     )
     program = Program(shape, precision, layouts, maps, None)
     key = f"{_sources()} {precision} {vector_bytes()} {shape.layers}"
@@ -130,7 +132,15 @@ def program_of(shape: NetworkShape, precision: Precision) -> Program:
 def _sources() -> str:
     """Return a hash of the files that write the functions."""
     digest = hashlib.sha256()
-    for name in ("couplings", "dense", "emitter", "geometry", "layout", "messages", "splines"):
+    for name in (
+        "couplings",
+        "dense",
+        "emitter",
+        "geometry",
+        "layout",
+        "messages",
+        "splines",
+    ):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.hexdigest()
 
@@ -171,7 +181,9 @@ def _write(program: Program) -> str:
     ):
         row = layout.incoming
         maker.write_features(f"features{number}", maps.features, row, row)
-        messages.write_forward(module, layer, layout, name=f"messages{number}", **common)
+        messages.write_forward(
+            module, layer, layout, name=f"messages{number}", **common
+        )
         maker.write_forward(f"mix{number}", layer, layout, maps.mixed)
         maker.write_backward(f"mix_back{number}", layer, layout, maps.mixed_back)
         messages.write_backward(
@@ -206,7 +218,7 @@ def pack_layer(
 ) -> LayerWeights:
     """Return a layer's weights from those of the network by name."""
     shape, precision = program.shape, program.precision
-    layer, layout, maps = shape.layers[number], program.layouts[number], program.maps[number]
+    layer, layout = shape.layers[number], program.layouts[number]
     first, second, past = mixing_matrices(weights, layer)
     norm = norms(shape)
     types = len(shape.elements)
@@ -229,7 +241,9 @@ def pack_layer(
     ) -> NDArray[Any]:
         flat = [
             _place(
-                matrix.swapaxes(1, 2), target.rooms[mixing.target], source.rooms[mixing.source]
+                matrix.swapaxes(1, 2),
+                target.rooms[mixing.target],
+                source.rooms[mixing.source],
             )
             for mixings, values, source, target in parts
             for mixing, matrix in zip(mixings, values, strict=True)
@@ -241,7 +255,6 @@ def pack_layer(
         (layer.second, second_of, sum_row, mixed_row),
         (layer.self_connection, past, in_row, mixed_row),
     ]
-    del maps
     return LayerWeights(
         table=_table(program, number, weights),
         features=matrices(features),
@@ -258,7 +271,9 @@ def _place(matrix: NDArray[Any], source: Any, target: Any) -> NDArray[Any]:
     return found.reshape(len(matrix), -1)
 
 
-def _joined(parts: list[NDArray[Any]], types: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _joined(
+    parts: list[NDArray[Any]], types: int, dtype: np.dtype[Any]
+) -> NDArray[Any]:
     whole = np.concatenate(parts, axis=1) if parts else np.zeros((types, 0))
     return np.ascontiguousarray(whole, dtype=dtype)
 

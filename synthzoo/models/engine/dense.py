@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llvmlite import ir
 
-from synthzoo.models.engine.emitter import INDEX, Emitter, Value
+from synthzoo.models.engine.emitter import Emitter, Value
 
 if TYPE_CHECKING:
     from synthzoo.models.engine.layout import LayerLayout, Row

@@ -28,13 +28,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llvmlite import ir
+
 from synthzoo.models.engine.couplings import harmonics
 from synthzoo.models.engine.emitter import INDEX, SMALL, Emitter, Value
 from synthzoo.models.engine.splines import basis
 
 if TYPE_CHECKING:
-    from llvmlite import ir
-
     from synthzoo.models.engine.layout import LayerLayout
     from synthzoo.models.engine.shape import Layer, Path
 
@@ -116,7 +116,7 @@ def coupling_of(path: Path) -> Coupling:
     return Coupling(scale, pairs)
 
 
-class _Loops:
+class Loops:
     """What the loops of a layer have in common."""
 
     def __init__(  # noqa: PLR0913  what a layer's loops depend on
@@ -156,17 +156,7 @@ class _Loops:
 
         def body(edge: Value) -> None:
             here = code.plus(start, edge)
-            cells = code.builder.load(
-                code.at(given["cells"], here, SMALL),
-                typ=_integers(code),
-                align=4,
-            )
-            columns = _spread_integer(code, self.layout.columns)
-            code.builder.store(
-                code.builder.mul(cells, columns),
-                code.at(given["offsets"], edge, SMALL),
-                align=4,
-            )
+            self.put_offsets(here, edge)
             t = code.load_vector(given["places"], here)
             row = 0
             for order in range(2 if slopes else 1):
@@ -174,27 +164,47 @@ class _Loops:
                     terms = piece
                     if order:
                         terms = tuple(n * c for n, c in enumerate(piece))[1:]
-                    self._put(row, edge, code.polynomial(t, terms))
+                    self.put(row, edge, code.polynomial(t, terms))
                     row += 1
-            direction = self.direction(here)
+            direction, _ = self.direction_of(here)
             for combination in self.combinations:
-                self._put(row, edge, self._combined(combination, direction))
+                self.put(row, edge, self.combined(combination, direction))
                 row += 1
 
         code.loop(code.index(0), count, body, step=code.width)
 
-    def direction(self, edge: Value) -> _Monomials:
-        """Return the direction of a vector of edges, from near to far atom."""
+    def edges_of(self, atom: Value) -> tuple[Value, Value]:
+        """Return an atom's first edge, and how many it has."""
+        start = self.code.load(self.given["starts"], atom, INDEX)
+        return start, self.code.load_index(self.given["counts"], atom)
+
+    def put_offsets(self, here: Value, edge: Value) -> None:
+        """Write where the rows of the table begin, for a vector of edges."""
+        code = self.code
+        integers = ir.VectorType(SMALL, code.width)
+        columns = ir.Constant(SMALL, self.layout.columns)
+        place = code.at(self.given["cells"], here, SMALL)
+        cells = code.builder.load(place, typ=integers, align=4)
+        offsets = code.builder.mul(cells, ir.Constant(integers, [columns] * code.width))
+        place = code.at(self.given["offsets"], edge, SMALL)
+        code.builder.store(offsets, place, align=4)
+
+    def direction_of(self, edge: Value) -> tuple[Monomials, Value]:
+        """Return directions of a vector of edges, and one over their lengths.
+
+        They point from the near to the far atom.
+        """
         code = self.code
         parts = [code.load_vector(self.given[name], edge) for name in "xyz"]
         square = None
         for part in parts:
             square = code.multiply_add(part, part, square)
-        one = code.constant(-1.0 if self.flipped else 1.0)
-        inverse = code.divide(one, code.square_root(square))
-        return _Monomials(code, [code.multiply(part, inverse) for part in parts])
+        inverse = code.divide(code.constant(1.0), code.square_root(square))
+        signed = code.negative(inverse) if self.flipped else inverse
+        unit = [code.multiply(part, signed) for part in parts]
+        return Monomials(code, unit), inverse
 
-    def _combined(self, combination: Combination, direction: _Monomials) -> Value:
+    def combined(self, combination: Combination, direction: Monomials) -> Value:
         order, terms = combination
         polynomial: dict[tuple[int, int, int], float] = {}
         for component, factor in terms:
@@ -203,7 +213,7 @@ class _Loops:
                 polynomial[key] = polynomial.get(key, 0.0) + factor * value
         return direction.sum(polynomial)
 
-    def _put(self, row: int, edge: Value, vector: Value) -> None:
+    def put(self, row: int, edge: Value, vector: Value) -> None:
         self.code.store_vector(vector, self.given["scratch"], self._place(row, edge))
 
     def _place(self, row: int, edge: Value) -> Value:
@@ -250,7 +260,7 @@ class _Loops:
         return code.multiply_subtract(factor, value, total)
 
 
-class _Monomials:
+class Monomials:
     """Products of powers of a direction's components, each computed once."""
 
     def __init__(self, code: Emitter, direction: Sequence[Value]) -> None:
@@ -298,7 +308,7 @@ def write_forward(
     Its arguments are `FORWARD`: features of all atoms, the table, the sums that it
     writes, and room for what depends on an edge, for ``capacity`` edges.
     """
-    loops = _Loops(
+    loops = Loops(
         module,
         layer,
         layout,
@@ -312,34 +322,33 @@ def write_forward(
     code, given = loops.code, loops.given
 
     def atom(near: Value) -> None:
-        start = code.load(given["starts"], near, INDEX)
-        count = code.builder.sext(code.load(given["counts"], near, SMALL), INDEX)
+        start, count = loops.edges_of(near)
         loops.edge_values(start, count, slopes=False)
         sums = code.at(given["sums"], code.times(near, layout.summed.width))
         for source in loops.sources:
-            for task in _tasks(layer, source):
+            for task in tasks(layer, source):
                 _sum_task(loops, source, task, start, count, sums)
 
     code.loop(given["first"], given["last"], atom)
     code.done()
 
 
-def _tasks(layer: Layer, source: int) -> list[list[int]]:
+def tasks(layer: Layer, source: int, copies: int = 1) -> list[list[int]]:
     """Return the paths from a block, in groups whose results fit into registers."""
-    tasks: list[list[int]] = []
+    found: list[list[int]] = []
     used = REGISTERS + 1
     for number, path in enumerate(layer.paths):
         if path.source == source:
-            size = 2 * layer.summed[path.target].order + 1
+            size = copies * (2 * layer.summed[path.target].order + 1)
             if used + size > REGISTERS:
-                tasks.append([])
+                found.append([])
                 used = 0
-            tasks[-1].append(number)
+            found[-1].append(number)
             used += size
-    return tasks
+    return found
 
 
-def _unrolled(vectors: int, results: int) -> int:
+def unrolled(vectors: int, results: int) -> int:
     """Return for how many vectors of channels at once a loop over edges is written."""
     return max(
         each
@@ -348,8 +357,8 @@ def _unrolled(vectors: int, results: int) -> int:
     )
 
 
-def _sum_task(  # noqa: PLR0913  what a loop over edges needs
-    loops: _Loops,
+def _sum_task(
+    loops: Loops,
     source: int,
     task: Sequence[int],
     start: Value,
@@ -360,7 +369,7 @@ def _sum_task(  # noqa: PLR0913  what a loop over edges needs
     room = layout.incoming.rooms[source]
     sizes = [2 * layer.summed[layer.paths[n].target].order + 1 for n in task]
     vectors = room.stride // code.width
-    together = _unrolled(vectors, sum(sizes))
+    together = unrolled(vectors, sum(sizes))
 
     def channels(first: Value) -> None:
         def edge(number: Value, *totals: Value) -> list[Value]:
@@ -415,8 +424,8 @@ def _sum_task(  # noqa: PLR0913  what a loop over edges needs
     )
 
 
-def _add_message(  # noqa: PLR0913  what a message is made of
-    loops: _Loops,
+def _add_message(
+    loops: Loops,
     number: int,
     w: Value,
     x: Sequence[Value],
@@ -463,7 +472,7 @@ def write_backward(
     ``first_layer``: whether features depend on no position, so that their slopes are
     not wanted.
     """
-    loops = _Loops(
+    loops = Loops(
         module,
         layer,
         layout,
@@ -478,8 +487,7 @@ def write_backward(
     harmonic_slopes = _HarmonicSlopes(loops)
 
     def atom(far: Value) -> None:
-        start = code.load(given["starts"], far, INDEX)
-        count = code.builder.sext(code.load(given["counts"], far, SMALL), INDEX)
+        start, count = loops.edges_of(far)
         loops.edge_values(start, count, slopes=True)
         harmonic_slopes.clear(count)
         for source in loops.sources:
@@ -504,7 +512,7 @@ class _HarmonicSlopes:
     Each is a vector at first, whose numbers are added up when all channels are done.
     """
 
-    def __init__(self, loops: _Loops) -> None:
+    def __init__(self, loops: Loops) -> None:
         self.loops = loops
         rows = loops.harmonic_rows(slopes=True) + len(loops.combinations)
         orders = sorted({path.order for path in loops.layer.paths if path.order})
@@ -562,18 +570,13 @@ class _HarmonicSlopes:
                 place = code.times(given["capacity"], self.rows + number)
                 return code.load_vector(given["scratch"], code.plus(place, edge))
 
-            direction = loops.direction(here)
+            direction, inverse = loops.direction_of(here)
             unit = [direction[axis] for axis in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
-            parts = [code.load_vector(given[name], here) for name in "xyz"]
-            square = None
-            for part in parts:
-                square = code.multiply_add(part, part, square)
-            inverse = code.divide(code.constant(1.0), code.square_root(square))
             gradient: list[Value] = []
             for axis in range(3):
                 total = code.zero()
                 for (order, component), number in self.places.items():
-                    slope = _derivative(harmonics(order)[component], axis)
+                    slope = derivative(harmonics(order)[component], axis)
                     if slope:
                         value = direction.sum(slope)
                         total = code.multiply_add(row(number), value, total)
@@ -592,7 +595,7 @@ class _HarmonicSlopes:
         code.loop(code.index(0), count, body, step=code.width)
 
 
-def _derivative(
+def derivative(
     polynomial: Sequence[tuple[int, int, int, float]], axis: int
 ) -> dict[tuple[int, int, int], float]:
     found: dict[tuple[int, int, int], float] = {}
@@ -604,7 +607,7 @@ def _derivative(
 
 
 def _slope_task(  # noqa: PLR0913  what a loop over edges needs
-    loops: _Loops,
+    loops: Loops,
     harmonic_slopes: _HarmonicSlopes,
     source: int,
     far: Value,
@@ -616,7 +619,7 @@ def _slope_task(  # noqa: PLR0913  what a loop over edges needs
     code, given, layer, layout = loops.code, loops.given, loops.layer, loops.layout
     room = layout.incoming.rooms[source]
     task = [n for n, path in enumerate(layer.paths) if path.source == source]
-    together = _unrolled(room.stride // code.width, 2 * room.components)
+    together = unrolled(room.stride // code.width, 2 * room.components)
     own = code.times(far, layout.incoming.width)
     features = code.at(given["features"], own)
     results = code.at(given["feature_slopes"], own)
@@ -687,7 +690,7 @@ def _slope_task(  # noqa: PLR0913  what a loop over edges needs
 
 
 def _add_slopes(  # noqa: PLR0913  what a gradient is made of
-    loops: _Loops,
+    loops: Loops,
     harmonic_slopes: _HarmonicSlopes,
     number: int,
     radial: tuple[Value, Value],
@@ -738,15 +741,3 @@ def _add_slopes(  # noqa: PLR0913  what a gradient is made of
             sums[place] = code.multiply_add(
                 products[before, after], code.constant(sign * factor), total
             )
-
-
-def _integers(code: Emitter) -> ir.VectorType:
-    from llvmlite import ir
-
-    return ir.VectorType(SMALL, code.width)
-
-
-def _spread_integer(code: Emitter, value: int) -> Value:
-    from llvmlite import ir
-
-    return ir.Constant(_integers(code), [ir.Constant(SMALL, value)] * code.width)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from llvmlite import ir
-
 from synthzoo.models.engine.emitter import Emitter, Value
 
 if TYPE_CHECKING:
+    from llvmlite import ir
+
     from synthzoo.models.engine.layout import LayerLayout, Row
     from synthzoo.models.engine.shape import Columns, Layer, Mixing
 
@@ -146,7 +146,7 @@ class Dense:
                 given["outgoing"], code.times(number, layout.outgoing.width)
             )
             for part in layer.scalars:
-                for column in self._columns(layout.mixed, part.columns):
+                for column in self._columns(part.columns):
                     z = code.load_vector(before, layout.mixed_at(part.columns) + column)
                     value, _ = _activation(code, part.name, z)
                     value = code.multiply(value, code.constant(part.factor))
@@ -155,7 +155,7 @@ class Dense:
                     )
             for gate in layer.gated:
                 room = layout.mixed.rooms[gate.columns.block]
-                for column in self._columns(layout.mixed, gate.columns):
+                for column in self._columns(gate.columns):
                     z = code.load_vector(before, layout.mixed_at(gate.gates) + column)
                     value, _ = _activation(code, gate.name, z)
                     value = code.multiply(value, code.constant(gate.factor))
@@ -187,7 +187,7 @@ class Dense:
             before = code.at(given["mixed"], code.times(number, layout.mixed.width))
             after = code.at(given["slopes"], code.times(number, layout.outgoing.width))
             for part in layer.scalars:
-                for column in self._columns(layout.mixed, part.columns):
+                for column in self._columns(part.columns):
                     place = layout.mixed_at(part.columns) + column
                     _, slope = _activation(
                         code, part.name, code.load_vector(before, place)
@@ -199,7 +199,7 @@ class Dense:
                     code.store_vector(code.multiply(slope, g), before, place)
             for gate in layer.gated:
                 room = layout.mixed.rooms[gate.columns.block]
-                for column in self._columns(layout.mixed, gate.columns):
+                for column in self._columns(gate.columns):
                     gate_place = layout.mixed_at(gate.gates) + column
                     value, slope = _activation(
                         code, gate.name, code.load_vector(before, gate_place)
@@ -226,7 +226,7 @@ class Dense:
             self._map(code, maps[1], mixed, (given["incoming_slopes"], layout.incoming))
         code.done()
 
-    def _columns(self, row: Row, columns: Columns) -> range:
+    def _columns(self, columns: Columns) -> range:
         """Return where the vectors of some channels begin, counted from the first."""
         size = columns.stop - columns.start
         return range(0, -(-size // self.width) * self.width, self.width)

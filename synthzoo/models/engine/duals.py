@@ -18,13 +18,14 @@ Positions are not weights, so that these are all. Arrays of features hold all at
 first, and the derivatives of all atoms behind them.
 """
 
+# ruff: noqa: C901, PLR0913, PLR0915  a loop is written where it is read
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthzoo.models.engine.couplings import harmonics
-from synthzoo.models.engine.emitter import Value
 from synthzoo.models.engine.messages import (
     EDGES,
     RANGE,
@@ -39,6 +40,7 @@ from synthzoo.models.engine.splines import basis
 if TYPE_CHECKING:
     from llvmlite import ir
 
+    from synthzoo.models.engine.emitter import Value
     from synthzoo.models.engine.layout import LayerLayout
     from synthzoo.models.engine.shape import Layer
 
@@ -110,8 +112,7 @@ class _DualLoops(Loops):
             for piece in pieces:
                 slope = tuple(n * c for n, c in enumerate(piece))[1:]
                 values.append(code.multiply(step, code.polynomial(t, slope)))
-            for combination in self.combinations:
-                values.append(self.combined(combination, direction))
+            values += [self.combined(each, direction) for each in self.combinations]
             for order, terms in self.combinations:
                 total = code.zero()
                 for axis in range(3):
@@ -148,7 +149,7 @@ class _DualLoops(Loops):
         )
 
 
-def write_forward(  # noqa: PLR0913  what a layer's loops depend on
+def write_forward(
     module: ir.Module,
     layer: Layer,
     layout: LayerLayout,
@@ -191,7 +192,7 @@ def write_forward(  # noqa: PLR0913  what a layer's loops depend on
     code.done()
 
 
-def _sum_task(  # noqa: PLR0913  what a loop over edges needs
+def _sum_task(
     loops: _DualLoops,
     source: int,
     task: Sequence[int],
@@ -275,7 +276,7 @@ def _sum_task(  # noqa: PLR0913  what a loop over edges needs
     )
 
 
-def write_backward(  # noqa: PLR0913  what a layer's loops depend on
+def write_backward(
     module: ir.Module,
     layer: Layer,
     layout: LayerLayout,

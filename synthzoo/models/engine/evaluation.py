@@ -145,7 +145,7 @@ class Engine:
         ends = np.cumsum(np.bincount(types, minlength=len(self.shape.elements)))
         ranges = [
             (int(a), int(b), t)
-            for t, (a, b) in enumerate(zip([0, *ends[:-1]], ends))
+            for t, (a, b) in enumerate(zip([0, *ends[:-1]], ends, strict=False))
             if b > a
         ]
         scratch = self._buffer(
@@ -156,7 +156,9 @@ class Engine:
         incoming[:] = self.embedding[types]
         features, mixed = [], []
         widest = max(l.summed.width for l in layouts)
-        for number, (layout, weights) in enumerate(zip(layouts, self.layers)):
+        for number, (layout, weights) in enumerate(
+            zip(layouts, self.layers, strict=False)
+        ):
             x = self._buffer(f"x{number}", (n, layout.incoming.width))
             z = self._buffer(f"z{number}", (n, layout.mixed.width))
             outgoing = self._buffer(f"h{number + 1}", (n, layout.outgoing.width))

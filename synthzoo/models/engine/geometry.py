@@ -1,5 +1,7 @@
 """From positions to edges, and from slopes of edges to forces and virial."""
 
+# ruff: noqa: C901, PLR0915  a loop is written where it is read
+
 from __future__ import annotations
 
 from llvmlite import ir
@@ -46,7 +48,7 @@ FORCES = {"first": "index", "last": "index"} | dict.fromkeys(
 )
 
 
-def write_edges(module: ir.Module, name: str, *, real: str, width: int) -> None:
+def write_edges(module: ir.Module, function: str, *, real: str, width: int) -> None:
     """Write the function that finds the edges among pairs of atoms.
 
     Its arguments are `EDGES`: of each atom the number of pairs; of each pair the other
@@ -56,7 +58,7 @@ def write_edges(module: ir.Module, name: str, *, real: str, width: int) -> None:
     over edges read, and the smallest square of a distance. Atoms keep the place of
     their first edge.
     """
-    code = Emitter(module, name, EDGES, real="float64", width=1)
+    code = Emitter(module, function, EDGES, real="float64", width=1)
     given, builder = code.arguments, code.builder
     kind = ir.FloatType() if real == "float32" else ir.DoubleType()
 
@@ -114,8 +116,8 @@ def write_edges(module: ir.Module, name: str, *, real: str, width: int) -> None:
             here = code.plus(start, count)
             inside = builder.fcmp_ordered("<", share, code.number(1.0))
             with builder.if_then(inside):
-                for axis, value in zip("xyz", parts, strict=True):
-                    put(value, axis, here)
+                for name, value in zip("xyz", parts, strict=True):
+                    put(value, name, here)
                 put(code.subtract(scaled, number(cell)), "places", here)
                 put(code.multiply(reciprocal, intervals), "rates", here)
                 code.store(builder.trunc(cell, SMALL), given["cells"], here, SMALL)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,8 +66,8 @@ def lay(
     ``width``: numbers in a vector.
     """
     by_block: dict[int, set[tuple[int, int]]] = {}
-    for block, start, stop in pieces:
-        by_block.setdefault(block, set()).add((start, stop))
+    for number, start, stop in pieces:
+        by_block.setdefault(number, set()).add((start, stop))
     rooms, total = [], 0
     for number, block in enumerate(blocks):
         places = np.zeros(block.channels, dtype=np.int64)
@@ -110,9 +110,10 @@ def lay_out(layers: Sequence[Layer], width: int) -> list[LayerLayout]:
     found: list[LayerLayout] = []
     for layer in layers:
         incoming = found[-1].outgoing if found else lay(layer.incoming, (), width)
-        mixed = [_piece(part.columns) for part in (*layer.scalars, *layer.gated)]
+        parts: list[Any] = [*layer.scalars, *layer.gated]
+        mixed = [_piece(part.columns) for part in parts]
         mixed += [_piece(part.gates) for part in layer.gated]
-        outgoing = [_piece(part.target) for part in (*layer.scalars, *layer.gated)]
+        outgoing = [_piece(part.target) for part in parts]
         functions, columns = [], 0
         for path in layer.paths:
             functions.append(columns)

@@ -22,6 +22,8 @@ Edges of an atom begin at a multiple of a vector's width; those that fill up the
 vector are copies of no meaning, of a distance that is not zero.
 """
 
+# ruff: noqa: C901, PLR0912, PLR0913, PLR0915  a loop is written where it is read
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -119,7 +121,7 @@ def coupling_of(path: Path) -> Coupling:
 class Loops:
     """What the loops of a layer have in common."""
 
-    def __init__(  # noqa: PLR0913  what a layer's loops depend on
+    def __init__(
         self,
         module: ir.Module,
         layer: Layer,
@@ -205,6 +207,7 @@ class Loops:
         return Monomials(code, unit), inverse
 
     def combined(self, combination: Combination, direction: Monomials) -> Value:
+        """Return a sum of harmonics of a direction."""
         order, terms = combination
         polynomial: dict[tuple[int, int, int], float] = {}
         for component, factor in terms:
@@ -214,6 +217,7 @@ class Loops:
         return direction.sum(polynomial)
 
     def put(self, row: int, edge: Value, vector: Value) -> None:
+        """Write numbers of a vector of edges."""
         self.code.store_vector(vector, self.given["scratch"], self._place(row, edge))
 
     def _place(self, row: int, edge: Value) -> Value:
@@ -516,7 +520,7 @@ class _HarmonicSlopes:
         self.loops = loops
         rows = loops.harmonic_rows(slopes=True) + len(loops.combinations)
         orders = sorted({path.order for path in loops.layer.paths if path.order})
-        self.places = {}
+        self.places: dict[tuple[int, int], int] = {}
         for order in orders:
             for component in range(2 * order + 1):
                 self.places[order, component] = 1 + len(self.places)
@@ -598,15 +602,17 @@ class _HarmonicSlopes:
 def derivative(
     polynomial: Sequence[tuple[int, int, int, float]], axis: int
 ) -> dict[tuple[int, int, int], float]:
+    """Return the derivative of a polynomial with respect to one component."""
     found: dict[tuple[int, int, int], float] = {}
-    for *powers, value in polynomial:
-        if powers[axis]:
-            key = tuple(p - (a == axis) for a, p in enumerate(powers))
-            found[key] = found.get(key, 0.0) + powers[axis] * value  # type: ignore[index,call-overload]
+    for i, j, k, value in polynomial:
+        power = (i, j, k)[axis]
+        if power:
+            key = (i - (axis == 0), j - (axis == 1), k - (axis == 2))
+            found[key] = found.get(key, 0.0) + power * value
     return found
 
 
-def _slope_task(  # noqa: PLR0913  what a loop over edges needs
+def _slope_task(
     loops: Loops,
     harmonic_slopes: _HarmonicSlopes,
     source: int,
@@ -689,7 +695,7 @@ def _slope_task(  # noqa: PLR0913  what a loop over edges needs
     )
 
 
-def _add_slopes(  # noqa: PLR0913  what a gradient is made of
+def _add_slopes(
     loops: Loops,
     harmonic_slopes: _HarmonicSlopes,
     number: int,

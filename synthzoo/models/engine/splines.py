@@ -56,7 +56,7 @@ def _filter(degree: int) -> tuple[float, ...]:
     """
     second = np.array([1.0, -2.0, 1.0])
     samples = np.array([piece[0] for piece in basis(degree)][:degree])
-    series = []
+    series: list[float] = []
     powers = [np.array([1.0])]
     for _ in range(REACH):
         powers.append(np.convolve(powers[-1], second))

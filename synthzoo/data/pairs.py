@@ -9,7 +9,6 @@ import numpy as np
 from ase.data import covalent_radii
 from ase.geometry import complete_cell
 from matscipy.neighbours import neighbour_list
-from scipy.spatial import KDTree
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -133,6 +132,8 @@ def _among_images(
     reach_A: float,
 ) -> Pairs:
     """Return the pairs by a tree of the atoms and of their images around the cell."""
+    from scipy.spatial import KDTree  # takes longer to load than most searches
+
     inverse = np.linalg.inv(cell)
     homes = np.where(periodic, np.floor(positions @ inverse), 0)
     wrapped = positions - homes @ cell

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from synthzoo.models.engine.emitter import INDEX, SMALL, Emitter, Value
 
-BYTE = ir.IntType(8)
+SHORT = ir.IntType(16)
 LINKS = ("starts", "counts", "others", "cells", "x", "y", "z", "places", "rates")
 
 EDGES = (
@@ -90,7 +90,7 @@ def write_edges(module: ir.Module, function: str, *, real: str, width: int) -> N
                 number(
                     builder.sext(
                         code.load(
-                            given["images"], code.plus(code.times(place, 3), a), BYTE
+                            given["images"], code.plus(code.times(place, 3), a), SHORT
                         ),
                         INDEX,
                     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import tempfile
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,20 @@ KINDS = {
 
 
 @cache
-def _machine() -> tuple[Any, str]:
-    """Return LLVM's description of this processor, and its name."""
+def _processor() -> tuple[str, str]:
+    """Return LLVM's name of this processor, and what that can do."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    features = binding.get_host_cpu_features().flatten()
-    cpu = binding.get_host_cpu_name()
+    return binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+
+
+def _machine() -> Any:
+    """Return LLVM's description of this processor: a new one, for a single owner."""
+    cpu, features = _processor()
     target = binding.Target.from_default_triple()
-    machine = target.create_target_machine(
+    return target.create_target_machine(
         cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault", jit=True
     )
-    return machine, f"{cpu} {features} {binding.get_default_triple()}"
 
 
 @cache
@@ -45,7 +49,7 @@ def vector_bytes() -> int:
 
 def emit_object(assembly: str) -> bytes:
     """Return the object code of a module."""
-    machine, _ = _machine()
+    machine = _machine()
     module = binding.parse_assembly(assembly)
     module.verify()
     code: bytes = machine.emit_object(module)
@@ -78,7 +82,7 @@ class Library:
         signatures: Mapping[str, tuple[str, ...]],
     ) -> None:
         code = _code(key, write)
-        machine, _ = _machine()
+        machine = _machine()
         self._engine = binding.create_mcjit_compiler(
             binding.parse_assembly(""), machine
         )
@@ -86,22 +90,47 @@ class Library:
         self._engine.finalize_object()
         for name, kinds in signatures.items():
             kind = ctypes.CFUNCTYPE(None, *(KINDS[kind] for kind in kinds))
-            setattr(self, name, kind(self._engine.get_function_address(name)))
+            setattr(self, name, kind(self.address(name)))
+
+    def address(self, name: str) -> int:
+        """Return where a function of the module lies."""
+        found: int = self._engine.get_function_address(name)
+        return found
 
 
 def _code(key: str, write: Callable[[], str]) -> bytes:
-    _, name = _machine()
-    whole = "\n".join((llvmlite.__version__, name, key))
-    path = folder() / (hashlib.sha256(whole.encode()).hexdigest() + ".o")
+    """Return a module's object code, from the disk if it is there."""
+    triple = binding.get_default_triple()
+    whole = "\n".join((llvmlite.__version__, *_processor(), triple, key))
     try:
-        return path.read_bytes()
-    except OSError:
+        path = folder() / (hashlib.sha256(whole.encode()).hexdigest() + ".o")
+    except RuntimeError:  # nobody's home
+        return emit_object(write())
+    code = _read(path)
+    if code is None:
         code = emit_object(write())
+        _keep(path, code)
+    return code
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the code in a file; None if there is none, or if it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    size = hashlib.sha256().digest_size
+    digest, code = content[:size], content[size:]
+    return code if hashlib.sha256(code).digest() == digest else None
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Write code to a file, with its hash before it; try no more than that."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(code)
-        Path(file.name).replace(path)
+        partial.write_bytes(hashlib.sha256(code).digest() + code)
+        partial.replace(path)
     except OSError:  # a full disk, or one that is not written to
-        pass
-    return code
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -118,6 +118,31 @@ def coupling_of(path: Path) -> Coupling:
     return Coupling(scale, pairs)
 
 
+def combinations_of(layer: Layer) -> dict[Combination, int]:
+    """Return the sums of harmonics that a layer needs, numbered."""
+    found = {
+        combination
+        for path in layer.paths
+        for combination, _ in coupling_of(path).pairs.values()
+        if combination[0] > 0
+    }
+    return {each: number for number, each in enumerate(sorted(found))}
+
+
+def components_of(layer: Layer) -> dict[tuple[int, int], int]:
+    """Return order and component of the harmonics on a layer's edges, numbered."""
+    orders = sorted({path.order for path in layer.paths if path.order})
+    found = [(order, m) for order in orders for m in range(2 * order + 1)]
+    return {each: number for number, each in enumerate(found)}
+
+
+def scratch_size(layer: Layer, *, degree: int, width: int) -> int:
+    """Return how many numbers of scratch the loops of a layer need for an edge."""
+    rows = 2 * (degree + 1) + len(combinations_of(layer))
+    slopes = 1 + len(components_of(layer))
+    return rows + slopes + slopes * width
+
+
 class Loops:
     """What the loops of a layer have in common."""
 
@@ -139,13 +164,7 @@ class Loops:
         self.layer, self.layout, self.degree = layer, layout, degree
         self.flipped = flipped
         self.couplings = [coupling_of(path) for path in layer.paths]
-        one = {
-            combination
-            for coupling in self.couplings
-            for combination, _ in coupling.pairs.values()
-            if combination[0] > 0
-        }
-        self.combinations = {each: number for number, each in enumerate(sorted(one))}
+        self.combinations = combinations_of(layer)
         self.sources = sorted({path.source for path in layer.paths})
 
     def edge_values(self, start: Value, count: Value, *, slopes: bool) -> None:
@@ -465,6 +484,7 @@ def write_backward(
     real: str,
     width: int,
     first_layer: bool,
+    last_layer: bool,
 ) -> None:
     """Write the gradient of the sums of messages, for a range of far atoms.
 
@@ -475,6 +495,7 @@ def write_backward(
 
     ``first_layer``: whether features depend on no position, so that their slopes are
     not wanted.
+    ``last_layer``: whether the slopes of the edges are written, not added to.
     """
     loops = Loops(
         module,
@@ -504,7 +525,7 @@ def write_backward(
                 count,
                 wanted=not first_layer,
             )
-        harmonic_slopes.finish(start, count)
+        harmonic_slopes.finish(start, count, added=not last_layer)
 
     code.loop(given["first"], given["last"], atom)
     code.done()
@@ -553,8 +574,11 @@ class _HarmonicSlopes:
             old = code.load_vector(vectors, number * code.width)
             code.store_vector(code.add(old, value), vectors, number * code.width)
 
-    def finish(self, start: Value, count: Value) -> None:
-        """Add the gradients with respect to the edges' vectors to those on record."""
+    def finish(self, start: Value, count: Value, *, added: bool) -> None:
+        """Write the gradients with respect to the edges' vectors.
+
+        ``added``: whether they are added to those on record.
+        """
         loops = self.loops
         code, given = loops.code, loops.given
 
@@ -591,10 +615,11 @@ class _HarmonicSlopes:
             radial = code.multiply(row(0), code.load_vector(given["rates"], here))
             for name, n, g in zip("xyz", unit, gradient, strict=True):
                 across = code.multiply_subtract(n, along, g)
-                old = code.load_vector(given[f"{name}_slopes"], here)
+                slopes = given[f"{name}_slopes"]
+                old = code.load_vector(slopes, here) if added else None
                 new = code.multiply_add(across, inverse, old)
                 new = code.multiply_add(radial, n, new)
-                code.store_vector(new, given[f"{name}_slopes"], here)
+                code.store_vector(new, slopes, here)
 
         code.loop(code.index(0), count, body, step=code.width)
 

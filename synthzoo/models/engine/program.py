@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo.models.engine import dense, geometry, messages
+from synthzoo.models.engine import dense, geometry, messages, sequence
+from synthzoo.models.engine.arrays import aligned, aligned_copy
 from synthzoo.models.engine.jit import Library, vector_bytes
 from synthzoo.models.engine.layout import LayerLayout, Row, lay_out
 from synthzoo.models.engine.messages import coupling_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.models.engine.dense import Maps
-    from synthzoo.models.engine.shape import Layer, NetworkShape
+    from synthzoo.models.engine.shape import Layer, Mixing, NetworkShape
 
 TILES = {64: 4, 32: 2, 16: 4}
 """Vectors in a row of a matrix product's results, by the bytes of a vector: together
@@ -66,12 +67,20 @@ class LayerMaps:
     mixed_back: tuple[Maps, ...]
 
 
+def is_sent(layer: Layer, block: int) -> bool:
+    """Return whether messages are made of a block of features; not all need to be."""
+    return any(path.source == block for path in layer.paths)
+
+
+def sent_maps(layer: Layer) -> list[Mixing]:
+    """Return the maps of what comes into a layer to what it sends."""
+    return [mixing for mixing in layer.first if is_sent(layer, mixing.target)]
+
+
 def layer_maps(layer: Layer, layout: LayerLayout, *, first_layer: bool) -> LayerMaps:
     """Return the linear maps of a layer, in the order in which they are made."""
-    pairs = dense.pairs_of
-    (features,) = dense.order_maps(
-        [(layout.incoming, pairs(layer.first))], layout.incoming
-    )
+    pairs, sent = dense.pairs_of, sent_maps(layer)
+    (features,) = dense.order_maps([(layout.incoming, pairs(sent))], layout.incoming)
     mixed = dense.order_maps(
         [
             (layout.summed, pairs(layer.second)),
@@ -90,11 +99,11 @@ def layer_maps(layer: Layer, layout: LayerLayout, *, first_layer: bool) -> Layer
     )
     past_back = past_back._replace(each=shifted)
     (features_back,) = dense.order_maps(
-        [(layout.incoming, pairs(layer.first, back=True))], layout.incoming
+        [(layout.incoming, pairs(sent, back=True))], layout.incoming
     )
     added = tuple(each._replace(added=True) for each in features_back.each)
     return LayerMaps(
-        features=features,
+        features=features._replace(missing=()),
         mixed=(mixed[0], mixed[1]),
         features_back=features_back._replace(each=added, missing=()),
         mixed_back=(sums_back,) if first_layer else (sums_back, past_back),
@@ -111,6 +120,23 @@ class Program:
     maps: tuple[LayerMaps, ...]
     library: Any
 
+    @cached_property
+    def addresses(self) -> dict[str, int]:
+        """Where each function reads its arguments from a table of calls."""
+        return {
+            name: self.library.address(sequence.entry_name(name))
+            for name in _names(len(self.layouts))
+        }
+
+    @cached_property
+    def scratch_size(self) -> int:
+        """How many numbers of scratch the loops over edges need for an edge."""
+        precision = self.precision
+        return max(
+            messages.scratch_size(layer, degree=precision.degree, width=precision.width)
+            for layer in self.shape.layers
+        )
+
 
 @cache
 def program_of(shape: NetworkShape, precision: Precision) -> Program:
@@ -124,7 +150,7 @@ def program_of(shape: NetworkShape, precision: Precision) -> Program:
     )
     program = Program(shape, precision, layouts, maps, None)
     key = f"{_sources()} {precision} {vector_bytes()} {shape.layers}"
-    library = Library(key, lambda: _write(program), _signatures(len(layouts)))
+    library = Library(key, lambda: _write(program), sequence.RUN)
     return replace(program, library=library)
 
 
@@ -139,31 +165,32 @@ def _sources() -> str:
         "geometry",
         "layout",
         "messages",
+        "program",
+        "sequence",
         "splines",
     ):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.hexdigest()
 
 
-def _functions() -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the functions of a layer and their arguments."""
-    yield "features", dense.FEATURES
-    yield "messages", messages.FORWARD
-    yield "mix", dense.FORWARD
-    yield "mix_back", dense.BACKWARD
-    yield "messages_back", messages.BACKWARD
-    yield "features_back", dense.FEATURES
+LAYER_FUNCTIONS = (
+    "features",
+    "messages",
+    "mix",
+    "mix_back",
+    "messages_back",
+    "features_back",
+)
+"""Of each layer; its number stands behind the name."""
 
 
-def _signatures(layers: int) -> dict[str, tuple[str, ...]]:
-    found = {
-        "edges": tuple(geometry.EDGES.values()),
-        "forces": tuple(geometry.FORCES.values()),
-    }
+def _names(layers: int) -> Iterator[str]:
+    """Yield the names of all functions that a table of calls may hold."""
+    yield "edges"
+    yield "forces"
     for number in range(layers):
-        for name, arguments in _functions():
-            found[f"{name}{number}"] = tuple(arguments.values())
-    return found
+        for name in LAYER_FUNCTIONS:
+            yield f"{name}{number}"
 
 
 def _write(program: Program) -> str:
@@ -192,9 +219,13 @@ def _write(program: Program) -> str:
             layout,
             name=f"messages_back{number}",
             first_layer=number == 0,
+            last_layer=number == len(program.layouts) - 1,
             **common,
         )
         maker.write_features(f"features_back{number}", maps.features_back, row, row)
+    for name in _names(len(program.layouts)):
+        sequence.write_entry(module, name)
+    sequence.write_run(module)
     return str(module)
 
 
@@ -222,7 +253,11 @@ def pack_layer(
     first, second, past = mixing_matrices(weights, layer)
     norm = norms(shape)
     types = len(shape.elements)
-    first_of = [matrix * norm[:, None, None] for matrix in first]
+    first_of = [
+        matrix * norm[:, None, None]
+        for mixing, matrix in zip(layer.first, first, strict=True)
+        if is_sent(layer, mixing.target)
+    ]
     second_of = [np.broadcast_to(matrix, (types, *matrix.shape)) for matrix in second]
     in_row, sum_row, mixed_row = layout.incoming, layout.summed, layout.mixed
 
@@ -250,7 +285,7 @@ def pack_layer(
         ]
         return _joined(flat, types, precision.dtype)
 
-    features = [(layer.first, first_of, in_row, in_row)]
+    features = [(sent_maps(layer), first_of, in_row, in_row)]
     mixed = [
         (layer.second, second_of, sum_row, mixed_row),
         (layer.self_connection, past, in_row, mixed_row),
@@ -275,7 +310,7 @@ def _joined(
     parts: list[NDArray[Any]], types: int, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     whole = np.concatenate(parts, axis=1) if parts else np.zeros((types, 0))
-    return np.ascontiguousarray(whole, dtype=dtype)
+    return aligned_copy(whole, dtype)
 
 
 def _table(
@@ -287,7 +322,7 @@ def _table(
     values = coefficients(
         radial_functions(weights, layer, shape, points), precision.degree
     )
-    table = np.zeros((len(values), layout.columns), dtype=precision.dtype)
+    table = aligned((len(values), layout.columns), precision.dtype)
     for path, column in zip(layer.paths, layout.functions, strict=True):
         places = column + layout.incoming.rooms[path.source].places
         mine = values[:, path.weight : path.weight + path.channels]

@@ -97,6 +97,8 @@ def _check_finite(atoms: Atoms, name: str) -> None:
 
 
 def _check_cell(atoms: Atoms, name: str) -> None:
+    if not atoms.pbc.any():
+        return
     missing = [
         axis
         for axis, periodic, length in zip(
@@ -109,20 +111,29 @@ def _check_cell(atoms: Atoms, name: str) -> None:
             f"{name} is periodic along {', '.join(missing)}, but that cell vector is "
             "zero. Set the cell, or switch the periodic flag off (atoms.pbc)."
         )
-    if atoms.pbc.any() and atoms.cell.complete().volume < MIN_CELL_VOLUME_A3:
+    cell = complete_cell(atoms.cell.array)
+    volume_A3 = abs(np.linalg.det(cell))
+    if volume_A3 < MIN_CELL_VOLUME_A3:
         raise InputError(
             f"{name} is periodic, but its cell has no volume: the cell vectors are "
             "linearly dependent."
         )
-    if atoms.pbc.any():
-        _check_thickness(atoms, name)
-        _check_density(atoms, name)
+    _check_thickness(cell, atoms.pbc, name)
+    if not atoms.pbc.all():
+        volume_A3 = _filled_volume_A3(atoms)
+    if len(atoms) > MAX_ATOMS_PER_A3 * volume_A3:
+        raise InputError(
+            f"{name} has {len(atoms) / volume_A3:.2g} atoms/Å³, over fifty times as "
+            "many as diamond. Is its cell in Å?"
+        )
 
 
-def _check_thickness(atoms: Atoms, name: str) -> None:
+def _check_thickness(
+    cell: NDArray[np.float64], periodic: NDArray[np.bool_], name: str
+) -> None:
     """Refuse a cell of which more than a hundred images lie within a few Å."""
-    heights_A = cell_heights_A(atoms.cell.complete().array)
-    heights_A[~atoms.pbc] = np.inf
+    heights_A = cell_heights_A(cell)
+    heights_A[~periodic] = np.inf
     axis = int(heights_A.argmin())
     if heights_A[axis] < SAME_PLACE_A:
         raise InputError(
@@ -132,18 +143,13 @@ def _check_thickness(atoms: Atoms, name: str) -> None:
         )
 
 
-def _check_density(atoms: Atoms, name: str) -> None:
-    """Refuse far more atoms than fit; open directions end 1 Å beyond the atoms."""
+def _filled_volume_A3(atoms: Atoms) -> float:
+    """Return the volume whose open directions end 1 Å beyond the atoms."""
     cell = atoms.cell.array.copy()
     cell[~atoms.pbc] = 0
     cell = complete_cell(cell)
     spread = np.ptp(atoms.positions @ np.linalg.inv(cell), axis=0) + 1
-    volume_A3 = abs(np.linalg.det(cell)) * spread[~atoms.pbc].prod()
-    if len(atoms) > MAX_ATOMS_PER_A3 * volume_A3:
-        raise InputError(
-            f"{name} has {len(atoms) / volume_A3:.2g} atoms/Å³, over fifty times as "
-            "many as diamond. Is its cell in Å?"
-        )
+    return float(abs(np.linalg.det(cell)) * spread[~atoms.pbc].prod())
 
 
 def _check_overlaps(atoms: Atoms, name: str) -> None:

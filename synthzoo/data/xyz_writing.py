@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -93,7 +94,25 @@ def _encode(key: Any, value: Any) -> Any:
     """Return what ASE has to write so that a value of ``info`` reads back the same."""
     if isinstance(value, str) and len(value) <= LONGEST_REMEMBERED:
         return _encode_text(key, str(value))
+    if isinstance(value, float) and math.isfinite(value) and _holds_numbers(key):
+        return value
+    if key in TENSORS and _is_finite(value):
+        return as_tensor(key, value)
     return _first_that_survives(key, value)
+
+
+@lru_cache(maxsize=4096)
+def _holds_numbers(key: Any) -> bool:
+    """Return whether a finite number reads back under a key; then any other does."""
+    return isinstance(_tried(_first_that_survives, key, 0.5), float)
+
+
+def _is_finite(value: Any) -> bool:
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype == float
+        and bool(np.isfinite(value).all())
+    )
 
 
 @lru_cache(maxsize=4096)

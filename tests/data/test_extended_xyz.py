@@ -106,6 +106,7 @@ def _read(text: str) -> Atoms:
 @example(info={"a b": np.float32(0.1), "c=d": np.int64(3), "é": np.ones((), bool)})
 @example(info={"PBC": [False, True, True], "lattice": 3})
 @example(info={5: "five", ("a", "b"): 1})
+@example(info={"energy": 5e-324, "x": -1e300, "uid": 0.5, "pbc": 1.5, "a b": 1e16})
 def test_information_reads_back_the_same(info: dict[object, object]):
     """Each value is there as it was, by synthzoo and by ASE, or it is named."""
     atoms = slab()

@@ -121,6 +121,13 @@ class RawFrame:
     number: int
     content: bytes | Atoms
 
+    @property
+    def atoms(self) -> int:
+        """How many atoms it has."""
+        if isinstance(self.content, bytes):
+            return int(self.content.split(b"\n", 1)[0])
+        return len(self.content)
+
     def parse(self) -> Atoms:
         """Return the structure."""
         if not isinstance(self.content, bytes):

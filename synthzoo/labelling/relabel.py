@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +25,7 @@ from synthzoo.data.structures import (
     say_left_out,
 )
 from synthzoo.data.xyz_writing import write_frame
-from synthzoo.errors import InputError, TeacherError
+from synthzoo.errors import InputError, SynthzooError, TeacherError
 from synthzoo.inspection.card import summarise_file, summary_paths
 from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.potentials import Model, forget, teacher_reference
@@ -40,7 +41,7 @@ from synthzoo.runs.resumable import (
 )
 from synthzoo.runs.workers import compute_guarded, worker_threads
 from synthzoo.teachers import cached_teacher
-from synthzoo.teachers.loading import provenance_when_tested
+from synthzoo.teachers.loading import batch_atoms, provenance_when_tested
 from synthzoo.zoo.registry import file_record
 
 if TYPE_CHECKING:
@@ -84,19 +85,47 @@ class Labeller:
         self._recipe = recipe
         self._marks = found | {"relabel_recipe": recipe_hash(recipe)[:12]}
 
-    def __call__(self, frame: RawFrame) -> Record:
-        """Return what became of a structure."""
-        atoms = frame.parse()
+    def __call__(self, frames: Sequence[RawFrame]) -> list[Record]:
+        """Return what became of each structure; those that can be are labelled at once.
+
+        If that fails, they are labelled one by one, so that it costs one of them only.
+        """
+        structures = [frame.parse() for frame in frames]
+        refused = list(map(self._refusal, structures))
+        usable = [
+            atoms
+            for atoms, record in zip(structures, refused, strict=True)
+            if record is None
+        ]
+        found = iter(self._records(usable))
+        return [next(found) if record is None else record for record in refused]
+
+    def _refusal(self, atoms: Atoms) -> Record | None:
         try:
             check_structure(atoms, elements=self._teacher.elements)
+        except InputError as error:
+            return failed_record(atoms, BAD_STRUCTURE, str(error))
+        return None
+
+    def _records(self, structures: list[Atoms]) -> list[Record]:
+        if len(structures) > 1:
+            with contextlib.suppress(SynthzooError):
+                return list(map(self._record, self._teacher.label_checked(structures)))
+        return list(map(self._alone, structures))
+
+    def _alone(self, atoms: Atoms) -> Record:
+        try:
             forget(self._teacher.calculator)
-            labelled = self._teacher.label(atoms)
+            (labelled,) = self._teacher.label_checked([atoms])
         except InputError as error:
             return failed_record(atoms, BAD_STRUCTURE, str(error))
         except TeacherError as error:
             cause = error.__cause__
             kind = BAD_LABEL if cause is None else type(cause).__name__
             return failed_record(atoms, kind, str(error))
+        return self._record(labelled)
+
+    def _record(self, labelled: Atoms) -> Record:
         filtered = _left_out(labelled, self._recipe)
         if filtered is not None:
             return Record(LEFT_OUT, filtered, "")
@@ -347,11 +376,10 @@ def _run(
 
 
 def _label_chunk(job: RelabelJob, folder: Path) -> None:
-    make = partial(Labeller, job.recipe, job.provenance)
-    found = compute_guarded(make, job.frames, limit_s=job.recipe.max_seconds)
+    batches = _batches(job.frames, batch_atoms(job.recipe.teacher))
     records: list[Record] = []
     lost = 0
-    for frame, result in zip(job.frames, found, strict=True):
+    for frame, result in _found(job, batches):
         if not isinstance(result, Lost):
             records.append(result)
             continue
@@ -364,6 +392,35 @@ def _label_chunk(job: RelabelJob, folder: Path) -> None:
                 f"structures: the last time it {result.reason}. Nothing was labelled."
             )
     _write_chunk(folder, records)
+
+
+def _batches(frames: Sequence[RawFrame], atoms: int) -> list[list[RawFrame]]:
+    """Return runs of structures with so many atoms at most, or of one structure."""
+    batches: list[list[RawFrame]] = []
+    room = 0
+    for frame in frames:
+        size = max(frame.atoms, 1)
+        if size > room:
+            batches.append([])
+            room = atoms
+        batches[-1].append(frame)
+        room -= size
+    return batches
+
+
+def _found(
+    job: RelabelJob, batches: Sequence[list[RawFrame]]
+) -> Iterator[tuple[RawFrame, Record | Lost]]:
+    """Yield what became of each structure; a batch that is lost is taken apart."""
+    make = partial(Labeller, job.recipe, job.provenance)
+    results = compute_guarded(make, batches, limit_s=job.recipe.max_seconds)
+    for batch, result in zip(batches, results, strict=True):
+        if not isinstance(result, Lost):
+            yield from zip(batch, result, strict=True)
+        elif len(batch) == 1:
+            yield batch[0], result
+        else:
+            yield from _found(job, [[frame] for frame in batch])
 
 
 def _write_chunk(folder: Path, records: list[Record]) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from synthzoo.errors import InputError, TeacherError
+from synthzoo.models.predict import BATCH_ATOMS
 from synthzoo.runs.child import Lost
 from synthzoo.runs.workers import call_guarded
 from synthzoo.teachers.ace import ace_sha256, load_ace
@@ -38,11 +39,14 @@ class Kind:
     load
         From the whole reference, what stands behind the colon and the hash to the
         teacher.
+    batch_atoms
+        Atoms of the structures that it is given at a time; one structure if zero.
     """
 
     what: str
     sha256: Callable[[str], str]
     load: Callable[[str, str, str], Teacher]
+    batch_atoms: int = 0
 
 
 KINDS: dict[str, Kind] = {
@@ -63,7 +67,9 @@ KINDS: dict[str, Kind] = {
         sha256=lammps_sha256,
         load=load_lammps,
     ),
-    "zoo": Kind(what="MODEL", sha256=zoo_sha256, load=load_zoo),
+    "zoo": Kind(
+        what="MODEL", sha256=zoo_sha256, load=load_zoo, batch_atoms=BATCH_ATOMS
+    ),
     "ase": Kind(what="module.Class{JSON}", sha256=ase_sha256, load=load_ase),
 }
 """What each kind of teacher is named by."""
@@ -110,6 +116,11 @@ def reference_sha256(reference: str) -> str:
     """Return the hash that says which potential a reference means; loads none."""
     kind, what = _split(reference)
     return kind.sha256(what)
+
+
+def batch_atoms(reference: str) -> int:
+    """Return how many atoms a teacher is given at a time; one structure if zero."""
+    return _split(reference)[0].batch_atoms
 
 
 def _split(reference: str) -> tuple[Kind, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Uncertainty = Callable[["Calculator"], "NDArray[np.float64]"]
 """Reads the teacher's own uncertainty about each atom after a calculation."""
+
+Together = Callable[[Sequence[Atoms]], list[dict[str, Any]]]
+"""Returns the results of several structures, by ASE's names."""
 
 OpenDirections = Literal["kept", "filled", "filled if mixed"]
 """What happens to the directions in which a structure is not periodic."""
@@ -60,6 +63,8 @@ class Teacher:
     uncertainty_name, uncertainty
         Name of the per-atom array that holds the teacher's own uncertainty, with its
         unit, and what reads it; None if the teacher has none.
+    together
+        Computes several structures at a time; None if that is no faster.
     forces_only
         Makes another calculator for dynamics, which needs energy and forces alone;
         None if ``calculator`` serves there, too.
@@ -81,6 +86,7 @@ class Teacher:
     open_directions: OpenDirections = "filled if mixed"
     uncertainty_name: str | None = None
     uncertainty: Uncertainty | None = None
+    together: Together | None = None
     forces_only: Callable[[], Calculator] | None = None
     step_A: float = 1e-4
     tolerance: float = 1e-3
@@ -121,10 +127,17 @@ class Teacher:
             If the teacher breaks down, or a label is not a finite number.
         """
         check_structure(atoms, elements=self.elements, overlaps=False)
-        computed = self._with_gap(atoms)
-        computed.calc = self.calculator
+        (labelled,) = self.label_checked([atoms])
+        return labelled
+
+    def label_checked(self, structures: Sequence[Atoms]) -> list[Atoms]:
+        """Return labelled copies of structures that `check_structure` has passed.
+
+        Several are computed at a time if the teacher can: up to rounding, labels are
+        those of `label`, which see. An error does not say which structure is to blame.
+        """
         try:
-            labelled = self._labelled(atoms, computed)
+            labelled = list(map(self._labelled, structures, self._computed(structures)))
         except SynthzooError:
             raise
         except Exception as error:  # native code raises whatever it likes
@@ -132,53 +145,62 @@ class Teacher:
                 f"{self.reference} could not label this structure: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        self._check(labelled)
+        for atoms in labelled:
+            self._check(atoms)
         return labelled
 
-    def _labelled(self, atoms: Atoms, computed: Atoms) -> Atoms:
+    def _computed(self, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
+        """Return what the calculator finds, and the teacher's uncertainty."""
+        if self.together is None or len(structures) == 1:
+            return list(map(self._alone, structures))
+        return self.together(list(map(self._with_gap, structures)))
+
+    def _alone(self, atoms: Atoms) -> dict[str, Any]:
         known = self.calculator.implemented_properties
+        computed = self._with_gap(atoms)
+        computed.calc = self.calculator
+        # The energy first: asking for it computes, and all else is then there already.
+        found = {"energy": self.calculator.get_property("energy", computed)}
+        names = ["energies"] if "energies" in known else []
+        names += ["forces"]
+        names += ["stress"] if "stress" in known and atoms.pbc.all() else []
+        for name in names:
+            value = getattr(self.calculator, "results", {}).get(name)
+            if value is None:
+                value = self.calculator.get_property(name, computed)
+            found[name] = np.array(value, dtype=float)
+        if self.uncertainty is not None and self.uncertainty_name is not None:
+            found[self.uncertainty_name] = self.uncertainty(self.calculator)
+        return found
+
+    def _labelled(self, atoms: Atoms, found: Mapping[str, Any]) -> Atoms:
+        """Return a copy with what was found; energies become relative."""
         alone = np.array(
             [self.isolated_atom_energies_eV[name] for name in atoms.symbols]
         )
-        # The energy first: asking for it computes, and all else is then there already.
-        whole = self.calculator.get_property("energy", computed) - float(alone.sum())
-        energies, energy = None, 0.0
-        if "energies" in known:
-            energies = self._result("energies", computed) - alone
+        energy = whole = float(found["energy"] - alone.sum())
+        energies = found.get("energies")
+        if energies is not None:
+            energies = energies - alone
             energy = float(energies.sum())
-        if energies is None:
-            energy = float(whole)
-        elif abs(energy - whole) > ENERGIES_ADD_UP_TO_EV * len(atoms):
+        if abs(energy - whole) > ENERGIES_ADD_UP_TO_EV * len(atoms):
             raise TeacherError(
                 f"{self.reference} gave energies per atom with the sum {energy:.6f} "
                 f"eV, but {whole:.6f} eV for the structure."
             )
-        has_stress = "stress" in known and atoms.pbc.all()
+        has_stress = "stress" in found and atoms.pbc.all()
         labelled = label(
             atoms,
             energy_eV=energy,
-            forces_eV_A=self._result("forces", computed),
-            stress_eV_A3=self._stress(computed) if has_stress else None,
+            forces_eV_A=found["forces"],
+            stress_eV_A3=_voigt(found["stress"]) if has_stress else None,
             energies_eV=energies,
         )
-        if self.uncertainty is not None and self.uncertainty_name is not None:
-            uncertainty = self.uncertainty(self.calculator)
-            labelled.set_array(self.uncertainty_name, uncertainty)
-            labelled.info[f"max_{self.uncertainty_name}"] = float(uncertainty.max())
+        name = self.uncertainty_name
+        if name is not None and name in found:
+            labelled.set_array(name, found[name])
+            labelled.info[f"max_{name}"] = float(found[name].max())
         return labelled
-
-    def _result(self, name: str, computed: Atoms) -> NDArray[np.float64]:
-        """Return what was computed with the energy, or is computed now."""
-        value = getattr(self.calculator, "results", {}).get(name)
-        if value is None:
-            value = self.calculator.get_property(name, computed)
-        return np.array(value, dtype=float)
-
-    def _stress(self, computed: Atoms) -> NDArray[np.float64]:
-        stress = self._result("stress", computed)
-        if stress.shape == (3, 3):
-            return np.asarray(full_3x3_to_voigt_6_stress(stress))
-        return stress
 
     def _check(self, labelled: Atoms) -> None:
         for name, values in labelled.calc.results.items():
@@ -199,6 +221,12 @@ class Teacher:
                 copy.center(vacuum=self.gap_A / 2, axis=int(axis))
             copy.pbc = True
         return copy
+
+
+def _voigt(stress: NDArray[np.float64]) -> NDArray[np.float64]:
+    if stress.shape == (3, 3):
+        return np.asarray(full_3x3_to_voigt_6_stress(stress))
+    return stress
 
 
 def isolated_atoms(

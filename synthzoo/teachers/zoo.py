@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from synthzoo.teachers.teacher import Teacher, files_sha256
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.models.calculator import SynthzooCalculator
 
 
 def zoo_sha256(what: str) -> str:
@@ -33,7 +41,16 @@ def load_zoo(reference: str, what: str, sha256: str) -> Teacher:
         calculator=calculator,
         isolated_atom_energies_eV=dict.fromkeys(elements, 0.0),
         open_directions="kept",
+        together=partial(_compute, calculator),
     )
+
+
+def _compute(
+    calculator: SynthzooCalculator, structures: Sequence[Atoms]
+) -> list[dict[str, Any]]:
+    for atoms in structures:
+        calculator.check(atoms)
+    return calculator.compute(structures)
 
 
 def _folder(what: str) -> Path:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import ase.io
 import numpy as np
@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.constraints import FixAtoms, Hookean
 
+from synthzoo.data.frames import RawFrame
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import (
     FileWarning,
@@ -21,6 +22,9 @@ from synthzoo.errors import (
 )
 from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import Labeller, relabel_file
+from synthzoo.models.calculator import SynthzooCalculator
+from synthzoo.runs.workers import InProcess
+from synthzoo.teachers import load_teacher, loading
 from tests.faulty_calculators import FAULTY, copper
 
 
@@ -200,11 +204,17 @@ def write_copper(path: Path, faults: dict[int, int], count: int = 12) -> Path:
 
 
 @pytest.mark.thorough
-def test_a_fault_costs_one_structure_and_says_why(tmp_path: Path):
+@pytest.mark.parametrize("atoms", [0, 20])
+def test_a_fault_costs_one_structure_and_says_why(
+    atoms: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Crash, hang, kill, exit, no convergence and NaN, all real; the rest is labelled.
 
-    Who comes before and after a fault has the labels of a run without faults.
+    Who comes before and after a fault has the labels of a run without faults, even if
+    several structures are given to the teacher at a time.
     """
+    kind = dataclasses.replace(loading.KINDS["ase"], batch_atoms=atoms)
+    monkeypatch.setitem(loading.KINDS, "ase", kind)
     faults = {1: 1, 2: 2, 4: 3, 6: 4, 7: 5, 10: 6}
     recipe = RelabelRecipe(teacher=FAULTY, max_seconds=1.0, chunk_structures=4)
     source, output = write_copper(tmp_path / "in.xyz", faults), tmp_path / "out.xyz"
@@ -232,6 +242,67 @@ def test_a_fault_costs_one_structure_and_says_why(tmp_path: Path):
     write_structures(healthy, [copper(n) for n in range(12) if n not in faults])
     relabel_file(healthy, clean, recipe=recipe, workers=1)
     assert output.read_bytes() == clean.read_bytes()
+
+
+@pytest.mark.thorough
+def test_a_model_labels_many_structures_at_a_time(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One that cannot be computed costs itself; labels are those of one by one."""
+    sizes: list[int] = []
+    compute = SynthzooCalculator.compute
+
+    def counted(self: SynthzooCalculator, structures: list[Atoms]) -> list[Any]:
+        sizes.append(len(structures))
+        return compute(self, structures)
+
+    monkeypatch.setattr(SynthzooCalculator, "compute", counted)
+    source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
+    structures = numbered_crystals(9)
+    structures[4].positions[1] = structures[4].positions[0]
+    structures[7].pbc = False
+    write_structures(source, [*structures, bulk("C", cubic=True).repeat(4)])
+    recipe = RelabelRecipe(teacher=f"zoo:{tiny_checkpoint}", max_force_eV_A=None)
+    with InProcess() as executor:
+        summary = relabel_file(source, output, recipe=recipe, executor=executor)
+    assert (summary.labelled, summary.failures) == (9, {"not a usable structure": 1})
+    assert sizes == [8]  # the largest is computed alone
+    teacher = load_teacher(recipe.teacher)
+    found = read_structures(output)
+    assert [atoms.info.get("number") for atoms in found[:-1]] == [
+        0,
+        1,
+        2,
+        3,
+        5,
+        6,
+        7,
+        8,
+    ]
+    for atoms in found:
+        alone = teacher.label(atoms).calc.results
+        assert atoms.calc.results.keys() == alone.keys()
+        for name, values in atoms.calc.results.items():
+            np.testing.assert_allclose(values, alone[name], rtol=0, atol=1e-6)
+
+
+def test_a_batch_that_fails_is_labelled_one_by_one(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """So the one that is to blame is found."""
+
+    def fail(*_: object) -> None:
+        raise TeacherError("no room")
+
+    teacher = load_teacher(f"zoo:{tiny_checkpoint}")
+    monkeypatch.setattr(SynthzooCalculator, "compute", fail)
+    recipe = RelabelRecipe(teacher=teacher.reference, max_force_eV_A=None)
+    frames = [
+        RawFrame(number=number, content=atoms)
+        for number, atoms in enumerate(numbered_crystals(3), start=1)
+    ]
+    records = Labeller(recipe, teacher.provenance)(frames)
+    assert [record.outcome for record in records] == ["labelled"] * 3
 
 
 @pytest.mark.thorough

@@ -37,8 +37,8 @@ from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.finetuning.comparison import predict_set
 from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
-from synthzoo.models.acceleration import undo
 from synthzoo.models.checkpoint import Checkpoint, load_model, read_config
+from synthzoo.models.engine.module import undo
 from synthzoo.models.predict import predict_structures
 from synthzoo.reports.document import markdown_table
 from synthzoo.runs.provenance import installed_versions

@@ -30,8 +30,8 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.units import fs
 
-from synthzoo.models.acceleration import undo
 from synthzoo.models.checkpoint import load_model
+from synthzoo.models.engine.module import undo
 from synthzoo.models.predict import predict_structures
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.zoo.find import find_folder

@@ -27,7 +27,6 @@ with nequip_session():  # these imports change warnings filters and the environm
 
     from synthzoo.data.structures import SAME_PLACE_A, check_structure
     from synthzoo.models import graphs
-    from synthzoo.models.architectures import architecture_of
     from synthzoo.models.network import build_model, load_weights
 
 Advice = Callable[[Collection[str]], str]
@@ -93,7 +92,6 @@ class SynthzooCalculator(Calculator):
             self.transforms = graphs.transforms_for(
                 model, config.elements, config.cutoff_A
             )
-            architecture_of(config.builder).settle(model)
         self._numbers = {atomic_numbers[element] for element in config.elements}
 
     def calculate(

@@ -16,7 +16,7 @@ import numpy as np
 from e3nn.o3 import Irreps
 
 from synthzoo.errors import InputError
-from synthzoo.models.acceleration.plan import gate_columns, message_paths, mixings
+from synthzoo.models.layer_parts import gate_columns, message_paths, mixings
 
 if TYPE_CHECKING:
     from e3nn.o3 import FullyConnectedTensorProduct, Linear

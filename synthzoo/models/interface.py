@@ -121,15 +121,12 @@ class Architecture:
         """Return the arguments of a new network from those in a recipe."""
         return arguments
 
-    def accelerate(self, network: Module) -> str | None:
-        """Let compiled loops evaluate a network on the CPU, in place.
+    def accelerate(self, network: Module, described: Described) -> str | None:
+        """Let the compiled engine evaluate a network on the CPU, in place.
 
         Where that is not possible, return why, to follow "because".
         """
         return f"there are none for networks of {self.name}"
-
-    def settle(self, network: Module) -> None:
-        """Prepare a network, in place, for evaluations with the weights that it has."""
 
     def energy_terms(self, weights: Weights, elements: Sequence[str]) -> EnergyTerms:
         """Return factor and constant of the energies of atoms."""

@@ -64,17 +64,19 @@ class NequIP(Architecture):
         )
         return network
 
-    def accelerate(self, network: Module) -> str | None:
-        """Put our layers in the place of nequip's."""
-        from synthzoo.models.acceleration import accelerate
+    def accelerate(self, network: Module, described: Described) -> str | None:
+        """Let the engine evaluate the network, if it covers its shape."""
+        from synthzoo.models.engine.module import accelerate
+        from synthzoo.models.engine.shape import NotCovered, network_shape
 
-        return accelerate(network)
-
-    def settle(self, network: Module) -> None:
-        """Tabulate the radial networks."""
-        from synthzoo.models.acceleration import settle
-
-        settle(network)
+        try:
+            shape = network_shape(
+                self.name, described.arguments, described.elements, described.cutoff_A
+            )
+            accelerate(network, shape)
+        except NotCovered as reason:
+            return str(reason)
+        return None
 
     def complete(self, arguments: Arguments, found: Statistics) -> Arguments:
         """Return arguments with scales, shifts and the number of neighbours."""

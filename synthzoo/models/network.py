@@ -50,7 +50,7 @@ def build_model(
                 f"{config.builder} (nequip {version}) cannot build the model that "
                 f"{CONFIG_FILE} describes: {one_line(error)}."
             ) from error
-        reason = architecture.accelerate(model)
+        reason = architecture.accelerate(model, described)
     if reason is not None:
         _tell_of_slowness(reason)
     return model

@@ -95,7 +95,7 @@ def test_carbon_equals_the_eager_model_of_nequip(glass: Atoms):
     from nequip.integrations.ase import NequIPCalculator
     from nequip.integrations.utils import basic_transforms
 
-    from synthzoo.models.acceleration import undo
+    from synthzoo.models.engine.module import undo
 
     model, config = load_model(find_folder("carbon"), dtype="float64")
     undo(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -73,6 +73,11 @@ class Workspace:
         self._run = network.program.library.run
         self._memory.incoming[0][...] = network.embedding[who.types]
         share(self._call, _prepared([self._schedule.embed]), self._threads)
+
+    @property
+    def edges(self) -> dict[str, NDArray[Any]]:
+        """What loops are told of the edges, since the last pass."""
+        return self._memory.edges
 
     def relink(self, links: Links) -> bool:
         """Take other links of the same atoms; return whether there is room for them."""

@@ -87,6 +87,7 @@ class LayerLayout:
 
     ``functions``: first column of each path's radial functions in the table's rows.
     ``columns``: of a row of the table.
+    ``width``: numbers in a vector.
     """
 
     incoming: Row
@@ -95,6 +96,7 @@ class LayerLayout:
     outgoing: Row
     functions: tuple[int, ...]
     columns: int
+    width: int
 
     def mixed_at(self, columns: Columns, component: int = 0) -> int:
         """Return where some channels of what goes into the gate begin."""
@@ -126,6 +128,7 @@ def lay_out(layers: Sequence[Layer], width: int) -> list[LayerLayout]:
                 outgoing=lay(layer.outgoing, outgoing, width),
                 functions=tuple(functions),
                 columns=columns,
+                width=width,
             )
         )
     return found

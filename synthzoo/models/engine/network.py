@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,18 +52,25 @@ class Network:
 
 
 def network_of(
-    shape: NetworkShape, weights: Mapping[str, NDArray[Any]], precision: Precision
+    shape: NetworkShape,
+    weights: Mapping[str, NDArray[Any]],
+    precision: Precision,
+    *,
+    tables: Sequence[NDArray[Any]] | None = None,
 ) -> Network:
     """Return a network.
 
     ``weights``: by name, as in the file of a checkpoint.
+    ``tables``: of the splines of each layer, where they are known.
 
     Raises `NotCovered` if its weights are such that the engine cannot evaluate it.
     """
     reciprocals = pack.reciprocal_cutoffs(weights, shape)
-    if not np.array_equal(reciprocals, reciprocals.T):
-        raise NotCovered("it has cutoffs that differ with the order of two elements")
+    check_cutoffs(reciprocals)
     program = program_of(shape, precision)
+    known: list[NDArray[Any] | None] = [None] * len(shape.layers)
+    if tables is not None:
+        known[:] = tables
     features = pack.type_features(weights, shape)
     row = program.layouts[0].incoming
     embedding = aligned((len(features), row.width), precision.dtype)
@@ -71,13 +78,23 @@ def network_of(
     return Network(
         program=program,
         layers=tuple(
-            pack_layer(program, number, weights) for number in range(len(shape.layers))
+            pack_layer(program, number, weights, table)
+            for number, table in enumerate(known)
         ),
         reciprocals=np.ascontiguousarray(reciprocals),
         embedding=embedding,
         readout=readout_of(weights, shape),
         read=_places(program.layouts[-1].outgoing),
     )
+
+
+def check_cutoffs(reciprocals: NDArray[np.float64]) -> None:
+    """Refuse cutoffs that are not the same for both directions of a pair.
+
+    ``reciprocals``: one over the cutoff of each pair of types, ``(types, types)``.
+    """
+    if not np.array_equal(reciprocals, reciprocals.T):
+        raise NotCovered("it has cutoffs that differ with the order of two elements")
 
 
 def _places(row: Row) -> NDArray[np.int64]:

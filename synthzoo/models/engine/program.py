@@ -149,18 +149,19 @@ def program_of(shape: NetworkShape, precision: Precision) -> Program:
         )
     )
     program = Program(shape, precision, layouts, maps, None)
-    key = f"{_sources()} {precision} {vector_bytes()} {shape.layers}"
+    key = f"{sources()} {precision} {vector_bytes()} {shape.layers}"
     library = Library(key, lambda: _write(program), sequence.RUN)
     return replace(program, library=library)
 
 
 @cache
-def _sources() -> str:
+def sources() -> str:
     """Return a hash of the files that write the functions."""
     digest = hashlib.sha256()
     for name in (
         "couplings",
         "dense",
+        "duals",
         "emitter",
         "geometry",
         "layout",
@@ -245,9 +246,15 @@ class LayerWeights:
 
 
 def pack_layer(
-    program: Program, number: int, weights: Mapping[str, NDArray[Any]]
+    program: Program,
+    number: int,
+    weights: Mapping[str, NDArray[Any]],
+    table: NDArray[Any] | None = None,
 ) -> LayerWeights:
-    """Return a layer's weights from those of the network by name."""
+    """Return a layer's weights from those of the network by name.
+
+    ``table``: of its splines, where that is known.
+    """
     shape, precision = program.shape, program.precision
     layer, layout = shape.layers[number], program.layouts[number]
     first, second, past = mixing_matrices(weights, layer)
@@ -291,7 +298,7 @@ def pack_layer(
         (layer.self_connection, past, in_row, mixed_row),
     ]
     return LayerWeights(
-        table=_table(program, number, weights),
+        table=_table(program, number, weights) if table is None else table,
         features=matrices(features),
         mixed=matrices(mixed),
         features_back=transposed(features),

@@ -126,7 +126,7 @@ class Architecture:
 
         Where that is not possible, return why, to follow "because".
         """
-        return f"there are none for networks of {self.name}"
+        return f"it does not know networks of {self.name}"
 
     def energy_terms(self, weights: Weights, elements: Sequence[str]) -> EnergyTerms:
         """Return factor and constant of the energies of atoms."""

@@ -170,6 +170,9 @@ class NequIP(Architecture):
         """Set the constant by which messages are multiplied."""
         from nequip.nn import AvgNumNeighborsNorm
 
+        from synthzoo.models.engine import module as engine
+
+        engine.set_neighbours(network, number)
         for module in network.modules():
             if isinstance(module, AvgNumNeighborsNorm):
                 module.norm_const.fill_(1 / math.sqrt(number))

@@ -31,7 +31,7 @@ def build_model(
 ) -> Module:
     """Return an untrained network of the described architecture, ready to train.
 
-    The process state of the caller is kept. On a CPU compiled loops evaluate the
+    The process state of the caller is kept. On a CPU the engine evaluates the
     network where that is possible; where it is not, that is logged once.
 
     ``dtype``: precision of the network; that of the checkpoint if not given.
@@ -60,7 +60,7 @@ def build_model(
 def _tell_of_slowness(reason: str) -> None:
     """Say it once in a process, for each reason."""
     _LOG.warning(
-        "The compiled loops cannot evaluate this network on a CPU, because %s: it is "
+        "The engine cannot evaluate this network on a CPU, because %s: it is "
         "several times slower there.",
         reason,
     )

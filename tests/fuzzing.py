@@ -31,7 +31,8 @@ from hypothesis import strategies as st
 
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labels import labels_of
-from synthzoo.data.structures import check_structure, read_structures, write_structures
+from synthzoo.data.sound import check_structure
+from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import SynthzooError
 from synthzoo.evaluation.errors import evaluate_models
 from synthzoo.evaluation.predict_file import predict_file

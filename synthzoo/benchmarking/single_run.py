@@ -197,16 +197,14 @@ def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
         known_eV={},
         model_isolated_eV=calculator.config.isolated_atom_energies_eV,
     )
-    weights = calculator.model.state_dict()
+    weights = job.start.checkpoint.network().state_dict()
     return _Fitted(weights=weights, reference=reference)
 
 
 def _calculator(job: Job, fitted: _Fitted) -> SynthzooCalculator:
     from synthzoo.finetuning.energy_reference import with_reference
-    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import calculator_of
 
     config = job.start.checkpoint.config
     model, config = with_reference(fitted.weights, config, fitted.reference)
-    return SynthzooCalculator(
-        model.requires_grad_(requires_grad=False), config, device="cpu"
-    )
+    return calculator_of(model, config)

@@ -20,6 +20,7 @@ from synthzoo.cli.options import (
     note,
     place_options,
     pop_place,
+    threads_option,
     where_to_work,
 )
 
@@ -80,6 +81,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @format_option
 @device_option
+@threads_option
 @place_options
 @json_option
 @click.pass_context

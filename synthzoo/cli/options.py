@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -90,6 +91,38 @@ json_option = click.option(
 )
 device_option = click.option(
     "--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one."
+)
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable, for child processes too, and put it back."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+def _use_threads(
+    context: click.Context, _: click.Parameter, threads: int | None
+) -> None:
+    if threads is not None:
+        from synthzoo.models.engine.threads import SETTING
+
+        context.with_resource(_environment(SETTING, str(threads)))
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    callback=_use_threads,
+    expose_value=False,
+    help="Threads of each process on a CPU; by default one for each physical core, but "
+    "one alone in the processes of --workers.",
 )
 energy_key_option = click.option(
     "--energy-key",

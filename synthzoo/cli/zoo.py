@@ -23,6 +23,7 @@ from synthzoo.cli.options import (
     json_option,
     main,
     note,
+    threads_option,
 )
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def verify(
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
 @format_option
 @device_option
+@threads_option
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),

@@ -14,7 +14,8 @@ from ase.data import atomic_numbers
 from synthzoo.data.frames import FrameSet, read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labels import LabelKeys, Labels, labels_of
-from synthzoo.data.structures import check_structure, is_isolated_atom
+from synthzoo.data.sound import check_structure
+from synthzoo.data.structures import is_isolated_atom
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -12,7 +12,8 @@ import numpy as np
 from synthzoo.data import unconstrained
 from synthzoo.data.labelled_set import LabelledSet
 from synthzoo.data.labels import LabelKeys, Labels, partial_labels
-from synthzoo.data.structures import GROUP_KEY, check_structure, group_of
+from synthzoo.data.sound import check_structure
+from synthzoo.data.structures import GROUP_KEY, group_of
 from synthzoo.errors import InputError
 from synthzoo.inspection.checks import all_findings
 from synthzoo.inspection.findings import CheckedSet, Finding, Reference, Severity

@@ -26,7 +26,7 @@ from synthzoo.finetuning.jobs import (
 )
 from synthzoo.finetuning.physics import Curve, Physics, compare_physics, probe
 from synthzoo.finetuning.plan import Plan, starting_calculator
-from synthzoo.models.calculator import SynthzooCalculator
+from synthzoo.models.calculator import SynthzooCalculator, calculator_of
 from synthzoo.zoo.registry import card_of
 
 if TYPE_CHECKING:
@@ -245,9 +245,7 @@ class Judge:
 
     def _calculator(self, name: str, reference: EnergyReference) -> SynthzooCalculator:
         model, config = with_reference(self.weights[name], self.plan.config, reference)
-        return SynthzooCalculator(
-            model.requires_grad_(requires_grad=False), config, device=self.device
-        )
+        return calculator_of(model, config, device=self.device)
 
 
 def _predict_parts(

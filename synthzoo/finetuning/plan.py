@@ -303,10 +303,7 @@ def starting_calculator(
 
     ``start``: that it may be no potential yet is no reason to warn.
     """
-    network = start.network().requires_grad_(requires_grad=False)
-    return SynthzooCalculator(
-        network, start.config, device=device, advise=models_that_know
-    )
+    return SynthzooCalculator(start.stored, device=device, advise=models_that_know)
 
 
 def _reference(

@@ -15,7 +15,7 @@ from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
 from synthzoo.finetuning.checks import Examination, examine
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.finetuning.replay import Synthetic, find_replay, read_synthetic
-from synthzoo.models.calculator import find_device
+from synthzoo.models.devices import find_device
 from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import hash_files

@@ -14,7 +14,8 @@ from ase.geometry import find_mic
 from ase.lattice.hexagonal import Graphite
 from ase.units import _amu as amu_kg
 
-from synthzoo.data.structures import dimer, min_distance_A
+from synthzoo.data.sound import min_distance_A
+from synthzoo.data.structures import dimer
 from synthzoo.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import FIRE
 
-from synthzoo.data.structures import min_distance_A
+from synthzoo.data.sound import min_distance_A
 from synthzoo.errors import TeacherError
 from synthzoo.generation.builders import cut_open, draw, pack
 from synthzoo.generation.dynamics import AseDynamics, Dynamics, Stage

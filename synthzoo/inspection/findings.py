@@ -12,7 +12,7 @@ from ase.data import covalent_radii
 
 from synthzoo.data.labels import LabelKeys, partial_labels
 from synthzoo.data.pairs import Pairs, find_pairs, longest_bond_A
-from synthzoo.data.structures import check_structure
+from synthzoo.data.sound import check_structure
 from synthzoo.errors import InputError
 
 if TYPE_CHECKING:

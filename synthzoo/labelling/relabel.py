@@ -18,12 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from synthzoo.data.frames import RawFrame, count_raw_frames, iter_raw_frames
-from synthzoo.data.structures import (
-    check_structure,
-    iter_structures,
-    min_distance_A,
-    say_left_out,
-)
+from synthzoo.data.sound import check_structure, min_distance_A
+from synthzoo.data.structures import iter_structures, say_left_out
 from synthzoo.data.xyz_writing import write_frame
 from synthzoo.errors import InputError, SynthzooError, TeacherError
 from synthzoo.inspection.card import summarise_file, summary_paths

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from synthzoo.data.labelled_set import rms
 from synthzoo.data.labels import labels_of
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
-from synthzoo.models.architectures import architecture_of
 from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def calibrate(
 ) -> Calibration:
     """Return the number of neighbours at which a network agrees best with labels.
 
-    ``model``: network on the CPU; it has that number afterwards.
+    ``model``: the network; its own number plays no part.
     ``source``: structures that the network's teacher has labelled, in any format.
     """
     structures = read_structures(source, format=format)
@@ -117,6 +116,12 @@ def calibrate(
     )
 
 
+def with_neighbours(config: CheckpointConfig, number: float) -> CheckpointConfig:
+    """Return the description of a network with another number of neighbours."""
+    arguments = config.arguments | {"avg_num_neighbors": number}
+    return replace(config, arguments=arguments)
+
+
 def _errors(
     model: Module,
     config: CheckpointConfig,
@@ -124,14 +129,13 @@ def _errors(
     keys: LabelKeys,
 ) -> Callable[[float], tuple[float, float]]:
     """Return a function of the number of neighbours: errors in eV/atom and eV/Å."""
-    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import calculator_of
     from synthzoo.models.predict import predict_structures
 
     labels = [labels_of(atoms, keys) for atoms in structures]
-    calculator = SynthzooCalculator(model, config, device="cpu")
 
     def measure(neighbours: float) -> tuple[float, float]:
-        architecture_of(config.builder).set_neighbours(model, neighbours)
+        calculator = calculator_of(model, with_neighbours(config, neighbours))
         energies, forces = [], []
         predicted = predict_structures(structures, calculator)
         for atoms, label in zip(predicted, labels, strict=True):

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ase.calculators.calculator import Calculator, all_changes, compare_atoms
+from ase.data import atomic_numbers
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from synthzoo.data.sound import SAME_PLACE_A, check_structure
 from synthzoo.errors import InputError
-from synthzoo.models.isolation import MODEL_GATE, nequip_session
+from synthzoo.models.devices import find_device
+from synthzoo.models.engine.evaluator import Evaluator
+from synthzoo.models.engine.threads import checked_threads
+from synthzoo.models.stored import StoredNetwork
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import NDArray
+    from torch.nn import Module
 
     from synthzoo.models.config import CheckpointConfig
-    from synthzoo.models.graphs import Graph
-
-with nequip_session():  # these imports change warnings filters and the environment
-    warnings.simplefilter("ignore")
-    import numpy as np
-    import torch
-    from ase.calculators.calculator import Calculator, all_changes
-    from ase.data import atomic_numbers
-    from ase.stress import full_3x3_to_voigt_6_stress
-
-    from synthzoo.data.structures import SAME_PLACE_A, check_structure
-    from synthzoo.models import graphs
-    from synthzoo.models.network import build_model, load_weights
+    from synthzoo.models.engine.evaluator import Result
+    from synthzoo.models.torch_pass import TorchPass
 
 Advice = Callable[[Collection[str]], str]
 
@@ -40,31 +37,40 @@ class SynthzooCalculator(Calculator):
     """A model of the zoo as an ASE calculator.
 
     It gives energy, free energy and energies per atom (eV), forces (eV/Å) and, where
-    the cell has a volume, stress (eV/Å³). Pickles carry the weights with them, so that
-    they work in other processes and without the checkpoint's folder; copies share the
-    model, which computing does not change. Each thread needs its own copy. A forked
-    process computes with one thread.
-    The numbers do not depend on torch's default dtype, gradient mode or random state.
+    the cell has a volume, stress (eV/Å³). On the CPU synthzoo's compiled engine
+    computes, which needs no torch; on other devices, and for networks that the engine
+    does not know, torch does.
+
+    Pickles carry the weights with them, so that they work in other processes and
+    without the checkpoint's folder; copies share the weights, which computing does not
+    change. Each thread needs its own copy. The numbers depend neither on the number of
+    threads, up to rounding, nor on torch's default dtype, gradient mode or random
+    state.
 
     Parameters
     ----------
-    model
-        Model in evaluation mode.
-    config
-        Description of the model.
+    stored
+        The network.
     device
         ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
+    threads
+        How many may compute on the CPU; one for each physical core if not given, or
+        fewer if ``OMP_NUM_THREADS`` says so.
     advise
         Returns what to do about a structure of the given elements that the model does
         not know; it ends that error's message.
+    network
+        The network of torch, where it has been made already.
 
     Raises
     ------
     InputError
-        If there is no such device. Computing raises it for a structure that has no
-        atoms, positions that are not numbers, a periodic direction without cell
-        vector, an absurd density, two atoms on one place, or an element that the
-        model does not know.
+        If there is no such device, or for an absurd number of threads. Computing raises
+        it for a structure that has no atoms, positions that are not numbers, a periodic
+        direction without cell vector, an absurd density, two atoms on one place, or an
+        element that the model does not know.
+    CheckpointError
+        If the weights are not those of the network that is described.
     """
 
     implemented_properties = [  # noqa: RUF012  as ASE has it
@@ -77,22 +83,38 @@ class SynthzooCalculator(Calculator):
 
     def __init__(
         self,
-        model: torch.nn.Module,
-        config: CheckpointConfig,
+        stored: StoredNetwork,
         *,
         device: str = "auto",
+        threads: int | None = None,
         advise: Advice | None = None,
+        network: Module | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.config = config
+        self.stored, self.config = stored, stored.config
+        self.device = find_device(device)
+        self.threads = checked_threads(threads)
         self.advise = advise
-        self.device = torch.device(find_device(device))
-        with MODEL_GATE.computing():
-            self.model = model.to(self.device)
-            self.transforms = graphs.transforms_for(
-                model, config.elements, config.cutoff_A
-            )
-        self._numbers = {atomic_numbers[element] for element in config.elements}
+        self._numbers = {atomic_numbers[element] for element in self.config.elements}
+        if network is not None:
+            self.model = network.to(self.device)
+        self._evaluator: Evaluator | None = None
+        if self.device == "cpu" and stored.compiled is not None:
+            self._evaluator = Evaluator(stored.compiled, threads=self.threads)
+        else:
+            self._torch  # noqa: B018  faults of the network are seen here
+
+    @cached_property
+    def model(self) -> Module:
+        """The network of torch, on the device; made when it is first asked for."""
+        network = self.stored.network().requires_grad_(requires_grad=False)
+        return network.to(self.device)
+
+    @cached_property
+    def _torch(self) -> TorchPass:
+        from synthzoo.models.torch_pass import TorchPass
+
+        return TorchPass(self.model, self.config, self.device)
 
     def calculate(
         self,
@@ -105,15 +127,18 @@ class SynthzooCalculator(Calculator):
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise InputError("The calculator has not been given a structure.")
-        self.check(atoms)
+        found = None if self._evaluator is None else self._evaluator.again(atoms)
+        if found is None:
+            self.check(atoms)
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        try:
-            with MODEL_GATE.computing():
-                output = self.call_model(self.atoms_to_data(atoms))
-        except OverlapError:
+        if found is None and self._evaluator is not None:
+            found = self._evaluator.compute(atoms)
+        elif found is None:
+            (found,) = self._torch.compute([atoms])
+        if found.closest_A < SAME_PLACE_A:
             check_structure(atoms, name="The structure")  # says which atoms
-            raise
-        (self.results,) = _results([atoms], output)
+            raise _overlap()
+        self.results = _as_ase_has_them(atoms, found)
 
     def compute(self, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
         """Return the results of several structures from one evaluation of the model.
@@ -131,10 +156,29 @@ class SynthzooCalculator(Calculator):
         OverlapError
             If two atoms are at the same position.
         """
-        with MODEL_GATE.computing():
-            data = [self.atoms_to_data(atoms) for atoms in structures]
-            output = self.call_model(graphs.join(data))
-        return _results(structures, output)
+        if self._evaluator is not None:
+            found = self._evaluator.compute_all(structures)
+        else:
+            found = self._torch.compute(structures)
+        if any(result.closest_A < SAME_PLACE_A for result in found):
+            raise _overlap()
+        return [
+            _as_ase_has_them(atoms, result)
+            for atoms, result in zip(structures, found, strict=True)
+        ]
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002
+        """Return what has changed since the last calculation, however little.
+
+        Parameters
+        ----------
+        atoms
+            Structure.
+        tol
+            Not used: comparing exactly is quicker, and as good.
+        """
+        changes: list[str] = compare_atoms(self.atoms, atoms, tol=None)
+        return changes
 
     def check(self, atoms: Atoms, *, name: str = "The structure") -> None:
         """Refuse a structure that the model cannot compute; overlaps are seen later.
@@ -155,65 +199,20 @@ class SynthzooCalculator(Calculator):
         if not self._numbers.issuperset(atoms.numbers.tolist()):
             self._refuse_elements(atoms, name)
 
-    def atoms_to_data(self, atoms: Atoms) -> Graph:
-        """Return the network's input for a structure, its neighbour list included.
-
-        It is float64, whatever torch's default dtype is.
-
-        Parameters
-        ----------
-        atoms
-            Structure.
-        """
-        graph = {
-            graphs.POSITIONS: _on_cpu(atoms.positions),
-            graphs.CELL: _on_cpu(atoms.cell.array).reshape(1, 3, 3),
-            graphs.PERIODIC: _on_cpu(atoms.pbc).reshape(1, 3),
-            graphs.NUMBERS: _on_cpu(atoms.numbers),
-        }
-        for transform in self.transforms:
-            graph = transform(graph)
-        return graph
-
-    def call_model(self, data: Graph) -> Graph:
-        """Return the model's output for one structure, or for several in one graph.
-
-        Parameters
-        ----------
-        data
-            Its input; see `synthzoo.models.graphs`.
-
-        Raises
-        ------
-        OverlapError
-            If two atoms are at the same position.
-        """
-        here = {name: value.to(self.device) for name, value in data.items()}
-        output: Graph = self.model(here)
-        lengths = output[graphs.LENGTHS]
-        if len(lengths) and lengths.min() < SAME_PLACE_A:
-            raise OverlapError(
-                f"Two atoms are at the same position (closer than {SAME_PLACE_A} Å)."
-            )
-        return output
-
     def __deepcopy__(self, memo: dict[int, Any]) -> SynthzooCalculator:
-        """Return a calculator with its own results, and with the same model."""
-        other = SynthzooCalculator(self.model, self.config, device=str(self.device))
+        """Return a calculator with its own results, and with the same weights."""
+        other = SynthzooCalculator(
+            self.stored,
+            device=self.device,
+            threads=self.threads,
+            network=vars(self).get("model"),
+        )
         other.__dict__.update(copy.deepcopy(self._memory(), memo))
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the checkpoint's content: no code, and no path that may move."""
-        import safetensors.torch
-
-        weights = {
-            name: value.detach().cpu().contiguous()
-            for name, value in self.model.state_dict().items()
-        }
-        dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
-        content = (self.config, safetensors.torch.save(weights), dtype)
-        return _restore, (*content, str(self.device)), self._memory()
+        return _restore, (self.stored, self.device, self.threads), self._memory()
 
     def _memory(self) -> dict[str, Any]:
         return {"atoms": self.atoms, "results": self.results, "advise": self.advise}
@@ -227,65 +226,33 @@ class SynthzooCalculator(Calculator):
         )
 
 
-def find_device(device: str) -> str:
-    """Return the name of a device that is there, for torch.
-
-    ``device``: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``.
-    """
-    count = torch.cuda.device_count()
-    if device == "auto":
-        return "cuda" if count else "cpu"
-    if device == "cpu":
-        return device
-    kind, _, index = device.partition(":")
-    if kind != "cuda" or not (index or "0").isdecimal() or device.endswith(":"):
-        raise InputError(
-            f"device must be auto, cpu, cuda or cuda:<index>, not {device!r}."
-        )
-    if int(index or 0) >= count:
-        raise InputError(
-            f"There is no device {device!r}: torch {torch.__version__} sees "
-            f"{count} CUDA device(s). Use cpu, or auto."
-        )
-    return device
-
-
-def _restore(
-    config: CheckpointConfig, weights: bytes, dtype: str, device: str
+def calculator_of(
+    network: Module, config: CheckpointConfig, *, device: str = "cpu"
 ) -> SynthzooCalculator:
-    import safetensors.torch
+    """Return a calculator of a network of torch, which is its own from now on.
 
-    model = build_model(config, dtype=dtype)
-    load_weights(model, safetensors.torch.load(weights), where="The pickle")
-    return SynthzooCalculator(
-        model.eval().requires_grad_(requires_grad=False), config, device=device
+    ``network``: of the described architecture, in evaluation mode.
+    """
+    stored = StoredNetwork.of(network, config)
+    network = network.requires_grad_(requires_grad=False)
+    return SynthzooCalculator(stored, device=device, network=network)
+
+
+def _restore(stored: StoredNetwork, device: str, threads: int) -> SynthzooCalculator:
+    return SynthzooCalculator(stored, device=device, threads=threads)
+
+
+def _overlap() -> OverlapError:
+    return OverlapError(
+        f"Two atoms are at the same position (closer than {SAME_PLACE_A} Å)."
     )
 
 
-def _results(structures: Sequence[Atoms], output: Graph) -> list[dict[str, Any]]:
-    """Return each structure's share of the output as ASE's results."""
-    energies = output[graphs.ENERGY].reshape(-1).tolist()
-    stresses = _numpy(output[graphs.STRESS]).reshape(-1, 3, 3)
-    ends = np.cumsum([len(atoms) for atoms in structures])[:-1]
-    per_atom = np.split(_numpy(output[graphs.ENERGIES]).reshape(-1), ends)
-    forces = np.split(_numpy(output[graphs.FORCES]), ends)
-    found = []
-    for number, atoms in enumerate(structures):
-        results: dict[str, Any] = dict.fromkeys(
-            ("energy", "free_energy"), energies[number]
-        )
-        results["energies"] = per_atom[number]
-        results["forces"] = forces[number]
-        if atoms.cell.rank == 3:
-            results["stress"] = full_3x3_to_voigt_6_stress(stresses[number])
-        found.append(results)
-    return found
-
-
-def _numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = tensor.detach().cpu().numpy()
-    return array
-
-
-def _on_cpu(array: Any) -> torch.Tensor:
-    return torch.tensor(array, device="cpu")  # whatever torch's default device is
+def _as_ase_has_them(atoms: Atoms, found: Result) -> dict[str, Any]:
+    energy = float(found.energies.sum())
+    results: dict[str, Any] = {"energy": energy, "free_energy": energy}
+    results["energies"], results["forces"] = found.energies, found.forces
+    if atoms.cell.rank == 3:
+        stress = found.virial / atoms.cell.volume
+        results["stress"] = full_3x3_to_voigt_6_stress(stress)
+    return results

@@ -39,8 +39,10 @@ from synthzoo.runs.provenance import installed_versions
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from torch import Tensor
+    from numpy.typing import NDArray
     from torch.nn import Module
+
+    from synthzoo.models.stored import StoredNetwork
 
 
 OLD_TOLERANCE = 10.0
@@ -76,6 +78,11 @@ class Checkpoint:
         """The structures whose predictions are stored; see `golden_structures`."""
         return golden_structures(self)
 
+    @cached_property
+    def stored(self) -> StoredNetwork:
+        """The network with its weights, read and verified once; see `load_stored`."""
+        return load_stored(self)
+
     def network(self) -> Module:
         """Return a network of the caller's own, in evaluation mode on the CPU.
 
@@ -87,20 +94,20 @@ class Checkpoint:
 
     @cached_property
     def _network(self) -> Module:
-        model, _ = load_model(self)
-        return model
+        return self.stored.network()
 
     def __str__(self) -> str:
         """Return what the user called it."""
         return self.name
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the network behind: it is large, and quickly built.
+        """Leave the network behind: it is large, and quickly read.
 
         The folder means the same wherever the other process works.
         """
         state = vars(self) | {"folder": self.folder.absolute()}
-        return {name: value for name, value in state.items() if name != "_network"}
+        left = {"stored", "_network"}
+        return {name: value for name, value in state.items() if name not in left}
 
 
 def as_checkpoint(folder: str | Path | Checkpoint) -> Checkpoint:
@@ -122,27 +129,37 @@ def read_config(folder: str | Path) -> CheckpointConfig:
 def load_model(
     folder: str | Path | Checkpoint, *, dtype: str | None = None
 ) -> tuple[Module, CheckpointConfig]:
-    """Return a checkpoint's model, ready to evaluate on the CPU, and its description.
+    """Return a checkpoint's network of torch on the CPU, and its description.
+
+    It is ready to evaluate; see `load_stored`.
+    """
+    stored = load_stored(folder, dtype=dtype)
+    return stored.network(), stored.config
+
+
+def load_stored(
+    folder: str | Path | Checkpoint, *, dtype: str | None = None
+) -> StoredNetwork:
+    """Return a checkpoint's network as it is stored; torch is not imported.
 
     The files vouch for each other: the description has the hashes of weights and golden
     predictions, and these carry the hash of the description. Where they do not yet, in
     older checkpoints, the model has to predict one golden structure of each element.
 
-    ``dtype``: precision of the model; that of the checkpoint if not given.
+    ``dtype``: precision in which to compute; that of the checkpoint if not given.
     """
     checkpoint = as_checkpoint(folder)
-    folder, config = checkpoint.folder, checkpoint.config
-    model = _load(checkpoint, dtype)
+    stored = _load(checkpoint, dtype)
     recorded = _read_golden(checkpoint)
     if not _is_sealed(checkpoint):
-        found = _compare(model, config, representative(recorded))
+        found = _compare(stored, representative(recorded))
         if not found.within(OLD_TOLERANCE):
             raise IntegrityError(
-                f"{folder} does not reproduce its stored predictions. "
+                f"{checkpoint.folder} does not reproduce its stored predictions. "
                 f"{found.summary()} Either {CONFIG_FILE} was changed, or the installed "
                 "versions compute differently. Fetch or copy the checkpoint again."
             )
-    return model, config
+    return stored
 
 
 def write_checkpoint(
@@ -185,19 +202,20 @@ def verify_checkpoint(
 ) -> Verification:
     """Recompute a checkpoint's golden predictions and return how much they differ."""
     checkpoint = as_checkpoint(folder)
-    model = _load(checkpoint, None)
+    stored = _load(checkpoint, None)
     recorded = _read_golden(checkpoint)
     _is_sealed(checkpoint)
-    return _compare(model, checkpoint.config, recorded, device=device)
+    return _compare(stored, recorded, device=device)
 
 
-def _load(checkpoint: Checkpoint, dtype: str | None) -> Module:
-    """Return the described model with the weights on record."""
+def _load(checkpoint: Checkpoint, dtype: str | None) -> StoredNetwork:
+    """Return the described network with the weights on record."""
+    from synthzoo.models.stored import StoredNetwork
+
     folder, config = checkpoint.folder, checkpoint.config
     weights = _read_tensors(folder, WEIGHTS_FILE, sha256=config.weights_sha256)
-    model = build_model(config, dtype=dtype)
-    load_weights(model, weights, where=str(folder / WEIGHTS_FILE))
-    return model.eval()
+    where = str(folder / WEIGHTS_FILE)
+    return StoredNetwork(config, weights, dtype or config.dtype, where)
 
 
 def _read_golden(checkpoint: Checkpoint) -> list[Golden]:
@@ -222,20 +240,15 @@ def _is_sealed(checkpoint: Checkpoint) -> bool:
 
 
 def _compare(
-    model: Module,
-    config: CheckpointConfig,
-    recorded: Sequence[Golden],
-    *,
-    device: str = "cpu",
+    stored: StoredNetwork, recorded: Sequence[Golden], *, device: str = "cpu"
 ) -> Verification:
-    """Return how much a model's predictions differ from those on record."""
+    """Return how much a network's predictions differ from those on record."""
     from synthzoo.models.calculator import SynthzooCalculator
 
-    calculator = SynthzooCalculator(model, config, device=device)
+    calculator = SynthzooCalculator(stored, device=device)
     here = [predict_golden(golden_atoms(entry), calculator) for entry in recorded]
-    return compare_golden(
-        recorded, here, recorded_versions=dict(config.provenance.get("versions", {}))
-    )
+    versions = stored.config.provenance.get("versions", {})
+    return compare_golden(recorded, here, recorded_versions=dict(versions))
 
 
 def _read_bytes(folder: Path, name: str) -> bytes:
@@ -250,9 +263,9 @@ def _read_bytes(folder: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
-def _read_tensors(folder: Path, name: str, *, sha256: str) -> dict[str, Tensor]:
+def _read_tensors(folder: Path, name: str, *, sha256: str) -> dict[str, NDArray[Any]]:
     """Return a safetensors file's content, once its hash is seen to be right."""
-    import safetensors.torch
+    import safetensors.numpy
     from safetensors import SafetensorError
 
     path, content = folder / name, _read_bytes(folder, name)
@@ -269,11 +282,13 @@ def _read_tensors(folder: Path, name: str, *, sha256: str) -> dict[str, Tensor]:
             "fetch or copy the checkpoint again."
         )
     try:
-        return safetensors.torch.load(content)
+        return safetensors.numpy.load(content)
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} is not a valid safetensors file ({error})."
         ) from error
+    except KeyError as error:  # a type of number that numpy lacks
+        raise CheckpointError(f"{path} holds numbers of the type {error}.") from error
 
 
 def _contents(
@@ -282,12 +297,12 @@ def _contents(
     """Return the files of a checkpoint, golden predictions included."""
     import safetensors.torch
 
-    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import calculator_of
 
     stored = build_model(config)
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     load_weights(stored, weights, where="The model given")
-    calculator = SynthzooCalculator(stored.eval(), config, device="cpu")
+    calculator = calculator_of(stored.eval(), config)
     tensors = {
         name: value.detach().clone().contiguous()
         for name, value in stored.state_dict().items()

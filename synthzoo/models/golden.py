@@ -13,7 +13,6 @@ from synthzoo.runs.provenance import installed_versions
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
-    from torch import Tensor
 
 # float32 carries 6e-8 of a number; sums of some thousand terms, which another machine
 # adds in another order, lose two more digits.
@@ -41,7 +40,7 @@ _FORMS: dict[str, tuple[str, tuple[int | None, ...]]] = {
 }
 """Kind of number and shape of each entry; None is the number of atoms."""
 
-_DTYPES = {f"torch.{name}" for name in ("bool", "int32", "int64", "float32", "float64")}
+_DTYPES = ("bool", "int32", "int64", "float32", "float64")
 
 Golden = dict[str, "NDArray[Any]"]
 """One structure (numbers, positions, cell, pbc) and its labels, by name."""
@@ -177,16 +176,16 @@ def representative(entries: Sequence[Golden]) -> list[Golden]:
     return chosen
 
 
-def unpack_golden(tensors: Mapping[str, Tensor], *, where: str) -> list[Golden]:
+def unpack_golden(arrays: Golden, *, where: str) -> list[Golden]:
     """Return the predictions that a safetensors file holds."""
     entries: dict[int, Golden] = {}
-    for key, value in tensors.items():
+    for key, value in arrays.items():
         index, _, name = key.partition(".")
         if not index.isdecimal() or name not in INPUTS + LABELS:
             raise CheckpointError(f"{where}: unknown entry {key!r}.")
         if str(value.dtype) not in _DTYPES:
             raise CheckpointError(f"{where}: {key} has the type {value.dtype}.")
-        entries.setdefault(int(index), {})[name] = value.numpy()
+        entries.setdefault(int(index), {})[name] = value
     needed = {*INPUTS, "energy", "forces"}
     if not entries or any(not needed <= set(entry) for entry in entries.values()):
         raise CheckpointError(f"{where} lacks a part of a golden structure.")

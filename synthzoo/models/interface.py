@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 from synthzoo.errors import CheckpointError, InputError
+from synthzoo.models.engine.not_covered import NotCovered
 from synthzoo.recipes.schema import above_0
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
+
+    from synthzoo.models.engine.shape import NetworkShape
 
 MAX_CUTOFF_A = 20.0
 Cutoff = Annotated[float, above_0(MAX_CUTOFF_A)]
@@ -121,12 +124,13 @@ class Architecture:
         """Return the arguments of a new network from those in a recipe."""
         return arguments
 
-    def accelerate(self, network: Module, described: Described) -> str | None:
-        """Let the compiled engine evaluate a network on the CPU, in place.
+    def shape(self, described: Described) -> NetworkShape:
+        """Return what the engine has to know to compute with such a network.
 
-        Where that is not possible, return why, to follow "because".
+        Raise `NotCovered` if it cannot. Neither torch nor another large package may be
+        imported for this.
         """
-        return f"it does not know networks of {self.name}"
+        raise NotCovered(f"it does not know networks of {self.name}")
 
     def energy_terms(self, weights: Weights, elements: Sequence[str]) -> EnergyTerms:
         """Return factor and constant of the energies of atoms."""
@@ -175,10 +179,6 @@ class Architecture:
         results are multiplied by: one number, or one for each type.
         """
         raise self.cannot("be made to bind more strongly")
-
-    def set_neighbours(self, network: Module, number: float) -> None:
-        """Set the average number of neighbours by which a network divides, in place."""
-        raise self.cannot("be calibrated")
 
     def with_kernels(self, network: Module, kernels: str) -> Module:
         """Return a network with the kernels of another package, for a GPU.

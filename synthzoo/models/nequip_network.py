@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,8 @@ from synthzoo.models.interface import (
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
+
+    from synthzoo.models.engine.shape import NetworkShape
 
 LEGACY = "LegacyNequIPModel"
 """The network of nequip 0.5.6, which `legacy_network` puts together."""
@@ -64,19 +65,13 @@ class NequIP(Architecture):
         )
         return network
 
-    def accelerate(self, network: Module, described: Described) -> str | None:
-        """Let the engine evaluate the network, if it covers its shape."""
-        from synthzoo.models.engine.module import accelerate
-        from synthzoo.models.engine.shape import NotCovered, network_shape
+    def shape(self, described: Described) -> NetworkShape:
+        """Return what nequip's builder would build."""
+        from synthzoo.models.engine.shape import network_shape
 
-        try:
-            shape = network_shape(
-                self.name, described.arguments, described.elements, described.cutoff_A
-            )
-            accelerate(network, shape)
-        except NotCovered as reason:
-            return str(reason)
-        return None
+        return network_shape(
+            self.name, described.arguments, described.elements, described.cutoff_A
+        )
 
     def complete(self, arguments: Arguments, found: Statistics) -> Arguments:
         """Return arguments with scales, shifts and the number of neighbours."""
@@ -165,17 +160,6 @@ class NequIP(Architecture):
             if name.endswith(TERMS[0])
         )
         return [layer for layer in layers if _has_weights(layer)][-1], scales
-
-    def set_neighbours(self, network: Module, number: float) -> None:
-        """Set the constant by which messages are multiplied."""
-        from nequip.nn import AvgNumNeighborsNorm
-
-        from synthzoo.models.engine import module as engine
-
-        engine.set_neighbours(network, number)
-        for module in network.modules():
-            if isinstance(module, AvgNumNeighborsNorm):
-                module.norm_const.fill_(1 / math.sqrt(number))
 
     def with_kernels(self, network: Module, kernels: str) -> Module:
         """Return a network with the kernels for nequip's tensor products."""

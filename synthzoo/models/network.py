@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from synthzoo.errors import CheckpointError, InputError, one_line
 from synthzoo.models.architectures import architecture_of
 from synthzoo.models.config import CONFIG_FILE, CheckpointConfig
+from synthzoo.models.engine.not_covered import NotCovered
 from synthzoo.models.isolation import MODEL_GATE, nequip_session
 from synthzoo.runs.provenance import installed_versions
 
@@ -38,6 +39,8 @@ def build_model(
     """
     architecture = architecture_of(config.builder)
     architecture.check_arguments(config.arguments, config.elements)
+    from synthzoo.models.engine.module import accelerate
+
     described = replace(config, arguments=copy.deepcopy(config.arguments))
     dtype = _checked_dtype(dtype or config.dtype)
     with nequip_session(), MODEL_GATE.building():
@@ -50,14 +53,15 @@ def build_model(
                 f"{config.builder} (nequip {version}) cannot build the model that "
                 f"{CONFIG_FILE} describes: {one_line(error)}."
             ) from error
-        reason = architecture.accelerate(model, described)
-    if reason is not None:
-        _tell_of_slowness(reason)
+        try:
+            accelerate(model, architecture.shape(described))
+        except NotCovered as reason:
+            tell_of_slowness(str(reason))
     return model
 
 
 @functools.cache
-def _tell_of_slowness(reason: str) -> None:
+def tell_of_slowness(reason: str) -> None:
     """Say it once in a process, for each reason."""
     _LOG.warning(
         "The engine cannot evaluate this network on a CPU, because %s: it is "

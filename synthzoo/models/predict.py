@@ -89,7 +89,7 @@ def _batches(
 def _predict_batch(
     batch: Sequence[tuple[str, Atoms]], calculator: SynthzooCalculator
 ) -> Iterator[Atoms]:
-    from synthzoo.data.structures import check_structure
+    from synthzoo.data.sound import check_structure
     from synthzoo.models.calculator import OverlapError
 
     try:

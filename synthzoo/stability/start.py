@@ -14,7 +14,7 @@ from ase.optimize import FIRE
 
 from synthzoo.data import unconstrained
 from synthzoo.data.pairs import find_pairs
-from synthzoo.data.structures import check_structure
+from synthzoo.data.sound import check_structure
 from synthzoo.errors import InputError, SynthzooError
 from synthzoo.potentials import (
     Model,

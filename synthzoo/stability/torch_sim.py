@@ -14,6 +14,7 @@ from nequip.data import AtomicDataDict
 from nequip.data.transforms.neighborlist import NeighborListPruneTransform
 
 from synthzoo.data.pairs import find_pairs
+from synthzoo.models import graphs
 from synthzoo.models.isolation import MODEL_GATE
 
 if TYPE_CHECKING:
@@ -143,7 +144,10 @@ class BatchedNetwork:
     ) -> None:
         self.device = torch.device(calculator.device)
         self._network = calculator.model
-        self._types, neighbours = calculator.transforms
+        config = calculator.config
+        self._types, neighbours = graphs.transforms_for(
+            self._network, config.elements, config.cutoff_A
+        )
         self._cutoff_A = float(neighbours.r_max)
         self._prune = None
         if neighbours.per_edge_type_cutoff is not None:

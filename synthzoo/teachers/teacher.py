@@ -13,7 +13,8 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.data import unconstrained
-from synthzoo.data.structures import check_structure, label
+from synthzoo.data.sound import check_structure
+from synthzoo.data.structures import label
 from synthzoo.errors import InputError, SynthzooError, TeacherError
 from synthzoo.recipes.loading import teacher_name
 from synthzoo.runs.files import hash_content, hash_files, is_there

@@ -55,7 +55,7 @@ class TrainingPlace:
 
 def check_place(place: TrainingPlace) -> TrainingPlace:
     """Return a place with its device found out."""
-    from synthzoo.models.calculator import find_device
+    from synthzoo.models.devices import find_device
 
     if place.devices < 1 or place.nodes < 1:
         raise InputError(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from synthzoo.data.label_choice import choose_label_keys, find_label_keys
 from synthzoo.data.labels import LabelKeys, labels_of
+from synthzoo.data.sound import check_structure
 from synthzoo.data.structures import (
-    check_structure,
     choose_by_group,
     group_of,
     read_structures,

@@ -171,10 +171,14 @@ def published_file(card: ModelCard) -> Published:
     return card.published
 
 
-def read_card(path: Path) -> ModelCard:
-    """Return one model card, checked."""
+def read_card(path: Path, *, trusted: bool = False) -> ModelCard:
+    """Return one model card, checked.
+
+    ``trusted``: whether it came with synthzoo.
+    """
     head, body = _split(path)
-    parsed = from_values(CardHead, read_yaml(head, source=str(path)), source=str(path))
+    values = read_yaml(head, source=str(path), trusted=trusted)
+    parsed = from_values(CardHead, values, source=str(path))
     record = parsed.synthzoo
     if record.name.replace("/", "-") != path.stem:
         expected = f"expected the file's name {path.stem!r}"

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthzoo.models.calculator import SynthzooCalculator, find_device
-from synthzoo.models.checkpoint import Checkpoint, load_model, verify_checkpoint
+from synthzoo.models.calculator import SynthzooCalculator
+from synthzoo.models.checkpoint import Checkpoint, load_stored, verify_checkpoint
+from synthzoo.models.devices import find_device
 from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.registry import model_cards
 
@@ -21,9 +22,16 @@ class StartingPointWarning(UserWarning):
 
 
 def load_calculator(
-    model: str | Path | Checkpoint, *, device: str = "auto", dtype: str = "float32"
+    model: str | Path | Checkpoint,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
 ) -> SynthzooCalculator:
     """Return a model as an ASE calculator, without changing any global state.
+
+    On the CPU neither torch nor nequip is imported, unless the network is of a kind
+    that synthzoo's engine does not know; that is logged.
 
     Parameters
     ----------
@@ -34,11 +42,14 @@ def load_calculator(
         ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
     dtype
         Precision of the model; ``float64`` for phonons and tight optimisations.
+    threads
+        How many may compute on the CPU; one for each physical core if not given, or
+        fewer if the environment variable ``OMP_NUM_THREADS`` says so.
 
     Raises
     ------
     InputError
-        If there is no such device or dtype.
+        If there is no such device or dtype, or for an absurd number of threads.
     UnknownModelError
         If no model has that name.
     CheckpointError
@@ -53,8 +64,8 @@ def load_calculator(
     (2, 3)
     """
     find_device(device)  # before the slow part
-    loaded, config = load_model(find_checkpoint(model), dtype=dtype)
-    if config.kind == "starting-point":
+    stored = load_stored(find_checkpoint(model), dtype=dtype)
+    if stored.config.kind == "starting-point":
         warnings.warn(
             f"{model} is a starting point, not yet a potential: its energies and "
             "forces mean nothing before it is fine-tuned.",
@@ -62,10 +73,7 @@ def load_calculator(
             stacklevel=2,
         )
     return SynthzooCalculator(
-        loaded.requires_grad_(requires_grad=False),
-        config,
-        device=device,
-        advise=models_that_know,
+        stored, device=device, threads=threads, advise=models_that_know
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo.errors import CheckpointError, InputError
-from synthzoo.legacy.calibrate import Calibration, calibrate
+from synthzoo.legacy.calibrate import Calibration, calibrate, with_neighbours
 from synthzoo.legacy.state import Assumptions, convert_state, read_state
 from synthzoo.models.checkpoint import write_checkpoint
 from synthzoo.models.interface import MAX_CUTOFF_A
@@ -135,7 +135,7 @@ def import_paper(  # noqa: PLR0913  the file lacks as many facts
             forces_key=forces_key,
             format=format,
         )
-        config = _with_neighbours(config, calibration.avg_num_neighbors)
+        config = with_neighbours(config, calibration.avg_num_neighbors)
     config = _described(config, {"source": source.name, "source_sha256": sha256}, card)
     _write(output, model, config, card)
     return ImportSummary(
@@ -238,11 +238,6 @@ def _card_of(sha256: str) -> ModelCard | None:
     return None
 
 
-def _with_neighbours(config: CheckpointConfig, number: float) -> CheckpointConfig:
-    arguments = config.arguments | {"avg_num_neighbors": number}
-    return dataclasses.replace(config, arguments=arguments)
-
-
 def _described(
     config: CheckpointConfig, origin: dict[str, Any], card: ModelCard | None
 ) -> CheckpointConfig:
@@ -275,10 +270,10 @@ def _check_predictions(
     model: Module, config: CheckpointConfig, published: Published, *, name: str
 ) -> None:
     """Compare with what nequip 0.5.6 itself predicts, as recorded on the card."""
-    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import calculator_of
     from synthzoo.runs.provenance import installed_versions
 
-    calculator = SynthzooCalculator(model, config, device="cpu")
+    calculator = calculator_of(model, config)
     for atoms, expected in zip(
         small_structures(config.elements), published.predictions, strict=True
     ):

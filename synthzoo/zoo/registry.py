@@ -50,11 +50,12 @@ def model_cards(folder: Path | None = None) -> tuple[ModelCard, ...]:
 
 @functools.cache
 def _installed_cards() -> tuple[ModelCard, ...]:
-    return _read_cards(cards_folder())
+    return _read_cards(cards_folder(), trusted=True)
 
 
-def _read_cards(folder: Path) -> tuple[ModelCard, ...]:
-    cards = tuple(read_card(path) for path in sorted(folder.glob("*.md")))
+def _read_cards(folder: Path, *, trusted: bool = False) -> tuple[ModelCard, ...]:
+    paths = sorted(folder.glob("*.md"))
+    cards = tuple(read_card(path, trusted=trusted) for path in paths)
     owners: dict[str, ModelCard] = {}
     for card in cards:
         for name in card.names:

@@ -196,9 +196,9 @@ def _energies_eV_per_atom(
     model: Module, config: CheckpointConfig, structures: Sequence[Atoms]
 ) -> list[float]:
     """Return energies relative to isolated atoms."""
-    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import calculator_of
 
-    calculator = SynthzooCalculator(model.eval(), config, device="cpu")
+    calculator = calculator_of(model.eval(), config)
     energies = []
     for atoms in structures:
         calculator.calculate(atoms)

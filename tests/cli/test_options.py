@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from synthzoo.cli import main
+from synthzoo.cli.options import threads_option
+from synthzoo.models.engine.threads import SETTING, default_threads
 
 FROZEN = {
     "benchmark": (
@@ -137,3 +140,23 @@ def test_a_command_line_of_the_last_version_still_parses(name: str) -> None:
     old, words = FROZEN[name].split(), set(words_of(dict(all_commands())[name]))
     assert [word for word in old if not is_taken(word, words)] == []
     assert {word for word in words if word.endswith("!")} <= set(old)
+
+
+def test_threads_are_set_for_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment, for child processes, too; afterwards it is as before."""
+
+    @click.command()
+    @threads_option
+    def show() -> None:
+        click.echo(default_threads())
+
+    monkeypatch.setenv(SETTING, "5")
+    assert CliRunner().invoke(show, ["--threads", "3"]).output == "3\n"
+    assert default_threads() == 5
+    assert CliRunner().invoke(show).output == "5\n"
+    assert "range 1<=x<=1024" in CliRunner().invoke(show, ["--threads", "0"]).output
+
+
+@pytest.mark.parametrize("name", ["predict", "md"])
+def test_commands_that_compute_take_threads(name: str) -> None:
+    assert "--threads=" in words_of(dict(all_commands())[name])

@@ -12,12 +12,8 @@ import pytest
 
 from synthzoo import load_sample, sample_names, sample_path
 from synthzoo.data.label_choice import find_label_keys
-from synthzoo.data.structures import (
-    GROUP_KEY,
-    min_distance_A,
-    read_structures,
-    split_by_group,
-)
+from synthzoo.data.sound import min_distance_A
+from synthzoo.data.structures import GROUP_KEY, read_structures, split_by_group
 from synthzoo.errors import InputError
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.labelling.recipe import RelabelRecipe

@@ -7,15 +7,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from synthzoo.data.sound import check_structure, min_distance_A
 from synthzoo.data.structures import (
-    check_structure,
     density_g_cm3,
     dimer,
     is_isolated_atom,
     iter_structures,
     kind_of,
     label,
-    min_distance_A,
     read_structures,
     split_by_group,
     write_structures,

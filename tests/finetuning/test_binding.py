@@ -110,7 +110,7 @@ def test_a_constant_is_added_to_atoms_with_neighbours_alone():
     """By the bundled model, for structures that the change was not found for."""
     from synthzoo.data.labels import Labels
     from synthzoo.finetuning.binding import bind_atoms
-    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import calculator_of
     from synthzoo.models.checkpoint import load_model
     from synthzoo.models.graphs import to_graph
     from synthzoo.models.isolation import nequip_session
@@ -138,7 +138,7 @@ def test_a_constant_is_added_to_atoms_with_neighbours_alone():
         bind_atoms(network, config, graphs, [-0.94], free=[free])
     network.requires_grad_(requires_grad=False).eval()
     before = load_calculator("carbon", device="cpu")
-    after = SynthzooCalculator(network, config, device="cpu")
+    after = calculator_of(network, config)
     moved, bent = [], []
     for index in order[20:40]:
         atoms = sample[index].copy()

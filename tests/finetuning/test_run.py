@@ -124,7 +124,7 @@ def test_large_total_energies_keep_their_last_digits(
 ):
     """A million eV in a cell: the differences are those of the small energies."""
     from synthzoo.finetuning.energy_reference import EnergyReference, with_reference
-    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.calculator import calculator_of
     from synthzoo.models.checkpoint import load_model
 
     model, config = load_model(tiny_checkpoint)
@@ -138,8 +138,8 @@ def test_large_total_energies_keep_their_last_digits(
         undetermined=(),
     )
     moved, described = with_reference(model.state_dict(), config, reference)
-    before = SynthzooCalculator(model, config, device="cpu")
-    after = SynthzooCalculator(moved, described, device="cpu")
+    before = calculator_of(model, config)
+    after = calculator_of(moved, described)
     atoms = bulk("C", cubic=True).repeat(2)
     for seed in range(3):
         atoms.rattle(0.02, seed=seed)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
 
-from synthzoo.data.structures import density_g_cm3, min_distance_A
+from synthzoo.data.sound import min_distance_A
+from synthzoo.data.structures import density_g_cm3
 from synthzoo.errors import InputError
 from synthzoo.generation.builders import (
     PROTOTYPES,

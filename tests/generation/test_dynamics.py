@@ -11,7 +11,8 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.md.velocitydistribution import thermalize_momenta
 
-from synthzoo.data.structures import density_g_cm3, min_distance_A
+from synthzoo.data.sound import min_distance_A
+from synthzoo.data.structures import density_g_cm3
 from synthzoo.errors import TeacherError
 from synthzoo.generation import melt_quench
 from synthzoo.generation.dynamics import AseDynamics, Stage

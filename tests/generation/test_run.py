@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthzoo.data.structures import check_structure, density_g_cm3, read_structures
+from synthzoo.data.sound import check_structure
+from synthzoo.data.structures import density_g_cm3, read_structures
 from synthzoo.errors import InputError, SynthzooError
 from synthzoo.generation.recipe import (
     Compressed,

@@ -39,7 +39,7 @@ from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune
 from synthzoo.legacy.calibrate import calibrate
 from synthzoo.legacy.state import Assumptions, convert_state, read_state
-from synthzoo.models.calculator import SynthzooCalculator
+from synthzoo.models.calculator import SynthzooCalculator, calculator_of
 from synthzoo.models.checkpoint import load_model, read_config, verify_checkpoint
 from synthzoo.models.network import build_model, load_weights
 from synthzoo.zoo import find, published, registry, upstream
@@ -70,7 +70,7 @@ def in_float64(model: torch.nn.Module, config: Any) -> SynthzooCalculator:
     """Return a calculator of the same weights in double precision."""
     precise = build_model(config, dtype="float64")
     load_weights(precise, model.state_dict(), where="the test")
-    return SynthzooCalculator(precise.eval(), config, device="cpu")
+    return calculator_of(precise.eval(), config)
 
 
 # The same function
@@ -86,7 +86,7 @@ def test_published_files_predict_what_they_did(
     published.convert_published(card, source, tmp_path / "converted")
     model, config = load_model(tmp_path / "converted")
     set_neighbours(model, 32.0)
-    calculator = SynthzooCalculator(model, config, device="cpu")
+    calculator = calculator_of(model, config)
     reference = np.load(shared(f"paper-weights/reference/{source.stem}.npz"))
     frames = ase.io.read(shared("data/carbon-quenched-gap17.extxyz"), (":"))
     for index, atoms in enumerate(frames[::6]):
@@ -176,7 +176,7 @@ def test_the_number_of_neighbours_is_found_from_labels(tmp_path: Path):
     """Labels made with 20 neighbours lead a network that was given 1 back to 20."""
     state = read_state(LEGACY / "no-parity.pth")
     model, config = convert_state(state, SMALL, where="the file")
-    calculator = SynthzooCalculator(model, config, device="cpu")
+    calculator = calculator_of(model, config)
     labelled = []
     for atoms in published.small_structures(("C",)):
         calculator.calculate(atoms)

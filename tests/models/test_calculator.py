@@ -29,8 +29,9 @@ from ase.optimize import BFGS
 from ase.phonons import Phonons
 
 from synthzoo.errors import InputError
-from synthzoo.models.calculator import SynthzooCalculator, find_device
+from synthzoo.models.calculator import SynthzooCalculator, calculator_of
 from synthzoo.models.checkpoint import load_model, write_checkpoint
+from synthzoo.models.devices import find_device
 from synthzoo.models.isolation import nequip_session, preserved_process_state
 from synthzoo.models.network import build_model
 from synthzoo.zoo.load import StartingPointWarning, load_calculator
@@ -581,7 +582,7 @@ def test_starting_point_warns_once(starting_point: Path):
 def test_elements_are_told_apart(starting_point: Path):
     """Exchanging two elements changes the energy; names keep their order."""
     model, config = load_model(starting_point)
-    calculator = SynthzooCalculator(model, config, device="cpu")
+    calculator = calculator_of(model, config)
     atoms = Atoms("CSi2", positions=[[0, 0, 0], [0, 0, 1.8], [0, 1.8, 0]])
     energy = calculator.get_potential_energy(atoms)
     atoms.symbols = "SiC2"

@@ -92,15 +92,15 @@ def test_what_it_cannot_do_is_refused_by_its_name(checkpoint: Path, tmp_path: Pa
         build_model(config)
 
 
-def test_it_says_once_why_compiled_loops_do_not_serve_it(
+def test_it_says_once_why_the_engine_does_not_serve_it(
     checkpoint: Path, caplog: pytest.LogCaptureFixture
 ):
     """One line for a process, however many networks are built."""
-    from synthzoo.models.network import _tell_of_slowness
+    from synthzoo.models.network import tell_of_slowness
 
-    _tell_of_slowness.cache_clear()
+    tell_of_slowness.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             build_model(read_config(checkpoint))
     (line,) = [record.message for record in caplog.records]
-    assert "there are none for networks of PairNetwork" in line
+    assert "it does not know networks of PairNetwork" in line

@@ -9,7 +9,7 @@ from ase.build import bulk, graphene, molecule
 from ase.geometry.rdf import get_rdf
 from ase.md.analysis import DiffusionCoefficient
 
-from synthzoo.data.structures import check_structure
+from synthzoo.data.sound import check_structure
 from synthzoo.errors import InputError
 from synthzoo.stability.observables import (
     bond_shares,

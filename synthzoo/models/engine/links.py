@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from synthzoo.data.pairs import find_edges
 
@@ -75,16 +76,37 @@ class Near(NamedTuple):
 def find_near(frame: Frame, reach_A: float) -> Near:
     """Return the pairs of atoms that are closer than this."""
     first, second, shifts = find_edges(*frame, reach_A)
-    if np.abs(shifts).max(initial=0) <= np.iinfo(np.int16).max:
-        return Near(first, second, shifts, None)
+    if max(shifts.max(initial=0), -shifts.min(initial=0)) <= np.iinfo(np.int16).max:
+        return Near(first, second, shifts.astype(np.int16), None)
     steps = np.floor(frame.positions @ np.linalg.inv(frame.cell))
     homes = np.where(frame.periodic, steps, 0.0)
-    return Near(first, second, shifts + (homes[second] - homes[first]), homes)
+    shifts = shifts + (homes[second] - homes[first])
+    return Near(first, second, shifts.astype(np.int16), homes)
 
 
 def near_home(frame: Frame, homes: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Return positions, less the cell vectors of atoms that are far away."""
     return frame.positions if homes is None else frame.positions - homes @ frame.cell
+
+
+def in_order(pairs: Near, atoms: int) -> Near:
+    """Return pairs sorted by both atoms and image.
+
+    Sums over an atom's neighbours have the same order then, and the same last digit,
+    whether a list has a skin or not: a run that is taken up again gives the same bytes.
+    """
+    keys = pairs.second.astype(np.int64)
+    for column in pairs.shifts.T:
+        low, high = int(column.min(initial=0)), int(column.max(initial=0))
+        keys *= high - low + 1
+        keys += column
+        keys -= low
+    places = np.arange(len(keys), dtype=np.int32)
+    ends = np.searchsorted(pairs.first, np.arange(atoms + 1))
+    rows = csr_array((places, keys, ends), shape=(atoms, keys.max(initial=0) + 1))
+    rows.sort_indices()
+    order = rows.data
+    return Near(pairs.first, pairs.second[order], pairs.shifts[order], pairs.homes)
 
 
 def link(pairs: Near, atoms: int, width: int) -> Links:
@@ -152,7 +174,8 @@ class Neighbours:
         )
         pairs = find_near(frame, self._reach_A)
         self._homes = pairs.homes
-        return link(pairs, len(frame.positions), self._width)
+        atoms = len(frame.positions)
+        return link(in_order(pairs, atoms), atoms, self._width)
 
     def near_home(self, frame: Frame) -> NDArray[np.float64]:
         """Return the positions of a structure to which its links belong."""

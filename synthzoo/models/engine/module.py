@@ -6,9 +6,7 @@ or hands them on need not know.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -93,14 +91,6 @@ def undo(network: Module) -> None:
         changed: Any = network
         changed.__class__ = GraphModel
         del changed.shape, changed.watched
-
-
-def set_neighbours(network: Module, number: float) -> None:
-    """Tell the engine the average number of neighbours, if it evaluates a network."""
-    if isinstance(network, EngineModel):
-        shape = network.shape
-        norm = (1 / math.sqrt(number),) * len(shape.elements)
-        cast("Any", network).shape = replace(shape, norm=norm)
 
 
 def _evaluated(network: EngineModel, data: Data) -> Data:

@@ -10,9 +10,9 @@ import numpy as np
 
 from synthzoo.models.engine import pack
 from synthzoo.models.engine.arrays import aligned
+from synthzoo.models.engine.not_covered import NotCovered
 from synthzoo.models.engine.program import Precision, pack_layer, program_of
 from synthzoo.models.engine.readout import readout_of
-from synthzoo.models.engine.shape import NotCovered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

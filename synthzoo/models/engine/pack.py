@@ -70,7 +70,7 @@ def reciprocal_cutoffs(weights: Weights, shape: NetworkShape) -> Array:
     """Return what distances are multiplied with: (receiver, sender), types, in 1/Å."""
     types = len(shape.elements)
     found = _double(weights[shape.reciprocal_cutoffs])
-    return np.resize(found, (types, types))
+    return _filled(found, types * types).reshape(types, types)
 
 
 def radial_functions(
@@ -115,10 +115,19 @@ def scales_shifts(weights: Weights, shape: NetworkShape) -> tuple[Array, Array]:
     """Return factor and constant (eV) of the energy of an atom of each type."""
     types = len(shape.elements)
     scales, shifts = (
-        np.resize(_double(weights[name]) if weights[name].size else default, types)
+        _filled(_double(weights[name]), types)
+        if weights[name].size
+        else np.full(types, default)
         for name, default in ((shape.scales, 1.0), (shape.shifts, 0.0))
     )
     return scales, shifts
+
+
+def _filled(values: Array, size: int) -> Array:
+    """Return one number for each of some, of which there may be one for all."""
+    if values.size not in (1, size):
+        raise ValueError(f"{values.size} numbers where there should be 1 or {size}")
+    return np.resize(values, size)
 
 
 def _cutoff(x: Array, p: int) -> Array:
@@ -132,6 +141,8 @@ def _cutoff(x: Array, p: int) -> Array:
 
 def _slices(flat: NDArray[Any], mixings: Sequence[Mixing]) -> list[Array]:
     values = _double(flat).reshape(-1)
+    if len(values) != (expected := max(mixing.stop for mixing in mixings)):
+        raise ValueError(f"{len(values)} weights where there should be {expected}")
     return [
         mixing.factor * values[mixing.start : mixing.stop].reshape(mixing.shape)
         for mixing in mixings

@@ -60,7 +60,7 @@ class Schedule:
     def __init__(self, network: Network, who: Who, memory: Memory) -> None:
         self._network, self._who, self._memory = network, who, memory
         self._loop = [memory.edges[name].ctypes.data for name in LINKS]
-        cuts = _even_cuts(memory.starts, memory.parts)
+        cuts = np.linspace(0, memory.atoms, memory.parts + 1).astype(int).tolist()
         self._parts = list(pairwise(cuts))
         self._segments = [_pieces(who.owners, *part) for part in self._parts]
         counts = [len(segment.first) for segment in self._segments]
@@ -256,12 +256,6 @@ def _shared(room: NDArray[Any], blocks: Range, width: int) -> _Each:
     The functions count atoms from 0; all blocks use the same room.
     """
     return _Each(room.ctypes.data - room.itemsize * width * blocks.first)
-
-
-def _even_cuts(starts: NDArray[np.int64], parts: int) -> list[int]:
-    """Return where parts begin, and the end, for about as many edges each."""
-    wanted = np.linspace(0, starts[-1], parts + 1)[1:-1]
-    return [0, *np.searchsorted(starts, wanted).tolist(), len(starts) - 1]
 
 
 def _pieces(values: NDArray[Any], first: int, last: int) -> Range:

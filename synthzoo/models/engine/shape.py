@@ -21,6 +21,7 @@ from synthzoo.models.engine.layer_shape import (
     layer_shape,
     scalar_factors,
 )
+from synthzoo.models.engine.not_covered import NotCovered
 from synthzoo.models.nequip_arguments import BUILDERS
 from synthzoo.recipes.schema import from_values
 
@@ -33,7 +34,6 @@ __all__ = [
     "Matrix",
     "Mixing",
     "NetworkShape",
-    "NotCovered",
     "Path",
     "network_shape",
 ]
@@ -44,10 +44,6 @@ MAX_ORDER = 3
 _ROOT = "model.func."
 _EMBEDDING = f"{_ROOT}type_embed.embed_module.weight"
 _SCALE_SHIFT = f"{_ROOT}per_type_energy_scale_shift"
-
-
-class NotCovered(Exception):  # noqa: N818  an answer, not a fault
-    """The engine does not evaluate such a network; says why, to follow "because"."""
 
 
 class Matrix(NamedTuple):

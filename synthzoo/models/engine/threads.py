@@ -17,6 +17,9 @@ ATOMS_PER_THREAD = 64
 
 MOST = 1024
 
+SETTING = "SYNTHZOO_THREADS"
+"""Environment variable that says how many threads compute in each process."""
+
 _CPUS = Path("/sys/devices/system/cpu")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -34,14 +37,23 @@ def checked_threads(threads: int | None) -> int:
 
 
 def default_threads() -> int:
-    """Return the number of physical cores that this process may use.
+    """Return how many threads compute in this process if nobody says so in a call.
 
-    Where ``OMP_NUM_THREADS`` is set, as it is in processes that share the cores with
-    others of their kind, there are no more than that.
+    That is what the environment variable ``SYNTHZOO_THREADS`` says; else the number of
+    physical cores that this process may use. Where ``OMP_NUM_THREADS`` is set, as it is
+    in processes that share the cores with others of their kind, there are no more than
+    that.
     """
-    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if wanted := _number_in(SETTING):
+        return checked_threads(wanted)
     cores = _usable_cores()
-    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
+    return min(cores, _number_in("OMP_NUM_THREADS") or cores)
+
+
+def _number_in(variable: str) -> int | None:
+    """Return the number in an environment variable, if there is one above 0."""
+    text = os.environ.get(variable, "").partition(",")[0].strip()
+    return int(text) if text.isdecimal() and int(text) else None
 
 
 def useful_threads(atoms: int, threads: int) -> int:

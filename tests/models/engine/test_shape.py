@@ -24,13 +24,8 @@ from synthzoo.errors import InputError
 from synthzoo.models.engine import pack
 from synthzoo.models.engine.couplings import harmonics
 from synthzoo.models.engine.layer_shape import SECOND_MOMENTS
-from synthzoo.models.engine.shape import (
-    Columns,
-    Layer,
-    NetworkShape,
-    NotCovered,
-    network_shape,
-)
+from synthzoo.models.engine.not_covered import NotCovered
+from synthzoo.models.engine.shape import Columns, Layer, NetworkShape, network_shape
 from synthzoo.models.graphs import to_graph
 from synthzoo.models.isolation import nequip_session
 from tests.models.engine.networks import (

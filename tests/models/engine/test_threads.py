@@ -89,6 +89,16 @@ def test_the_default_is_a_core_each_or_what_the_environment_says(monkeypatch):
         assert default_threads() == cores
 
 
+def test_the_setting_comes_first(monkeypatch):
+    """It may ask for more threads than there are cores."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv(threads.SETTING, "7")
+    assert default_threads() == 7
+    monkeypatch.setenv(threads.SETTING, "70000")
+    with pytest.raises(InputError, match="threads must be from 1"):
+        default_threads()
+
+
 def test_threads_of_one_core_count_once(monkeypatch, tmp_path):
     """And no more than the share of the processors that a container has."""
     for number in range(8):

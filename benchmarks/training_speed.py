@@ -140,9 +140,6 @@ def _run_synthzoo(task: dict[str, Any]) -> None:
     import torch
     from epoch_clock import EpochClock  # type: ignore[import-not-found]
 
-    from synthzoo.data.label_choice import find_label_keys
-    from synthzoo.data.labels import labels_of
-    from synthzoo.models.graphs import force_rms_eV_A, mean_neighbours, to_graph
     from synthzoo.models.isolation import nequip_session
     from synthzoo.training.fit import fit
 
@@ -150,35 +147,40 @@ def _run_synthzoo(task: dict[str, Any]) -> None:
     recipe = FitRecipe(**task["fit"])
     torch.set_num_threads(recipe.threads or 1)
     with nequip_session():
-        sets = []
-        for name in ("train", "validation"):
-            structures = read_structures(folder / f"{name}.xyz")
-            keys = find_label_keys(structures)
-            sets.append(
-                [
-                    to_graph(
-                        atoms,
-                        labels_of(atoms, keys),
-                        elements=elements,
-                        cutoff_A=task["model"]["cutoff_A"],
-                    )
-                    for atoms in structures
-                ]
-            )
+        training, validation = (
+            _stored(folder / name, task) for name in ("train", "validation")
+        )
         statistics_found = _statistics(
-            mean_neighbours(sets[0]), force_rms_eV_A(sets[0]), elements
+            training.mean_neighbours(), training.force_rms_eV_A(), elements
         )
         (folder / "state").mkdir()
         fit(
             _network(task, statistics_found),
             recipe,
-            training=sets[0],
-            validation=sets[1],
+            training=training,
+            validation=validation,
             folder=folder / "state",
             device=task["device"],
             callbacks=[EpochClock(str(folder / "synthzoo.jsonl"))],
             progress=False,
         )
+
+
+def _stored(place: Path, task: dict[str, Any]) -> Any:
+    """Return a file's structures as `pretrain` has them, in a folder of that name."""
+    from synthzoo.data.stored_set import StoredSet
+    from synthzoo.training.stored_graphs import StoredGraphs
+    from synthzoo.training.stored_sets import write_set
+
+    place.mkdir()
+    write_set(read_structures(place.with_suffix(".xyz")), place)
+    stored = StoredSet(place)
+    return StoredGraphs(
+        stored,
+        range(len(stored)),
+        elements=task["elements"],
+        cutoff_A=task["model"]["cutoff_A"],
+    )
 
 
 def _statistics(neighbours: float, scale: float, elements: list[str]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synthzoo.data.stored_set import StoredSet, open_set
 from synthzoo.finetuning.checks import examine
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.generation.recipe import (
@@ -18,8 +20,13 @@ from synthzoo.generation.recipe import (
 from synthzoo.models.checkpoint import as_checkpoint
 from synthzoo.models.recipe import ModelRecipe
 from synthzoo.training.recipe import FitRecipe, PretrainRecipe
+from synthzoo.training.stored_sets import write_set
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
     from synthzoo.data.frames import FrameSet
     from synthzoo.data.labels import LabelKeys
     from synthzoo.finetuning.recipe import FinetuneRecipe
@@ -82,3 +89,12 @@ def finetuning_plan(
     start = as_checkpoint(folder)
     examination = examine(frames, keys, starting_calculator(start))
     return make_plan(start, examination, recipe, given_eV={})
+
+
+def stored(structures: Sequence[Atoms], folder: Path) -> StoredSet:
+    """Return labelled structures as a set in a new folder inside of another one."""
+    place = Path(tempfile.mkdtemp(prefix="set-", dir=folder))
+    write_set(structures, place)
+    found = open_set(place)
+    assert found is not None
+    return found

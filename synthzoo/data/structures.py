@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,31 +54,38 @@ def density_g_cm3(atoms: Atoms) -> float:
     return float(atoms.get_masses().sum() / atoms.get_volume() / grams_per_cm3)
 
 
-def iter_structures(path: Path | str, *, format: str | None = None) -> Iterator[Atoms]:
+def iter_structures(
+    path: Path | str,
+    *,
+    format: str | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Atoms]:
     """Yield the structures of a file one by one, in any format that ASE reads.
 
     Units that the file declares are converted to eV and Å. A `FileWarning` says, once
     for each file, what is read otherwise than it stands there.
 
     ``format``: as ASE calls it, such as ``vasp-xml``; guessed if not given.
+    ``tell``: called with what there is to say, instead of a warning.
     Yields ``atoms``: labels, where the file has them, sit in a `SinglePointCalculator`.
     """
+    tell = tell or _warn
     told: Counter[str] = Counter()
     count = 0
     for frame in read_frames_of(Path(path), format):
         count += 1
         for note in frame.notes:
             if note not in told:
-                warnings.warn(f"{path}: {note}", FileWarning, stacklevel=2)
+                tell(f"{path}: {note}")
         told.update(frame.notes)
         yield frame.atoms
     for note, times in told.items():
         if times < count:
-            warnings.warn(
-                f"{path}: this holds for {times} of {count} structures only: {note}",
-                FileWarning,
-                stacklevel=2,
-            )
+            tell(f"{path}: this holds for {times} of {count} structures only: {note}")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, FileWarning, stacklevel=3)
 
 
 def read_structures(path: Path | str, *, format: str | None = None) -> list[Atoms]:
@@ -191,12 +198,19 @@ def split_by_group(
     ``info["group"]`` names the group, otherwise each is its own.
     ``share``: share of the groups that is for validation, between 0 and 1.
     """
+    return split_groups([group_of(atoms) for atoms in structures], share, seed=seed)
+
+
+def split_groups(
+    names: Sequence[str], share: float, *, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return what `split_by_group` does, from the group of each structure."""
     groups: dict[str, list[int]] = {}
-    for index, atoms in enumerate(structures):
-        groups.setdefault(group_of(atoms), []).append(index)
+    for index, name in enumerate(names):
+        groups.setdefault(name, []).append(index)
     if len(groups) < 2:
         raise InputError(
-            f"{len(structures)} structures in {len(groups)} group(s) cannot be split "
+            f"{len(names)} structures in {len(groups)} group(s) cannot be split "
             "into a training and a validation set; give a validation file."
         )
     ranks = {name: _rank(name, seed) for name in groups}
@@ -208,21 +222,21 @@ def split_by_group(
     return sorted(training), sorted(validation)
 
 
-def choose_by_group(
-    structures: Sequence[Atoms], indices: Sequence[int], count: int, *, seed: int
+def choose_groups(
+    names: Sequence[str], indices: Sequence[int], count: int, *, seed: int
 ) -> list[int]:
     """Return so many of the structures, whole groups as far as possible.
 
     Groups are taken in an order that a hash of seed and name gives: fewer structures
     are a part of more.
 
-    ``info["group"]`` names the group, otherwise each is its own.
+    ``names``: the group of each structure.
     """
     if not 0 < count <= len(indices):
         raise InputError(
             f"{count} structures are asked for, but there are only {len(indices)}."
         )
-    ranks = {index: _rank(group_of(structures[index]), seed) for index in indices}
+    ranks = {index: _rank(names[index], seed) for index in indices}
     return sorted(sorted(indices, key=lambda index: (ranks[index], index))[:count])
 
 

@@ -204,15 +204,3 @@ def split(graph: Graph) -> list[Graph]:
 def sizes_of(graphs: Sequence[Graph]) -> list[int]:
     """Return the number of atoms of each graph."""
     return [len(graph[POSITIONS]) for graph in graphs]
-
-
-def mean_neighbours(graphs: Sequence[Graph]) -> float:
-    """Return the number of neighbours of an atom, averaged over all atoms."""
-    edges = sum(graph[EDGES].shape[1] for graph in graphs)
-    return edges / sum(sizes_of(graphs))
-
-
-def force_rms_eV_A(graphs: Sequence[Graph]) -> float:
-    """Return the root mean square of all force components, in eV/Å."""
-    forces = torch.cat([graph[FORCES] for graph in graphs])
-    return float(forces.square().mean().sqrt())

@@ -13,10 +13,14 @@ import torch.distributed as group
 from torch.utils.data import DataLoader, Sampler
 
 from synthzoo.errors import InputError
-from synthzoo.models.graphs import Graph, join
+from synthzoo.models.graphs import Graph, join, sizes_of
+from synthzoo.training.stored_graphs import StoredGraphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Graphs = Sequence[Graph] | StoredGraphs
+"""Structures to learn from, in memory or on disk."""
 
 
 class AtomBatches(Sampler[list[int]]):
@@ -176,10 +180,15 @@ def share_out(
     return [sorted(part) for part in parts]
 
 
-def loader(graphs: Sequence[Graph], batches: Sampler[list[int]]) -> DataLoader[Any]:
+def loader(graphs: Graphs, batches: Sampler[list[int]]) -> DataLoader[Any]:
     """Return a loader that joins the graphs of each batch into one."""
     return DataLoader(
-        graphs,  # type: ignore[arg-type]  # a list is a dataset
+        graphs,  # type: ignore[arg-type]  # so is a list
         batch_sampler=batches,
         collate_fn=join,
     )
+
+
+def atoms_of(graphs: Graphs) -> Sequence[int]:
+    """Return the number of atoms of each graph."""
+    return graphs.sizes if isinstance(graphs, StoredGraphs) else sizes_of(graphs)

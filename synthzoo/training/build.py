@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthzoo.data.structures import iter_structures
+from synthzoo.data.frames import iter_raw_frames
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import generate_structures
@@ -171,8 +171,8 @@ def _summary(output: Path, record: _Record, verification: str) -> BuildSummary:
     kept = errors[made["kept_epoch"]]
     return BuildSummary(
         checkpoint=checkpoint,
-        structures=sum(1 for _ in iter_structures(output / STRUCTURES_FILE)),
-        labelled=sum(1 for _ in iter_structures(output / LABELLED_FILE)),
+        structures=sum(1 for _ in iter_raw_frames(output / STRUCTURES_FILE)),
+        labelled=sum(1 for _ in iter_raw_frames(output / LABELLED_FILE)),
         epochs=made["epochs"],
         energy_rmse_meV_per_atom=kept.energy_rmse_meV_per_atom,
         force_rmse_eV_A=kept.force_rmse_eV_A,

@@ -18,11 +18,12 @@ import lightning
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 
 from synthzoo.errors import DivergedError
-from synthzoo.models.graphs import Graph, sizes_of
 from synthzoo.training.batches import (
     AtomBatches,
+    Graphs,
     ReplayBatches,
     SharedBatches,
+    atoms_of,
     loader,
 )
 from synthzoo.training.logs import (
@@ -77,11 +78,11 @@ def fit(  # noqa: PLR0913  the sets, and how
     network: torch.nn.Module,
     recipe: FitRecipe,
     *,
-    training: Sequence[Graph],
-    validation: Sequence[Graph],
+    training: Graphs,
+    validation: Graphs,
     folder: Path,
     name: Callable[[int], str] | None = None,
-    replay: Sequence[Graph] = (),
+    replay: Graphs = (),
     device: str = "cpu",
     place: TrainingPlace | None = None,
     callbacks: Sequence[Callback] = (),
@@ -93,8 +94,8 @@ def fit(  # noqa: PLR0913  the sets, and how
     The caller runs this inside `synthzoo.models.isolation.nequip_session`.
 
     ``network``: untrained, or with the weights to start from; it is trained in place.
-    ``training``, ``validation``: graphs from `models.graphs.to_graph`. Without a
-    validation set the weights of the last epoch must be kept.
+    ``training``, ``validation``: graphs in memory, from `models.graphs.to_graph`, or on
+    disk. Without a validation set the weights of the last epoch must be kept.
     ``name``: returns what to call a training structure in messages, by its index.
     ``replay``: other graphs, of which every batch gets the recipe's share; an energy
     that is NaN is not fitted.
@@ -190,7 +191,7 @@ def _last_good(
     module: FitModule,
     recipe: FitRecipe,
     folder: Path,
-    validation: Sequence[Graph],
+    validation: Graphs,
 ) -> FitResult | None:
     """Return what was kept before the fit diverged, if anything was."""
     if not is_first_process() or not state_file(folder, recipe.keep).is_file():
@@ -208,16 +209,16 @@ def _last_good(
 
 
 def _batches(
-    training: Sequence[Graph],
-    replay: Sequence[Graph],
+    training: Graphs,
+    replay: Graphs,
     recipe: FitRecipe,
     processes: int,
 ) -> AtomBatches | SharedBatches:
-    sizes = sizes_of(training)
+    sizes = atoms_of(training)
     if not replay:
         batches = AtomBatches(sizes, recipe.batch_atoms, recipe.seed, shares=processes)
         return _shared(batches, sizes, processes)
-    replayed = sizes_of(replay)
+    replayed = atoms_of(replay)
     batches = ReplayBatches(
         sizes,
         recipe.batch_atoms,
@@ -229,11 +230,11 @@ def _batches(
 
 
 def _held_out(
-    validation: Sequence[Graph], recipe: FitRecipe, processes: int
+    validation: Graphs, recipe: FitRecipe, processes: int
 ) -> DataLoader[Any] | None:
     if not validation:
         return None
-    sizes = sizes_of(validation)
+    sizes = atoms_of(validation)
     batches = AtomBatches(sizes, 4 * recipe.batch_atoms, seed=0, shares=processes)
     return loader(validation, _shared(batches, sizes, processes))
 

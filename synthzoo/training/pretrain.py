@@ -18,7 +18,6 @@ from synthzoo.labelling.recipe import named_teacher_sha256
 from synthzoo.models.architectures import architecture_of
 from synthzoo.models.checkpoint import load_model, write_checkpoint
 from synthzoo.models.config import CONFIG_FILE, FORMAT_VERSION, CheckpointConfig
-from synthzoo.models.interface import Statistics
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model, grow
 from synthzoo.potentials import Model, find_checkpoint
@@ -37,7 +36,8 @@ from synthzoo.training.place import (
     prepare,
 )
 from synthzoo.training.recipe import PretrainRecipe
-from synthzoo.training.sets import PretrainSets, find_provenance, make_sets, read_files
+from synthzoo.training.sets import PretrainSets, find_provenance, make_sets
+from synthzoo.training.stored_sets import stored_set
 
 if TYPE_CHECKING:
     import torch
@@ -168,10 +168,12 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     with _opened(output, manifest, place) as run:
         if run.finished is not None:
             return _read_summary(output, run.finished)
-        frames, names = read_files(files, format=format)
-        made |= find_provenance(frames, teacher_sha256=teacher_sha256 or of_recipe)
+        stored = stored_set(
+            files, sha256=made["data_sha256"], spare=run.folder, format=format
+        )
+        made |= find_provenance(stored, teacher_sha256=teacher_sha256 or of_recipe)
         with nequip_session():
-            sets = make_sets(frames, names, recipe, _cutoff_A(recipe, begun))
+            sets = make_sets(stored, recipe, _cutoff_A(recipe, begun))
             with compile_mode(place):
                 network, config = _network(recipe, sets, begun)
             training = _Training(
@@ -255,7 +257,7 @@ class _Training:
                 self.recipe.fit,
                 training=self.sets.training,
                 validation=self.sets.validation,
-                name=self.sets.names.__getitem__,
+                name=self.sets.name,
                 folder=self.folder,
                 place=self.place,
                 tensorboard=self.tensorboard,
@@ -344,19 +346,12 @@ def _network(
 
 
 def _config(recipe: PretrainRecipe, sets: PretrainSets) -> CheckpointConfig:
-    from synthzoo.models.graphs import force_rms_eV_A, mean_neighbours
-
     wanted = _wanted(recipe)
-    found = Statistics(
-        elements=sets.elements,
-        neighbours=mean_neighbours(sets.training),
-        force_rms_eV_A=force_rms_eV_A(sets.training),
-    )
     return CheckpointConfig(
         format_version=FORMAT_VERSION,
         builder=wanted.architecture,
         arguments=architecture_of(wanted.architecture).complete(
-            wanted.arguments, found
+            wanted.arguments, sets.statistics()
         ),
         elements=sets.elements,
         cutoff_A=wanted.cutoff_A,

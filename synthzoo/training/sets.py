@@ -1,102 +1,107 @@
-"""The structures of a pre-training: checked, split, chosen, as graphs."""
+"""The structures of a pre-training: their source, their split, and what is learnt."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthzoo.data.label_choice import choose_label_keys, find_label_keys
-from synthzoo.data.labels import LabelKeys, labels_of
-from synthzoo.data.sound import check_structure
-from synthzoo.data.structures import (
-    choose_by_group,
-    group_of,
-    read_structures,
-    split_by_group,
-)
+import numpy as np
+
+from synthzoo.data.labels import CALCULATOR, LabelKeys
+from synthzoo.data.structures import choose_groups, split_groups
 from synthzoo.data.transmute import HISTORY_KEY
 from synthzoo.errors import InputError
 from synthzoo.inspection.findings import CheckedSet
 from synthzoo.inspection.theory_checks import mixed_theory
+from synthzoo.models.interface import Statistics
 from synthzoo.training.place import is_first_process
+from synthzoo.training.stored_sets import RECIPE_KEY, SOURCE_KEYS, UNKNOWN, name_of
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.models.graphs import Graph
+    from synthzoo.data.stored_set import StoredSet
     from synthzoo.training.recipe import PretrainRecipe
+    from synthzoo.training.stored_graphs import StoredGraphs
 
 _LOG = logging.getLogger(__name__)
 
 GOLDEN_STRUCTURES = 5
 GOLDEN_ATOMS = 40
-"""Golden predictions are kept for structures up to this size."""
+"""Golden predictions are kept for structures up to this size, if there are such."""
 
 FEW_VALIDATION_GROUPS = 5
 """Errors on fewer groups of related structures are uncertain by a third or more."""
 
-UNKNOWN = "unknown"
-
 MAX_ALONE_EV_PER_ATOM = 0.5
 """More is not the energy of atoms without neighbours relative to isolated atoms."""
 
-MAX_LABEL = 1e4
-"""Larger energies per atom (eV) and forces (eV/Å) are faults of their source."""
-
 MOST_HELD_OUT = 0.5
 """A validation set with a larger share of the structures is none that was asked for."""
+
+ATOMS_COMPARED = 100_000
+"""Labels of two methods are looked for among structures of so many atoms: their pairs
+take up 3 kB for each atom."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSets:
     """What is fitted, what judges, and what is remembered.
 
-    ``names``: what to call the training structures in messages.
     ``golden``: small validation structures, for a checkpoint's golden predictions.
     """
 
-    elements: tuple[str, ...]
-    training: list[Graph]
-    validation: list[Graph]
-    names: list[str]
+    stored: StoredSet
+    training: StoredGraphs
+    validation: StoredGraphs
     golden: list[Atoms]
-    keys: LabelKeys
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols of all structures, in alphabetical order."""
+        return self.stored.elements
+
+    @property
+    def keys(self) -> LabelKeys:
+        """Where the labels were."""
+        return self.stored.record.keys
 
     @property
     def sizes(self) -> dict[str, int]:
         """How much is fitted, and how much judges."""
         return {
             "training_structures": len(self.training),
-            "training_atoms": sum(len(graph["pos"]) for graph in self.training),
+            "training_atoms": sum(self.training.sizes),
             "validation_structures": len(self.validation),
         }
 
+    def statistics(self) -> Statistics:
+        """Return what a new network is told of the training set."""
+        return Statistics(
+            elements=self.elements,
+            neighbours=self.training.mean_neighbours(),
+            force_rms_eV_A=self.training.force_rms_eV_A(),
+        )
 
-def read_files(
-    files: Sequence[Path], *, format: str | None = None
-) -> tuple[list[Atoms], list[str]]:
-    """Return all structures of some files, and what to call each."""
-    structures, names = [], []
-    for file in files:
-        for atoms in read_structures(file, format=format):
-            structures.append(atoms)
-            names.append(f"structure number {len(structures)}")
-    return structures, names
+    def name(self, number: int) -> str:
+        """Return what to call a training structure in messages."""
+        index = int(self.training.indices[number])
+        return f"{name_of(index)} ({self.stored.group(index)})"
 
 
 def find_provenance(
-    structures: Sequence[Atoms], *, teacher_sha256: str | None = None
+    stored: StoredSet, *, teacher_sha256: str | None = None
 ) -> dict[str, str]:
     """Return where the labels come from; one teacher must have made them all.
 
     ``teacher_sha256``: SHA-256 that the teacher's file must have had; any if not given.
     """
     found = {}
-    for key in ("teacher", "teacher_sha256", "teacher_software"):
-        values = _values(structures, key)
+    info = stored.record.info
+    for key in SOURCE_KEYS:
+        values = info[key]
         if len(values) > 1:
             raise InputError(
                 f"The structures come from several sources ({key}: "
@@ -110,11 +115,10 @@ def find_provenance(
             "`teacher_sha256` out of the recipe."
         )
     if found["teacher"] == UNKNOWN:
-        _refuse_mixture(structures)
-    if any(HISTORY_KEY in atoms.info for atoms in structures):
-        found[HISTORY_KEY] = " or ".join(_values(structures, HISTORY_KEY))
-    recipes = ", ".join(_values(structures, "generate_recipe"))
-    return found | {"generate_recipe": recipes}
+        _refuse_mixture(stored)
+    if info[HISTORY_KEY] != [UNKNOWN]:
+        found[HISTORY_KEY] = " or ".join(info[HISTORY_KEY])
+    return found | {RECIPE_KEY: ", ".join(info[RECIPE_KEY])}
 
 
 def _labelled_by(found: Mapping[str, str]) -> str:
@@ -132,12 +136,12 @@ def _labelled_by(found: Mapping[str, str]) -> str:
     )
 
 
-def _values(structures: Sequence[Atoms], key: str) -> list[str]:
-    return sorted({str(atoms.info.get(key, UNKNOWN)) for atoms in structures})
-
-
-def _refuse_mixture(structures: Sequence[Atoms]) -> None:
-    keys = choose_label_keys(structures).keys
+def _refuse_mixture(stored: StoredSet) -> None:
+    order = np.random.default_rng(0).permutation(len(stored))
+    ends = np.cumsum(stored.sizes[order])
+    count = max(1, np.searchsorted(ends, ATOMS_COMPARED, side="right"))
+    structures = [stored.atoms(int(index)) for index in np.sort(order[:count])]
+    keys = LabelKeys(energy=CALCULATOR, forces=CALCULATOR)
     for finding in mixed_theory(CheckedSet(structures=structures, keys=keys)):
         raise InputError(
             f"{finding.message} If they do come from one source, name it in "
@@ -146,41 +150,40 @@ def _refuse_mixture(structures: Sequence[Atoms]) -> None:
 
 
 def make_sets(
-    structures: Sequence[Atoms],
-    names: Sequence[str],
-    recipe: PretrainRecipe,
-    cutoff_A: float,
+    stored: StoredSet, recipe: PretrainRecipe, cutoff_A: float
 ) -> PretrainSets:
     """Return the sets of a fit.
 
     ``recipe``: with the share of the validation set and the number of training
     structures.
     """
-    elements = tuple(
-        sorted({symbol for atoms in structures for symbol in atoms.symbols})
-    )
-    keys = find_label_keys(structures)
-    graphs = [
-        _graph(atoms, name, keys, elements=elements, cutoff_A=cutoff_A)
-        for atoms, name in zip(structures, names, strict=True)
-    ]
-    training, validation = _split(structures, recipe)
-    _warn_of_few([structures[index] for index in validation])
-    small = [index for index in validation if len(structures[index]) <= GOLDEN_ATOMS]
-    golden = small[:: max(1, len(small) // GOLDEN_STRUCTURES)][:GOLDEN_STRUCTURES]
+    from synthzoo.training.stored_graphs import StoredGraphs
+
+    _refuse_total_energies(stored, cutoff_A)
+    training, validation = _split(stored, recipe)
+    _warn_of_few(stored, validation)
+    elements = stored.elements
     return PretrainSets(
-        elements=elements,
-        training=[graphs[index] for index in training],
-        validation=[graphs[index] for index in validation],
-        names=[f"{names[index]} ({group_of(structures[index])})" for index in training],
-        golden=[structures[index] for index in golden],
-        keys=keys,
+        stored=stored,
+        training=StoredGraphs(stored, training, elements=elements, cutoff_A=cutoff_A),
+        validation=StoredGraphs(
+            stored, validation, elements=elements, cutoff_A=cutoff_A
+        ),
+        golden=[stored.atoms(index) for index in _golden(stored, validation)],
     )
 
 
-def _warn_of_few(validation: Sequence[Atoms]) -> None:
+def _golden(stored: StoredSet, validation: Sequence[int]) -> list[int]:
+    """Return a few small structures; the smallest one if none is small."""
+    small = [index for index in validation if stored.sizes[index] <= GOLDEN_ATOMS]
+    if not small:
+        return [min(validation, key=stored.sizes.__getitem__)]
+    return small[:: max(1, len(small) // GOLDEN_STRUCTURES)][:GOLDEN_STRUCTURES]
+
+
+def _warn_of_few(stored: StoredSet, validation: Sequence[int]) -> None:
     """Say so if the errors will rest on a few structures."""
-    groups = len(set(map(group_of, validation)))
+    groups = len(set(map(stored.group, validation)))
     if groups < FEW_VALIDATION_GROUPS and is_first_process():
         _LOG.warning(
             "The validation set holds %d structure(s) in %d unrelated group(s): errors "
@@ -191,39 +194,19 @@ def _warn_of_few(validation: Sequence[Atoms]) -> None:
         )
 
 
-def _graph(
-    atoms: Atoms,
-    name: str,
-    keys: LabelKeys,
-    *,
-    elements: Sequence[str],
-    cutoff_A: float,
-) -> Graph:
-    from synthzoo.models.graphs import EDGES, to_graph
-
-    check_structure(atoms, name=name)
-    labels = labels_of(atoms, keys, name=name)
-    largest = max(abs(labels.energy_eV) / len(atoms), abs(labels.forces_eV_A).max())
-    if largest > MAX_LABEL:
+def _refuse_total_energies(stored: StoredSet, cutoff_A: float) -> None:
+    """Refuse energies of atoms without neighbours that are not about zero."""
+    alone = stored.edges(cutoff_A) == 0
+    bound = np.abs(stored.energies_eV) > MAX_ALONE_EV_PER_ATOM * stored.sizes
+    for index in np.flatnonzero(alone & bound).tolist():
         raise InputError(
-            f"{name} has a label of {largest:.3g} (eV per atom, or eV/Å), more than "
-            "any sound structure. Leave it out, for example with `max_force_eV_A` of "
-            "`relabel`."
+            f"{name_of(index)}: no atom has a neighbour within {cutoff_A:g} Å, and its "
+            f"energy is {stored.energies_eV[index]:.3f} eV. Energies must be relative "
+            "to isolated atoms, as `relabel` writes them."
         )
-    graph = to_graph(atoms, labels, elements=elements, cutoff_A=cutoff_A)
-    alone = graph[EDGES].shape[1] == 0
-    if alone and abs(labels.energy_eV) > MAX_ALONE_EV_PER_ATOM * len(atoms):
-        raise InputError(
-            f"{name}: no atom has a neighbour within {cutoff_A:g} Å, and its energy is "
-            f"{labels.energy_eV:.3f} eV. Energies must be relative to isolated atoms, "
-            "as `relabel` writes them."
-        )
-    return graph
 
 
-def _split(
-    structures: Sequence[Atoms], recipe: PretrainRecipe
-) -> tuple[list[int], list[int]]:
+def _split(stored: StoredSet, recipe: PretrainRecipe) -> tuple[list[int], list[int]]:
     """Return the indices of both sets; the second is the same for any number."""
     share, seed = recipe.fit.validation_share, recipe.fit.seed
     if not 0 < share < 1:
@@ -231,8 +214,9 @@ def _split(
             f"validation_share must be between 0 and 1, not {share:g}: without a "
             "validation set nobody would know what the model is worth."
         )
-    training, validation = split_by_group(structures, share, seed=seed)
-    held_out = len(validation) / len(structures)
+    groups = [stored.group(index) for index in range(len(stored))]
+    training, validation = split_groups(groups, share, seed=seed)
+    held_out = len(validation) / len(groups)
     if share < MOST_HELD_OUT <= held_out:
         raise InputError(
             f"The groups of related structures are too few or too large: "
@@ -240,5 +224,5 @@ def _split(
             f"validation_share is {share:.0%}."
         )
     if recipe.structures is not None:
-        training = choose_by_group(structures, training, recipe.structures, seed=seed)
+        training = choose_groups(groups, training, recipe.structures, seed=seed)
     return training, validation

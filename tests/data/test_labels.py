@@ -32,6 +32,7 @@ from synthzoo.finetuning.data_check import check_data
 from synthzoo.training.recipe import FitRecipe, PretrainRecipe
 from synthzoo.training.sets import make_sets
 from synthzoo.zoo import published
+from tests.toy import stored
 
 
 def labelled(**info) -> Atoms:
@@ -315,7 +316,6 @@ def test_every_command_reads_the_same_labels(tmp_path: Path):
     again = published.import_paper(state, tmp_path / "again", calibrate_with=data)
     assert again.calibration is not None
     checked = check_data(made.output, data)
-    names = [str(number) for number in range(len(frames))]
     recipe = PretrainRecipe(fit=FitRecipe(validation_share=0.6))
     found = {
         "evaluate": evaluated.labels,
@@ -324,7 +324,7 @@ def test_every_command_reads_the_same_labels(tmp_path: Path):
         f"{checked.forces_key}",
         "inspect": str(inspect_files(data).keys),
         "benchmark": str(read_part(DataSource(training=(data,), test=()), (data,))[1]),
-        "pretrain": str(make_sets(frames, names, recipe, 4.0).keys),
+        "pretrain": str(make_sets(stored(frames, tmp_path), recipe, 4.0).keys),
     }
     assert found == dict.fromkeys(found, labels)
     assert evaluated.groups[0].force_rmse_eV_A < 1e-5

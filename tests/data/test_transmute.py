@@ -12,6 +12,7 @@ from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.data.transmute import Transmutation, transmute_file, transmute_structure
 from synthzoo.errors import InputError
 from synthzoo.training.sets import find_provenance
+from tests.toy import stored
 
 TO_SILICON = Transmutation(element="Si", scale=1.5, energy_factor=0.6)
 
@@ -124,15 +125,15 @@ def test_what_was_done_is_on_record():
     )
 
 
-def test_a_model_of_transmuted_labels_says_so():
+def test_a_model_of_transmuted_labels_says_so(tmp_path: Path):
     """Its labels are the teacher's for another element: that goes on its record."""
     carbon = crystal()
     carbon.info.update(teacher="ace:c.yace", teacher_sha256="ab", teacher_software="x")
     silicon = transmute_structure(carbon, change=TO_SILICON)
-    assert find_provenance([silicon])["transmuted"] == (
+    assert find_provenance(stored([silicon], tmp_path))["transmuted"] == (
         "C to Si, lengths times 1.5, energies times 0.6"
     )
-    assert "transmuted" not in find_provenance([carbon])
+    assert "transmuted" not in find_provenance(stored([carbon], tmp_path))
 
 
 def test_total_energies_are_made_relative_to_isolated_atoms():

@@ -20,7 +20,7 @@ from synthzoo.training.place import TrainingPlace, check_place
 from synthzoo.training.recipe import PretrainRecipe
 from synthzoo.training.sets import find_provenance, make_sets
 from tests.extras import need
-from tests.toy import pretrain_recipe
+from tests.toy import pretrain_recipe, stored
 
 COMMAND = "from synthzoo.cli import main\nmain()\n"
 
@@ -160,33 +160,28 @@ def test_a_structure_that_spoils_the_loss_is_named(
 
     structures = read_structures(lj_set)
     recipe = pretrain_recipe()
-    sets = make_sets(structures, _names(structures), recipe, 4.0)
-    sets.training[5]["forces"][2, 1] = 1e30
+    sets = make_sets(stored(structures, tmp_path), recipe, 4.0)
+    graphs = list(sets.training)
+    graphs[5]["forces"][2, 1] = 1e30
     network, _ = load_model(tiny_checkpoint)
     with nequip_session(), pytest.raises(DivergedError) as caught:
         fit(
             network.train(),
             recipe.fit,
-            training=sets.training,
+            training=graphs,
             validation=sets.validation,
-            name=sets.names.__getitem__,
+            name=sets.name,
             folder=tmp_path,
         )
-    assert f"It comes from {sets.names[5]}. Lower the learning rate" in str(
-        caught.value
-    )
+    assert f"It comes from {sets.name(5)}. Lower the learning rate" in str(caught.value)
 
 
-def test_an_absurd_label_is_refused(lj_set: Path):
+def test_an_absurd_label_is_refused(lj_set: Path, tmp_path: Path):
     """It would set the scale of the whole network."""
     structures = read_structures(lj_set)
     structures[7].calc.results["forces"][2, 1] = 1e30
     with pytest.raises(InputError, match=r"structure number 8 has a label of 1e\+30"):
-        make_sets(structures, _names(structures), pretrain_recipe(), 4.0)
-
-
-def _names(structures: list[Atoms]) -> list[str]:
-    return [f"structure number {index + 1}" for index in range(len(structures))]
+        make_sets(stored(structures, tmp_path), pretrain_recipe(), 4.0)
 
 
 def test_a_fit_that_diverges_leaves_the_last_good_weights(lj_set: Path, tmp_path: Path):
@@ -211,52 +206,53 @@ def test_a_fault_crosses_processes_without_its_weights():
     assert again.kept is None
 
 
-def test_fewer_structures_are_a_part_of_more(lj_set: Path):
+def test_fewer_structures_are_a_part_of_more(lj_set: Path, tmp_path: Path):
     """The validation set is the same for all of them."""
     structures = read_structures(lj_set)
     found = {}
     for count in (5, 20, None):
         recipe = PretrainRecipe(structures=count, fit=pretrain_recipe().fit)
-        found[count] = make_sets(structures, _names(structures), recipe, 4.0)
+        found[count] = make_sets(stored(structures, tmp_path), recipe, 4.0)
     assert len(found[5].training) == 5
-    assert set(found[5].names) < set(found[20].names) < set(found[None].names)
+    parts = [set(found[count].training.indices.tolist()) for count in found]
+    assert parts[0] < parts[1] < parts[2]
     validation = [len(found[count].validation) for count in found]
     assert validation == [9, 9, 9]
     recipe = PretrainRecipe(structures=99, fit=pretrain_recipe().fit)
     with pytest.raises(
         InputError, match="99 structures are asked for, but there are only 31"
     ):
-        make_sets(structures, _names(structures), recipe, 4.0)
+        make_sets(stored(structures, tmp_path), recipe, 4.0)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_split_that_cannot_be_is_refused(lj_set: Path, share: float):
+def test_a_split_that_cannot_be_is_refused(lj_set: Path, tmp_path: Path, share: float):
     """Both sets need structures."""
     structures = read_structures(lj_set)
     recipe = pretrain_recipe(validation_share=share)
     with pytest.raises(InputError, match="validation_share must be between 0 and 1"):
-        make_sets(structures, _names(structures), recipe, 4.0)
+        make_sets(stored(structures, tmp_path), recipe, 4.0)
 
 
-def test_a_split_that_groups_do_not_allow_is_refused(lj_set: Path):
+def test_a_split_that_groups_do_not_allow_is_refused(lj_set: Path, tmp_path: Path):
     """Two trajectories cannot give a twentieth."""
     structures = read_structures(lj_set)
     for index, atoms in enumerate(structures):
         atoms.info["group"] = f"trajectory {index % 2}"
     recipe = pretrain_recipe(validation_share=0.05)
     with pytest.raises(InputError, match=r"50% of the structures would be held out"):
-        make_sets(structures, _names(structures), recipe, 4.0)
+        make_sets(stored(structures, tmp_path), recipe, 4.0)
 
 
 def test_errors_on_few_structures_come_with_a_warning(
-    lj_set: Path, caplog: pytest.LogCaptureFixture
+    lj_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     """One validation structure is not much of a judge; nine are fit to be asked."""
     structures = read_structures(lj_set)
-    make_sets(structures, _names(structures), pretrain_recipe(), 4.0)
+    make_sets(stored(structures, tmp_path), pretrain_recipe(), 4.0)
     assert "validation set" not in caplog.text
     few = structures[:4]
-    make_sets(few, _names(few), pretrain_recipe(validation_share=0.25), 4.0)
+    make_sets(stored(few, tmp_path), pretrain_recipe(validation_share=0.25), 4.0)
     assert "The validation set holds 1 structure(s) in 1 unrelated group" in caplog.text
 
 
@@ -265,11 +261,13 @@ def _alone(energy_eV: float) -> Atoms:
     return label(atoms, energy_eV=energy_eV, forces_eV_A=np.zeros((2, 3)))
 
 
-def test_total_energies_are_told_by_atoms_without_neighbours(lj_set: Path):
+def test_total_energies_are_told_by_atoms_without_neighbours(
+    lj_set: Path, tmp_path: Path
+):
     """They must be zero, give or take what another cutoff sees."""
     structures = [*read_structures(lj_set), _alone(-296.6)]
     with pytest.raises(InputError, match=r"structure number 41: no atom has a neigh"):
-        make_sets(structures, _names(structures), pretrain_recipe(), 4.0)
+        make_sets(stored(structures, tmp_path), pretrain_recipe(), 4.0)
 
 
 def test_atoms_without_neighbours_can_be_fitted(lj_set: Path, tmp_path: Path):
@@ -291,9 +289,9 @@ def test_labels_of_another_teacher_than_the_recipes_are_refused(
     structures = read_structures(lj_set)
     for atoms in structures:
         atoms.info["teacher_sha256"] = "ab12"
-    find_provenance(structures, teacher_sha256="ab12")
+    find_provenance(stored(structures, tmp_path), teacher_sha256="ab12")
     with pytest.raises(InputError, match=r"SHA-256 ab12, but the recipe .* cd34"):
-        find_provenance(structures, teacher_sha256="cd34")
+        find_provenance(stored(structures, tmp_path), teacher_sha256="cd34")
     for key, message in (
         ("teacher_sha256", "labelled by .* and do not say with which file of it, but"),
         ("teacher", "The structures do not say which teacher labelled them, but"),
@@ -301,14 +299,16 @@ def test_labels_of_another_teacher_than_the_recipes_are_refused(
         for atoms in structures:
             del atoms.info[key]
         with pytest.raises(InputError, match=message) as caught:
-            find_provenance(structures, teacher_sha256="cd34")
+            find_provenance(stored(structures, tmp_path), teacher_sha256="cd34")
         assert "unknown" not in str(caught.value)
     assert len(named_teacher_sha256("carbon-ace-3k") or "") == 64
     (tmp_path / "fit.yaml").write_text("pretrain: {}\n")
     assert named_teacher_sha256(tmp_path / "fit.yaml") is None
 
 
-def test_labels_of_two_methods_without_a_source_are_refused(lj_set: Path):
+def test_labels_of_two_methods_without_a_source_are_refused(
+    lj_set: Path, tmp_path: Path
+):
     """Unless the source of each is said."""
     structures = read_structures(lj_set)
     for index, atoms in enumerate(structures):
@@ -316,7 +316,7 @@ def test_labels_of_two_methods_without_a_source_are_refused(lj_set: Path):
         if index % 3 == 0:
             atoms.calc.results["energy"] -= 150.0 * len(atoms)
     with pytest.raises(InputError, match=r"two clusters.* name it in info\["):
-        find_provenance(structures)
+        find_provenance(stored(structures, tmp_path))
     for atoms in structures:
         atoms.info["teacher"] = "dft:mine"
-    assert find_provenance(structures)["teacher"] == "dft:mine"
+    assert find_provenance(stored(structures, tmp_path))["teacher"] == "dft:mine"

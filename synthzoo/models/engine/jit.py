@@ -15,6 +15,8 @@ from typing import Any
 import llvmlite
 from llvmlite import binding
 
+from synthzoo.runs.caches import cache_folder
+
 KINDS = {
     "pointer": ctypes.c_void_p,
     "index": ctypes.c_int64,
@@ -58,8 +60,7 @@ def emit_object(assembly: str) -> bytes:
 
 def folder() -> Path:
     """Return where object code is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "synthzoo" / "engine"
+    return cache_folder("engine")
 
 
 class Library:

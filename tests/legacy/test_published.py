@@ -37,7 +37,7 @@ from synthzoo.errors import (
 from synthzoo.evaluation.errors import evaluate_models
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune
-from synthzoo.legacy.calibrate import calibrate
+from synthzoo.legacy.calibrate import calibrate, with_neighbours
 from synthzoo.legacy.state import Assumptions, convert_state, read_state
 from synthzoo.models.calculator import SynthzooCalculator, calculator_of
 from synthzoo.models.checkpoint import load_model, read_config, verify_checkpoint
@@ -85,8 +85,7 @@ def test_published_files_predict_what_they_did(
     source = shared(f"paper-weights/{file_of(card)}")
     published.convert_published(card, source, tmp_path / "converted")
     model, config = load_model(tmp_path / "converted")
-    set_neighbours(model, 32.0)
-    calculator = calculator_of(model, config)
+    calculator = calculator_of(model, with_neighbours(config, 32.0))
     reference = np.load(shared(f"paper-weights/reference/{source.stem}.npz"))
     frames = ase.io.read(shared("data/carbon-quenched-gap17.extxyz"), (":"))
     for index, atoms in enumerate(frames[::6]):
@@ -99,18 +98,6 @@ def test_published_files_predict_what_they_did(
         np.testing.assert_allclose(
             calculator.results["forces"], reference[f"forces_{index}"], atol=2e-4
         )
-
-
-def set_neighbours(model: torch.nn.Module, number: float) -> None:
-    """Change the number of neighbours of a network that is there."""
-    from nequip.nn import AvgNumNeighborsNorm
-
-    changed = 0
-    for module in model.modules():
-        if isinstance(module, AvgNumNeighborsNorm):
-            module.norm_const.fill_(number**-0.5)
-            changed += 1
-    assert changed == 4
 
 
 def test_ten_files_are_registered():

@@ -78,11 +78,7 @@ def accelerate(network: Module, shape: NetworkShape) -> None:
     changed: Any = network
     changed.__class__ = EngineModel
     changed.shape = shape
-    changed.watched = tuple(
-        part
-        for part in network.modules()
-        if part is not network and type(part).__module__.startswith("nequip.")
-    )
+    changed.watched = tuple(part for part in network.modules() if part is not network)
 
 
 def undo(network: Module) -> None:

@@ -196,12 +196,13 @@ def test_copies_and_pickles_stay_quick_and_keep_names_of_weights():
             assert all(torch.equal(found[key], expected[key]) for key in KEYS)
 
 
-def test_who_looks_into_layers_sees_them():
-    """With a hook on a layer, nequip evaluates the network."""
+@pytest.mark.parametrize("name", ["layer1_convnet", "layer1_convnet.conv.linear_1"])
+def test_who_looks_into_layers_sees_them(name):
+    """With a hook on a part, one of e3nn's too, nequip evaluates the network."""
     seen: list[Any] = []
     with nequip_session():
         _, ours = pair("vectors", ("C", "H"))
-        part = next(m for n, m in ours.named_modules() if n.endswith("layer1_convnet"))
+        part = ours.get_submodule(f"model.func.{name}")
         hook = part.register_forward_hook(lambda *_: seen.append(1))
         ours(batch())
         hook.remove()

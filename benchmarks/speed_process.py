@@ -20,7 +20,13 @@ HERE = Path(__file__)
 sys.path.insert(0, str(HERE.parents[1]))
 
 ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
+    (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "SYNTHZOO_THREADS",
+    ),
+    "1",
 )
 WARM_UPS, WARM_UP_S = 4, 2.0
 """Calls before those that count, and when they are enough if calls are slow."""

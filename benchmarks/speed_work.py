@@ -27,6 +27,8 @@ AMPLITUDE_A = 0.06
 PERIODS_FS = (25.0, 60.0)
 STEP_FS = 0.5
 RATTLE_A, STRAIN = 0.05, 0.01
+"""Spread of displacements and strains of other structures."""
+
 STEP_CELLS = 4
 """Structures of a training step, of 24 atoms each: a step of a recipe's default."""
 
@@ -85,10 +87,11 @@ def dynamics(crystal: Atoms, calculator: Calculator) -> Iterator[Callable[[], ob
 def new_structures(
     crystal: Atoms, calculator: Calculator
 ) -> Iterator[Callable[[], object]]:
-    """Yield force calls on cells and positions that do not follow from each other.
+    """Yield force calls on structures that do not follow from each other.
 
-    They are given to the same object, since some calculators read their files again
-    when they are attached to another one.
+    Each has another cell, and its atoms at other places. All are given to the same
+    object, since some calculators read their files again when they are attached to
+    another one.
     """
     rng = np.random.default_rng(2)
     rest = crystal.copy()
@@ -98,7 +101,8 @@ def new_structures(
         deform = np.eye(3) + strain + strain.T
         moved_A = rng.normal(scale=RATTLE_A, size=rest.positions.shape)
         crystal.cell[:] = rest.cell @ deform
-        crystal.positions[:] = rest.positions @ deform + moved_A
+        places = rng.permutation(rest.positions)
+        crystal.positions[:] = places @ deform + moved_A
         yield crystal.get_forces
 
 

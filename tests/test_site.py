@@ -85,7 +85,11 @@ def test_links_within_the_repository_lead_to_pages_of_the_site(
     turned = turned_links(page.read_text("utf-8"), source)
     folder = Path(site_place(source)).parent
     places = {*made, *map(site_place, figures())}
-    places |= {str(own.relative_to(ROOT / "docs")) for own in ROOT.glob("docs/**/*.md")}
+    places |= {
+        str(own.relative_to(ROOT / "docs"))
+        for own in ROOT.glob("docs/**/*")
+        if own.suffix in {".md", ".png"}
+    }
     for target, _ in LINK.findall(turned):
         if target:
             place = (ROOT / folder / target).resolve().relative_to(ROOT)

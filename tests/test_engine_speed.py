@@ -49,7 +49,7 @@ def test_potentials_take_turns_and_one_that_cannot_be_loaded_is_named(
 
 
 def test_a_potential_is_not_asked_for_what_would_take_too_long(tmp_path: Path) -> None:
-    """Time is expected to grow with the number of atoms; turns stop when it is spent."""
+    """Time grows with the number of atoms, and turns stop when it is spent."""
     need("lammps", "lammps")
     limits = QUICK._replace(turns=LEAST_TURNS + 2, size_s=0.0, call_s=1e-9)
     comparison = Comparison(tmp_path, limits)

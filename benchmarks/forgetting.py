@@ -29,6 +29,7 @@ from synthzoo.data.frames import read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import as_labelled
 from synthzoo.data.structures import write_structures
+from synthzoo.evaluation.errors import shifted, shifts_eV
 from synthzoo.finetuning.comparison import predict_set
 from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.recipe import FinetuneRecipe, ReplayLabels
@@ -157,7 +158,7 @@ def _parts(
 
 def _errors(labelled: LabelledSet, model: SynthzooCalculator) -> dict[str, float]:
     found = predict_set(labelled, model)
-    errors = found.moved(-found.mean_eV_per_atom).errors[0]
+    errors = shifted(labelled, found, shifts_eV(labelled, found)).errors[0]
     return {name: getattr(errors, name) for name in COLUMNS}
 
 

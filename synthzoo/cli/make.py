@@ -232,8 +232,11 @@ def evaluate(
             click.echo(result.model)
         _echo_errors(result)
         if options["shift"]:
-            shift_eV = result.energy_shift_eV_per_atom
-            note(f"Subtracted from the labels: {shift_eV:.4f} eV/atom.")
+            shifts = result.energy_shifts_eV.items()
+            listed = ", ".join(
+                f"{value:.4f} eV for each {name}" for name, value in shifts
+            )
+            note(f"Subtracted from the labels: {listed}.")
     if output is not None:
         note(f"The figure is in {output}.")
 

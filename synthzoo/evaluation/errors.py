@@ -49,7 +49,7 @@ class GroupErrors:
     structures, atoms
         How many there are.
     energy_rmse_meV_per_atom
-        After one constant per atom, the same for all groups, was taken off if asked.
+        After one constant per element, the same for all groups, was taken off if asked.
     force_rmse_eV_A
         Over all components.
     """
@@ -103,28 +103,24 @@ class Prediction:
         """The errors over all structures first, then by group."""
         return errors_by_group(self.residuals)
 
-    @property
-    def mean_eV_per_atom(self) -> float:
-        """Mean of prediction minus label of the energies per atom."""
-        return float(np.mean([found.energy_eV_per_atom for found in self.residuals]))
-
-    def moved(self, constant_eV_per_atom: float) -> Prediction:
-        """Return it with all energies moved by a constant.
+    def moved(self, constants_eV_per_atom: NDArray[np.float64]) -> Prediction:
+        """Return it with all energies moved by constants.
 
         Parameters
         ----------
-        constant_eV_per_atom
-            Added to each energy per atom.
+        constants_eV_per_atom
+            Added to the energy per atom of each structure, of shape ``(n,)``.
         """
         return Prediction(
-            energies_eV_per_atom=self.energies_eV_per_atom + constant_eV_per_atom,
+            energies_eV_per_atom=self.energies_eV_per_atom + constants_eV_per_atom,
             forces_eV_A=self.forces_eV_A,
             residuals=[
                 dataclasses.replace(
-                    found,
-                    energy_eV_per_atom=found.energy_eV_per_atom + constant_eV_per_atom,
+                    found, energy_eV_per_atom=found.energy_eV_per_atom + constant
                 )
-                for found in self.residuals
+                for found, constant in zip(
+                    self.residuals, constants_eV_per_atom.tolist(), strict=True
+                )
             ],
         )
 
@@ -139,8 +135,9 @@ class Evaluation:
         What was compared.
     labels
         Where energies and forces were read.
-    energy_shift_eV_per_atom
-        Constant that was taken off the labels before the comparison; 0 if not asked.
+    energy_shifts_eV
+        Constant for each element that was taken off the labels before the comparison;
+        empty if not asked.
     groups
         Errors over all structures first, then by group.
     """
@@ -148,7 +145,7 @@ class Evaluation:
     model: str
     data: str
     labels: str
-    energy_shift_eV_per_atom: float
+    energy_shifts_eV: dict[str, float]
     groups: tuple[GroupErrors, ...]
 
 
@@ -176,9 +173,10 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     figure
         Picture to write, of predictions over labels.
     shift
-        Whether to subtract the mean difference of the energies per atom from the
-        energies of each model. This is for total energies whose isolated atoms are not
-        known.
+        Whether to subtract a constant for each element from the labels, with which
+        they agree best with each model (least squares of energies per atom). This is
+        for total energies whose isolated atoms are not known. Where the compositions
+        leave freedom, the smallest constants are taken.
     skip
         Groups to leave out.
     energy_key, forces_key
@@ -215,23 +213,50 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
             total=len(labelled),
         )
         predictions.append(judge_set(labelled, predicted))
-    constants = [found.mean_eV_per_atom if shift else 0.0 for found in predictions]
+    shifts = [shifts_eV(labelled, found) if shift else {} for found in predictions]
+    predictions = [
+        shifted(labelled, found, constants)
+        for found, constants in zip(predictions, shifts, strict=True)
+    ]
     if figure is not None:
-        moved = [
-            found.moved(-constant)
-            for found, constant in zip(predictions, constants, strict=True)
-        ]
-        _draw(Path(figure), labelled, dict(zip(names, moved, strict=True)))
+        _draw(Path(figure), labelled, dict(zip(names, predictions, strict=True)))
     return [
         Evaluation(
             model=name,
             data=data,
             labels=str(keys),
-            energy_shift_eV_per_atom=-constant,
-            groups=errors_by_group(found.residuals, constant),
+            energy_shifts_eV=constants,
+            groups=found.errors,
         )
-        for name, found, constant in zip(names, predictions, constants, strict=True)
+        for name, found, constants in zip(names, predictions, shifts, strict=True)
     ]
+
+
+def shifts_eV(labelled: LabelledSet, found: Prediction) -> dict[str, float]:
+    """Return a constant for each element that brings predictions closest to labels.
+
+    Least squares of the energies per atom; of several solutions the smallest.
+    """
+    elements = sorted(set().union(*(atoms.symbols for atoms in labelled.structures)))
+    residuals = np.array([each.energy_eV_per_atom for each in found.residuals])
+    shares = _shares(labelled, elements)
+    constants = np.linalg.lstsq(shares, -residuals, rcond=1e-8)[0]
+    return dict(zip(elements, constants.tolist(), strict=True))
+
+
+def shifted(
+    labelled: LabelledSet, found: Prediction, constants_eV: Mapping[str, float]
+) -> Prediction:
+    """Return predictions with a constant for each element added."""
+    shares = _shares(labelled, list(constants_eV))
+    return found.moved(shares @ np.array(list(constants_eV.values())))
+
+
+def _shares(labelled: LabelledSet, elements: Sequence[str]) -> NDArray[np.float64]:
+    """Return the share of each element in each structure."""
+    sizes = np.array([len(atoms) for atoms in labelled.structures])
+    shares: NDArray[np.float64] = labelled.counts(elements) / sizes[:, None]
+    return shares
 
 
 def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:
@@ -305,22 +330,18 @@ def residual_of(predicted: Atoms, label: Labels) -> Residual:
     )
 
 
-def errors_by_group(
-    residuals: Sequence[Residual], constant_eV_per_atom: float = 0.0
-) -> tuple[GroupErrors, ...]:
+def errors_by_group(residuals: Sequence[Residual]) -> tuple[GroupErrors, ...]:
     """Return the errors over all structures first, then by group."""
     groups: dict[str, list[Residual]] = defaultdict(list)
     groups[ALL] = list(residuals)
     for found in residuals:
         if found.group != ALL:
             groups[found.group].append(found)
-    return tuple(
-        _errors(name, group, constant_eV_per_atom) for name, group in groups.items()
-    )
+    return tuple(_errors(name, group) for name, group in groups.items())
 
 
-def _errors(name: str, group: Sequence[Residual], constant: float) -> GroupErrors:
-    energies = np.array([found.energy_eV_per_atom for found in group]) - constant
+def _errors(name: str, group: Sequence[Residual]) -> GroupErrors:
+    energies = np.array([found.energy_eV_per_atom for found in group])
     forces = np.concatenate([found.forces_eV_A for found in group])
     return GroupErrors(
         name=name,

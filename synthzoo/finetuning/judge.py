@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.data.labelled_set import join_sets
+from synthzoo.evaluation.errors import shifted, shifts_eV
 from synthzoo.finetuning.comparison import (
     Comparison,
     compare,
@@ -154,18 +155,18 @@ class Judge:
         ]
 
     def forgotten(self) -> Comparison | None:
-        """Return both models on the synthetic structures, one constant taken off."""
+        """Return both models on the synthetic structures, constants taken off."""
         if not len(self.synthetic):
             return None
         offsets = self.plan.offsets_eV(self.synthetic)
-        before = predict_set(self.synthetic, self.start)
-        after = predict_set(self.synthetic, self.tuned, offsets_eV=-offsets)
-        return compare(
-            "synthetic",
-            self.synthetic,
-            before.moved(-before.mean_eV_per_atom),
-            after.moved(-after.mean_eV_per_atom),
+        before, after = (
+            shifted(self.synthetic, found, shifts_eV(self.synthetic, found))
+            for found in (
+                predict_set(self.synthetic, self.start),
+                predict_set(self.synthetic, self.tuned, offsets_eV=-offsets),
+            )
         )
+        return compare("synthetic", self.synthetic, before, after)
 
     def direct(self) -> Comparison | None:
         """Return models from scratch (before) beside the tuned ones (after)."""

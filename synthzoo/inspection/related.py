@@ -161,18 +161,26 @@ def fingerprint_A(atoms: Atoms) -> NDArray[np.float64]:
         pairs = find_pairs(atoms, reach_A)
         neighbours = int(np.bincount(pairs.first, minlength=len(atoms)).min())
         if neighbours >= wanted or reach_A == FARTHEST_A:
-            return mean_distances_A(len(atoms), pairs, FARTHEST_A, NEIGHBOURS)
+            return mean_distances_A(
+                len(atoms), pairs.first, pairs.distances_A, FARTHEST_A, NEIGHBOURS
+            )
 
 
 def mean_distances_A(
-    size: int, pairs: Pairs, reach_A: float, neighbours: int
+    size: int,
+    first: NDArray[np.integer],
+    distances_A: NDArray[np.float64],
+    reach_A: float,
+    neighbours: int,
 ) -> NDArray[np.float64]:
     """Return the mean distances to the nearest neighbours among some pairs.
 
+    ``first``, ``distances_A``: the atom that has the neighbour, from 0 to ``size``, and
+    how far away it is.
     ``reach_A``: what counts as the distance of neighbours that were not found.
     """
-    order = np.lexsort((pairs.distances_A, pairs.first))
-    first, distances = pairs.first[order], pairs.distances_A[order]
+    order = np.lexsort((distances_A, first))
+    first, distances = first[order], distances_A[order]
     starts = np.searchsorted(first, np.arange(size))
     ranks = np.arange(len(first)) - starts[first]
     table = np.full((size, neighbours), reach_A)
@@ -216,16 +224,42 @@ def near_duplicates(data: CheckedSet) -> list[tuple[int, ...]]:
 
 
 def _first_distances_A(data: CheckedSet, members: list[int]) -> NDArray[np.float64]:
-    """Return distances that are equal where fingerprints are; they cost little."""
+    """Return distances that are equal where fingerprints are; they cost little.
+
+    They stand for each pair of elements by itself: an alloy whose atoms have changed
+    places is another structure.
+    """
     reach_A = min(data.reaches_A[index] for index in members)
     return np.array(
         [
-            mean_distances_A(
-                int(data.sizes[index]), data.pairs[index], reach_A, FIRST_NEIGHBOURS
+            np.concatenate(
+                list(
+                    _by_elements(data.structures[index], data.pairs[index], reach_A),
+                )
             )
             for index in members
         ]
     )
+
+
+def _by_elements(
+    atoms: Atoms, pairs: Pairs, reach_A: float
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the mean distances from atoms of each element to those of each."""
+    numbers = atoms.numbers
+    places = np.zeros(len(atoms), dtype=np.int64)
+    for element in np.unique(numbers):
+        own = numbers == element
+        places[own] = np.arange(own.sum())
+        for other in np.unique(numbers):
+            kept = own[pairs.first] & (numbers[pairs.second] == other)
+            yield mean_distances_A(
+                int(own.sum()),
+                places[pairs.first[kept]],
+                pairs.distances_A[kept],
+                reach_A,
+                FIRST_NEIGHBOURS,
+            )
 
 
 def _close_groups(

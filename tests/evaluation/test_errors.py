@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
@@ -59,16 +60,58 @@ def test_known_errors_are_found_by_group(tiny_checkpoint: Path, own_labels: Path
     assert found.groups[0].atoms == 3 * 8 + 3 * 2
     expected = np.sqrt(24 / 30 * 0.25 / 3)
     assert found.groups[0].force_rmse_eV_A == pytest.approx(expected, rel=1e-5)
-    assert found.energy_shift_eV_per_atom == 0.0
+    assert found.energy_shifts_eV == {}
 
 
-def test_a_shift_takes_off_one_constant_per_atom(
+def test_a_shift_of_one_element_is_the_mean_difference(
     tiny_checkpoint: Path, own_labels: Path
 ):
     """What is left is the spread around the mean difference."""
     (found,) = evaluate_models([str(tiny_checkpoint)], own_labels, shift=True)
-    assert found.energy_shift_eV_per_atom == pytest.approx(OFFSET_EV - 0.05, rel=1e-5)
+    assert found.energy_shifts_eV == pytest.approx({"C": OFFSET_EV - 0.05}, rel=1e-5)
     assert found.groups[0].energy_rmse_meV_per_atom == pytest.approx(50, rel=1e-3)
+
+
+def moved(atoms: Atoms, constant_eV: float) -> Atoms:
+    """Return a structure with labels of EMT, the energy moved."""
+    atoms.calc = EMT()
+    energy = atoms.get_potential_energy() + constant_eV
+    return label(atoms, energy_eV=energy, forces_eV_A=atoms.get_forces())
+
+
+def test_a_shift_takes_off_one_constant_for_each_element(tmp_path: Path):
+    """As total energies of alloys need it; forces are as they are."""
+    shifts, structures = {"Al": -3.0, "Au": -7.0, "Cu": 2.0}, []
+    for symbols in ("CuCuAuAl", "AuAuCuAl", "AlAlAlCu", "CuAuAuAu"):
+        atoms = bulk("Cu", cubic=True)
+        atoms.symbols = symbols
+        atoms.rattle(0.05, seed=1)
+        atoms.calc = EMT()
+        energy = atoms.get_potential_energy() + sum(
+            shifts[name] for name in atoms.symbols
+        )
+        structures.append(
+            label(atoms, energy_eV=energy, forces_eV_A=atoms.get_forces())
+        )
+    write_structures(tmp_path / "alloys.xyz", structures)
+    (found,) = evaluate_models([EMT()], tmp_path / "alloys.xyz", shift=True)
+    assert found.energy_shifts_eV == pytest.approx(shifts, abs=1e-6)
+    assert found.groups[0].energy_rmse_meV_per_atom == pytest.approx(0, abs=1e-3)
+
+
+def test_a_shift_that_the_compositions_leave_open_is_the_smallest(tmp_path: Path):
+    """In a compound of one composition nothing tells its elements apart."""
+    structures = []
+    for a in (3.9, 4.1):
+        atoms = bulk("CuAu", "rocksalt", a=a)
+        atoms.calc = EMT()
+        energy = atoms.get_potential_energy() - 8.0
+        structures.append(
+            label(atoms, energy_eV=energy, forces_eV_A=atoms.get_forces())
+        )
+    write_structures(tmp_path / "one.xyz", structures)
+    (found,) = evaluate_models([EMT()], tmp_path / "one.xyz", shift=True)
+    assert found.energy_shifts_eV == pytest.approx({"Au": -4.0, "Cu": -4.0}, abs=1e-6)
 
 
 def test_a_group_can_be_left_out(tiny_checkpoint: Path, own_labels: Path):

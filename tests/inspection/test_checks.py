@@ -18,7 +18,7 @@ from ase.units import Bohr, GPa, Hartree
 from synthzoo import load_calculator, predict_structures
 from synthzoo.data.label_choice import choose_label_keys
 from synthzoo.data.labels import CALCULATOR, LabelKeys, partial_labels
-from synthzoo.data.structures import read_structures
+from synthzoo.data.structures import label, read_structures
 from synthzoo.inspection.checks import check_set
 from synthzoo.inspection.findings import SEVERITIES, CheckedSet, Finding, Reference
 from synthzoo.inspection.force_order import force_order
@@ -386,6 +386,23 @@ def test_layers_are_known_again_when_turned_and_repeated():
     structures = [graphite(4.5), graphite(4.6), turned]
     found = {found.kind: found for found in check_set(structures)}
     assert found["near_duplicates"].frames == (0, 2)
+
+
+def test_an_alloy_whose_atoms_changed_places_is_another_structure():
+    """Same lattice, same composition; only one of the three is the first once more."""
+    alloy = bulk("Cu", cubic=True).repeat(2)
+    alloy.rattle(0.001, seed=1)
+    alloy.symbols[:12] = "Au"
+    swapped, moved = alloy.copy(), alloy.copy()
+    swapped.symbols[[11, 30]] = swapped.symbols[[30, 11]]
+    moved.positions += 0.7
+    labelled = []
+    for shift, atoms in enumerate((alloy, swapped, moved)):
+        forces = np.zeros((len(atoms), 3))
+        labelled.append(label(atoms, energy_eV=-100.0 + shift, forces_eV_A=forces))
+    found = {found.kind: found for found in check_set(labelled)}
+    assert found["near_duplicates"].frames == (0, 2)
+    assert found["contradicting_labels"].frames == (0, 2)
 
 
 def test_real_dimers_beyond_their_bond_are_not_contradictions(

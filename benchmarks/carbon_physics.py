@@ -25,6 +25,7 @@ from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
 from synthzoo.evaluation.crystals import elastic_constants_GPa, relax_crystals
+from synthzoo.models.place import Place
 from synthzoo.potentials import load_potential
 from synthzoo.reports.document import markdown_table
 
@@ -143,7 +144,7 @@ def _highest_mode_per_cm(atoms: Atoms, calculator: Calculator) -> float:
 def main(models: tuple[str, ...], device: str, *, as_json: bool) -> None:
     """Measure each model and print the table."""
     found = {
-        model: measure(load_potential(model, device=device).calculator)
+        model: measure(load_potential(model, place=Place(device=device)).calculator)
         for model in models
     }
     if as_json:

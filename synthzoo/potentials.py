@@ -12,6 +12,7 @@ from synthzoo.data import unconstrained
 from synthzoo.data.structures import label
 from synthzoo.errors import InputError, SynthzooError, UnknownModelError
 from synthzoo.models.checkpoint import Checkpoint
+from synthzoo.models.place import ANYWHERE, Place
 from synthzoo.models.predict import BATCH_ATOMS, predict_structures
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.zoo.references import ZOO, has_checkpoint
@@ -251,17 +252,17 @@ class Potential:
 
 
 def load_potential(
-    model: Model, *, device: str = "auto", dtype: str = "float32"
+    model: Model, *, place: Place = ANYWHERE, dtype: str = "float32"
 ) -> Potential:
     """Return a potential, ready to compute.
 
-    ``device``, ``dtype``: where a checkpoint computes, and in which precision.
+    ``place``, ``dtype``: where a checkpoint computes, and in which precision.
     """
     found = resolve(model)
     if isinstance(found, TeacherReference):
         return _teacher(found)
     if isinstance(found, Checkpoint):
-        return _checkpoint(found, device, dtype)
+        return _checkpoint(found, place, dtype)
     if is_network(found):
         config = cast("SynthzooCalculator", found).config
         return _network(found, config, {"weights_sha256": config.weights_sha256})
@@ -297,12 +298,18 @@ def _teacher(found: TeacherReference) -> Potential:
     )
 
 
-def _checkpoint(found: Checkpoint, device: str, dtype: str) -> Potential:
+def _checkpoint(found: Checkpoint, place: Place, dtype: str) -> Potential:
     from synthzoo.zoo.load import load_calculator
 
     config = found.config
     return _network(
-        load_calculator(found, device=device, dtype=dtype),
+        load_calculator(
+            found,
+            device=place.device,
+            dtype=dtype,
+            compile=place.compiled,
+            kernels=place.kernels,
+        ),
         config,
         {"weights_sha256": config.weights_sha256, "versions": installed_versions()},
     )

@@ -29,6 +29,7 @@ from synthzoo.generation import estimate
 from synthzoo.generation import run as generation
 from synthzoo.labelling import relabel
 from synthzoo.models.checkpoint import Checkpoint, as_checkpoint
+from synthzoo.models.place import Place
 from synthzoo.potentials import (
     TeacherReference,
     load_potential,
@@ -113,7 +114,7 @@ def model_of(kind: str) -> Any:
     if kind == "calculator":
         return LennardJones(sigma=1.5, epsilon=0.5, rc=4.0)
     if kind == "network":
-        return load_potential("mine", device="cpu").calculator
+        return load_potential("mine", place=Place(device="cpu")).calculator
     return {
         "name": "tiny-carbon",
         "alias": "tiny",

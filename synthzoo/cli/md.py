@@ -11,11 +11,13 @@ import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
+    compile_option,
     device_option,
     echo_json,
     format_option,
     given,
     json_option,
+    kernels_option,
     main,
     note,
     place_options,
@@ -81,6 +83,8 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @format_option
 @device_option
+@compile_option
+@kernels_option
 @threads_option
 @place_options
 @json_option

@@ -93,6 +93,15 @@ device_option = click.option(
     "--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one."
 )
 
+compile_option = click.option(
+    "--compile", is_flag=True, help="Compile the network for a GPU first, for minutes."
+)
+kernels_option = click.option(
+    "--kernels",
+    type=click.Choice(["openequivariance", "cuequivariance"]),
+    help="Library that computes tensor products on a GPU.",
+)
+
 
 @contextlib.contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
@@ -222,11 +231,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--tensorboard", is_flag=True, help="Also write logs for TensorBoard."
         ),
-        click.option(
-            "--kernels",
-            type=click.Choice(["openequivariance", "cuequivariance"]),
-            help="Library that computes tensor products on a GPU.",
-        ),
+        kernels_option,
         click.option(
             "--compile",
             "compiled",

@@ -14,6 +14,7 @@ from synthzoo.cli.options import (
     MODEL,
     NEW,
     READ,
+    compile_option,
     device_option,
     echo_json,
     echo_result,
@@ -21,6 +22,7 @@ from synthzoo.cli.options import (
     format_option,
     given,
     json_option,
+    kernels_option,
     main,
     note,
     threads_option,
@@ -170,6 +172,8 @@ def verify(
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
 @format_option
 @device_option
+@compile_option
+@kernels_option
 @threads_option
 @click.option(
     "--dtype",

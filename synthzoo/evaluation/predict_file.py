@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from synthzoo.data.label_names import PREDICTED_BY
 from synthzoo.errors import InputError
+from synthzoo.models.place import Kernels, Place
 from synthzoo.models.predict import BATCH_ATOMS
 from synthzoo.potentials import (
     Model,
@@ -57,6 +58,8 @@ def predict_file(  # noqa: PLR0913  what a user may say
     *,
     format: str | None = None,
     device: str = "auto",
+    compile: bool = False,
+    kernels: Kernels | None = None,
     dtype: str | None = None,
     batch_atoms: int | None = None,
 ) -> PredictSummary:
@@ -75,8 +78,8 @@ def predict_file(  # noqa: PLR0913  what a user may say
         Extended XYZ file to make.
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
-    device
-        Where a checkpoint computes, as for `load_calculator`.
+    device, compile, kernels
+        Where a checkpoint computes, and how on a GPU, as for `load_calculator`.
     dtype, batch_atoms
         Precision of a checkpoint, and how many atoms it computes at a time.
 
@@ -109,7 +112,8 @@ def predict_file(  # noqa: PLR0913  what a user may say
         found = resolve(model)
         if dtype is not None or (batch_atoms is not None and not is_network(found)):
             refuse_others(found, needed_for="a dtype or a number of atoms in a batch")
-        potential = load_potential(found, device=device, dtype=dtype or "float32")
+        place = Place(device=device, compiled=compile, kernels=kernels)
+        potential = load_potential(found, place=place, dtype=dtype or "float32")
         maker = _describe(model_name(found), potential)
         predicted = potential.predict(
             iter_structures(source, format=format),

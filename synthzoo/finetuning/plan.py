@@ -24,6 +24,7 @@ from synthzoo.finetuning.energy_reference import (
 )
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.models.calculator import SynthzooCalculator
+from synthzoo.models.place import Place
 from synthzoo.models.predict import predict_structures
 from synthzoo.zoo.load import models_that_know
 
@@ -303,7 +304,9 @@ def starting_calculator(
 
     ``start``: that it may be no potential yet is no reason to warn.
     """
-    return SynthzooCalculator(start.stored, device=device, advise=models_that_know)
+    return SynthzooCalculator(
+        start.stored, place=Place(device=device), advise=models_that_know
+    )
 
 
 def _reference(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
+import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +16,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.data.sound import SAME_PLACE_A, check_structure
 from synthzoo.errors import InputError
-from synthzoo.models.devices import find_device
 from synthzoo.models.engine.evaluator import Evaluator
 from synthzoo.models.engine.threads import checked_threads
+from synthzoo.models.place import ANYWHERE, Place, find_place
 from synthzoo.models.stored import StoredNetwork
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from synthzoo.models.config import CheckpointConfig
     from synthzoo.models.engine.evaluator import Result
     from synthzoo.models.torch_pass import TorchPass
+
+_LOG = logging.getLogger(__name__)
 
 Advice = Callable[[Collection[str]], str]
 
@@ -51,26 +56,31 @@ class SynthzooCalculator(Calculator):
     ----------
     stored
         The network.
-    device
-        ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
+    place
+        Where to compute. On the CPU nothing is compiled if the engine computes.
     threads
         How many may compute on the CPU; one for each physical core if not given, or
         fewer if ``OMP_NUM_THREADS`` says so.
     advise
         Returns what to do about a structure of the given elements that the model does
         not know; it ends that error's message.
-    network
-        The network of torch, where it has been made already.
+    torch_pass
+        What computes with torch on the device, where it has been made already.
 
     Raises
     ------
     InputError
-        If there is no such device, or for an absurd number of threads. Computing raises
-        it for a structure that has no atoms, positions that are not numbers, a periodic
-        direction without cell vector, an absurd density, two atoms on one place, or an
-        element that the model does not know.
+        If there is no such device, if the kernels are not for it, or for an absurd
+        number of threads. Computing raises it for a structure that has no atoms,
+        positions that are not numbers, a periodic direction without cell vector, an
+        absurd density, two atoms on one place, or an element that the model does not
+        know.
     CheckpointError
         If the weights are not those of the network that is described.
+    MissingExtraError
+        If the kernels are not installed.
+    SynthzooError
+        If the network cannot be compiled, or computes otherwise when it is.
     """
 
     implemented_properties = [  # noqa: RUF012  as ASE has it
@@ -85,36 +95,44 @@ class SynthzooCalculator(Calculator):
         self,
         stored: StoredNetwork,
         *,
-        device: str = "auto",
+        place: Place = ANYWHERE,
         threads: int | None = None,
         advise: Advice | None = None,
-        network: Module | None = None,
+        torch_pass: TorchPass | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.stored, self.config = stored, stored.config
-        self.device = find_device(device)
+        self.place = find_place(place)
         self.threads = checked_threads(threads)
         self.advise = advise
         self._numbers = {atomic_numbers[element] for element in self.config.elements}
-        if network is not None:
-            self.model = network.to(self.device)
+        if torch_pass is not None:
+            self.torch_pass = torch_pass
         self._evaluator: Evaluator | None = None
         if self.device == "cpu" and stored.compiled is not None:
+            if self.place.compiled:
+                _tell_that_engine_computes()
+                self.place = replace(self.place, compiled=False)
             self._evaluator = Evaluator(stored.compiled, threads=self.threads)
         else:
-            self._torch  # noqa: B018  faults of the network are seen here
+            self.torch_pass  # noqa: B018  faults of the network are seen here
+
+    @property
+    def device(self) -> str:
+        """Where it computes, as torch calls it."""
+        return self.place.device
 
     @cached_property
+    def torch_pass(self) -> TorchPass:
+        """What computes with torch; made when it is first asked for."""
+        from synthzoo.models.acceleration import torch_pass_of
+
+        return torch_pass_of(self.stored, self.place)
+
+    @property
     def model(self) -> Module:
-        """The network of torch, on the device; made when it is first asked for."""
-        network = self.stored.network().requires_grad_(requires_grad=False)
-        return network.to(self.device)
-
-    @cached_property
-    def _torch(self) -> TorchPass:
-        from synthzoo.models.torch_pass import TorchPass
-
-        return TorchPass(self.model, self.config, self.device)
+        """The network of torch as nequip evaluates it, on the device."""
+        return self.torch_pass.network
 
     def calculate(
         self,
@@ -134,7 +152,7 @@ class SynthzooCalculator(Calculator):
         if found is None and self._evaluator is not None:
             found = self._evaluator.compute(atoms)
         elif found is None:
-            (found,) = self._torch.compute([atoms])
+            (found,) = self.torch_pass.compute([atoms])
         if found.closest_A < SAME_PLACE_A:
             check_structure(atoms, name="The structure")  # says which atoms
             raise _overlap()
@@ -159,7 +177,7 @@ class SynthzooCalculator(Calculator):
         if self._evaluator is not None:
             found = self._evaluator.compute_all(structures)
         else:
-            found = self._torch.compute(structures)
+            found = self.torch_pass.compute(structures)
         if any(result.closest_A < SAME_PLACE_A for result in found):
             raise _overlap()
         return [
@@ -203,16 +221,16 @@ class SynthzooCalculator(Calculator):
         """Return a calculator with its own results, and with the same weights."""
         other = SynthzooCalculator(
             self.stored,
-            device=self.device,
+            place=self.place,
             threads=self.threads,
-            network=vars(self).get("model"),
+            torch_pass=vars(self).get("torch_pass"),
         )
         other.__dict__.update(copy.deepcopy(self._memory(), memo))
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the checkpoint's content: no code, and no path that may move."""
-        return _restore, (self.stored, self.device, self.threads), self._memory()
+        return _restore, (self.stored, self.place, self.threads), self._memory()
 
     def _memory(self) -> dict[str, Any]:
         return {"atoms": self.atoms, "results": self.results, "advise": self.advise}
@@ -233,13 +251,26 @@ def calculator_of(
 
     ``network``: of the described architecture, in evaluation mode.
     """
+    from synthzoo.models.torch_pass import TorchPass
+
     stored = StoredNetwork.of(network, config)
     network = network.requires_grad_(requires_grad=False)
-    return SynthzooCalculator(stored, device=device, network=network)
+    place = find_place(Place(device=device))
+    torch_pass = TorchPass(network, config, place.device)
+    return SynthzooCalculator(stored, place=place, torch_pass=torch_pass)
 
 
-def _restore(stored: StoredNetwork, device: str, threads: int) -> SynthzooCalculator:
-    return SynthzooCalculator(stored, device=device, threads=threads)
+@functools.cache
+def _tell_that_engine_computes() -> None:
+    """Say it once in a process."""
+    _LOG.warning(
+        "`compile` changes nothing on the CPU: synthzoo's engine computes there, which "
+        "is faster than what torch compiles."
+    )
+
+
+def _restore(stored: StoredNetwork, place: Place, threads: int) -> SynthzooCalculator:
+    return SynthzooCalculator(stored, place=place, threads=threads)
 
 
 def _overlap() -> OverlapError:

@@ -34,6 +34,7 @@ from synthzoo.models.golden import (
 )
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model, load_weights
+from synthzoo.models.place import Place
 from synthzoo.runs.files import hash_content, new_output_folder, refuse_existing
 from synthzoo.runs.provenance import installed_versions
 
@@ -245,7 +246,7 @@ def _compare(
     """Return how much a network's predictions differ from those on record."""
     from synthzoo.models.calculator import SynthzooCalculator
 
-    calculator = SynthzooCalculator(stored, device=device)
+    calculator = SynthzooCalculator(stored, place=Place(device=device))
     here = [predict_golden(golden_atoms(entry), calculator) for entry in recorded]
     versions = stored.config.provenance.get("versions", {})
     return compare_golden(recorded, here, recorded_versions=dict(versions))

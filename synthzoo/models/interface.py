@@ -15,10 +15,13 @@ from synthzoo.models.engine.not_covered import NotCovered
 from synthzoo.recipes.schema import above_0
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
     from torch.nn import Module
 
     from synthzoo.models.engine.shape import NetworkShape
+    from synthzoo.models.graphs import Graph
 
 MAX_CUTOFF_A = 20.0
 Cutoff = Annotated[float, above_0(MAX_CUTOFF_A)]
@@ -186,6 +189,19 @@ class Architecture:
         Its weights keep their names. Raise `CheckpointError` if that fails here.
         """
         raise self.cannot(f"use the kernels of {kernels}")
+
+    def compile_network(
+        self, network: Module, sample: Graph, outputs: Sequence[str], path: Path
+    ) -> None:
+        """Write a package of AOTInductor with machine code of a network.
+
+        The code takes a list of tensors, those of the ``sample`` in its order, and
+        returns a list of ``outputs``, which are names in `synthzoo.models.graphs`. It
+        must serve any number above one of structures, atoms and edges. Network and
+        sample are on the device, whose ``cuda`` is the current one; the network may be
+        changed.
+        """
+        raise self.cannot("be compiled")
 
     def cannot(self, what: str) -> InputError:
         """Return the error that networks of this kind cannot do something."""

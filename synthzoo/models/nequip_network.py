@@ -18,10 +18,13 @@ from synthzoo.models.interface import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
     from torch.nn import Module
 
     from synthzoo.models.engine.shape import NetworkShape
+    from synthzoo.models.graphs import Graph
 
 LEGACY = "LegacyNequIPModel"
 """The network of nequip 0.5.6, which `legacy_network` puts together."""
@@ -172,6 +175,33 @@ class NequIP(Architecture):
                 f"nequip cannot use the kernels of {kernels} here: {error}"
             ) from error
         return changed
+
+    def compile_network(
+        self, network: Module, sample: Graph, outputs: Sequence[str], path: Path
+    ) -> None:
+        """Let nequip trace the network, and torch compile what it finds."""
+        import torch
+        from nequip.utils.aot import aot_export_model
+
+        from synthzoo.models.engine.module import undo
+
+        undo(network)
+        counts = {
+            kind: torch.export.Dim(f"{kind}s", min=2)
+            for kind in ("graph", "node", "edge")
+        }
+        aot_export_model(
+            model=network,
+            device=torch.device(next(network.parameters()).device.type),
+            input_fields=list(sample),
+            output_fields=list(outputs),
+            data=sample,
+            batch_map=counts,
+            output_path=str(path),
+            # The number of threads is not that of now: it may change, and has to be one
+            # in a forked process.
+            inductor_configs={"cpp.dynamic_threads": True},
+        )
 
     def _builder(self) -> Callable[..., Module]:
         """Return a function of nequip, or ours for the networks of 2023."""

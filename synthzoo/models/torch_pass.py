@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.models.config import CheckpointConfig
-    from synthzoo.models.graphs import Graph
+
+Graph = graphs.Graph
+Evaluate = Callable[[Graph], Graph]
 
 
 class TorchPass:
@@ -31,24 +33,39 @@ class TorchPass:
         Its description.
     device
         As torch calls it.
+    evaluate
+        What evaluates graphs on the device, if not the network itself.
     """
 
     def __init__(
-        self, network: torch.nn.Module, config: CheckpointConfig, device: str
+        self,
+        network: torch.nn.Module,
+        config: CheckpointConfig,
+        device: str,
+        evaluate: Evaluate | None = None,
     ) -> None:
         self._device = torch.device(device)
         with MODEL_GATE.computing():
-            self._network = network.to(self._device)
+            self.network = network.to(self._device)
             self.transforms = graphs.transforms_for(
                 network, config.elements, config.cutoff_A
             )
+        self._evaluate = evaluate or self.network
 
     def compute(self, structures: Sequence[Atoms]) -> list[Result]:
         """Return what the network computes for sound structures, all at once."""
+        return _results(structures, self.evaluate(self.joined(structures)))
+
+    def evaluate(self, graph: Graph) -> Graph:
+        """Return a graph on the device with what the network computes."""
+        with MODEL_GATE.computing():
+            return self._evaluate(graph)
+
+    def joined(self, structures: Sequence[Atoms]) -> Graph:
+        """Return structures as one graph on the device."""
         with MODEL_GATE.computing():
             graph = graphs.join([self.graph(atoms) for atoms in structures])
-            here = {name: value.to(self._device) for name, value in graph.items()}
-            return _results(structures, self._network(here))
+            return {name: value.to(self._device) for name, value in graph.items()}
 
     def graph(self, atoms: Atoms) -> Graph:
         """Return the network's input; it is float64, whatever torch's default is."""

@@ -46,7 +46,7 @@ class ReplicaBatch:
         settle_states([job.folder for job in jobs])
         self._states = [read_state(job.folder) or first_state(job) for job in jobs]
         self._calculator: Any = load_potential(
-            first.model, device=first.device
+            first.model, place=first.place
         ).calculator  # a network's, as `check_engine` has seen
 
     def __call__(self, number: int) -> None:

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
+from synthzoo.models.place import Kernels, Place
 from synthzoo.potentials import (
     Model,
     model_name,
@@ -45,6 +46,8 @@ def run_md(  # noqa: PLR0913  what a user may say
     crystals: bool = False,
     workers: int | None = None,
     device: str = "auto",
+    compile: bool = False,
+    kernels: Kernels | None = None,
     engine: str = "ase",
     executor: Executor | None = None,
     **changes: Any,
@@ -81,8 +84,9 @@ def run_md(  # noqa: PLR0913  what a user may say
     workers
         Replicas at a time, each in a process of its own; one for each core if not
         given. A calculator is used in this process unless more than one is given.
-    device
-        Where a checkpoint computes: ``cpu``, ``cuda`` …, or ``auto``.
+    device, compile, kernels
+        Where a checkpoint computes (``cpu``, ``cuda`` …, or ``auto``), and how on a
+        GPU, as for `load_calculator`.
     engine
         What moves the atoms: ``ase``, or ``torch-sim`` for all replicas of a checkpoint
         as one batch, which pays on a GPU. The verdict is found in the same way.
@@ -125,6 +129,8 @@ def run_md(  # noqa: PLR0913  what a user may say
         crystals=crystals,
         workers=workers,
         device=device,
+        compile=compile,
+        kernels=kernels,
         engine=engine,
         executor=executor,
         **changes,
@@ -144,6 +150,8 @@ def compare_md(  # noqa: PLR0913  what a user may say
     crystals: bool = False,
     workers: int | None = None,
     device: str = "auto",
+    compile: bool = False,
+    kernels: Kernels | None = None,
     engine: str = "ase",
     executor: Executor | None = None,
     **changes: Any,
@@ -157,7 +165,7 @@ def compare_md(  # noqa: PLR0913  what a user may say
         them.
     structures, output, protocol, format, seed, relaxed, crystals, workers, device
         As for `run_md`.
-    engine, executor, **changes
+    compile, kernels, engine, executor, **changes
         As for `run_md`.
 
     Raises
@@ -189,7 +197,7 @@ def compare_md(  # noqa: PLR0913  what a user may say
         start=clean_structures(given, recipe, settings.timestep_fs),
         seed=seed,
         relaxed=relaxed,
-        device=device,
+        place=Place(device=device, compiled=compile, kernels=kernels),
         crystals=crystals,
         engine=check_engine(engine, recipe, found),
     )

@@ -19,6 +19,7 @@ from synthzoo.evaluation.crystal_properties import (
     known_crystals,
     lattice_constants_A,
 )
+from synthzoo.models.place import ANYWHERE, Place
 from synthzoo.potentials import Model, load_potential
 from synthzoo.zoo.registry import card_of
 
@@ -110,10 +111,10 @@ def check_crystals(
 
 
 def check_model(
-    model: Model, elements: Sequence[str], *, device: str = "auto"
+    model: Model, elements: Sequence[str], *, place: Place = ANYWHERE
 ) -> list[CrystalCheck]:
     """Return how a model sees the crystals of some elements, beside its teacher."""
-    potential = load_potential(model, device=device)
+    potential = load_potential(model, place=place)
     card = None if potential.config is None else card_of(potential.config)
     reference = None if card is None else card.reference_values
     return check_crystals(potential.calculator, elements, reference)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 
+from synthzoo.models.place import ANYWHERE, Place
 from synthzoo.potentials import Model, forget, load_potential
 from synthzoo.stability.protocol import plan_parts
 from synthzoo.stability.state import (
@@ -37,7 +38,7 @@ class ReplicaJob:
     ``atoms``: structure at the start; velocities are drawn anew.
     ``seed``: of the velocities and the thermostat.
     ``folder``: for its files; it exists.
-    ``device``: where a model of the zoo computes.
+    ``place``: where a model of the zoo computes.
     """
 
     model: Model
@@ -46,7 +47,7 @@ class ReplicaJob:
     settings: Settings
     seed: int
     folder: Path
-    device: str = "auto"
+    place: Place = ANYWHERE
     engine: Engine = "ase"
 
 
@@ -62,7 +63,7 @@ class Replica:
         self._parts = plan_parts(job.recipe, job.settings.timestep_fs)
         self._state = read_state(job.folder) or first_state(job)
         self._atoms = job.atoms.copy()
-        self._calculator = load_potential(job.model, device=job.device).calculator
+        self._calculator = load_potential(job.model, place=job.place).calculator
 
     def __call__(self, number: int) -> None:
         """Run a part, unless it was run before or something has gone wrong."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
+    from synthzoo.models.place import Place
     from synthzoo.stability.protocol import Limits, MdRecipe
     from synthzoo.stability.verdict import FailureKind
 
@@ -30,12 +31,12 @@ DIMER_GAP_A = 12.0
 
 
 def scan_model(
-    model: Model, atoms: Atoms, recipe: MdRecipe, device: str
+    model: Model, atoms: Atoms, recipe: MdRecipe, place: Place
 ) -> tuple[Scan, ...]:
     """Return the curves of a protocol, judged."""
     if len(recipe.moving) == len(recipe.stages):
         return ()
-    calculator = load_potential(model, device=device).calculator
+    calculator = load_potential(model, place=place).calculator
     scans: list[Scan] = []
     for stage in recipe.stages:
         if isinstance(stage, Dimers):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    from synthzoo.models.place import Place
     from synthzoo.potentials import Model
     from synthzoo.stability.crystals import CrystalCheck
     from synthzoo.stability.integrators import Settings
@@ -73,7 +74,7 @@ class Session:
     start: Start
     seed: int
     relaxed: bool
-    device: str
+    place: Place
     crystals: bool = False
     engine: Engine = "ase"
 
@@ -119,8 +120,13 @@ class Session:
 
     def _prepare(self, executor: Executor) -> list[Start]:
         """Look at the starting structures with each model, the first alone."""
+        if self.place.compiled:  # what is said in a child is not heard
+            _LOG.warning(
+                "A network that was not compiled for its GPU before is compiled now, "
+                "which takes minutes."
+            )
         first, *others = self.models
-        look = partial(prepare, recipe=self.recipe, device=self.device)
+        look = partial(prepare, recipe=self.recipe, place=self.place)
         call = partial(look, first, self.start, relaxed=self.relaxed)
         (found,) = call_all([call], executor)
         starts = [_sound(self.names[0], found)]
@@ -151,7 +157,7 @@ class Session:
         scans = read_scans(folder)
         if scans is None:
             model, atoms = self.models[number], start.structures[0]
-            call = partial(scan_model, model, atoms, self.recipe, self.device)
+            call = partial(scan_model, model, atoms, self.recipe, self.place)
             (found,) = call_all([call], executor)
             scans = (_lost_scan(atoms, found),) if isinstance(found, Lost) else found
             write_scans(folder, scans)
@@ -168,7 +174,7 @@ class Session:
                 settings=self.settings,
                 seed=self.seed + replica,
                 folder=folder / REPLICA_FOLDER.format(replica),
-                device=self.device,
+                place=self.place,
                 engine=self.engine,
             )
             for replica in range(count)
@@ -183,7 +189,7 @@ class Session:
             return {}
         elements = sorted({s for atoms in self.start.structures for s in atoms.symbols})
         calls = [
-            partial(check_model, model, elements, device=self.device)
+            partial(check_model, model, elements, place=self.place)
             for model in self.models
         ]
         return {

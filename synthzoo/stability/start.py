@@ -29,6 +29,7 @@ from synthzoo.stability.protocol import Dynamics, longest_step_fs
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from synthzoo.models.place import Place
     from synthzoo.stability.protocol import MdRecipe
 
 
@@ -126,10 +127,10 @@ def clean_structures(
 
 
 def prepare(
-    model: Model, start: Start, recipe: MdRecipe, *, device: str, relaxed: bool
+    model: Model, start: Start, recipe: MdRecipe, *, place: Place, relaxed: bool
 ) -> Start:
     """Return starting structures after a look at them with the model."""
-    potential = load_potential(model, device=device)
+    potential = load_potential(model, place=place)
     name = model_name(model)
     for number, atoms in enumerate(start.structures):
         called = _called(number, start.structures)

@@ -15,7 +15,6 @@ from nequip.data.transforms.neighborlist import NeighborListPruneTransform
 
 from synthzoo.data.pairs import find_pairs
 from synthzoo.models import graphs
-from synthzoo.models.isolation import MODEL_GATE
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -143,11 +142,12 @@ class BatchedNetwork:
         self, calculator: SynthzooCalculator, periodic: Sequence[NDArray[np.bool_]]
     ) -> None:
         self.device = torch.device(calculator.device)
-        self._network = calculator.model
+        self._pass = calculator.torch_pass
         config = calculator.config
-        self._types, neighbours = graphs.transforms_for(
-            self._network, config.elements, config.cutoff_A
+        types, neighbours = graphs.transforms_for(
+            self._pass.network, config.elements, config.cutoff_A
         )
+        self._types = types.to(self.device)
         self._cutoff_A = float(neighbours.r_max)
         self._prune = None
         if neighbours.per_edge_type_cutoff is not None:
@@ -171,8 +171,7 @@ class BatchedNetwork:
         energies have shape ``(b,)``, forces ``(n, 3)``, stresses ``(b, 3, 3)``.
         """
         graph = self._graph(state)
-        with MODEL_GATE.computing():
-            output = self._network(graph)
+        output = self._pass.evaluate(graph)
         keys = {
             "energy": AtomicDataDict.TOTAL_ENERGY_KEY,
             "forces": AtomicDataDict.FORCE_KEY,

@@ -5,23 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from synthzoo.errors import InputError, MissingExtraError
+from synthzoo.errors import InputError
+from synthzoo.models.place import Kernels, check_kernels
 
 if TYPE_CHECKING:
     import torch
 
     from synthzoo.models.config import CheckpointConfig
-
-Kernels = Literal["openequivariance", "cuequivariance"]
-
-PACKAGES: dict[Kernels, str] = {
-    "openequivariance": "openequivariance",
-    "cuequivariance": "cuequivariance_torch",
-}
-"""What each needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +61,7 @@ def check_place(place: TrainingPlace) -> TrainingPlace:
             "Compiling is for GPUs; on the CPU the network has fast loops already."
         )
     if place.kernels is not None:
-        _check_kernels(place.kernels, device)
+        check_kernels(place.kernels, device)
     return replace(place, device=device)
 
 
@@ -87,19 +79,6 @@ def _check_count(place: TrainingPlace, device: str) -> None:
     if place.devices > count:
         raise InputError(
             f"{place.devices} GPUs are asked for, but this machine has {count}."
-        )
-
-
-def _check_kernels(kernels: Kernels, device: str) -> None:
-    if device == "cpu":
-        raise InputError(
-            f"The kernels of {kernels} are for GPUs, but the fit would run on the CPU."
-        )
-    package = PACKAGES[kernels]
-    if find_spec(package) is None:
-        raise MissingExtraError(
-            f"The kernels need the package {package}: see "
-            f"https://nequip.readthedocs.io/en/latest/guide/accelerations/{kernels}.html"
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from synthzoo.models.calculator import SynthzooCalculator
 from synthzoo.models.checkpoint import Checkpoint, load_stored, verify_checkpoint
-from synthzoo.models.devices import find_device
+from synthzoo.models.place import Kernels, Place, find_place
 from synthzoo.zoo.find import find_checkpoint
 from synthzoo.zoo.registry import model_cards
 
@@ -27,6 +27,8 @@ def load_calculator(
     device: str = "auto",
     dtype: str = "float32",
     threads: int | None = None,
+    compile: bool = False,
+    kernels: Kernels | None = None,
 ) -> SynthzooCalculator:
     """Return a model as an ASE calculator, without changing any global state.
 
@@ -45,11 +47,24 @@ def load_calculator(
     threads
         How many may compute on the CPU; one for each physical core if not given, or
         fewer if the environment variable ``OMP_NUM_THREADS`` says so.
+    compile
+        Whether torch compiles the network for the GPU (by AOTInductor). That takes
+        minutes at the first time; the result is kept in the cache. On the CPU only
+        networks that synthzoo's engine does not know are compiled.
+    kernels
+        Library for the tensor products of the network on a GPU, if it is installed:
+        ``openequivariance`` or ``cuequivariance``.
 
     Raises
     ------
     InputError
-        If there is no such device or dtype, or for an absurd number of threads.
+        If there is no such device or dtype, if kernels are asked for on the CPU, or for
+        an absurd number of threads.
+    MissingExtraError
+        If the kernels are not installed.
+    SynthzooError
+        If the network cannot be compiled, or if compiled code or kernels do not give
+        the results of the network.
     UnknownModelError
         If no model has that name.
     CheckpointError
@@ -63,7 +78,7 @@ def load_calculator(
     >>> atoms.get_forces().shape
     (2, 3)
     """
-    find_device(device)  # before the slow part
+    place = find_place(Place(device=device, compiled=compile, kernels=kernels))
     stored = load_stored(find_checkpoint(model), dtype=dtype)
     if stored.config.kind == "starting-point":
         warnings.warn(
@@ -73,7 +88,7 @@ def load_calculator(
             stacklevel=2,
         )
     return SynthzooCalculator(
-        stored, device=device, threads=threads, advise=models_that_know
+        stored, place=place, threads=threads, advise=models_that_know
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
+from ase.build import bulk
 from click.testing import CliRunner
 
 from synthzoo.cli import main
 from synthzoo.cli.options import threads_option
+from synthzoo.models.calculator import _tell_that_engine_computes
 from synthzoo.models.engine.threads import SETTING, default_threads
 
 FROZEN = {
@@ -52,10 +55,12 @@ FROZEN = {
     "md": (
         "0...! 1! -o= --output= --protocol= --replicas= --seed= --timestep-fs= "
         "--thermostat=langevin|bussi|nose-hoover --duration= --hottest-K= --relax "
-        "--crystals --engine=ase|torch-sim --format= --device= --workers= --json"
+        "--crystals --engine=ase|torch-sim --format= --device= --compile "
+        "--kernels=openequivariance|cuequivariance --workers= --json"
     ),
     "predict": (
-        "0! 1! -o=! --output=! --format= --device= --dtype=float32|float64 "
+        "0! 1! -o=! --output=! --format= --device= --compile "
+        "--kernels=openequivariance|cuequivariance --dtype=float32|float64 "
         "--batch-atoms= --json"
     ),
     "pretrain": (
@@ -160,3 +165,44 @@ def test_threads_are_set_for_one_command(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("name", ["predict", "md"])
 def test_commands_that_compute_take_threads(name: str) -> None:
     assert "--threads=" in words_of(dict(all_commands())[name])
+
+
+def computing_line(command: str, model: Path, folder: Path) -> list[str]:
+    """Return a command line that computes one structure on the CPU."""
+    start = folder / "start.xyz"
+    bulk("C").write(start)
+    line = [command, str(model), str(start), "-o", str(folder / "out")]
+    return [*line, "--device", "cpu"]
+
+
+@pytest.mark.parametrize("command", ["md", "predict"])
+def test_kernels_reach_the_model(
+    command: str, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Which refuses them on a CPU."""
+    line = computing_line(command, tiny_checkpoint, tmp_path)
+    done = CliRunner().invoke(main, [*line, "--kernels", "cuequivariance"])
+    assert done.exit_code == 1
+    assert "kernels of cuequivariance are for GPUs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "`compile` changes nothing on the CPU"),
+        ("md", "--protocol", "compress", "is compiled now, which takes minutes"),
+    ],
+    ids=["predict", "md"],
+)
+def test_compilation_reaches_the_model(
+    words: tuple[str, ...],
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Which is told before, or does nothing and says so."""
+    _tell_that_engine_computes.cache_clear()
+    command, *others, said = words
+    line = computing_line(command, tiny_checkpoint, tmp_path)
+    CliRunner().invoke(main, [*line, *others, "--compile"])
+    assert said in caplog.text

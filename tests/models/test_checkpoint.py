@@ -44,6 +44,7 @@ from synthzoo.models.config import (
 )
 from synthzoo.models.golden import Golden, representative
 from synthzoo.models.network import build_model
+from synthzoo.models.place import Place
 from synthzoo.zoo.find import find_folder
 from synthzoo.zoo.load import load_calculator
 
@@ -572,7 +573,7 @@ def test_the_engine_takes_no_other_weights_than_those_described(
         weights[f"model.func.{name}"] = np.resize(values, wanted)
     wrong = replace(stored, weights=weights)
     with pytest.raises(CheckpointError, match="does not fit"):
-        SynthzooCalculator(wrong, device="cpu")
+        SynthzooCalculator(wrong, place=Place(device="cpu"))
 
 
 @pytest.mark.parametrize("name", MODEL_FILES)

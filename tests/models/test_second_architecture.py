@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,14 +19,17 @@ from ase.calculators.fd import (
 from ase.io import read
 
 import synthzoo
-from synthzoo.errors import CheckpointError, InputError
+from synthzoo.errors import CheckpointError, InputError, SynthzooError
 from synthzoo.models.architectures import ARCHITECTURES
 from synthzoo.models.checkpoint import read_config
 from synthzoo.models.network import build_model
 from synthzoo.recipes.loading import load_recipe
 from synthzoo.training.recipe import PretrainRecipe
-from tests.pair_network import NAME, PairArchitecture
+from tests.pair_network import NAME, PairArchitecture, PairNetwork
 from tests.toy import pretrain_recipe
+
+if TYPE_CHECKING:
+    import torch
 
 RECIPE = """
 pretrain:
@@ -90,6 +94,48 @@ def test_what_it_cannot_do_is_refused_by_its_name(checkpoint: Path, tmp_path: Pa
     config = replace(read_config(checkpoint), arguments={"width": 10**9})
     with pytest.raises(CheckpointError, match="PairNetwork cannot have"):
         build_model(config)
+
+
+def test_it_is_not_compiled_by_torch(checkpoint: Path):
+    """On the CPU, where the engine does not know it, either."""
+    with pytest.raises(InputError, match="Networks of PairNetwork cannot be compiled"):
+        synthzoo.load_calculator(checkpoint, device="cpu", compile=True)
+
+
+class Kernels(PairArchitecture):
+    """Has kernels, which compute a given multiple of the forces."""
+
+    factor = 1.0
+
+    def with_kernels(self, network: torch.nn.Module, kernels: str) -> torch.nn.Module:
+        """Return another network."""
+        assert kernels == "openequivariance"
+        assert isinstance(network, PairNetwork)
+        network.energy_scale_eV *= self.factor
+        return network
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_kernels_are_used_if_they_compute_the_same(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, factor: float
+):
+    """The same path as on a GPU; what is installed stands for their package."""
+    from synthzoo.models.acceleration import torch_pass_of
+    from synthzoo.models.checkpoint import load_stored
+    from synthzoo.models.place import PACKAGES, Place
+
+    architecture = Kernels(NAME)
+    architecture.factor = factor
+    monkeypatch.setitem(ARCHITECTURES, NAME, architecture)
+    monkeypatch.setitem(PACKAGES, "openequivariance", "numpy")
+    stored = load_stored(checkpoint)
+    place = Place(device="cpu", kernels="openequivariance")
+    if factor != 1.0:
+        with pytest.raises(SynthzooError, match="computes otherwise"):
+            torch_pass_of(stored, place)
+        return
+    found = torch_pass_of(stored, place)
+    assert found._evaluate is not found.network
 
 
 def test_it_says_once_why_the_engine_does_not_serve_it(

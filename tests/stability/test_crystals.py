@@ -10,6 +10,7 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 
 from synthzoo import find_card, load_calculator
+from synthzoo.models.place import Place
 from synthzoo.stability import crystals
 from synthzoo.stability.check import run_md
 from synthzoo.stability.crystals import check_crystals
@@ -98,7 +99,7 @@ def test_a_model_is_compared_with_its_card_however_it_is_given(
     seen = []
     monkeypatch.setattr(crystals, "check_crystals", lambda *given: seen.append(given))
     for model in (name, str(copy), load_calculator(name, device="cpu"), EMT()):
-        crystals.check_model(model, ["C"], device="cpu")
+        crystals.check_model(model, ["C"], place=Place(device="cpu"))
     known = find_card(name).reference_values
     assert known is not None
     assert [reference for *_, reference in seen] == [known, known, known, None]

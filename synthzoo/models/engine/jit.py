@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from typing import Any
 import llvmlite
 from llvmlite import binding
 
-from synthzoo.runs.caches import cache_folder
+from synthzoo.runs.caches import cache_folder, keep, read_kept
 
 KINDS = {
     "pointer": ctypes.c_void_p,
@@ -24,7 +21,7 @@ KINDS = {
 
 
 @cache
-def _processor() -> tuple[str, str]:
+def processor() -> tuple[str, str]:
     """Return LLVM's name of this processor, and what that can do."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
@@ -33,7 +30,7 @@ def _processor() -> tuple[str, str]:
 
 def _machine() -> Any:
     """Return LLVM's description of this processor: a new one, for a single owner."""
-    cpu, features = _processor()
+    cpu, features = processor()
     target = binding.Target.from_default_triple()
     return target.create_target_machine(
         cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault", jit=True
@@ -102,36 +99,13 @@ class Library:
 def _code(key: str, write: Callable[[], str]) -> bytes:
     """Return a module's object code, from the disk if it is there."""
     triple = binding.get_default_triple()
-    whole = "\n".join((llvmlite.__version__, *_processor(), triple, key))
+    whole = "\n".join((llvmlite.__version__, *processor(), triple, key))
     try:
         path = folder() / (hashlib.sha256(whole.encode()).hexdigest() + ".o")
     except RuntimeError:  # nobody's home
         return emit_object(write())
-    code = _read(path)
+    code = read_kept(path)
     if code is None:
         code = emit_object(write())
-        _keep(path, code)
+        keep(path, code)
     return code
-
-
-def _read(path: Path) -> bytes | None:
-    """Return the code in a file; None if there is none, or if it is damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    size = hashlib.sha256().digest_size
-    digest, code = content[:size], content[size:]
-    return code if hashlib.sha256(code).digest() == digest else None
-
-
-def _keep(path: Path, code: bytes) -> None:
-    """Write code to a file, with its hash before it; try no more than that."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial.write_bytes(hashlib.sha256(code).digest() + code)
-        partial.replace(path)
-    except OSError:  # a full disk, or one that is not written to
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)

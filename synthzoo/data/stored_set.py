@@ -20,6 +20,7 @@ from synthzoo.data.pairs import find_edges
 from synthzoo.data.structures import KIND_KEYS, label
 from synthzoo.errors import InputError
 from synthzoo.runs.files import hash_files, new_file, read_record, write_text
+from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,7 +156,8 @@ class StoredSet:
 
     def _count_edges(self, cutoff_A: float) -> NDArray[np.int64]:
         counts = np.zeros(len(self), dtype=np.int64)
-        for index in range(len(self)):
+        numbers = range(len(self))
+        for index in progress_bar(numbers, desc="find neighbours", unit="structure"):
             flat = self.part([index])
             first, _, _ = find_edges(
                 flat.positions_A, flat.cells_A[0], flat.periodic[0], cutoff_A

@@ -212,7 +212,7 @@ def _write(
 ) -> InputError | None:
     """Write structures as a set; return what is wrong with the first that is wrong."""
     fault: InputError | None = None
-    shown = progress_bar(structures, desc="Reading", unit="structure")
+    shown = progress_bar(structures, desc="read", unit="structure")
     with SetWriter(folder, info=INFO_KEYS, unknown=UNKNOWN) as writer:
         for index, atoms in enumerate(shown):
             fault = fault or _add(writer, atoms, keys, name=name_of(index))

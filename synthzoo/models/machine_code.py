@@ -57,8 +57,9 @@ OUTPUTS = (*OF_STRUCTURES, *OF_ATOMS, *OF_EDGES)
 class CompiledNetwork:
     """Machine code of a network, for any number of structures, atoms and edges.
 
-    torch compiles numbers that are 0 or 1 apart from all others. None ever is, since a
-    companion goes along with what is computed.
+    The code holds for numbers above one, since torch compiles 0 and 1 apart from all
+    others: given a single structure it would end the process. A companion therefore
+    goes along with what is computed.
 
     Parameters
     ----------

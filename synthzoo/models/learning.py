@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nequip.model import MuonParamGroups
 from nequip.model.utils import override_model_compile_mode
 from nequip.train import EMALightningModule, SimpleDDPStrategy
 
@@ -105,6 +106,31 @@ def _metric(term: Term) -> dict[str, Any]:
         }
     huber = {"_target_": "nequip.train.HuberLoss", "delta": term.limit}
     return {"coeff": 2 * term.weight, "metric": huber}  # nequip's has half the square
+
+
+class Block(NamedTuple):
+    """A matrix in a weight, which may hold several, one after the other."""
+
+    start: int
+    stop: int
+    shape: tuple[int, int]
+
+    def of(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the matrix, a view of the weight."""
+        return weight.view(-1)[self.start : self.stop].view(self.shape)
+
+
+def matrices(network: torch.nn.Module) -> dict[torch.Tensor, list[Block]]:
+    """Return the weights of a network that are matrices between features.
+
+    nequip chooses them: those of the radial networks and of the linear layers.
+    """
+    group, _ = MuonParamGroups(network, muon={}, adam={})
+    packed, found = group["e3nn_reshaping"], {}
+    for number, weight in enumerate(group["params"]):
+        parts = packed.get(number, [((0, weight.numel(), None), tuple(weight.shape))])
+        found[weight] = [Block(start, stop, shape) for (start, stop, _), shape in parts]
+    return found
 
 
 def shared_gradients() -> Strategy:

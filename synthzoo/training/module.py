@@ -13,7 +13,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from synthzoo.errors import DivergedError, InputError
 from synthzoo.models.graphs import ENERGY, FORCES, Graph, split
-from synthzoo.models.learning import AveragedFit, Term
+from synthzoo.models.learning import AveragedFit, Term, matrices
+from synthzoo.training.muon import Muon
 
 if TYPE_CHECKING:
     import lightning
@@ -125,6 +126,26 @@ def _depth(part: str) -> int:
 ADAM_BETA1 = 0.9
 
 
+def make_optimizer(
+    network: torch.nn.Module, recipe: FitRecipe
+) -> torch.optim.Optimizer:
+    """Return what moves the weights.
+
+    ``network``: module to train.
+    """
+    groups = parameter_groups(network, recipe)
+    betas = (ADAM_BETA1, recipe.adam_beta2)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, betas=betas)
+    blocks = matrices(network)
+    if not blocks:
+        raise InputError(
+            "Muon finds no matrices in this network: set `optimizer: adam`."
+        )
+    ratio = recipe.muon_rate / recipe.learning_rate
+    return Muon(groups, blocks=blocks, rate_ratio=ratio, betas=betas)
+
+
 class FitModule(AveragedFit):
     """A network with the learning rate of a recipe, and a guard.
 
@@ -155,11 +176,8 @@ class FitModule(AveragedFit):
         self._start = [value.detach().clone() for value in self.model.parameters()]
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return Adam and the learning rate's schedule, which moves at every step."""
-        optimizer = torch.optim.Adam(
-            parameter_groups(self.model, self.recipe),
-            betas=(ADAM_BETA1, self.recipe.adam_beta2),
-        )
+        """Return the optimizer and the rate's schedule, which moves at every step."""
+        optimizer = make_optimizer(self.model, self.recipe)
         schedule = LambdaLR(
             optimizer, lambda step: rate_factor(step, self.total_steps, self.recipe)
         )

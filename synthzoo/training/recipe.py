@@ -79,6 +79,12 @@ class FitRecipe(StepsRecipe, frozen=True, kw_only=True):
         Number of passes over the training set.
     learning_rate
         Of Adam, after the warm-up.
+    optimizer
+        ``adam``, or ``muon``, which moves the matrices of the layers and of the radial
+        networks by steps with equal singular values, and all other weights as Adam
+        does.
+    muon_rate
+        Learning rate of Muon for the matrices, after the warm-up.
     energy_weight
         Factor of the mean squared error of energy per atom (eV) in the loss.
     validation_share
@@ -106,6 +112,8 @@ class FitRecipe(StepsRecipe, frozen=True, kw_only=True):
     energy_huber_eV: Annotated[Positive | None, LATER] = None
     forces_huber_eV_A: Annotated[Positive | None, LATER] = None
     adam_beta2: Annotated[Annotated[float, number(0, 1)], LATER] = 0.999
+    optimizer: Annotated[Literal["adam", "muon"], LATER] = "adam"
+    muon_rate: Annotated[LearningRate, LATER] = 0.1
 
 
 class PretrainRecipe(Section, frozen=True, kw_only=True):

@@ -50,13 +50,16 @@ def test_the_rate_warms_up_stays_and_falls_to_zero():
     assert all(np.diff(factors[50:]) <= 0)
 
 
-def test_a_fit_learns(lj_set: Path, tmp_path: Path):
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_fit_learns(optimizer: str, lj_set: Path, tmp_path: Path):
     """A minute network learns Lennard-Jones forces well below their spread."""
     from ase.io import read
 
     from synthzoo.training.pretrain import pretrain
 
-    recipe = pretrain_recipe(max_epochs=20, learning_rate=0.02, warmup_steps=10)
+    recipe = pretrain_recipe(
+        max_epochs=20, learning_rate=0.02, warmup_steps=10, optimizer=optimizer
+    )
     summary = pretrain(recipe, lj_set, tmp_path / "lj")
     forces = np.concatenate([atoms.get_forces() for atoms in read(lj_set, ":")])
     assert summary.force_rmse_eV_A < 0.5 * np.sqrt((forces**2).mean())
@@ -83,12 +86,18 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
 
 
 @pytest.mark.thorough
-def test_a_killed_fit_ends_in_the_same_weights(lj_set: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    "optimizer", ["adam", pytest.param("muon", marks=pytest.mark.thorough)]
+)
+def test_a_killed_fit_ends_in_the_same_weights(
+    optimizer: str, lj_set: Path, tmp_path: Path
+):
     """SIGKILL in mid-epoch, then the same command: equal to the last bit."""
     from synthzoo.training.curves import read_errors
     from synthzoo.training.pretrain import pretrain
+    from synthzoo.training.states import BEFORE, state_file
 
-    recipe = pretrain_recipe(max_epochs=20)
+    recipe = pretrain_recipe(max_epochs=20, optimizer=optimizer)
     pretrain(recipe, lj_set, tmp_path / "whole")
     output = tmp_path / "killed"
     values = json.dumps(recipe_values(recipe))
@@ -97,7 +106,8 @@ def test_a_killed_fit_ends_in_the_same_weights(lj_set: Path, tmp_path: Path):
         command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL
     )
     run = tmp_path / "killed.parts"
-    while process.poll() is None and not read_errors(run):  # on record at once
+    second = state_file(run, BEFORE)  # there is a state to go on from, then
+    while process.poll() is None and not second.exists():
         time.sleep(0.005)
     assert process.poll() is None, "the fit ended before it could be killed"
     os.kill(process.pid, signal.SIGKILL)

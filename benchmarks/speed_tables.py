@@ -68,7 +68,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     SEVENNET: {"color": ORANGE, "marker": "o"},
     CHGNET: {"color": ORANGE, "marker": "s", "linestyle": "--"},
 }
-KIB_PER_MIB = 1024
+KB_PER_MIB = 2**20 / 1000
 
 
 def tables(record: Record) -> str:
@@ -87,7 +87,7 @@ def tables(record: Record) -> str:
             list(_ratios(record)),
         ),
         markdown_table(
-            ("", "KiB an atom, largest structure", "CPU s to the first energy"),
+            ("", "kB an atom, largest structure", "CPU s to the first energy"),
             list(_memory_and_starts(record)),
         ),
         markdown_table(
@@ -165,7 +165,7 @@ def _memory_and_starts(record: Record) -> Iterator[tuple[str, ...]]:
         memory = "–"
         for line in record["lines"]:
             if (line["name"], line["work"]) == (name, "memory"):
-                memory = _digits(KIB_PER_MIB * line["peak_mib"] / line["atoms"])
+                memory = _digits(KB_PER_MIB * line["peak_mib"] / line["atoms"])
         if name not in ELEMENTS:
             yield name, memory, cpu_s
 

@@ -171,7 +171,9 @@ def __getattr__(name: str) -> object:
         return __getattr__(_RENAMED[name])
     if name not in _HOME:
         raise AttributeError(f"module 'synthzoo' has no attribute {name!r}")
-    value = getattr(_import_module(f"synthzoo.{_HOME[name]}"), name)
+    with _warnings.catch_warnings():  # SciPy and others add filters of their own
+        module = _import_module(f"synthzoo.{_HOME[name]}")
+    value = getattr(module, name)
     globals()[name] = value
     return value
 

@@ -22,6 +22,7 @@ from synthzoo.zoo.load import load_calculator
 FRESH_PROCESS = """
 import json, os, random, sys, warnings
 import numpy as np, torch
+from ase.build import bulk  # it loads SciPy, which adds a filter
 
 def state():
     backends = torch.backends
@@ -47,7 +48,6 @@ warnings.simplefilter("error", ResourceWarning)
 torch.set_num_threads(2)
 before = state()
 from synthzoo import load_calculator
-from ase.build import bulk
 imported = state()
 calculator = load_calculator(sys.argv[1], device="cpu")
 loaded = state()

@@ -37,7 +37,6 @@ class EngineModel(GraphModel):  # type: ignore[misc]  # nequip is untyped
     """
 
     shape: NetworkShape
-    watched: tuple[Module, ...]
 
     def forward(self, data: Data) -> Data:
         """Return energies, forces, stress and virial, as nequip's model does."""
@@ -59,7 +58,9 @@ class EngineModel(GraphModel):  # type: ignore[misc]  # nequip is untyped
             }
             & data.keys()
             and not any(
-                part._forward_hooks or part._forward_pre_hooks for part in self.watched
+                part._forward_hooks or part._forward_pre_hooks
+                for part in self.modules()
+                if part is not self
             )
         )
 
@@ -78,7 +79,6 @@ def accelerate(network: Module, shape: NetworkShape) -> None:
     changed: Any = network
     changed.__class__ = EngineModel
     changed.shape = shape
-    changed.watched = tuple(part for part in network.modules() if part is not network)
 
 
 def undo(network: Module) -> None:
@@ -86,7 +86,7 @@ def undo(network: Module) -> None:
     if isinstance(network, EngineModel):
         changed: Any = network
         changed.__class__ = GraphModel
-        del changed.shape, changed.watched
+        del changed.shape
 
 
 def _evaluated(network: EngineModel, data: Data) -> Data:

@@ -56,10 +56,11 @@ used = state()
 for name, after in {"import": imported, "load": loaded, "use": used}.items():
     for key in before:
         assert before[key] == after[key], (name, key, before[key], after[key])
+draws = [random.random(), np.random.rand(), torch.rand(1).item()]
 from torch._dynamo import config
 from nequip.utils.global_state import global_state_initialized, set_global_state
 print(json.dumps({
-    "draws": [random.random(), np.random.rand(), torch.rand(1).item()],
+    "draws": draws,
     "dynamo": config.capture_scalar_outputs,
     "initialised": global_state_initialized(),
     "dtype after nequip's own": (set_global_state(), str(torch.get_default_dtype()))[1],

@@ -12,8 +12,9 @@ import numpy as np
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.models.architectures import architecture_of
 from synthzoo.models.config import CONFIG_FILE
-from synthzoo.models.engine.network import PRECISIONS, network_of
+from synthzoo.models.engine.network import network_of
 from synthzoo.models.engine.not_covered import NotCovered
+from synthzoo.models.engine.precision import PRECISIONS
 from synthzoo.models.network import tell_of_slowness
 
 if TYPE_CHECKING:

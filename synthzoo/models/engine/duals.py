@@ -25,23 +25,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from synthzoo.models.engine.combinations import combinations_of
 from synthzoo.models.engine.couplings import harmonics
-from synthzoo.models.engine.messages import (
-    EDGES,
-    RANGE,
-    Combination,
-    Loops,
-    derivative,
-    unrolled,
-)
-from synthzoo.models.engine.messages import tasks as tasks_of
+from synthzoo.models.engine.loops import EDGES, RANGE, Loops, derivative, unrolled
+from synthzoo.models.engine.loops import tasks as tasks_of
 from synthzoo.models.engine.splines import basis
 
 if TYPE_CHECKING:
     from llvmlite import ir
 
+    from synthzoo.models.engine.combinations import Combination
     from synthzoo.models.engine.emitter import Value
     from synthzoo.models.engine.layout import LayerLayout
+    from synthzoo.models.engine.precision import Precision
     from synthzoo.models.engine.shape import Layer
 
 MOVES = {"x_moves": "pointer", "y_moves": "pointer", "z_moves": "pointer"}
@@ -78,13 +74,13 @@ class _Factors(NamedTuple):
     moving_harmonics: dict[Combination, Value]
 
 
+def scratch_size(layer: Layer, precision: Precision) -> int:
+    """Return how many numbers of scratch the loops of a layer need for an edge."""
+    return 2 * (precision.degree + 1 + len(combinations_of(layer)))
+
+
 class _DualLoops(Loops):
     """Loops that know how edges move."""
-
-    @property
-    def rows(self) -> int:
-        """How many numbers of an edge are in scratch."""
-        return 2 * (self.degree + 1 + len(self.combinations))
 
     def dual_values(self, start: Value, count: Value) -> None:
         """Write the numbers of all edges of an atom to scratch."""
@@ -155,9 +151,7 @@ def write_forward(
     layout: LayerLayout,
     *,
     name: str,
-    degree: int,
-    real: str,
-    width: int,
+    precision: Precision,
     first_layer: bool,
 ) -> None:
     """Write the function that sums messages and their derivatives: `FORWARD`.
@@ -170,9 +164,7 @@ def write_forward(
         layout,
         name=name,
         arguments=FORWARD,
-        degree=degree,
-        real=real,
-        width=width,
+        precision=precision,
         flipped=False,
     )
     code, given = loops.code, loops.given
@@ -282,9 +274,7 @@ def write_backward(
     layout: LayerLayout,
     *,
     name: str,
-    degree: int,
-    real: str,
-    width: int,
+    precision: Precision,
     first_layer: bool,
 ) -> None:
     """Write the gradient of `write_forward`, for a range of far atoms: `BACKWARD`.
@@ -297,9 +287,7 @@ def write_backward(
         layout,
         name=name,
         arguments=BACKWARD,
-        degree=degree,
-        real=real,
-        width=width,
+        precision=precision,
         flipped=True,
     )
     code, given = loops.code, loops.given

@@ -24,12 +24,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from synthzoo.models.engine import duals
+from synthzoo.models.engine.combinations import coupling_of
 from synthzoo.models.engine.evaluation import Workspace
 from synthzoo.models.engine.geometry import LINKS
 from synthzoo.models.engine.jit import Library, vector_bytes
 from synthzoo.models.engine.layer_shape import FIRST, SECOND, SELF_CONNECTION
 from synthzoo.models.engine.layout import padded
-from synthzoo.models.engine.messages import combinations_of, coupling_of
 from synthzoo.models.engine.network import network_of
 from synthzoo.models.engine.program import program_of, sources
 from synthzoo.models.engine.splines import coefficients, grid
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from synthzoo.models.engine.layout import LayerLayout, Room, Row
     from synthzoo.models.engine.links import Links
     from synthzoo.models.engine.memory import Buffers, Who
-    from synthzoo.models.engine.program import Precision
+    from synthzoo.models.engine.precision import Precision
     from synthzoo.models.engine.shape import (
         Columns,
         Layer,
@@ -70,9 +70,7 @@ def _library(shape: NetworkShape, precision: Precision) -> Any:
             zip(shape.layers, layouts, strict=True)
         ):
             options: dict[str, Any] = {
-                "degree": precision.degree,
-                "real": precision.real,
-                "width": precision.width,
+                "precision": precision,
                 "first_layer": number == 0,
             }
             duals.write_forward(
@@ -221,14 +219,14 @@ class _Loops:
     layers: Sequence[Layer]
     edges: list[int]
     capacity: int
-    degree: int
+    precision: Precision
     atoms: int
     held: tuple[NDArray[Any], ...]
 
     @classmethod
     def of(cls, task: Task, edges: Mapping[str, NDArray[Any]], pull: Pull) -> _Loops:
         """Return the loops for edges that move as they are pulled."""
-        atoms, width = len(task.who), task.precision.width
+        atoms = len(task.who)
         moves = _moves(task, edges, pull)
         arrays = (*(edges[name] for name in LINKS), *moves)
         most = int(edges["counts"].max(initial=0))
@@ -237,16 +235,16 @@ class _Loops:
             layouts=program_of(task.shape, task.precision).layouts,
             layers=task.shape.layers,
             edges=[array.ctypes.data for array in arrays],
-            capacity=(most // width + 1) * width,
-            degree=task.precision.degree,
+            capacity=padded(most + 1, task.precision.width),
+            precision=task.precision,
             atoms=atoms,
             held=arrays,
         )
 
     def call(self, name: str, number: int, tensors: Sequence[Tensor]) -> None:
         """Call a function for all atoms."""
-        rows = 2 * (self.degree + 1 + len(combinations_of(self.layers[number])))
-        scratch = torch.empty(rows * self.capacity, dtype=tensors[0].dtype)
+        size = duals.scratch_size(self.layers[number], self.precision)
+        scratch = torch.empty(size * self.capacity, dtype=tensors[0].dtype)
         offsets = torch.empty(self.capacity, dtype=torch.int32)
         getattr(self.library, f"{name}{number}")(
             0,

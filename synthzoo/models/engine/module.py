@@ -18,8 +18,9 @@ from torch import Tensor
 from synthzoo.models.engine.fitting import Task, compute
 from synthzoo.models.engine.links import Near, link
 from synthzoo.models.engine.memory import Buffers, Who
-from synthzoo.models.engine.network import PRECISIONS, check_cutoffs
+from synthzoo.models.engine.network import check_cutoffs
 from synthzoo.models.engine.pack import reciprocal_cutoffs
+from synthzoo.models.engine.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

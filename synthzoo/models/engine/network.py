@@ -11,22 +11,17 @@ import numpy as np
 from synthzoo.models.engine import pack
 from synthzoo.models.engine.arrays import aligned
 from synthzoo.models.engine.not_covered import NotCovered
-from synthzoo.models.engine.program import Precision, pack_layer, program_of
+from synthzoo.models.engine.program import pack_layer, program_of
 from synthzoo.models.engine.readout import readout_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.models.engine.layout import Row
+    from synthzoo.models.engine.precision import Precision
     from synthzoo.models.engine.program import LayerWeights, Program
     from synthzoo.models.engine.readout import Readout
     from synthzoo.models.engine.shape import NetworkShape
-
-PRECISIONS = {
-    "float32": Precision(real="float32", degree=5, intervals=192),
-    "float64": Precision(real="float64", degree=7, intervals=1024),
-}
-"""The splines are as exact as the arithmetic."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo.models.engine import dense, geometry, messages, sequence
+from synthzoo.models.engine import (
+    dense,
+    geometry,
+    message_slopes,
+    messages,
+    sequence,
+)
 from synthzoo.models.engine.arrays import aligned, aligned_copy
+from synthzoo.models.engine.combinations import coupling_of, scratch_size
 from synthzoo.models.engine.jit import Library, vector_bytes
 from synthzoo.models.engine.layout import LayerLayout, Row, lay_out
-from synthzoo.models.engine.messages import coupling_of
 from synthzoo.models.engine.pack import mixing_matrices, norms, radial_functions
 from synthzoo.models.engine.splines import coefficients, grid
 
@@ -23,34 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.models.engine.dense import Maps
+    from synthzoo.models.engine.precision import Precision
     from synthzoo.models.engine.shape import Layer, Mixing, NetworkShape
 
 TILES = {64: 4, 32: 2, 16: 4}
 """Vectors in a row of a matrix product's results, by the bytes of a vector: together
 with `dense.ROWS` they fill the registers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Precision:
-    """How exactly a network is evaluated.
-
-    ``real``: ``float32`` or ``float64``.
-    ``degree``, ``intervals``: of the splines that stand for radial functions.
-    """
-
-    real: str
-    degree: int
-    intervals: int
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the arrays."""
-        return np.dtype(self.real)
-
-    @property
-    def width(self) -> int:
-        """Numbers in a vector."""
-        return vector_bytes() // self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -131,11 +115,7 @@ class Program:
     @cached_property
     def scratch_size(self) -> int:
         """How many numbers of scratch the loops over edges need for an edge."""
-        precision = self.precision
-        return max(
-            messages.scratch_size(layer, degree=precision.degree, width=precision.width)
-            for layer in self.shape.layers
-        )
+        return max(scratch_size(layer, self.precision) for layer in self.shape.layers)
 
 
 @cache
@@ -159,13 +139,17 @@ def sources() -> str:
     """Return a hash of the files that write the functions."""
     digest = hashlib.sha256()
     for name in (
+        "combinations",
         "couplings",
         "dense",
         "duals",
         "emitter",
         "geometry",
         "layout",
+        "loops",
+        "message_slopes",
         "messages",
+        "precision",
         "program",
         "sequence",
         "splines",
@@ -203,25 +187,24 @@ def _write(program: Program) -> str:
     geometry.write_edges(module, "edges", real=real, width=width)
     geometry.write_forces(module, "forces", real=real)
     maker = dense.Dense(module, real=real, width=width, tile=TILES[vector_bytes()])
-    common: dict[str, Any] = {"degree": precision.degree, "real": real, "width": width}
     for number, (layer, layout, maps) in enumerate(
         zip(program.shape.layers, program.layouts, program.maps, strict=True)
     ):
         row = layout.incoming
         maker.write_features(f"features{number}", maps.features, row, row)
         messages.write_forward(
-            module, layer, layout, name=f"messages{number}", **common
+            module, layer, layout, name=f"messages{number}", precision=precision
         )
         maker.write_forward(f"mix{number}", layer, layout, maps.mixed)
         maker.write_backward(f"mix_back{number}", layer, layout, maps.mixed_back)
-        messages.write_backward(
+        message_slopes.write_backward(
             module,
             layer,
             layout,
             name=f"messages_back{number}",
+            precision=precision,
             first_layer=number == 0,
             last_layer=number == len(program.layouts) - 1,
-            **common,
         )
         maker.write_features(f"features_back{number}", maps.features_back, row, row)
     for name in _names(len(program.layouts)):

@@ -24,7 +24,6 @@ COLUMNS = 24
 RUN = {"run": ("pointer", "index")}
 """The function that calls all functions of a table: first row and number of rows."""
 
-_BYTES = 8
 _FUNCTION = ir.FunctionType(ir.VoidType(), [POINTER])
 
 

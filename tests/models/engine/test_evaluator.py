@@ -16,8 +16,9 @@ from synthzoo.data.labels import Labels
 from synthzoo.models.engine import network, program
 from synthzoo.models.engine.evaluator import Evaluator, Result
 from synthzoo.models.engine.memory import BLOCK
-from synthzoo.models.engine.network import PRECISIONS, Network, network_of
+from synthzoo.models.engine.network import Network, network_of
 from synthzoo.models.engine.not_covered import NotCovered
+from synthzoo.models.engine.precision import PRECISIONS
 from synthzoo.models.engine.shape import network_shape
 from synthzoo.models.graphs import to_graph
 from synthzoo.models.isolation import nequip_session

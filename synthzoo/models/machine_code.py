@@ -25,7 +25,7 @@ from synthzoo.models.architectures import architecture_of
 from synthzoo.models.engine.jit import processor
 from synthzoo.models.isolation import MODEL_GATE, nequip_session
 from synthzoo.models.place import PACKAGES
-from synthzoo.runs.caches import cache_folder, keep, read_kept
+from synthzoo.runs.caches import kept_or_made
 from synthzoo.runs.files import hash_content, hash_values
 from synthzoo.runs.provenance import installed_versions
 
@@ -109,20 +109,11 @@ def machine_code(
     ``build``: returns the network, on the device, with the kernels of the place.
     ``sample``: several structures on the device, with more than two atoms and edges.
     """
-    path = _path(_key(stored, place))
-    code = None if path is None else read_kept(path)
-    if code is None:
-        code = _compiled(stored, build(), place, sample)
-        if path is not None:
-            keep(path, code)
-    return code
-
-
-def _path(key: str) -> Path | None:
-    try:
-        return cache_folder("compiled") / f"{key}.pt2"
-    except RuntimeError:  # nobody's home
-        return None
+    return kept_or_made(
+        "compiled",
+        f"{_key(stored, place)}.pt2",
+        lambda: _compiled(stored, build(), place, sample),
+    )
 
 
 def _key(stored: StoredNetwork, place: Place) -> str:

@@ -42,7 +42,7 @@ def build_model(
     from synthzoo.models.engine.module import accelerate
 
     described = replace(config, arguments=copy.deepcopy(config.arguments))
-    dtype = _checked_dtype(dtype or config.dtype)
+    dtype = checked_dtype(dtype or config.dtype)
     with nequip_session(), MODEL_GATE.building():
         warnings.simplefilter("ignore")  # advice on arguments, meant for training
         try:
@@ -108,7 +108,8 @@ def grow(
     return grown, config
 
 
-def _checked_dtype(dtype: str) -> str:
+def checked_dtype(dtype: str) -> str:
+    """Return the name of a precision; refuse any other."""
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}.")
     return dtype

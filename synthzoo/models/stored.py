@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo.errors import CheckpointError, InputError
+from synthzoo.errors import CheckpointError
 from synthzoo.models.architectures import architecture_of
 from synthzoo.models.config import CONFIG_FILE
 from synthzoo.models.engine.network import network_of
 from synthzoo.models.engine.not_covered import NotCovered
 from synthzoo.models.engine.precision import PRECISIONS
-from synthzoo.models.network import tell_of_slowness
+from synthzoo.models.network import checked_dtype, tell_of_slowness
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,9 +42,7 @@ class StoredNetwork:
     where: str = "The network"
 
     def __post_init__(self) -> None:
-        if self.dtype not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            raise InputError(f"dtype must be one of {known}, not {self.dtype!r}.")
+        checked_dtype(self.dtype)
 
     @classmethod
     def of(cls, network: Module, config: CheckpointConfig) -> StoredNetwork:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,22 @@ def cache_folder(name: str) -> Path:
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "synthzoo" / name
+
+
+def kept_or_made(folder: str, name: str, make: Callable[[], bytes]) -> bytes:
+    """Return what was made once, from the disk if it is there, whole.
+
+    ``folder``, ``name``: of the file in the user's cache; who has none makes it anew.
+    """
+    try:
+        path = cache_folder(folder) / name
+    except RuntimeError:  # nobody's home
+        return make()
+    content = read_kept(path)
+    if content is None:
+        content = make()
+        keep(path, content)
+    return content
 
 
 def read_kept(path: Path) -> bytes | None:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from ase import Atoms, units
 from ase.build import bulk
-from ase.md.velocitydistribution import thermalize_momenta
-from ase.md.verlet import VelocityVerlet
 
+from benchmarks.conservation import run
 from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from synthzoo.models.calculator import SynthzooCalculator
 
 ALONE = """
@@ -132,13 +132,7 @@ def test_energy_is_conserved_for_ten_picoseconds():
     """Carbon at 1000 K: the list is made anew many times, and leaves no trace."""
     atoms = bulk("C", cubic=True).repeat(2)
     atoms.calc = load_calculator("carbon", device="cpu")
-    thermalize_momenta(atoms, temperature_K=2000, rng=np.random.default_rng(5))
-    dynamics = VelocityVerlet(atoms, timestep=1.0 * units.fs)
-    times, energies = [], []
-    for step in dynamics.irun(steps=10_000):
-        if step is not None and dynamics.nsteps % 10 == 0:
-            times.append(dynamics.nsteps / 1000)
-            energies.append(1000 * atoms.get_total_energy() / len(atoms))
+    times, energies = run(atoms, 10.0, 1.0)
     slope, _ = np.polyfit(times, energies, 1)
     assert abs(slope) < 0.1  # meV/atom/ps
     assert np.ptp(energies) < 5

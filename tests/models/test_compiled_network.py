@@ -24,7 +24,7 @@ from synthzoo.models.checkpoint import write_checkpoint
 from synthzoo.models.nequip_network import NequIP
 from synthzoo.models.network import build_model
 from synthzoo.models.place import PACKAGES, Kernels, Place, check_kernels
-from synthzoo.runs.caches import keep, read_kept
+from synthzoo.runs.caches import cache_folder, keep, read_kept
 from synthzoo.zoo.load import load_calculator
 from tests.conftest import tiny_config
 
@@ -248,9 +248,8 @@ def test_code_that_computes_otherwise_is_refused(
 def kept(calculator: SynthzooCalculator) -> Path:
     """Return the file with the code of a calculator's network."""
     place = Place(device="cpu", compiled=True)
-    path = machine_code._path(machine_code._key(calculator.stored, place))
-    assert path is not None
-    return path
+    key = machine_code._key(calculator.stored, place)
+    return cache_folder("compiled") / f"{key}.pt2"
 
 
 @pytest.mark.gpu

@@ -14,6 +14,7 @@ from synthzoo.models.engine.links import (
     Links,
     Near,
     Neighbours,
+    by_first,
     find_near,
     link,
     near_home,
@@ -69,9 +70,7 @@ class _Order(NamedTuple):
         if self.order is None:
             return pairs
         places = self.unsort(np.arange(len(self.order)))
-        first, second = places[pairs.first], places[pairs.second]
-        by_first = np.argsort(first, kind="stable")
-        return Near(first[by_first], second[by_first], pairs.shifts[by_first], None)
+        return by_first(places[pairs.first], places[pairs.second], pairs.shifts)
 
 
 UNSORTED = _Order(np.zeros(0, dtype=np.int32), None)

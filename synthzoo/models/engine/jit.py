@@ -6,13 +6,12 @@ import ctypes
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import llvmlite
 from llvmlite import binding
 
-from synthzoo.runs.caches import cache_folder, keep, read_kept
+from synthzoo.runs.caches import kept_or_made
 
 KINDS = {
     "pointer": ctypes.c_void_p,
@@ -55,11 +54,6 @@ def emit_object(assembly: str) -> bytes:
     return code
 
 
-def folder() -> Path:
-    """Return where object code is kept."""
-    return cache_folder("engine")
-
-
 class Library:
     """Functions of a module, ready to be called.
 
@@ -100,12 +94,5 @@ def _code(key: str, write: Callable[[], str]) -> bytes:
     """Return a module's object code, from the disk if it is there."""
     triple = binding.get_default_triple()
     whole = "\n".join((llvmlite.__version__, *processor(), triple, key))
-    try:
-        path = folder() / (hashlib.sha256(whole.encode()).hexdigest() + ".o")
-    except RuntimeError:  # nobody's home
-        return emit_object(write())
-    code = read_kept(path)
-    if code is None:
-        code = emit_object(write())
-        keep(path, code)
-    return code
+    name = hashlib.sha256(whole.encode()).hexdigest() + ".o"
+    return kept_or_made("engine", name, lambda: emit_object(write()))

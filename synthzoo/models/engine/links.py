@@ -89,6 +89,12 @@ def near_home(frame: Frame, homes: NDArray[np.float64] | None) -> NDArray[np.flo
     return frame.positions if homes is None else frame.positions - homes @ frame.cell
 
 
+def by_first(first: NDArray[Any], second: NDArray[Any], shifts: NDArray[Any]) -> Near:
+    """Return pairs in any order, sorted by the first atom."""
+    order = np.argsort(first, kind="stable")
+    return Near(first[order], second[order], shifts[order], None)
+
+
 def in_order(pairs: Near, atoms: int) -> Near:
     """Return pairs sorted by both atoms and image.
 

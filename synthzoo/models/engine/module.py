@@ -16,7 +16,7 @@ from nequip.nn import GraphModel, with_edge_vectors_
 from torch import Tensor
 
 from synthzoo.models.engine.fitting import Task, compute
-from synthzoo.models.engine.links import Near, link
+from synthzoo.models.engine.links import by_first, link
 from synthzoo.models.engine.memory import Buffers, Who
 from synthzoo.models.engine.network import check_cutoffs
 from synthzoo.models.engine.pack import reciprocal_cutoffs
@@ -138,14 +138,12 @@ def _task(
     places = np.argsort(order)
     first, second = places[_numpy(data[AtomicDataDict.EDGE_INDEX_KEY])]
     shifts = _numpy(data[AtomicDataDict.EDGE_CELL_SHIFT_KEY])
-    by_first = np.argsort(first, kind="stable")
-    near = Near(first[by_first], second[by_first], shifts[by_first], None)
     task = Task(
         shape=shape,
         precision=PRECISIONS[real],
         names=names,
         who=Who(types[order], owners[order], structures),
-        links=link(near, len(types), PRECISIONS[real].width),
+        links=link(by_first(first, second, shifts), len(types), PRECISIONS[real].width),
         positions=positions[order],
         cells=cells,
         buffers=Buffers(),

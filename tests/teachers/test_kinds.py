@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -118,6 +119,33 @@ def test_nep_files_pass_their_tests(file: str, element: str, shared):
     teacher = load_teacher(f"nep:{shared(f'potentials/{file}')}")
     assert teacher.elements == (element,)
     assert teacher.provenance["teacher"] == f"nep:{file}"
+
+
+def test_a_nep_file_is_not_read_again_for_each_structure(shared):
+    """Cells of changing size: quick, and the labels of a new calculator each."""
+    needs("nep:")
+    from calorine.calculators import CPUNEP
+
+    file = str(shared("potentials/UNEP-v1_NEP4.txt"))
+    teacher = open_teacher(f"nep:{file}")
+    alloys = [bulk("Mo", cubic=True).repeat((1, 1, size)) for size in (1, 2, 3)]
+    for seed, atoms in enumerate(alloys):
+        atoms.symbols[-1] = "W"
+        atoms.rattle(0.1, seed=seed)
+        teacher.label(atoms)
+    fresh_s = kept_s = 0.0
+    for atoms in 2 * alloys:
+        start_s = time.process_time()
+        alone = atoms.copy()
+        alone.calc = CPUNEP(file)
+        forces, stress = alone.get_forces(), alone.get_stress()
+        middle_s = time.process_time()
+        found = teacher.label(atoms)
+        kept_s += time.process_time() - middle_s
+        fresh_s += middle_s - start_s
+        np.testing.assert_array_equal(found.get_forces(), forces)
+        np.testing.assert_array_equal(found.get_stress(), stress)
+    assert kept_s < fresh_s / 5
 
 
 def test_kim_and_lammps_agree_on_the_same_parameters():

@@ -27,6 +27,7 @@ QUICK = Limits(turns=2, turn_s=0.0, size_s=1.0, call_s=9.0, memory_mib=8000.0)
 FIGURE_BYTES = 100_000
 
 
+@pytest.mark.thorough
 def test_potentials_take_turns_and_one_that_cannot_be_loaded_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

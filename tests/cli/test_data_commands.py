@@ -74,6 +74,7 @@ def test_generate_without_a_recipe_takes_the_short_one(
     assert "c_ace.yace" in fails("generate", "-o", "set.xyz")
 
 
+@pytest.mark.thorough
 def test_generate_names_what_failed_on_stderr(tmp_path: Path) -> None:
     """The seed is there to look closer; the exit code is 0, the rest is whole."""
     recipe = tmp_path / "copper.yaml"

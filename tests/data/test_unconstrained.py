@@ -246,6 +246,7 @@ def test_replay_holds_to_the_forces_of_the_free_structures(
     )
 
 
+@pytest.mark.thorough
 def test_calibration_finds_the_number_of_the_free_structures(
     tiny_checkpoint: Path, files: tuple[Path, Path]
 ):

@@ -129,6 +129,7 @@ def test_same_seed_same_demo(
     assert other.dynamics != summary.dynamics
 
 
+@pytest.mark.thorough
 def test_curve_uses_the_volumes_of_the_card(
     calm_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

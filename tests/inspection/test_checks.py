@@ -566,6 +566,7 @@ def test_forces_that_symmetry_forbids_are_no_placeholders(noise_eV_A: float):
     assert all(finding.severity != "error" for finding in found.values())
 
 
+@pytest.mark.thorough
 def test_zeros_among_real_forces_are_placeholders_where_atoms_are_displaced(
     shared: Callable[[str], Path],
 ):

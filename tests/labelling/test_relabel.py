@@ -79,6 +79,7 @@ def test_labels_equal_those_of_the_authors(
         assert after.info["teacher"] == "ace:c_ace.yace"
 
 
+@pytest.mark.thorough
 def test_order_and_bytes_do_not_depend_on_the_workers(
     recipe: RelabelRecipe, tmp_path: Path
 ):
@@ -182,6 +183,7 @@ def test_a_run_goes_on_where_it_stopped(recipe: RelabelRecipe, tmp_path: Path):
     assert numbers == list(range(9))
 
 
+@pytest.mark.thorough
 def test_another_teacher_or_input_is_refused(recipe: RelabelRecipe, tmp_path: Path):
     """A wrong hash stops at once; an existing output is kept."""
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"

@@ -110,6 +110,7 @@ def test_ten_files_are_registered():
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "assumptions"),
     [
@@ -159,6 +160,7 @@ def test_the_largest_model_agrees_with_its_teacher(shared: Shared, tmp_path: Pat
     )
 
 
+@pytest.mark.thorough
 def test_the_number_of_neighbours_is_found_from_labels(tmp_path: Path):
     """Labels made with 20 neighbours lead a network that was given 1 back to 20."""
     state = read_state(LEGACY / "no-parity.pth")
@@ -534,6 +536,7 @@ def test_a_free_atom_is_right_after_tuning(card: ModelCard, tmp_path: Path):
     assert tuned_alone == pytest.approx(-148.0, abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_download_goes_on_where_it_broke_off(card: ModelCard, server: FakeHub):
     """What has arrived is kept; only the rest is asked for, at once or another day."""
     sent: list[int] = []
@@ -687,6 +690,7 @@ def run(*arguments: object) -> Any:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+@pytest.mark.thorough
 def test_the_command_imports_files_of_other_shapes(tmp_path: Path):
     """Two elements, another cutoff: the checkpoint works in an ASE script."""
     result = run(
@@ -702,6 +706,7 @@ def test_the_command_imports_files_of_other_shapes(tmp_path: Path):
     assert np.isfinite(atoms.get_forces()).all()
 
 
+@pytest.mark.thorough
 def test_the_command_knows_published_files(card: ModelCard, tmp_path: Path):
     """The number of neighbours comes from the card."""
     result = run("import-paper", LEGACY / "no-parity.pth", "-o", tmp_path / "new")
@@ -718,6 +723,7 @@ def test_the_command_fails_in_one_line(tmp_path: Path):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_fetching_all_leaves_out_what_has_no_licence(card: ModelCard, server: FakeHub):
     """Nothing is downloaded from its authors unless it is asked for by name."""
     result = run("fetch", "--all")

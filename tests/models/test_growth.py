@@ -70,7 +70,7 @@ def assert_same(grown: torch.nn.Module, network: torch.nn.Module, data: dict[str
             for name in ("pseudoscalars", "wider", "all")
         ],
         (GROWN["as-it-was"], ("C",)),
-        (GROWN["all"], ("C", "Si")),  # nequip itself evaluates networks of two elements
+        pytest.param(GROWN["all"], ("C", "Si"), marks=pytest.mark.thorough),
     ],
     ids=[*GROWN, "two-elements"],
 )
@@ -84,6 +84,7 @@ def test_predictions_stay_to_rounding(features, elements):
     assert described.arguments["feature_irreps_hidden"] == [*features, "4x0e"]
 
 
+@pytest.mark.thorough
 def test_a_network_grows_again():
     """What was built layer by layer can grow, too."""
     config = three_layers()
@@ -95,6 +96,7 @@ def test_a_network_grows_again():
         assert_same(twice, network, graph())
 
 
+@pytest.mark.thorough
 def test_higher_orders_grow():
     """A network with features of second order, which nequip evaluates."""
     config = three_layers(l_max=2, num_features=[4, 3, 2])
@@ -105,6 +107,7 @@ def test_higher_orders_grow():
         assert_same(grown, network, graph())
 
 
+@pytest.mark.thorough
 def test_new_features_can_learn():
     """Weights from new features to old are zero, their slopes are not."""
     config = three_layers(num_layers=4)

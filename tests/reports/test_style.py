@@ -48,6 +48,7 @@ def labelled(count: int, energy_eV: float, step_eV: float) -> list[Atoms]:
     return frames
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("energy_eV", "step_eV"), [(-163.2, 0.008), (-5, 0.1), (-10254.33, 0.0004)]
 )

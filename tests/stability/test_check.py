@@ -260,6 +260,7 @@ def test_the_barostat_keeps_no_pressure(tmp_path: Path) -> None:
     assert late.mean() == pytest.approx(3.62**3 / 4, rel=0.02)
 
 
+@pytest.mark.thorough
 def test_the_energy_of_a_sound_model_follows_the_second_order_law(
     tmp_path: Path,
 ) -> None:
@@ -281,6 +282,7 @@ def test_no_time_step_cures_forces_that_are_no_derivative(tmp_path: Path) -> Non
     assert replica.order == pytest.approx(0.0, abs=0.5)
 
 
+@pytest.mark.thorough
 def test_replicas_differ_by_their_seeds_only(tmp_path: Path) -> None:
     """Two replicas see different velocities; the same seed gives the same numbers."""
     protocol = recipe(MILD, replicas=2)

@@ -128,6 +128,7 @@ def test_an_interrupted_run_ends_as_if_undisturbed(
     assert resumed.replicas[0].drifts == whole.replicas[0].drifts
 
 
+@pytest.mark.thorough
 def test_a_frame_is_the_structure_at_its_time(tmp_path: Path) -> None:
     """As ASE alone moves the first one, over the borders of the parts."""
     free = Dynamics(name="free", ensemble="nve", duration_fs=200)
@@ -207,6 +208,7 @@ def test_the_command_says_what_it_found(
     assert not output.with_name("md.parts").exists()
 
 
+@pytest.mark.thorough
 def test_a_failure_is_told_and_ends_with_1(
     start: Path, protocol: Path, tmp_path: Path
 ) -> None:

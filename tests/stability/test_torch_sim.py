@@ -116,6 +116,7 @@ def test_a_structure_without_numbers_leaves_the_others_alone(
     assert [np.isfinite(a.get_potential_energy()) for a in structures][1:] == [0, 1]
 
 
+@pytest.mark.thorough
 def test_the_thermostat_heats_and_leaves_the_centre_at_rest(
     carbon: SynthzooCalculator,
 ) -> None:
@@ -171,6 +172,7 @@ def test_the_order_in_the_time_step_is_seen(tmp_path: Path) -> None:
     assert replica.order == pytest.approx(2, abs=0.4)
 
 
+@pytest.mark.thorough
 def test_one_replica_fails_and_the_others_live(tmp_path: Path) -> None:
     """Far from equilibrium it becomes hot at constant energy; it is left out then."""
     limits = Limits(temperature_factor=1.0, temperature_margin_K=100.0)

@@ -102,6 +102,7 @@ def test_the_start_up_test_is_one_that_can_be_paid():
     assert sum(each.structures for each in Smeared.made) == 3
 
 
+@pytest.mark.thorough
 def test_no_convergence_loses_one_structure(tmp_path: Path):
     """It is written to the failed ones with what the code said; others are labelled."""
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"

@@ -120,6 +120,7 @@ def test_a_compiled_network_becomes_a_plain_one(tiny_checkpoint: Path):
         assert (plain.state_dict()[name] == value).all()
 
 
+@pytest.mark.thorough
 def test_logs_for_tensorboard_are_written_on_request(lj_set: Path, tmp_path: Path):
     """They hold the same errors as the CSV file; without it none are there."""
     need("tensorboard", "tensorboard")
@@ -184,6 +185,7 @@ def test_an_absurd_label_is_refused(lj_set: Path, tmp_path: Path):
         make_sets(stored(structures, tmp_path), pretrain_recipe(), 4.0)
 
 
+@pytest.mark.thorough
 def test_a_fit_that_diverges_leaves_the_last_good_weights(lj_set: Path, tmp_path: Path):
     """As a checkpoint that verifies, beside the state, and once more on a retry."""
     from synthzoo.models.checkpoint import read_config, verify_checkpoint
@@ -270,6 +272,7 @@ def test_total_energies_are_told_by_atoms_without_neighbours(
         make_sets(stored(structures, tmp_path), pretrain_recipe(), 4.0)
 
 
+@pytest.mark.thorough
 def test_atoms_without_neighbours_can_be_fitted(lj_set: Path, tmp_path: Path):
     """A structure without a single edge does no harm to the loss."""
     from synthzoo.training.pretrain import pretrain

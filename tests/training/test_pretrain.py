@@ -50,7 +50,9 @@ def test_the_rate_warms_up_stays_and_falls_to_zero():
     assert all(np.diff(factors[50:]) <= 0)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize(
+    "optimizer", ["adam", pytest.param("muon", marks=pytest.mark.thorough)]
+)
 def test_a_fit_learns(optimizer: str, lj_set: Path, tmp_path: Path):
     """A minute network learns Lennard-Jones forces well below their spread."""
     from ase.io import read
@@ -257,6 +259,7 @@ def test_a_start_of_other_elements_is_refused(
         )
 
 
+@pytest.mark.thorough
 def test_patience_ends_a_fit_early(lj_set: Path, tmp_path: Path):
     """Without progress the fit stops long before its last epoch."""
     from synthzoo.training.pretrain import pretrain
@@ -279,6 +282,7 @@ def test_a_run_that_was_killed_out_of_patience_stops_at_once(
     assert (again.epochs, again.steps) == (first.epochs, first.steps)
 
 
+@pytest.mark.thorough
 def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: Path):
     """The resolved recipe, the errors of each epoch and their figure stay."""
     import matplotlib.image
@@ -299,6 +303,7 @@ def test_the_recipe_and_the_curves_lie_beside_the_state(lj_set: Path, tmp_path: 
     assert matplotlib.image.imread(run / CURVES_FILE).shape[1] > 1000
 
 
+@pytest.mark.thorough
 def test_frozen_parts_stay_as_they_were(lj_set: Path, tmp_path: Path):
     """Their weights are equal to the last bit; the others have moved."""
     from synthzoo.training.pretrain import pretrain
@@ -455,6 +460,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
     assert read_state(path) == {"epoch": 1}
 
 
+@pytest.mark.thorough
 def test_the_same_command_after_the_end_tells_the_result_again(
     lj_set: Path, tmp_path: Path
 ):

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms, units
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.fd import calculate_numerical_forces
-from ase.md.velocitydistribution import Stationary, thermalize_momenta
-from ase.md.verlet import VelocityVerlet
 from click.testing import CliRunner
 
 from benchmarks.carbon_physics import layer_energies, measure
@@ -70,6 +68,7 @@ def test_every_result_has_its_command(card: ModelCard):
         assert result.command.startswith("synthzoo ")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [card.name for card in SCALED])
 def test_scaled_carbon_is_made_by_the_command_of_its_card(name: str, tmp_path: Path):
     """No fit: the same weights, to the last bit."""
@@ -196,18 +195,3 @@ def test_a_lone_atom_of_carbon_has_no_energy():
     """Energies are relative to isolated atoms."""
     atom = Atoms("C", cell=[20.0] * 3, pbc=True, calculator=load_calculator("carbon"))
     assert atom.get_potential_energy() == pytest.approx(0.0, abs=1e-6)
-
-
-@pytest.mark.slow
-def test_diamond_keeps_its_energy_for_ten_picoseconds():
-    """64 atoms at 300 K, NVE: the energy ends within 1 meV/atom of its start."""
-    atoms = bulk("C", a=CARBON.reference_values.crystals["diamond"].a_A, cubic=True)  # type: ignore[union-attr]
-    atoms = atoms.repeat(2)
-    atoms.calc = load_calculator("carbon", device="cpu")
-    thermalize_momenta(atoms, 600, rng=np.random.default_rng(1))
-    Stationary(atoms)
-    dynamics = VelocityVerlet(atoms, 1.0 * units.fs)
-    energies = [atoms.get_total_energy() for _ in dynamics.irun(10_000)]
-    times = np.arange(len(energies))
-    drift = np.polyfit(times, energies, 1)[0] * times[-1] / len(atoms)
-    assert abs(drift) < 1e-3

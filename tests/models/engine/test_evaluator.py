@@ -13,7 +13,7 @@ from ase.build import bulk, graphene
 from nequip.data import AtomicDataDict
 
 from synthzoo.data.labels import Labels
-from synthzoo.models.engine import network, program
+from synthzoo.models.engine import network, precision, program
 from synthzoo.models.engine.evaluator import Evaluator, Result
 from synthzoo.models.engine.memory import BLOCK
 from synthzoo.models.engine.network import Network, network_of
@@ -191,7 +191,8 @@ def test_cutoffs_that_differ_with_the_order_are_refused():
 def test_processors_with_shorter_vectors_compute_the_same(monkeypatch, size, real):
     """As far as this one can tell, which has longer ones or the same."""
     theirs, _ = networks("order-2")
-    monkeypatch.setattr(program, "vector_bytes", lambda: size)
+    for module in (precision, program):
+        monkeypatch.setattr(module, "vector_bytes", lambda: size)
     builder, arguments = NETWORKS["order-2"]
     shape = network_shape(builder, arguments, ELEMENTS, CUTOFF_A)
     weights = {name: value.numpy() for name, value in theirs.state_dict().items()}
@@ -342,6 +343,7 @@ def test_results_of_earlier_calls_stay():
         np.testing.assert_array_equal(now, before)
 
 
+@pytest.mark.thorough
 def test_weights_of_channels_that_fill_up_vectors_do_nothing():
     """Networks of few channels leave most of each vector empty, and what was there."""
     engine, atoms = evaluator(name="narrow"), structures()["crystal"]
@@ -368,6 +370,7 @@ def test_memory_does_not_grow():
     assert used(range(3)) == used(range(3, 6))
 
 
+@pytest.mark.thorough
 def test_no_array_is_as_large_as_edges_times_channels():
     """An edge has a radial function, and so a message, for each of them."""
     _, ours = networks("wide", ("C",))

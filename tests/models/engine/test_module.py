@@ -182,6 +182,7 @@ def test_undone_it_is_nequip_itself():
     assert all(torch.equal(found[key], expected[key]) for key in KEYS)
 
 
+@pytest.mark.thorough
 def test_copies_and_pickles_stay_quick_and_keep_names_of_weights():
     """A copy, a pickle and a state dict are those of any other module."""
     with nequip_session():

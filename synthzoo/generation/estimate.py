@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.data.xyz_writing import write_frame
-from synthzoo.generation.builders import crystal_size, pack
-from synthzoo.generation.dynamics import steps_per_block
-from synthzoo.generation.melt_quench import kept_structures, trajectory
+from synthzoo.generation.builders import pack
+from synthzoo.generation.parts import Cost, P, Work, maker_of
 from synthzoo.generation.recipe import (
     SECONDS_PER_HOUR,
-    Dimers,
     GenerateRecipe,
-    MeltQuench,
     Packing,
     Part,
 )
@@ -32,7 +29,6 @@ from synthzoo.teachers.loading import called_apart
 if TYPE_CHECKING:
     from synthzoo.teachers import Teacher
 
-SAMPLED_DENSITIES = 3
 DIGITS = 3
 BYTES_PER_GB = 1e9
 
@@ -115,26 +111,29 @@ def estimate_cost(
 def _estimate(recipe: GenerateRecipe, steps: int) -> CostEstimate:
     """Return the estimate; the driver may end this process."""
     driver = load_teacher(recipe.driver)
-    runs = [part for part in recipe.parts if isinstance(part, MeltQuench)]
-    seconds = [_seconds_per_atom_step(part, recipe, driver, steps) for part in runs]
-    atom_steps = [_atom_steps(part) for part in runs]
-    total_s = float(np.dot(seconds, atom_steps))
-    longest_s = [
-        cost * steps_in_all / part.trajectories
-        for cost, steps_in_all, part in zip(seconds, atom_steps, runs, strict=True)
+    costs = [
+        _dynamics_cost(part, cost, recipe, driver, steps)
+        for part in recipe.parts
+        if (cost := maker_of(part).dynamics)
     ]
-    structures = sum(_structures(part) for part in recipe.parts)
-    atoms = sum(_structures(part) * _mean_atoms(part) for part in recipe.parts)
-    per_atom_step_s = total_s / sum(atom_steps) if runs else 0.0
+    atom_steps = sum(cost.atom_steps for cost in costs)
+    total_s = sum(cost.seconds for cost in costs)
+    counts = [maker_of(part).structures(part) for part in recipe.parts]
+    sizes = [maker_of(part).mean_atoms(part) for part in recipe.parts]
+    atoms = float(np.dot(counts, sizes))
+    per_atom_step_s = total_s / atom_steps if costs else 0.0
     return CostEstimate(
-        structures=structures,
+        structures=sum(counts),
         atoms=round(atoms),
         disk_GB=_rounded(atoms * _bytes_per_atom(recipe.element) / BYTES_PER_GB),
-        trajectories=sum(part.trajectories for part in runs),
-        atom_steps=_rounded(sum(atom_steps)),
+        trajectories=sum(cost.trajectories for cost in costs),
+        atom_steps=_rounded(atom_steps),
         ms_per_atom_step=_rounded(1000 * per_atom_step_s),
         core_hours=_rounded(total_s / SECONDS_PER_HOUR),
-        hours_per_trajectory=_rounded(max(longest_s, default=0.0) / SECONDS_PER_HOUR),
+        hours_per_trajectory=_rounded(
+            max((cost.seconds / cost.trajectories for cost in costs), default=0.0)
+            / SECONDS_PER_HOUR
+        ),
         labelling_core_hours=_rounded(atoms * per_atom_step_s / SECONDS_PER_HOUR),
     )
 
@@ -143,65 +142,44 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _seconds_per_atom_step(
-    part: MeltQuench, recipe: GenerateRecipe, driver: Teacher, steps: int
-) -> float:
+@dataclass(frozen=True, kw_only=True)
+class _Dynamics:
+    """What the dynamics of one part cost in all."""
+
+    trajectories: int
+    atom_steps: float
+    seconds: float
+
+
+def _dynamics_cost(
+    part: P, cost: Cost[P], recipe: GenerateRecipe, driver: Teacher, steps: int
+) -> _Dynamics:
     """Return the cost of the dynamics alone: what a longer run takes more."""
-    atoms = round(_mean_atoms(part))
-    seconds = 0.0
-    for density in np.linspace(*part.density_g_cm3, SAMPLED_DENSITIES):
-        settled = dataclasses.replace(
-            part,
-            atoms=(atoms, atoms),
-            density_g_cm3=(float(density), float(density)),
-        )
-        seconds += _seconds(settled, recipe, driver, steps + 1)
-        seconds -= _seconds(settled, recipe, driver, 1)
-    return max(seconds, 0.0) / (SAMPLED_DENSITIES * atoms * steps)
-
-
-def _seconds(
-    part: MeltQuench, recipe: GenerateRecipe, driver: Teacher, steps: int
-) -> float:
-    duration_fs = steps * part.timestep_fs
-    melt = dataclasses.replace(
-        part,
-        melt_fs=duration_fs,
-        quench_fs=0.0,
-        anneal_fs=0.0,
-        cool_fs=0.0,
-        surface_fs=0.0,
-        sample_fs=duration_fs,
+    maker = maker_of(part)
+    shorter, longer = cost.sample(part, 1), cost.sample(part, steps + 1)
+    seconds = sum(_seconds(each, recipe, driver) for each in longer)
+    seconds -= sum(_seconds(each, recipe, driver) for each in shorter)
+    sampled = sum(steps * maker.mean_atoms(each) for each in longer)
+    atom_steps = cost.atom_steps(part)
+    return _Dynamics(
+        trajectories=len(maker.split(part, (recipe.seed, 0))),
+        atom_steps=atom_steps,
+        seconds=max(seconds, 0.0) / sampled * atom_steps,
     )
-    rng = np.random.default_rng(recipe.seed)
+
+
+def _seconds(part: Part, recipe: GenerateRecipe, driver: Teacher) -> float:
+    work = Work(
+        part=part,
+        item=0,
+        element=recipe.element,
+        rng=np.random.default_rng(recipe.seed),
+        driver=driver.forces_calculator,
+    )
     begin = time.process_time()
-    trajectory(melt, recipe.element, driver.forces_calculator, rng)
+    for _ in maker_of(part).make(work):
+        pass
     return time.process_time() - begin
-
-
-def _atom_steps(part: MeltQuench) -> float:
-    every = dataclasses.replace(part, leave_out=())
-    steps = kept_structures(every) * steps_per_block(part)
-    return part.trajectories * steps * _mean_atoms(part)
-
-
-def _structures(part: Part) -> int:
-    if isinstance(part, MeltQuench):
-        return part.trajectories * kept_structures(part)
-    if isinstance(part, Packing):
-        return part.count
-    if isinstance(part, Dimers):
-        return part.count + 1
-    return part.count * len(part.prototypes)
-
-
-def _mean_atoms(part: Part) -> float:
-    if isinstance(part, MeltQuench | Packing):
-        return sum(part.atoms) / 2
-    if isinstance(part, Dimers):
-        return 2.0
-    sizes = [crystal_size(name, part.max_atoms) for name in part.prototypes]
-    return sum(sizes) / len(sizes)
 
 
 def _bytes_per_atom(element: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,13 @@ from ase.optimize import FIRE
 from synthzoo.data.sound import min_distance_A
 from synthzoo.errors import TeacherError
 from synthzoo.generation.builders import cut_open, draw, pack
-from synthzoo.generation.dynamics import AseDynamics, Dynamics, Stage
+from synthzoo.generation.dynamics import (
+    AseDynamics,
+    Dynamics,
+    Stage,
+    steps_per_block,
+)
+from synthzoo.generation.grids import grid_points
 from synthzoo.generation.lammps_dynamics import LammpsDynamics
 from synthzoo.teachers.lammps import RestartingLAMMPS
 
@@ -26,8 +34,33 @@ if TYPE_CHECKING:
 RELAX_STEPS = 15
 """Steps that take the worst forces off a random packing before it is heated."""
 
+SAMPLED_DENSITIES = 3
+"""At which the cost of the dynamics is measured."""
+
 FUSED_A = 0.6
 """Atoms that come this close have left what any potential was fitted to."""
+
+
+def trajectories(part: MeltQuench, seed: tuple[int, int]) -> list[MeltQuench]:
+    """Return a part once for each trajectory, on the points of its grid if it has.
+
+    ``seed``: of the recipe, and the number of the part there.
+    """
+    densities = grid_points(part.density_g_cm3, part.density_step_g_cm3)
+    temperatures = grid_points(part.anneal_K, part.anneal_step_K)
+    rng = np.random.default_rng((*seed, part.trajectories))  # no job has this
+    points = _dealt(list(itertools.product(densities, temperatures)), part, rng)
+    return [
+        dataclasses.replace(part, density_g_cm3=density, anneal_K=temperature)
+        for density, temperature in points
+    ]
+
+
+def _dealt(
+    points: list[tuple[Range, Range]], part: MeltQuench, rng: np.random.Generator
+) -> list[tuple[Range, Range]]:
+    order = rng.permutation(len(points))
+    return [points[order[item % len(order)]] for item in range(part.trajectories)]
 
 
 def trajectory(
@@ -71,6 +104,35 @@ def kept_structures(part: MeltQuench) -> int:
     bulk, surface = _stages(part, np.random.default_rng(0))
     stages = [*bulk, surface] if part.surface_fs > 0 else bulk
     return sum(stage.blocks for stage in stages if stage.name not in part.leave_out)
+
+
+def steps(part: MeltQuench) -> int:
+    """Return the number of time steps of all trajectories."""
+    every = dataclasses.replace(part, leave_out=())
+    return part.trajectories * kept_structures(every) * steps_per_block(part)
+
+
+def sample(part: MeltQuench, count: int) -> list[MeltQuench]:
+    """Return short melts of a part at a few of its densities, to measure their cost.
+
+    ``count``: number of time steps of each.
+    """
+    atoms = round(sum(part.atoms) / 2)
+    duration_fs = count * part.timestep_fs
+    return [
+        dataclasses.replace(
+            part,
+            atoms=(atoms, atoms),
+            density_g_cm3=(float(density), float(density)),
+            melt_fs=duration_fs,
+            quench_fs=0.0,
+            anneal_fs=0.0,
+            cool_fs=0.0,
+            surface_fs=0.0,
+            sample_fs=duration_fs,
+        )
+        for density in np.linspace(*part.density_g_cm3, SAMPLED_DENSITIES)
+    ]
 
 
 def _stages(part: MeltQuench, rng: np.random.Generator) -> tuple[list[Stage], Stage]:

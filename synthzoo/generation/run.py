@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,20 +19,9 @@ from synthzoo.data.structures import (
     iter_structures,
     write_structures,
 )
-from synthzoo.errors import InputError, SynthzooError
-from synthzoo.generation import builders
-from synthzoo.generation.melt_quench import trajectory
-from synthzoo.generation.recipe import (
-    SECONDS_PER_HOUR,
-    Compressed,
-    Crystals,
-    Dimers,
-    GenerateRecipe,
-    MeltQuench,
-    Packing,
-    Part,
-    Surfaces,
-)
+from synthzoo.errors import SynthzooError
+from synthzoo.generation.parts import Work, maker_of
+from synthzoo.generation.recipe import SECONDS_PER_HOUR, GenerateRecipe, Part
 from synthzoo.generation.thin import thin_file
 from synthzoo.inspection.card import summarise_file, summary_paths
 from synthzoo.potentials import Model, teacher_reference
@@ -44,12 +31,6 @@ from synthzoo.runs.resumable import Run, join, open_run, run_in_folders
 from synthzoo.runs.workers import call_guarded, worker_threads
 from synthzoo.teachers import cached_teacher
 from synthzoo.teachers.loading import provenance_when_tested
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    from synthzoo.recipes.schema import Range
-
 
 STRUCTURES_FILE = "structures.xyz"
 FAILURE_FILE = "failure.json"
@@ -79,7 +60,8 @@ class GenerateJob:
 def generate_jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[GenerateJob]:
     """Yield the jobs of a recipe in the order of their results."""
     for index, part in enumerate(recipe.parts):
-        for item, settled in enumerate(_trajectories(part, recipe.seed, index)):
+        settled_parts = maker_of(part).split(part, (recipe.seed, index))
+        for item, settled in enumerate(settled_parts):
             yield GenerateJob(
                 element=recipe.element,
                 part=settled,
@@ -92,81 +74,42 @@ def generate_jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[Genera
             )
 
 
-def _trajectories(part: Part, seed: int, index: int) -> list[Part]:
-    """Return a part once for each of its jobs, on the points of its grid if it has."""
-    if not isinstance(part, MeltQuench):
-        return [part]
-    densities = grid_points(part.density_g_cm3, part.density_step_g_cm3)
-    temperatures = grid_points(part.anneal_K, part.anneal_step_K)
-    rng = np.random.default_rng((seed, index, part.trajectories))  # no job has this
-    points = _dealt(list(itertools.product(densities, temperatures)), part, rng)
-    return [
-        dataclasses.replace(part, density_g_cm3=density, anneal_K=temperature)
-        for density, temperature in points
-    ]
-
-
-def _dealt(
-    points: list[tuple[Range, Range]], part: MeltQuench, rng: np.random.Generator
-) -> list[tuple[Range, Range]]:
-    order = rng.permutation(len(points))
-    return [points[order[item % len(order)]] for item in range(part.trajectories)]
-
-
-def grid_points(interval: Range, step: float | None) -> list[Range]:
-    """Return an interval as it is, or as points of an even spacing, both ends included.
-
-    ``step``: spacing of the points; the interval stays whole if not given.
-
-    Examples
-    --------
-    >>> grid_points((1.0, 1.2), 0.1)
-    [(1.0, 1.0), (1.1, 1.1), (1.2, 1.2)]
-    >>> grid_points((1.0, 1.2), None)
-    [(1.0, 1.2)]
-    """
-    if step is None:
-        return [interval]
-    count = round((interval[1] - interval[0]) / step) if step > 0 else 0
-    if step <= 0 or abs(interval[0] + count * step - interval[1]) > 1e-6 * step:
-        raise InputError(
-            f"Steps of {step} do not lead from {interval[0]} to {interval[1]}; choose "
-            "a positive step that divides the range."
-        )
-    values = [round(interval[0] + index * step, 10) for index in range(count + 1)]
-    return [(value, value) for value in values]
-
-
 def make_structures(job: GenerateJob, folder: Path) -> None:
-    """Write the structures of a job, or why its trajectory failed, into a folder."""
-    rng = np.random.default_rng(job.seed)
-    if isinstance(job.part, MeltQuench):
-        driver = cached_teacher(job.driver, job.driver_sha256)
-        try:
-            structures = trajectory(
-                job.part, job.element, driver.forces_calculator, rng
-            )
-        except Exception as error:  # noqa: BLE001  native code raises whatever it likes
-            record_failure(folder, f"{type(error).__name__}: {error}")
-            return
-    else:
-        structures = list(_structures(job, rng))
-    for atoms in structures:
-        atoms.info.setdefault(GROUP_KEY, job.group)
+    """Write the structures of a job, or why its dynamics failed, into a folder."""
+    maker = maker_of(job.part)
+    driver = None
+    if maker.dynamics:
+        driver = cached_teacher(job.driver, job.driver_sha256).forces_calculator
+    work = Work(
+        part=job.part,
+        item=job.seed[-1],
+        element=job.element,
+        rng=np.random.default_rng(job.seed),
+        driver=driver,
+    )
+    try:
+        made = list(maker.make(work))
+    except Exception as error:  # native code raises whatever it likes
+        if not maker.dynamics:
+            raise
+        record_failure(folder, f"{type(error).__name__}: {error}")
+        return
+    for name, atoms in made:
+        atoms.info[GROUP_KEY] = f"{job.group}-{name}" if name else job.group
         atoms.info.update(
             kind=job.part.kind,
             density_g_cm3=round(density_g_cm3(atoms), 3),
             generate_recipe=job.recipe_sha256[:12],
             seed="-".join(map(str, job.seed)),
         )
-    write_structures(folder / STRUCTURES_FILE, structures)
+    write_structures(folder / STRUCTURES_FILE, [atoms for _, atoms in made])
 
 
 def make_guarded(job: GenerateJob, folder: Path) -> None:
     """Do `make_structures` in this thread's child process, which a driver may crash."""
     limit_s = None
-    if isinstance(job.part, MeltQuench):
-        limit_s = job.part.max_hours * SECONDS_PER_HOUR
+    if dynamics := maker_of(job.part).dynamics:
+        limit_s = dynamics.limit_hours(job.part) * SECONDS_PER_HOUR
     lost = call_guarded(partial(make_structures, job, folder), limit_s=limit_s)
     if lost is not None:
         record_failure(folder, f"the driver {lost.reason}")
@@ -175,43 +118,6 @@ def make_guarded(job: GenerateJob, folder: Path) -> None:
 def record_failure(folder: Path, reason: str) -> None:
     """Write down that a job failed and why."""
     (folder / FAILURE_FILE).write_text(json.dumps({"reason": reason}))
-
-
-def _structures(job: GenerateJob, rng: np.random.Generator) -> Iterator[Atoms]:
-    part = job.part
-    if isinstance(part, Dimers):
-        for index, atoms in enumerate(builders.dimers(part, job.element)):
-            yield _named(atoms, f"{job.group}-{index}")
-    elif isinstance(part, Packing):
-        points = grid_points(part.density_g_cm3, part.density_step_g_cm3)
-        for index in range(part.count):
-            settled = dataclasses.replace(
-                part, density_g_cm3=points[index % len(points)]
-            )
-            atoms = builders.pack(settled, job.element, rng)
-            yield _named(atoms, f"{job.group}-{index}")
-    elif not isinstance(part, MeltQuench):
-        yield from _crystals(part, job, rng)
-
-
-def _crystals(
-    part: Crystals | Surfaces | Compressed, job: GenerateJob, rng: np.random.Generator
-) -> Iterator[Atoms]:
-    for prototype in part.prototypes:
-        for index in range(part.count):
-            if isinstance(part, Crystals):
-                atoms = builders.crystal(part, prototype, job.element, rng)
-            elif isinstance(part, Surfaces):
-                atoms = builders.slab(part, prototype, job.element, rng)
-            else:
-                atoms = builders.compressed(part, prototype, job.element, rng)
-            atoms.info["prototype"] = prototype
-            yield _named(atoms, f"{job.group}-{prototype}-{index}")
-
-
-def _named(atoms: Atoms, group: str) -> Atoms:
-    atoms.info[GROUP_KEY] = group
-    return atoms
 
 
 ALL_FILE, THINNED_FILE = "all.xyz", "thinned.xyz"

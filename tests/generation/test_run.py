@@ -16,6 +16,7 @@ import pytest
 from synthzoo.data.sound import check_structure
 from synthzoo.data.structures import density_g_cm3, read_structures
 from synthzoo.errors import InputError, SynthzooError
+from synthzoo.generation.grids import grid_points
 from synthzoo.generation.recipe import (
     Compressed,
     GenerateRecipe,
@@ -24,7 +25,7 @@ from synthzoo.generation.recipe import (
     Part,
     ThinRecipe,
 )
-from synthzoo.generation.run import generate_jobs, generate_structures, grid_points
+from synthzoo.generation.run import generate_jobs, generate_structures
 from synthzoo.inspection.card import summary_paths
 from synthzoo.runs.resumable import working_folder
 from tests.faulty_calculators import FAULTY

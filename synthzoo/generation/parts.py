@@ -1,0 +1,177 @@
+"""How each kind of part is made: what `generate` and `estimate` know of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from synthzoo.generation import builders, melt_quench
+from synthzoo.generation.grids import grid_points
+from synthzoo.generation.recipe import (
+    Compressed,
+    Crystals,
+    Dimers,
+    MeltQuench,
+    Packing,
+    Part,
+    Surfaces,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+
+P = TypeVar("P", bound=Part)
+C = TypeVar("C", Crystals, Surfaces, Compressed)
+
+Named = tuple[str, "Atoms"]
+"""A name that no other structure of the job has, and a structure.
+
+The name is empty for the frames of a trajectory, which belong together.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work(Generic[P]):
+    """What the structures of one job are made from.
+
+    ``part``: as `Maker.split` gave it.
+    ``item``: number of the job among those of its part.
+    ``driver``: moves the atoms; None for parts without dynamics.
+    """
+
+    part: P
+    item: int
+    element: str
+    rng: np.random.Generator
+    driver: Calculator | None = None
+
+    @property
+    def calculator(self) -> Calculator:
+        """The driver of a part that has dynamics."""
+        if self.driver is None:
+            raise ValueError(f"parts of kind {self.part.kind} have no dynamics")
+        return self.driver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Generic[P]):
+    """What the dynamics of a part cost.
+
+    ``limit_hours``: a job that takes longer has failed.
+    ``atom_steps``: time steps times atoms of all its jobs.
+    ``sample``: short runs that stand for it, of this number of time steps each.
+    """
+
+    limit_hours: Callable[[P], float]
+    atom_steps: Callable[[P], float]
+    sample: Callable[[P, int], list[P]]
+
+
+def _in_one_job(part: P, seed: tuple[int, int]) -> list[P]:  # noqa: ARG001
+    return [part]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker(Generic[P]):
+    """How one kind of part is made.
+
+    ``make``: yields the structures of one job. An error of a part with dynamics ends
+    its job only; it is recorded, and the others go on.
+    ``structures``, ``mean_atoms``: how many there will be, and their mean size.
+    ``split``: the part once for each of its jobs, with what is settled for each; it
+    takes the seed and the number of the part in the recipe.
+    ``dynamics``: of parts whose atoms a driver moves.
+    """
+
+    make: Callable[[Work[P]], Iterator[Named]]
+    structures: Callable[[P], int]
+    mean_atoms: Callable[[P], float]
+    split: Callable[[P, tuple[int, int]], list[P]] = _in_one_job
+    dynamics: Cost[P] | None = None
+
+
+def maker_of(part: P) -> Maker[P]:
+    """Return how a part is made."""
+    return MAKERS[type(part)]
+
+
+def _trajectory(work: Work[MeltQuench]) -> Iterator[Named]:
+    frames = melt_quench.trajectory(work.part, work.element, work.calculator, work.rng)
+    for frame in frames:
+        yield "", frame
+
+
+def _packings(work: Work[Packing]) -> Iterator[Named]:
+    part = work.part
+    points = grid_points(part.density_g_cm3, part.density_step_g_cm3)
+    for index in range(part.count):
+        settled = dataclasses.replace(part, density_g_cm3=points[index % len(points)])
+        yield str(index), builders.pack(settled, work.element, work.rng)
+
+
+def _dimers(work: Work[Dimers]) -> Iterator[Named]:
+    for index, atoms in enumerate(builders.dimers(work.part, work.element)):
+        yield str(index), atoms
+
+
+def _of_prototypes(
+    build: Callable[[C, str, str, np.random.Generator], Atoms],
+) -> Maker[C]:
+    """Return the maker of a part that takes each of its prototypes so many times.
+
+    ``build``: makes one structure of a prototype.
+    """
+
+    def make(work: Work[C]) -> Iterator[Named]:
+        for prototype in work.part.prototypes:
+            for index in range(work.part.count):
+                atoms = build(work.part, prototype, work.element, work.rng)
+                atoms.info["prototype"] = prototype
+                yield f"{prototype}-{index}", atoms
+
+    def mean_atoms(part: C) -> float:
+        sizes = [
+            builders.crystal_size(each, part.max_atoms) for each in part.prototypes
+        ]
+        return sum(sizes) / len(sizes)
+
+    return Maker(
+        make=make,
+        structures=lambda part: part.count * len(part.prototypes),
+        mean_atoms=mean_atoms,
+    )
+
+
+def _mean_size(part: MeltQuench | Packing) -> float:
+    return sum(part.atoms) / 2
+
+
+MAKERS: dict[type[Any], Maker[Any]] = {
+    MeltQuench: Maker(
+        make=_trajectory,
+        structures=lambda part: part.trajectories * melt_quench.kept_structures(part),
+        mean_atoms=_mean_size,
+        split=melt_quench.trajectories,
+        dynamics=Cost(
+            limit_hours=lambda part: part.max_hours,
+            atom_steps=lambda part: melt_quench.steps(part) * _mean_size(part),
+            sample=melt_quench.sample,
+        ),
+    ),
+    Packing: Maker(
+        make=_packings, structures=lambda part: part.count, mean_atoms=_mean_size
+    ),
+    Crystals: _of_prototypes(builders.crystal),
+    Surfaces: _of_prototypes(builders.slab),
+    Compressed: _of_prototypes(builders.compressed),
+    Dimers: Maker(
+        make=_dimers,
+        structures=lambda part: part.count + 1,
+        mean_atoms=lambda part: 2.0,  # noqa: ARG005
+    ),
+}
+"""The maker of each kind of part."""

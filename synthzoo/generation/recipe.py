@@ -11,6 +11,7 @@ from synthzoo.recipes.schema import (
     RISING,
     Checked,
     Count,
+    CountFrom0,
     Kind,
     NotNegative,
     Positive,
@@ -220,6 +221,68 @@ class Compressed(Kind, tag="compressed", frozen=True, kw_only=True):
     max_atoms: Count = 32
     shortest: PositiveRange = (0.7, 0.95)
     rattle_A: RangeFrom0 = (0.0, 0.15)
+
+
+class Around(Kind, tag="around", frozen=True, kw_only=True):
+    """Families of structures around those of a file: rattle, relax a little, repeat.
+
+    The procedure is that of arXiv:2506.10956. A parent is drawn from the family, its
+    cell is strained and its atoms are displaced at random. A few steps along the forces
+    of the driver, cut short at random, make a structure of it that is plausible, but
+    not relaxed. Each structure of the file founds a family and belongs to it.
+
+    Attributes
+    ----------
+    structures
+        File, in any format that ASE reads; its labels are not used.
+    count
+        Number of structures, shared evenly among those of the file.
+    min_atoms, max_atoms
+        A smaller cell is repeated, a larger one is cut. Molecules stay as they are.
+    rattle_A
+        Range of the standard deviation of the displacements, drawn on a logarithmic
+        scale.
+    strain
+        Range of the standard deviation of the entries of the strain, drawn likewise;
+        the cell of the file's structure is strained, and vacuum keeps its width. No
+        strain if null.
+    swap_share
+        Share of the attempts in which two unlike atoms change places.
+    temperature_K
+        Parents with energies per atom above the lowest by more than kT are drawn more
+        rarely, and children are relaxed further.
+    late_share
+        Share of the parents that are drawn by their generation instead: later ones are
+        more likely.
+    relax_steps
+        Most steps along the forces.
+    closest
+        A structure is refused if two of its atoms are closer than this share of the sum
+        of their covalent radii. Where the file's structure has closer ones, it sets the
+        limit.
+    max_force_eV_A
+        Largest force of a structure, or that of the file's structure if it is larger.
+    distinct_A
+        Structures that differ from another one of the family by less than this
+        displacement, on average over the atoms, are left out.
+    max_hours
+        A family that takes longer has failed: its driver hangs.
+    """
+
+    structures: str
+    count: Count
+    min_atoms: Count = 16
+    max_atoms: Count = 96
+    rattle_A: PositiveRange = (0.03, 0.4)
+    strain: PositiveRange | None = (0.005, 0.08)
+    swap_share: Share = 0.05
+    temperature_K: Positive = 1000.0
+    late_share: Share = 0.5
+    relax_steps: CountFrom0 = 10
+    closest: Positive = 0.65
+    max_force_eV_A: Positive = 10.0
+    distinct_A: NotNegative = 0.05
+    max_hours: Positive = 48.0
 
 
 Part = Packing | MeltQuench | Crystals | Surfaces | Compressed | Dimers

@@ -1,0 +1,123 @@
+"""Structures of a user's file become starts: checked, and of a workable size."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule, nanotube
+from ase.constraints import FixAtoms
+from ase.io import write
+
+from synthzoo.errors import FileWarning, InputError
+from synthzoo.generation.starts import (
+    SEAM_SHARE,
+    nearest_share,
+    read_starts,
+    resized,
+    vacuum_axes,
+)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def glass() -> Atoms:
+    """Return atoms in disorder: no plane cuts it so that the sides fit."""
+    atoms: Atoms = bulk("Cu", cubic=True).repeat(4)
+    atoms.rattle(0.35, seed=1)
+    return atoms
+
+
+def test_constraints_of_a_file_are_ignored_with_a_warning(tmp_path: Path):
+    """Only elements, positions, cell and periodicity come along."""
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_constraint(FixAtoms([0]))
+    atoms.info["config_type"] = "solid"
+    write(tmp_path / "a.xyz", atoms)
+    with pytest.warns(FileWarning, match="constraints are ignored"):
+        (start,) = read_starts(tmp_path / "a.xyz", ["Cu"])
+    assert not start.constraints
+    assert not start.info
+    assert start == atoms
+
+
+def test_elements_that_the_driver_lacks_are_named_together(tmp_path: Path):
+    """One error for the whole file, with the way out."""
+    write(tmp_path / "a.xyz", [bulk("Cu"), bulk("Fe"), bulk("Cr")])
+    with pytest.raises(InputError, match=r"contains Cr, Fe, which the driver does not"):
+        read_starts(tmp_path / "a.xyz", ["Au", "Cu"])
+
+
+def test_a_file_that_is_missing_or_broken_is_an_input_error(tmp_path: Path):
+    """So are two atoms in one place, with the number of their structure."""
+    with pytest.raises(InputError, match=r"none\.xyz"):
+        read_starts(tmp_path / "none.xyz", ["Cu"])
+    twice = Atoms("Cu2", cell=[4] * 3, pbc=True)
+    write(tmp_path / "a.xyz", [bulk("Cu"), twice])
+    with pytest.raises(InputError, match=r"structure 1: atoms 0 and 1"):
+        read_starts(tmp_path / "a.xyz", ["Cu"])
+
+
+@pytest.mark.parametrize(
+    ("atoms", "expected"),
+    [
+        (bulk("Cu"), [False, False, False]),
+        (fcc111("Cu", (1, 1, 3), vacuum=6.0), [False, False, True]),
+        (fcc111("Cu", (1, 1, 3), vacuum=6.0, periodic=True), [False, False, True]),
+        (nanotube(4, 4, vacuum=6.0), [True, True, False]),
+        (molecule("H2O"), [True, True, True]),
+        (Atoms("Cu", cell=[12] * 3, pbc=True), [True, True, True]),
+    ],
+)
+def test_vacuum_is_found_whatever_the_periodic_flags_say(
+    atoms: Atoms, expected: list[bool]
+):
+    """Wherever in the cell the matter lies."""
+    assert vacuum_axes(atoms).tolist() == expected
+    atoms.positions += [0.3, 0.2, atoms.cell.lengths()[2] / 2]
+    atoms.wrap()
+    assert vacuum_axes(atoms).tolist() == expected
+
+
+def test_a_small_cell_is_repeated_along_matter_only():
+    """A slab gets no second layer behind its vacuum; a molecule stays."""
+    cell = resized(bulk("Cu"), 16, 96, rng())
+    assert 16 <= len(cell) <= 32
+    slab = fcc111("Cu", (1, 1, 3), vacuum=6.0)
+    larger = resized(slab, 16, 96, rng())
+    assert len(larger) == 24
+    assert larger.cell.lengths()[2] == slab.cell.lengths()[2]
+    water = molecule("H2O")
+    assert resized(water, 16, 96, rng()) == water
+
+
+def test_a_crystal_is_cut_to_a_smaller_crystal():
+    """All atoms still have their twelve neighbours at the same distance."""
+    part = resized(bulk("Cu", cubic=True).repeat(3), 1, 60, rng())
+    assert len(part) == 48
+    assert len(np.unique(np.round(part.get_all_distances(mic=True)[0], 3))) < 10
+    assert nearest_share(part) == pytest.approx(nearest_share(bulk("Cu")))
+
+
+def test_no_atoms_meet_where_a_glass_is_cut():
+    """Sides that do not fit lose the atoms that are too close."""
+    whole = glass()
+    part = resized(whole, 1, 100, rng(3))
+    assert 50 < len(part) <= 100
+    assert nearest_share(part) >= SEAM_SHARE * nearest_share(whole)
+    assert part.pbc.all()
+    density = len(part) / part.get_volume()
+    assert density == pytest.approx(len(whole) / whole.get_volume(), rel=0.15)
+
+
+def test_the_nearest_share_sees_images_and_elements():
+    """0.7 of the radii's sum, through the side of a cell; 1 if nothing is near."""
+    sum_A = 0.31 + 0.66
+    atoms = Atoms(
+        "HO", [[0.1, 5, 5], [0.1 - 0.7 * sum_A, 5, 5]], cell=[10] * 3, pbc=True
+    )
+    atoms.wrap()
+    assert nearest_share(atoms) == pytest.approx(0.7)
+    assert nearest_share(Atoms("Cu")) == 1.0

@@ -25,6 +25,8 @@ class FlatStructures:
     ``cells_A``: vectors in rows, of shape ``(b, 3, 3)``.
     ``periodic``: of shape ``(b, 3)``.
     ``energies_eV``: of shape ``(b,)``.
+    ``stresses_eV_A3``: in Voigt order and ASE's sign, of shape ``(b, 6)``; NaN where
+    they are not known.
     """
 
     sizes: NDArray[np.int64]
@@ -33,6 +35,7 @@ class FlatStructures:
     cells_A: NDArray[np.float64]
     periodic: NDArray[np.bool_]
     energies_eV: NDArray[np.float64]
+    stresses_eV_A3: NDArray[np.float64]
     forces_eV_A: NDArray[np.float64]
 
 
@@ -45,5 +48,15 @@ def flatten(structures: Sequence[tuple[Atoms, Labels]]) -> FlatStructures:
         cells_A=np.stack([atoms.cell.array for atoms, _ in structures]),
         periodic=np.stack([atoms.pbc for atoms, _ in structures]),
         energies_eV=np.array([labels.energy_eV for _, labels in structures]),
+        stresses_eV_A3=stack_stresses([labels for _, labels in structures]),
         forces_eV_A=np.concatenate([labels.forces_eV_A for _, labels in structures]),
     )
+
+
+def stack_stresses(labels: Sequence[Labels]) -> NDArray[np.float64]:
+    """Return stresses, of shape ``(b, 6)``; NaN where they are not known."""
+    unknown = np.full(6, np.nan)
+    found = [
+        unknown if each.stress_eV_A3 is None else each.stress_eV_A3 for each in labels
+    ]
+    return np.array(found, dtype=np.float64).reshape(-1, 6)

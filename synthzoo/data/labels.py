@@ -57,13 +57,16 @@ class LabelKeys:
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """Energy and forces of one structure.
+    """Energy, forces and perhaps stress of one structure.
 
     ``forces_eV_A``: of shape ``(n_atoms, 3)``.
+    ``stress_eV_A3``: of shape ``(6,)``, in Voigt order and ASE's sign; None where it is
+    not known, or the cell is not periodic in all directions.
     """
 
     energy_eV: float
     forces_eV_A: NDArray[np.float64]
+    stress_eV_A3: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,11 @@ def labels_of(atoms: Atoms, keys: LabelKeys, *, name: str = "the structure") -> 
                 f"{name} has no {what}: there is no label {key!r}. Leave it out, or "
                 "choose another key for all structures."
             )
-    labels = Labels(energy_eV=_energy(energy), forces_eV_A=as_numbers(forces))
+    labels = Labels(
+        energy_eV=_energy(energy),
+        forces_eV_A=as_numbers(forces),
+        stress_eV_A3=bulk_stress_eV_A3(atoms, _stress(atoms, keys.stress)),
+    )
     if labels.forces_eV_A.shape != (len(atoms), 3):
         raise InputError(
             f"{name}: forces have shape {labels.forces_eV_A.shape}, "
@@ -110,6 +117,15 @@ def labels_of(atoms: Atoms, keys: LabelKeys, *, name: str = "the structure") -> 
     if not (np.isfinite(labels.energy_eV) and np.isfinite(labels.forces_eV_A).all()):
         raise InputError(f"{name}: a label is not a finite number.")
     return labels
+
+
+def bulk_stress_eV_A3(
+    atoms: Atoms, stress_eV_A3: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Return a stress if it is one of a material: finite, in a cell without an end."""
+    if stress_eV_A3 is None or not (atoms.pbc.all() and atoms.cell.rank == 3):
+        return None
+    return stress_eV_A3 if np.isfinite(stress_eV_A3).all() else None
 
 
 def partial_labels(atoms: Atoms, keys: LabelKeys) -> PartialLabels:

@@ -33,6 +33,7 @@ ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     "cells_A": ("<f8", (3, 3)),
     "periodic": ("?", (3,)),
     "energies_eV": ("<f8", ()),
+    "stresses_eV_A3": ("<f8", (6,)),
     "forces_eV_A": ("<f8", (3,)),
     "groups": ("<i4", ()),
     "kinds": ("<i4", ()),
@@ -113,6 +114,11 @@ class StoredSet:
         """The energies of the cells, of shape ``(b,)``."""
         return self._arrays["energies_eV"]
 
+    @property
+    def stresses_eV_A3(self) -> NDArray[np.float64]:
+        """The stresses, of shape ``(b, 6)``; NaN where they are not known."""
+        return self._arrays["stresses_eV_A3"]
+
     def group(self, index: int) -> str:
         """Return the group of related structures that one belongs to."""
         return self.record.groups[int(self._arrays["groups"][index])]
@@ -126,7 +132,7 @@ class StoredSet:
             self._starts[chosen] - (ends - sizes), sizes
         )
         of_atoms = ("numbers", "positions_A", "forces_eV_A")
-        of_cells = ("cells_A", "periodic", "energies_eV")
+        of_cells = ("cells_A", "periodic", "energies_eV", "stresses_eV_A3")
         return FlatStructures(
             sizes=sizes,
             **{name: self._arrays[name][atoms] for name in of_atoms},
@@ -140,10 +146,12 @@ class StoredSet:
             flat.numbers, flat.positions_A, cell=flat.cells_A[0], pbc=flat.periodic[0]
         )
         atoms.info[KIND_KEYS[0]] = self.record.kinds[int(self._arrays["kinds"][index])]
+        stress = flat.stresses_eV_A3[0]
         return label(
             atoms,
             energy_eV=float(flat.energies_eV[0]),
             forces_eV_A=flat.forces_eV_A,
+            stress_eV_A3=stress if np.isfinite(stress).all() else None,
         )
 
     def edges(self, cutoff_A: float) -> NDArray[np.int64]:

@@ -11,7 +11,12 @@ import numpy as np
 
 from synthzoo.data import unconstrained
 from synthzoo.data.labelled_set import LabelledSet
-from synthzoo.data.labels import LabelKeys, Labels, partial_labels
+from synthzoo.data.labels import (
+    LabelKeys,
+    Labels,
+    bulk_stress_eV_A3,
+    partial_labels,
+)
 from synthzoo.data.sound import check_structure
 from synthzoo.data.structures import GROUP_KEY, group_of
 from synthzoo.errors import InputError
@@ -230,4 +235,8 @@ def _labels(atoms: Atoms, predicted: Atoms, keys: LabelKeys) -> Labels:
             unconstrained.forces_eV_A(predicted) if len(atoms) > 1 else np.zeros((1, 3))
         )
     energy = float("nan") if found.energy_eV is None else found.energy_eV
-    return Labels(energy_eV=energy, forces_eV_A=forces)
+    return Labels(
+        energy_eV=energy,
+        forces_eV_A=forces,
+        stress_eV_A3=bulk_stress_eV_A3(atoms, found.stress_eV_A3),
+    )

@@ -189,6 +189,9 @@ def _by_start(frames: FrameSet, predicted: Sequence[Atoms]) -> LabelledSet:
             Labels(
                 energy_eV=unconstrained.energy_eV(atoms),
                 forces_eV_A=unconstrained.forces_eV_A(atoms),
+                stress_eV_A3=unconstrained.stress_eV_A3(atoms)
+                if atoms.pbc.all()
+                else None,
             )
             for atoms in predicted
         ],

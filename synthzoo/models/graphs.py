@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase.data import atomic_numbers
+from ase.stress import voigt_6_to_full_3x3_stress
 from nequip.data import AtomicDataDict, register_neighborlist_backend
 from nequip.integrations.utils import basic_transforms
 from nequip.nn import with_edge_vectors_
@@ -69,7 +70,8 @@ FORCES = AtomicDataDict.FORCE_KEY
 """In eV/Å, ``(n, 3)``."""
 
 STRESS = AtomicDataDict.STRESS_KEY
-"""In eV/Å³, ``(b, 3, 3)``; of any value where the cell has no volume."""
+"""In eV/Å³, ``(b, 3, 3)``; NaN for labels that are not known, and of any value where
+the cell has no volume for what a network computes."""
 
 NEIGHBOUR_SEARCH = "synthzoo"
 """Name under which nequip finds `_add_neighbours`."""
@@ -97,7 +99,8 @@ def to_graph(
 ) -> Graph:
     """Return a structure as a graph with its neighbour list and labels.
 
-    ``labels``: energy and forces; they are stored as ``(1, 1)`` and ``(n, 3)``.
+    ``labels``: energy, forces and stress; they are stored as ``(1, 1)``, ``(n, 3)`` and
+    ``(1, 3, 3)``.
     ``elements``: chemical symbols of the model, in its order.
     """
     structures = flatten([(atoms, labels)])
@@ -133,6 +136,7 @@ def graph_of(
         SHIFTS: _floats(np.concatenate(shifts)),
         ENERGY: _floats(structures.energies_eV).reshape(-1, 1),
         FORCES: _floats(structures.forces_eV_A),
+        STRESS: _floats(voigt_6_to_full_3x3_stress(structures.stresses_eV_A3)),
         STRUCTURE: _integers(np.repeat(np.arange(len(sizes)), sizes)),
         SIZES: _integers(sizes),
     }

@@ -8,14 +8,15 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+from nequip.data import BaseModifier
 from nequip.model import MuonParamGroups
 from nequip.model.utils import override_model_compile_mode
 from nequip.train import EMALightningModule, SimpleDDPStrategy
 
-from synthzoo.models.graphs import ENERGY, FORCES
+from synthzoo.models.graphs import CELL, ENERGY, FORCES, SIZES, STRESS, Graph
 
 if TYPE_CHECKING:
-    import torch
     from lightning.pytorch.strategies import Strategy
 
 
@@ -37,6 +38,8 @@ class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untype
     ``network``: module to train; it maps graphs to graphs with energy and forces.
     ``energy``: errors of the energy per atom, in eV.
     ``forces``: errors of the components of forces, in eV/Å.
+    ``virial``: errors of the components of `VirialPerAtom`, in eV; None to leave them
+    out.
     ``gaps``: whether labels may be missing (NaN), and then count nothing.
     """
 
@@ -46,13 +49,14 @@ class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untype
         network: torch.nn.Module,
         energy: Term,
         forces: Term,
+        virial: Term | None,
         gaps: bool,
         ema_decay: float,
     ) -> None:
         super().__init__(
             model=network,  # goes through _build_model
             num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
-            loss=loss_of(energy, forces, gaps=gaps),
+            loss=loss_of(energy, forces, virial, gaps=gaps),
             val_metrics={
                 "_target_": "nequip.train.EnergyForceMetrics",
                 "coeffs": {"per_atom_energy_rmse": None, "forces_rmse": 1.0},
@@ -72,30 +76,58 @@ class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untype
         return marked
 
 
-def loss_of(energy: Term, forces: Term, *, gaps: bool = False) -> dict[str, Any]:
+class VirialPerAtom(BaseModifier):  # type: ignore[misc]  # nequip is untyped
+    """Stress times volume over the number of atoms, in eV.
+
+    That is how much the energy of an atom changes with strain. Whatever the volume, it
+    is as large as changes of the energies that are fitted beside it; the stress itself
+    would make dense cells count much more than others. Where a label is not known,
+    prediction and label are zero, so that a batch without any has no error.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(STRESS)
+
+    def __call__(self, predicted: Graph, labels: Graph) -> list[torch.Tensor]:
+        """Return predictions and labels, each of shape ``(b, 3, 3)``."""
+        known = ~torch.isnan(labels[STRESS])
+        volumes = torch.linalg.det(labels[CELL].reshape(-1, 3, 3)).abs()
+        volumes = (volumes / labels[SIZES].reshape(-1))[:, None, None]
+        return [
+            volumes * torch.where(known, graph[STRESS], 0.0)
+            for graph in (predicted, labels)
+        ]
+
+
+def loss_of(
+    energy: Term, forces: Term, virial: Term | None = None, *, gaps: bool = False
+) -> dict[str, Any]:
     """Return what nequip makes the loss of.
 
     ``energy``: errors of the energy per atom, in eV.
     ``forces``: errors of the components of forces, in eV/Å.
+    ``virial``: errors of the components of `VirialPerAtom`, in eV; None to leave them
+    out.
     ``gaps``: whether labels may be missing (NaN), and then count nothing.
     """
-    return {
-        "_target_": "nequip.train.MetricsManager",
-        "metrics": [
-            {
-                "name": "per_atom_energy_mse",
-                "field": {"_target_": "nequip.data.PerAtomModifier", "field": ENERGY},
-                "ignore_nan": gaps,
-                **_metric(energy),
-            },
-            {
-                "name": "forces_mse",
-                "field": FORCES,
-                "ignore_nan": gaps,
-                **_metric(forces),
-            },
-        ],
-    }
+    metrics = [
+        {
+            "name": "per_atom_energy_mse",
+            "field": {"_target_": "nequip.data.PerAtomModifier", "field": ENERGY},
+            "ignore_nan": gaps,
+            **_metric(energy),
+        },
+        {
+            "name": "forces_mse",
+            "field": FORCES,
+            "ignore_nan": gaps,
+            **_metric(forces),
+        },
+    ]
+    if virial is not None:
+        field = {"_target_": f"{__name__}.{VirialPerAtom.__name__}"}
+        metrics.append({"name": "virial_mse", "field": field, **_metric(virial)})
+    return {"_target_": "nequip.train.MetricsManager", "metrics": metrics}
 
 
 def _metric(term: Term) -> dict[str, Any]:

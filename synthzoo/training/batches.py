@@ -9,11 +9,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 import torch.distributed as group
 from torch.utils.data import DataLoader, Sampler
 
 from synthzoo.errors import InputError
-from synthzoo.models.graphs import Graph, join, sizes_of
+from synthzoo.models.graphs import STRESS, Graph, join, sizes_of
 from synthzoo.training.stored_graphs import StoredGraphs
 
 if TYPE_CHECKING:
@@ -187,6 +188,13 @@ def loader(graphs: Graphs, batches: Sampler[list[int]]) -> DataLoader[Any]:
         batch_sampler=batches,
         collate_fn=join,
     )
+
+
+def have_stress(graphs: Graphs) -> bool:
+    """Return whether at least one graph has a stress label."""
+    if isinstance(graphs, StoredGraphs):
+        return graphs.have_stress
+    return any(bool(torch.isfinite(graph[STRESS]).any()) for graph in graphs)
 
 
 def atoms_of(graphs: Graphs) -> Sequence[int]:

@@ -24,6 +24,7 @@ from synthzoo.training.batches import (
     ReplayBatches,
     SharedBatches,
     atoms_of,
+    have_stress,
     loader,
 )
 from synthzoo.training.logs import (
@@ -98,7 +99,7 @@ def fit(  # noqa: PLR0913  the sets, and how
     disk. Without a validation set the weights of the last epoch must be kept.
     ``name``: returns what to call a training structure in messages, by its index.
     ``replay``: other graphs, of which every batch gets the recipe's share; an energy
-    that is NaN is not fitted.
+    that is NaN is not fitted, and their stress only where the others have some.
     ``device``: where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
     ``place``: where to fit with several processes, instead; from
     `synthzoo.training.place.check_place`.
@@ -116,6 +117,7 @@ def fit(  # noqa: PLR0913  the sets, and how
         total_steps=recipe.max_epochs * len(batches),
         names=partial(_names, batches, len(training), name),
         gaps=bool(replay),
+        stress=have_stress(training),
     )
     held_out = _held_out(validation, recipe, place.processes)
     first = [*callbacks, Progress()] if progress and is_first_process() else callbacks

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch.optim.lr_scheduler import LambdaLR
 
 from synthzoo.errors import DivergedError, InputError
-from synthzoo.models.graphs import ENERGY, FORCES, Graph, split
+from synthzoo.models.graphs import ENERGY, FORCES, STRESS, Graph, split
 from synthzoo.models.learning import AveragedFit, Term, matrices
 from synthzoo.training.muon import Muon
 
@@ -50,7 +50,7 @@ def _is_sound(network: torch.nn.Module, frame: Graph) -> bool:
     network.zero_grad()
     output = network(frame.copy())
     loss = torch.zeros(())
-    for key in (ENERGY, FORCES):
+    for key in (ENERGY, FORCES, STRESS):
         known = ~torch.isnan(frame[key])  # replayed structures have no energy
         error = output[key][known] - frame[key][known]
         loss = loss.to(error.device) + error.square().sum()
@@ -151,6 +151,8 @@ class FitModule(AveragedFit):
 
     ``total_steps``: length of the whole fit, for the learning rate.
     ``names``: returns what to call the structures of a batch of the epoch, by number.
+    ``gaps``: whether energies or forces may be missing (NaN).
+    ``stress``: whether there are stress labels, and the recipe's weight applies.
     """
 
     def __init__(
@@ -161,11 +163,15 @@ class FitModule(AveragedFit):
         total_steps: int,
         names: Callable[[int], Sequence[str]],
         gaps: bool = False,
+        stress: bool = False,
     ) -> None:
         super().__init__(
             network=network,
             energy=Term(recipe.energy_weight, recipe.energy_huber_eV),
             forces=Term(recipe.forces_weight, recipe.forces_huber_eV_A),
+            virial=Term(recipe.stress_weight, recipe.stress_huber_eV)
+            if stress and recipe.stress_weight
+            else None,
             gaps=gaps,
             ema_decay=recipe.ema_decay,
         )

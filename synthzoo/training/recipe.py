@@ -42,6 +42,12 @@ class StepsRecipe(Checked, frozen=True, kw_only=True):
         Largest norm of the gradient.
     forces_weight
         Factor of the mean squared error of force components (eV/Å) in the loss.
+    stress_weight
+        Factor of the mean squared error of stress components times the volume per atom
+        (eV) in the loss; without stress labels there is no such term.
+    stress_huber_eV
+        Such errors beyond which the loss grows in proportion, no longer with their
+        squares; never if not given.
     threads
         CPU threads; torch's default if not given.
     frozen
@@ -63,6 +69,8 @@ class StepsRecipe(Checked, frozen=True, kw_only=True):
     ema_decay: Share = 0.995
     gradient_clip: Positive = 20.0
     forces_weight: NotNegative = 1.0
+    stress_weight: Annotated[NotNegative, LATER] = 0.0
+    stress_huber_eV: Annotated[Positive | None, LATER] = None
     threads: Count | None = None
     frozen: Annotated[tuple[str, ...], LATER] = ()
     layer_rate_factor: Annotated[Positive, LATER] = 1.0

@@ -160,6 +160,7 @@ def make_sets(
     from synthzoo.training.stored_graphs import StoredGraphs
 
     _refuse_total_energies(stored, cutoff_A)
+    _refuse_missing_stress(stored, recipe)
     training, validation = _split(stored, recipe)
     _warn_of_few(stored, validation)
     elements = stored.elements
@@ -203,6 +204,16 @@ def _refuse_total_energies(stored: StoredSet, cutoff_A: float) -> None:
             f"{name_of(index)}: no atom has a neighbour within {cutoff_A:g} Å, and its "
             f"energy is {stored.energies_eV[index]:.3f} eV. Energies must be relative "
             "to isolated atoms, as `relabel` writes them."
+        )
+
+
+def _refuse_missing_stress(stored: StoredSet, recipe: PretrainRecipe) -> None:
+    if recipe.fit.stress_weight and not np.isfinite(stored.stresses_eV_A3).any():
+        raise InputError(
+            f"The recipe fits stress (`stress_weight: {recipe.fit.stress_weight:g}`), "
+            "but no structure that is periodic in all directions has a stress label. "
+            "Label the structures with a teacher that gives stress, or take "
+            "`stress_weight` out of the recipe."
         )
 
 

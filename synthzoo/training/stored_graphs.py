@@ -56,6 +56,12 @@ class StoredGraphs:
         part = self._stored.part(self.indices[indices])
         return [graph_of(part, elements=self._elements, cutoff_A=self._cutoff_A)]
 
+    @property
+    def have_stress(self) -> bool:
+        """Whether at least one structure has a stress label."""
+        stresses = self._stored.stresses_eV_A3[self.indices]
+        return bool(np.isfinite(stresses).all(axis=1).any())
+
     def mean_neighbours(self) -> float:
         """Return the number of neighbours of an atom, averaged over all atoms."""
         edges = self._stored.edges(self._cutoff_A)[self.indices]

@@ -16,7 +16,7 @@ from synthzoo.data.stored_set import StoredSet, open_set
 from synthzoo.data.structures import content_hash, label
 from tests.toy import stored
 
-KEYS = LabelKeys(energy=CALCULATOR, forces=CALCULATOR)
+KEYS = LabelKeys(energy=CALCULATOR, forces=CALCULATOR, stress=CALCULATOR)
 
 
 def structures() -> list[Atoms]:
@@ -33,6 +33,7 @@ def structures() -> list[Atoms]:
                 atoms,
                 energy_eV=rng.normal(),
                 forces_eV_A=rng.normal(size=(len(atoms), 3)),
+                stress_eV_A3=rng.normal(size=6) if atoms.pbc.all() else None,
             )
         )
     return found
@@ -56,6 +57,9 @@ def test_what_is_written_is_read(small: StoredSet):
         atoms = small.atoms(index)
         assert content_hash(atoms) == content_hash(frame)
         assert atoms.get_potential_energy() == frame.get_potential_energy()
+        known = "stress" in frame.calc.results
+        assert ("stress" in atoms.calc.results) is known
+        assert not known or (atoms.get_stress() == frame.get_stress()).all()
         assert small.group(index) == f"g{index}"
         assert atoms.info["config_type"] == f"k{index}"
 

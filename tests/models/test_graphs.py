@@ -30,8 +30,12 @@ def labelled_structures() -> list[tuple[Atoms, Labels]]:
     for atoms in structures:
         atoms.rattle(0.1, rng=rng)
         atoms.positions += 5 * rng.normal(size=3)
-        forces = rng.normal(size=(len(atoms), 3))
-        found.append((atoms, Labels(energy_eV=rng.normal(), forces_eV_A=forces)))
+        labels = Labels(
+            energy_eV=rng.normal(),
+            forces_eV_A=rng.normal(size=(len(atoms), 3)),
+            stress_eV_A3=np.arange(6.0) if atoms.pbc.all() else None,
+        )
+        found.append((atoms, labels))
     return found
 
 
@@ -44,6 +48,9 @@ def of_nequip(atoms: Atoms, labels: Labels) -> Graph:
     graph = compute_neighborlist_(graph, CUTOFF_A)
     graph["total_energy"] = torch.tensor([[labels.energy_eV]])
     graph["forces"] = torch.as_tensor(labels.forces_eV_A)
+    graph["stress"] = torch.full((1, 3, 3), torch.nan, dtype=torch.float64)
+    if labels.stress_eV_A3 is not None:
+        graph["stress"][0] = torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
     found: Graph = AtomicDataDict.with_batch_(graph)
     return found
 
@@ -52,7 +59,9 @@ def assert_equal(one: Graph, other: Graph) -> None:
     assert one.keys() == other.keys()
     for key, value in one.items():
         assert (value.dtype, value.shape) == (other[key].dtype, other[key].shape), key
-        assert torch.equal(value, other[key]), key
+        torch.testing.assert_close(
+            value, other[key], rtol=0, atol=0, equal_nan=True, msg=key
+        )
 
 
 def test_graphs_are_those_of_nequip():

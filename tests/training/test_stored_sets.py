@@ -229,7 +229,9 @@ def test_batches_from_disk_are_those_from_memory(
     expected = join([graphs[index] for index in (30, 7, 3)])
     assert batch.keys() == expected.keys()
     for key, values in expected.items():
-        assert torch.equal(batch[key], values), key
+        torch.testing.assert_close(
+            batch[key], values, rtol=0, atol=0, equal_nan=True, msg=key
+        )
     forces = torch.cat([graphs[index][FORCES] for index in chosen])
     rms = float(forces.square().mean().sqrt())
     assert found.force_rms_eV_A() == rms

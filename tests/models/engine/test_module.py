@@ -116,9 +116,11 @@ def test_results_and_gradients_are_those_of_nequip(name, elements):
     assert_same(slopes, expected_slopes, rounding=1e-9)
 
 
-@pytest.mark.parametrize("key", KEYS[:3], ids=["energy", "energies", "forces"])
+@pytest.mark.parametrize(
+    "key", KEYS[:4], ids=["energy", "energies", "forces", "stress"]
+)
 def test_a_loss_of_one_thing_has_its_gradient(key):
-    """Energies alone, or forces alone, train as well."""
+    """Energies, forces or stress alone train as well."""
     with nequip_session():
         theirs, ours = pair("vectors", ("C", "H"))
         _, expected = trained(theirs, batch(), (key,))
@@ -237,17 +239,18 @@ def test_a_changed_weight_is_seen_at_once():
     torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-9)
 
 
-def test_slopes_of_weights_are_those_of_finite_differences():
-    """The gradient of a loss of forces, without nequip's help."""
+@pytest.mark.parametrize("key", KEYS[2:4], ids=["forces", "stress"])
+def test_slopes_of_weights_are_those_of_finite_differences(key):
+    """The gradient of a loss of forces or stress, without nequip's help."""
     with nequip_session():
         _, ours = pair("parity", ("C", "H"))
         data = batch()
 
         def loss() -> float:
-            found = ours(dict(data))[AtomicDataDict.FORCE_KEY]
+            found = ours(dict(data))[key]
             return float(found.detach().square().sum())
 
-        _, slopes = trained(ours, data, (AtomicDataDict.FORCE_KEY,))
+        _, slopes = trained(ours, data, (key,))
         rng = np.random.default_rng(0)
         for name, slope in slopes.items():
             place = tuple(int(rng.integers(size)) for size in slope.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,9 @@ SEARCHED_A = 1.0
 
 FARTHEST_A = 1e7
 """Farther away, single precision places atoms to 1 Å. No cell vector may be longer."""
+
+MOST_LISTED = 20
+"""More elements than these in one sentence are not read."""
 
 MIN_CELL_VOLUME_A3 = 1e-6
 MAX_ATOMS_PER_A3 = 10.0
@@ -47,14 +50,55 @@ def check_structure(
     _check_finite(atoms, name)
     _check_cell(atoms, name)
     if elements is not None:
-        unknown = sorted(set(atoms.symbols) - set(elements))
-        if unknown:
-            raise InputError(
-                f"{name} contains {', '.join(unknown)}; "
-                f"only {', '.join(sorted(elements))} can be used here."
-            )
+        check_elements(atoms, elements, name=name)
     if overlaps:
         _check_overlaps(atoms, name)
+
+
+def check_elements(
+    atoms: Atoms, elements: Collection[str], *, name: str = "the structure"
+) -> None:
+    """Refuse a structure with other elements than some.
+
+    ``elements``: chemical symbols that are allowed.
+    ``name``: what to call the structure in the message.
+    """
+    unknown = set(atoms.symbols) - set(elements)
+    if unknown:
+        raise InputError(
+            f"{name} contains {listed(unknown)}; only {listed(elements)} can be used "
+            "here."
+        )
+
+
+def check_set(
+    structures: Sequence[Atoms], elements: Collection[str], *, by: str
+) -> None:
+    """Refuse structures some of which have elements that a potential does not know.
+
+    ``by``: what to call the potential in the message.
+    """
+    unknown = [set(atoms.symbols) - set(elements) for atoms in structures]
+    bad = sum(map(bool, unknown))
+    if bad:
+        raise InputError(
+            f"{by} knows {listed(elements)}, but {bad} of {len(unknown)} structures "
+            f"contain {listed(set().union(*unknown))}."
+        )
+
+
+def listed(elements: Collection[str]) -> str:
+    """Return chemical symbols in alphabetical order; of very many the first only.
+
+    Examples
+    --------
+    >>> listed({"Si", "C"})
+    'C, Si'
+    """
+    known = sorted(elements)
+    if len(known) <= MOST_LISTED:
+        return ", ".join(known)
+    return f"{', '.join(known[:MOST_LISTED])} and {len(known) - MOST_LISTED} others"
 
 
 def _check_finite(atoms: Atoms, name: str) -> None:

@@ -16,6 +16,7 @@ from synthzoo.data import unconstrained
 from synthzoo.data.frames import read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import rms
+from synthzoo.data.sound import check_set
 from synthzoo.data.structures import kind_of
 from synthzoo.errors import InputError
 from synthzoo.potentials import Model, load_potential, model_name, resolve, unique
@@ -204,10 +205,14 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     labelled, data = _labelled(frames, keys, skip)
     models = [resolve(model) for model in models]
     names = unique([model_name(model) for model in models])
+    potentials = list(map(load_potential, models))
+    for name, potential in zip(names, potentials, strict=True):
+        if potential.elements is not None:
+            check_set(labelled.structures, potential.elements, by=name)
     predictions = []
-    for model in models:
+    for model, potential in zip(models, potentials, strict=True):
         predicted = progress_bar(
-            load_potential(model).predict(labelled.structures),
+            potential.predict(labelled.structures),
             desc=f"evaluate {model_name(model)}",
             unit="structure",
             total=len(labelled),

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from synthzoo.data.frames import RawFrame, count_raw_frames, iter_raw_frames
-from synthzoo.data.sound import check_structure, min_distance_A
+from synthzoo.data.sound import (
+    check_elements,
+    check_structure,
+    listed,
+    min_distance_A,
+)
 from synthzoo.data.structures import iter_structures, say_left_out
 from synthzoo.data.xyz_writing import write_frame
 from synthzoo.errors import InputError, SynthzooError, TeacherError
@@ -37,7 +42,7 @@ from synthzoo.runs.resumable import (
 )
 from synthzoo.runs.workers import compute_guarded, worker_threads
 from synthzoo.teachers import cached_teacher
-from synthzoo.teachers.loading import batch_atoms, provenance_when_tested
+from synthzoo.teachers.loading import About, after_test, batch_atoms
 from synthzoo.zoo.registry import file_record
 
 if TYPE_CHECKING:
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
 
 LABELLED, LEFT_OUT, FAILED = "labelled", "left out", "failed"
 BAD_STRUCTURE, BAD_LABEL = "not a usable structure", "not a number"
+FAILURE_KEY = "failure"
+UNKNOWN_ELEMENT = "with an element that the teacher does not know"
 
 
 class Record(NamedTuple):
@@ -97,10 +104,13 @@ class Labeller:
         return [next(found) if record is None else record for record in refused]
 
     def _refusal(self, atoms: Atoms) -> Record | None:
+        kind = UNKNOWN_ELEMENT
         try:
-            check_structure(atoms, elements=self._teacher.elements)
+            check_elements(atoms, self._teacher.elements)
+            kind = BAD_STRUCTURE
+            check_structure(atoms)
         except InputError as error:
-            return failed_record(atoms, BAD_STRUCTURE, str(error))
+            return failed_record(atoms, kind, str(error))
         return None
 
     def _records(self, structures: list[Atoms]) -> list[Record]:
@@ -132,7 +142,7 @@ class Labeller:
 def failed_record(atoms: Atoms, kind: str, reason: str) -> Record:
     """Return the record of a structure without labels."""
     failed: Atoms = atoms.copy()
-    failed.info["failure"] = reason
+    failed.info[FAILURE_KEY] = reason
     return Record(FAILED, kind, _text(failed))
 
 
@@ -166,6 +176,9 @@ COUNTS_FILE = "counts.json"
 
 HOPELESS_AFTER = 5
 """Structures at the start of a run on all of which the teacher crashes or hangs."""
+
+LOOKED_AT = 1000
+"""If the teacher knows none of so many structures at the start, it is another one's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,9 +270,9 @@ def relabel_file(  # noqa: PLR0913  what a user may say
     Raises
     ------
     InputError
-        If neither teacher nor recipe is given, the input cannot be read, the output
-        exists, an unfinished run with another
-        input, teacher or recipe is in the way, or no structure was labelled.
+        If neither teacher nor recipe is given, the input cannot be read, the teacher
+        knows the elements of no structure, the output exists, an unfinished run with
+        another input, teacher or recipe is in the way, or no structure was labelled.
     TeacherError
         If the teacher cannot be loaded, fails its test, or fails on all of the first
         structures.
@@ -289,15 +302,15 @@ def relabel_file(  # noqa: PLR0913  what a user may say
     total = count_raw_frames(source, format=format)
     _say_what_changes(source, output, format)
     with worker_threads(1 if executor else workers) as threads:
-        test = threads.submit(
-            provenance_when_tested, recipe.teacher, recipe.teacher_sha256
-        )
-        provenance = test.result()
+        test = threads.submit(after_test, recipe.teacher, recipe.teacher_sha256)
+        provenance = test.result().provenance
+        frames = iter_raw_frames(source, format=format)
+        _refuse_other_elements(source, frames, test.result())
         manifest = _manifest(source, recipe, provenance) | _said(format)
-        beside = [failed_path(output), *summary_paths(output)]
-        with open_run(output, manifest, beside=beside) as run:
+        with open_run(output, manifest, beside=summary_paths(output)) as run:
             summary = run.finished
             if summary is None:
+                _refuse_other_file(failed_path(output))
                 frames = iter_raw_frames(source, format=format)
                 jobs = _jobs(frames, recipe, provenance)
                 chunks = None if total is None else -(-total // recipe.chunk_structures)
@@ -327,6 +340,35 @@ def _settle(
 def failed_path(output: Path) -> Path:
     """Return where the structures that could not be labelled are written."""
     return output.with_suffix(".failed.xyz")
+
+
+def _refuse_other_file(failed: Path) -> None:
+    """Refuse to replace a file that is no list of failures of an earlier run."""
+    if failed.exists() and FAILURE_KEY not in next(iter_structures(failed)).info:
+        raise InputError(
+            f"{failed} is where failures are listed, but it exists and holds something "
+            "else; move it or choose another name for the output."
+        )
+
+
+def _refuse_other_elements(
+    source: Path, frames: Iterator[RawFrame], teacher: About
+) -> None:
+    """Refuse a teacher that knows none of the structures, before the work begins."""
+    found: set[str] = set()
+    for frame in islice(frames, LOOKED_AT):
+        try:
+            symbols = set(frame.parse().symbols)
+        except InputError:
+            return  # it is named when its turn comes
+        if symbols <= set(teacher.elements):
+            return
+        found |= symbols
+    raise InputError(
+        f"{source} has structures of {listed(found)}, but "
+        f"{teacher.provenance['teacher']} knows {listed(teacher.elements)}: it can "
+        "label none of them. Choose another teacher."
+    )
 
 
 def _manifest(
@@ -437,11 +479,11 @@ def _stop_if_hopeless(job_folder: Path, *, chunks: int | None) -> None:
     if set(counts) != {FAILED} or len(counts[FAILED]) > 1:
         return
     ((kind, count),) = counts[FAILED].items()
-    if count >= HOPELESS_AFTER:
+    if kind != UNKNOWN_ELEMENT and count >= HOPELESS_AFTER:
         first = next(iter_structures(job_folder / FAILED_FILE))
         raise TeacherError(
             f"All of the first {count} structures failed ({kind}), the first because "
-            f"{first.info['failure'].rstrip('.')}. The run was stopped; all reasons "
+            f"{first.info[FAILURE_KEY].rstrip('.')}. The run was stopped; all reasons "
             f"are in {job_folder / FAILED_FILE}. If other structures are better, take "
             f"these out of the input; remove {job_folder.parent} to start again."
         )
@@ -464,6 +506,8 @@ def _finish(run: Run, count: int) -> dict[str, Any]:
     summary = run.complete(found)
     if summary["failed"]:
         join(run.folder, count, FAILED_FILE, failed_path(run.output))
+    else:
+        failed_path(run.output).unlink(missing_ok=True)  # of an earlier run
     if summary["labelled"]:
         join(run.folder, count, LABELLED_FILE, run.output)
     return summary

@@ -145,9 +145,25 @@ TEST_LIMIT_S = 3600.0
 """For the test of a teacher, which computes about twenty structures of each element."""
 
 
-def provenance_when_tested(reference: str, sha256: str | None = None) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a teacher says of itself that has passed its test in another process.
+
+    ``elements``: chemical symbols that it knows.
+    """
+
+    provenance: dict[str, str]
+    elements: tuple[str, ...]
+
+
+def after_test(reference: str, sha256: str | None = None) -> About:
     """Return what a teacher says of itself, after its test in this thread's child."""
     return called_apart(partial(_load, reference, sha256), reference)
+
+
+def provenance_when_tested(reference: str, sha256: str | None = None) -> dict[str, str]:
+    """Return where a teacher's labels come from, after its test in a child."""
+    return after_test(reference, sha256).provenance
 
 
 def called_apart(function: Callable[[], Result], reference: str) -> Result:
@@ -158,6 +174,7 @@ def called_apart(function: Callable[[], Result], reference: str) -> Result:
     return found
 
 
-def _load(reference: str, sha256: str | None) -> dict[str, str]:
+def _load(reference: str, sha256: str | None) -> About:
     sha256 = sha256 or reference_sha256(reference)
-    return cached_teacher(reference, sha256).provenance
+    teacher = cached_teacher(reference, sha256)
+    return About(provenance=teacher.provenance, elements=teacher.elements)

@@ -132,16 +132,55 @@ def test_a_structure_that_cannot_be_labelled_is_listed(
     )
 
 
-def test_an_empty_result_is_an_error(recipe: RelabelRecipe, tmp_path: Path):
-    """If nothing could be labelled, no file pretends that all is well."""
-    source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
-    write_structures(source, [bulk("Si")] * 3)
-    with pytest.raises(InputError, match=r"3 failed \(reasons in .*out\.failed\.xyz"):
-        relabel_file(source, output, recipe=recipe, workers=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "in.xyz",
-        "out.failed.xyz",
-    ]
+def test_an_empty_result_is_an_error_each_time(tmp_path: Path):
+    """No file pretends that all is well; the same command can be given again."""
+    source = write_copper(tmp_path / "in.xyz", {0: 5, 1: 5, 2: 5}, count=3)
+    recipe = RelabelRecipe(teacher=FAULTY)
+    message = r"3 failed \(reasons in .*out\.failed\.xyz"
+    for _ in range(2):
+        with pytest.raises(InputError, match=message):
+            relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+        assert set(tmp_path.iterdir()) == {source, tmp_path / "out.failed.xyz"}
+
+
+def test_a_list_of_failures_does_not_outlive_its_run(tmp_path: Path):
+    """A better input for the same output removes it; other files are not touched."""
+    source, failed = tmp_path / "in.xyz", tmp_path / "out.failed.xyz"
+    recipe = RelabelRecipe(teacher=FAULTY)
+    write_copper(source, {0: 5}, count=1)
+    with pytest.raises(InputError, match="1 failed"):
+        relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+    write_copper(source, {}, count=1)
+    relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+    assert not failed.exists()
+    write_structures(failed, [bulk("Cu")])
+    for path in tmp_path.glob("out.[!f]*"):
+        path.unlink()
+    with pytest.raises(InputError, match="holds something else"):
+        relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+    assert len(read_structures(failed)) == 1
+
+
+def test_a_teacher_of_other_elements_is_refused_at_once(tmp_path: Path):
+    """The message has the elements of both, each time, and no file is left."""
+    source = tmp_path / "in.xyz"
+    write_structures(source, [bulk("InP", "zincblende", a=5.9), bulk("Si")])
+    for _ in range(2):
+        with pytest.raises(
+            InputError, match=r"in\.xyz has structures of In, P, Si, but .* knows Cu:"
+        ):
+            relabel_file(source, tmp_path / "out.xyz", teacher=FAULTY, workers=1)
+        assert list(tmp_path.iterdir()) == [source]
+
+
+def test_unknown_elements_are_counted_among_the_failures(tmp_path: Path):
+    """Even if they come first in a long file, the rest is labelled."""
+    source = tmp_path / "in.xyz"
+    write_structures(source, [*[bulk("Si")] * 6, *[copper(0)] * 2])
+    recipe = RelabelRecipe(teacher=FAULTY, chunk_structures=6)
+    summary = relabel_file(source, tmp_path / "out.xyz", recipe=recipe, workers=1)
+    assert summary.labelled == 2
+    assert summary.failures == {"with an element that the teacher does not know": 6}
 
 
 @pytest.mark.thorough

@@ -59,7 +59,6 @@ def test_every_module_imports_without_what_only_unix_has():
     run_elsewhere(EVERY_MODULE)
 
 
-@pytest.mark.thorough
 def test_labels_are_made_in_several_processes_anywhere(tmp_path: Path):
     """A crash costs its structure there, too."""
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"

@@ -440,7 +440,16 @@ def test_chain_of_commands_makes_a_model(shared, tmp_path: Path) -> None:
     assert "exists" in fails("generate", recipe, "-o", made)
 
 
-@pytest.mark.parametrize("command", ["relabel", "generate", "estimate", "build"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "generate",
+        *(
+            pytest.param(name, marks=pytest.mark.thorough)
+            for name in ("relabel", "estimate", "build")
+        ),
+    ],
+)
 def test_a_recipe_of_others_runs_no_program(
     command: str, crystals: Path, tmp_path: Path
 ) -> None:

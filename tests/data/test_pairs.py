@@ -95,7 +95,9 @@ def keys(first: Any, second: Any, shifts: Any) -> list[tuple[int, ...]]:
     return sorted(map(tuple, np.column_stack([first, second, shifts]).tolist()))
 
 
-@pytest.mark.parametrize("boxes", [0, pairs.MAX_BOXES])
+@pytest.mark.parametrize(
+    "boxes", [0, pytest.param(pairs.MAX_BOXES, marks=pytest.mark.thorough)]
+)
 def test_pairs_in_any_cell_are_those_of_ase(
     monkeypatch: pytest.MonkeyPatch, boxes: int
 ):

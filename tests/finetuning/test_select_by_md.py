@@ -155,6 +155,7 @@ def test_finetuning_keeps_what_is_chosen(
     assert any(not np.array_equal(value, kept[name]) for name, value in last.items())
 
 
+@pytest.mark.thorough
 def test_weights_that_are_kept_on_the_way_are_averaged(
     tiny_checkpoint: Path,
     crystals: Path,

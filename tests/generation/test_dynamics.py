@@ -89,6 +89,7 @@ def test_the_temperature_follows_its_ramp(thermostat: str):
     assert found[50:].mean() == pytest.approx(asked[50:].mean(), rel=0.08)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("thermostat", THERMOSTATS)
 def test_lammps_follows_the_ramp_itself(tersoff: Teacher, thermostat: str):
     """The same ramp inside of LAMMPS, in its own units."""

@@ -30,6 +30,7 @@ def test_the_structures_that_are_foretold_are_made(driver: str, tmp_path: Path):
     assert Counter(summary.kinds).total() == summary.structures
 
 
+@pytest.mark.thorough
 def test_the_published_protocol_has_its_published_size(driver: str):
     """546 trajectories of 200 atoms and 160 ps; 150 of 160 frames are kept."""
     recipe = load_recipe(GenerateRecipe, "carbon-published")

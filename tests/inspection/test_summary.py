@@ -281,6 +281,7 @@ def test_a_summary_has_counts_and_histograms(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.thorough
 def test_a_summary_of_a_long_file_measures_a_part(tmp_path: Path):
     """What is measured is spread over the file, and the summary says how much."""
     output = tmp_path / "labelled.xyz"

@@ -186,6 +186,7 @@ def test_the_number_of_neighbours_is_found_from_labels(tmp_path: Path):
     )
 
 
+@pytest.mark.thorough
 def test_labels_of_something_else_lead_to_no_number(tmp_path: Path):
     """Where the best number is absurd, none is taken."""
     atoms = bulk("C", cubic=True)
@@ -649,6 +650,7 @@ def test_a_misspelt_name_is_answered_with_the_right_one(card: ModelCard):
         find.find_folder("paper/smal")
 
 
+@pytest.mark.thorough
 def test_what_has_no_licence_is_not_published(card: ModelCard, tmp_path: Path):
     """Neither the weights nor what was fitted from them."""
     with pytest.raises(InputError, match="may not be published"):

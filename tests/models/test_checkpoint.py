@@ -323,7 +323,13 @@ def test_notes_and_layout_of_a_description_may_change(checkpoint: Path):
     assert load_calculator(checkpoint).config.provenance["note"] == "mine"
 
 
-@pytest.mark.parametrize("name", ["carbon-ace-3k", "silicon-ace-3k-scaled"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "carbon-ace-3k",
+        pytest.param("silicon-ace-3k-scaled", marks=pytest.mark.thorough),
+    ],
+)
 def test_bundled_checkpoints_load_and_edited_copies_do_not(name: str, tmp_path: Path):
     """Twice the neighbours, and a cutoff that is longer by a quarter."""
     folder = tmp_path / name

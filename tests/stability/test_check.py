@@ -201,9 +201,8 @@ def test_tersoff_passes_every_protocol(protocol: str, tmp_path: Path) -> None:
     assert verdict.passed, list(verdict_lines(verdict))
 
 
-@pytest.mark.parametrize(
-    "protocol", ["compress", pytest.param("ramp", marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("protocol", ["compress", "ramp"])
 def test_c_ace_passes(
     protocol: str, tmp_path: Path, shared: Callable[[str], Path]
 ) -> None:
@@ -218,8 +217,8 @@ def test_c_ace_passes(
 @pytest.mark.parametrize(
     "thermostat",
     [
-        "langevin",
-        pytest.param("bussi", marks=pytest.mark.thorough),
+        pytest.param("langevin", marks=pytest.mark.thorough),
+        "bussi",
         pytest.param("nose-hoover", marks=pytest.mark.thorough),
     ],
 )

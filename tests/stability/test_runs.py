@@ -345,6 +345,7 @@ def test_notes_tell_what_is_doubtful(
     assert "The cell is only 6.0 Å high" in notes
 
 
+@pytest.mark.thorough
 def test_overlapping_atoms_can_be_relaxed(tmp_path: Path) -> None:
     """What was refused above survives after it was asked to relax."""
     atoms, _, _ = bad_cases()["overlap"]
@@ -375,6 +376,7 @@ def test_a_calculator_computes_in_other_processes_if_asked(tmp_path: Path) -> No
         run_md(Local(), copper(), tmp_path / "local", protocol=recipe, workers=2)
 
 
+@pytest.mark.thorough
 def test_another_run_in_the_same_place_is_refused(tmp_path: Path) -> None:
     """An output that exists, and an unfinished run with other settings."""
     recipe = MdRecipe(stages=(WARM,), **SETTINGS)

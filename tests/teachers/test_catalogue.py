@@ -150,6 +150,7 @@ def test_test_fails_a_teacher_with_wrong_forces():
     assert [line.split()[0] for line in failed] == ["forces"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", [["teachers", "test"], ["reference"]])
 def test_a_teacher_that_ends_its_process_says_so(command: list[str]):
     """Native code that aborts takes its own process along, not the command's."""

@@ -284,6 +284,7 @@ def assert_equal_but_for_rounding(file: str, structures: list[Atoms]) -> None:
             np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * largest)
 
 
+@pytest.mark.thorough
 def test_the_recursive_evaluator_of_ace_gives_the_same_labels(c_ace: Teacher, shared):
     """Real structures and random ones, whose forces are huge."""
     structures = [*carbon_frames(shared), *random_packings(("C",), 20)]

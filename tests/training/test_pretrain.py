@@ -422,6 +422,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(
         np.testing.assert_array_equal(value, whole[name])
 
 
+@pytest.mark.thorough
 def test_states_are_written_beside_their_target(
     lj_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

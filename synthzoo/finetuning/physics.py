@@ -18,7 +18,7 @@ from synthzoo.evaluation.crystal_properties import (
     known_crystals,
     measure_crystal,
 )
-from synthzoo.generation.builders import PROTOTYPES
+from synthzoo.generation.prototypes import PROTOTYPES
 from synthzoo.models.predict import predict_structures
 
 if TYPE_CHECKING:

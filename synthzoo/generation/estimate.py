@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.data.xyz_writing import write_frame
-from synthzoo.generation.builders import pack
+from synthzoo.generation.packing import pack
 from synthzoo.generation.parts import Cost, P, Work, maker_of
 from synthzoo.generation.recipe import (
     SECONDS_PER_HOUR,
@@ -27,6 +27,7 @@ from synthzoo.teachers import load_teacher
 from synthzoo.teachers.loading import called_apart
 
 if TYPE_CHECKING:
+    from synthzoo.generation.species import Species
     from synthzoo.teachers import Teacher
 
 DIGITS = 3
@@ -118,14 +119,15 @@ def _estimate(recipe: GenerateRecipe, steps: int) -> CostEstimate:
     ]
     atom_steps = sum(cost.atom_steps for cost in costs)
     total_s = sum(cost.seconds for cost in costs)
-    counts = [maker_of(part).structures(part) for part in recipe.parts]
-    sizes = [maker_of(part).mean_atoms(part) for part in recipe.parts]
+    species = recipe.species
+    counts = [maker_of(part).structures(part, species) for part in recipe.parts]
+    sizes = [maker_of(part).mean_atoms(part, species) for part in recipe.parts]
     atoms = float(np.dot(counts, sizes))
     per_atom_step_s = total_s / atom_steps if costs else 0.0
     return CostEstimate(
         structures=sum(counts),
         atoms=round(atoms),
-        disk_GB=_rounded(atoms * _bytes_per_atom(recipe.element) / BYTES_PER_GB),
+        disk_GB=_rounded(atoms * _bytes_per_atom(species) / BYTES_PER_GB),
         trajectories=sum(cost.trajectories for cost in costs),
         atom_steps=_rounded(atom_steps),
         ms_per_atom_step=_rounded(1000 * per_atom_step_s),
@@ -159,7 +161,7 @@ def _dynamics_cost(
     shorter, longer = cost.sample(part, 1), cost.sample(part, steps + 1)
     seconds = sum(_seconds(each, recipe, driver) for each in longer)
     seconds -= sum(_seconds(each, recipe, driver) for each in shorter)
-    sampled = sum(steps * maker.mean_atoms(each) for each in longer)
+    sampled = sum(steps * maker.mean_atoms(each, recipe.species) for each in longer)
     atom_steps = cost.atom_steps(part)
     return _Dynamics(
         trajectories=len(maker.split(part, (recipe.seed, 0))),
@@ -172,7 +174,7 @@ def _seconds(part: Part, recipe: GenerateRecipe, driver: Teacher) -> float:
     work = Work(
         part=part,
         item=0,
-        element=recipe.element,
+        species=recipe.species,
         rng=np.random.default_rng(recipe.seed),
         driver=driver.forces_calculator,
     )
@@ -182,10 +184,10 @@ def _seconds(part: Part, recipe: GenerateRecipe, driver: Teacher) -> float:
     return time.process_time() - begin
 
 
-def _bytes_per_atom(element: str) -> float:
+def _bytes_per_atom(species: Species) -> float:
     part = Packing(
         count=1, atoms=(64, 64), density_g_cm3=(0.1, 0.1), min_distance_A=1.0
     )
     text = io.StringIO()
-    write_frame(text, pack(part, element, np.random.default_rng(0)))
+    write_frame(text, pack(part, species, np.random.default_rng(0)))
     return len(text.getvalue()) / part.atoms[0]

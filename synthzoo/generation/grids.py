@@ -1,4 +1,4 @@
-"""Ranges of recipes on evenly spaced points."""
+"""Ranges of recipes: numbers drawn from them, and evenly spaced points."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from synthzoo.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from synthzoo.recipes.schema import Range
 
 
@@ -32,3 +34,8 @@ def grid_points(interval: Range, step: float | None) -> list[Range]:
         )
     values = [round(interval[0] + index * step, 10) for index in range(count + 1)]
     return [(value, value) for value in values]
+
+
+def draw(interval: Range, rng: np.random.Generator) -> float:
+    """Return a number drawn uniformly from an interval."""
+    return float(rng.uniform(*interval))

@@ -14,21 +14,23 @@ from ase.optimize import FIRE
 
 from synthzoo.data.sound import min_distance_A
 from synthzoo.errors import TeacherError
-from synthzoo.generation.builders import cut_open, draw, pack
+from synthzoo.generation.builders import cut_open
 from synthzoo.generation.dynamics import (
     AseDynamics,
     Dynamics,
     Stage,
     steps_per_block,
 )
-from synthzoo.generation.grids import grid_points
+from synthzoo.generation.grids import draw, grid_points
 from synthzoo.generation.lammps_dynamics import LammpsDynamics
+from synthzoo.generation.packing import density_points, pack
 from synthzoo.teachers.lammps import RestartingLAMMPS
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
     from synthzoo.generation.recipe import MeltQuench, StageName
+    from synthzoo.generation.species import Species
     from synthzoo.recipes.schema import Range
 
 RELAX_STEPS = 15
@@ -46,7 +48,7 @@ def trajectories(part: MeltQuench, seed: tuple[int, int]) -> list[MeltQuench]:
 
     ``seed``: of the recipe, and the number of the part there.
     """
-    densities = grid_points(part.density_g_cm3, part.density_step_g_cm3)
+    densities = density_points(part)
     temperatures = grid_points(part.anneal_K, part.anneal_step_K)
     rng = np.random.default_rng((*seed, part.trajectories))  # no job has this
     points = _dealt(list(itertools.product(densities, temperatures)), part, rng)
@@ -57,14 +59,16 @@ def trajectories(part: MeltQuench, seed: tuple[int, int]) -> list[MeltQuench]:
 
 
 def _dealt(
-    points: list[tuple[Range, Range]], part: MeltQuench, rng: np.random.Generator
-) -> list[tuple[Range, Range]]:
+    points: list[tuple[Range | None, Range]],
+    part: MeltQuench,
+    rng: np.random.Generator,
+) -> list[tuple[Range | None, Range]]:
     order = rng.permutation(len(points))
     return [points[order[item % len(order)]] for item in range(part.trajectories)]
 
 
 def trajectory(
-    part: MeltQuench, element: str, calculator: Calculator, rng: np.random.Generator
+    part: MeltQuench, species: Species, calculator: Calculator, rng: np.random.Generator
 ) -> list[Atoms]:
     """Return the structures that are kept of one melt–quench–anneal trajectory.
 
@@ -72,18 +76,18 @@ def trajectory(
     LAMMPS.
     """
     if not isinstance(calculator, RestartingLAMMPS):
-        return _trajectory(part, element, calculator, rng)
+        return _trajectory(part, species, calculator, rng)
     calculator.restart()  # no trajectory depends on what was computed before
     try:
-        return _trajectory(part, element, calculator, rng)
+        return _trajectory(part, species, calculator, rng)
     finally:
         calculator.restart()  # a thermostat that is left behind would add its forces
 
 
 def _trajectory(
-    part: MeltQuench, element: str, calculator: Calculator, rng: np.random.Generator
+    part: MeltQuench, species: Species, calculator: Calculator, rng: np.random.Generator
 ) -> list[Atoms]:
-    atoms = pack(part, element, rng)
+    atoms = pack(part, species, rng)
     atoms.calc = calculator
     with FIRE(atoms, logfile=None, maxstep=0.1) as relaxation:
         relaxation.run(fmax=1.0, steps=RELAX_STEPS)
@@ -106,10 +110,11 @@ def kept_structures(part: MeltQuench) -> int:
     return sum(stage.blocks for stage in stages if stage.name not in part.leave_out)
 
 
-def steps(part: MeltQuench) -> int:
-    """Return the number of time steps of all trajectories."""
+def atom_steps(part: MeltQuench) -> float:
+    """Return the time steps times atoms of all trajectories."""
     every = dataclasses.replace(part, leave_out=())
-    return part.trajectories * kept_structures(every) * steps_per_block(part)
+    steps = kept_structures(every) * steps_per_block(part)
+    return part.trajectories * steps * sum(part.atoms) / 2
 
 
 def sample(part: MeltQuench, count: int) -> list[MeltQuench]:
@@ -119,18 +124,21 @@ def sample(part: MeltQuench, count: int) -> list[MeltQuench]:
     """
     atoms = round(sum(part.atoms) / 2)
     duration_fs = count * part.timestep_fs
+    melt = dataclasses.replace(
+        part,
+        atoms=(atoms, atoms),
+        density_step_g_cm3=None,
+        melt_fs=duration_fs,
+        quench_fs=0.0,
+        anneal_fs=0.0,
+        cool_fs=0.0,
+        surface_fs=0.0,
+        sample_fs=duration_fs,
+    )
+    if part.density_g_cm3 is None:
+        return [melt] * SAMPLED_DENSITIES
     return [
-        dataclasses.replace(
-            part,
-            atoms=(atoms, atoms),
-            density_g_cm3=(float(density), float(density)),
-            melt_fs=duration_fs,
-            quench_fs=0.0,
-            anneal_fs=0.0,
-            cool_fs=0.0,
-            surface_fs=0.0,
-            sample_fs=duration_fs,
-        )
+        dataclasses.replace(melt, density_g_cm3=(float(density), float(density)))
         for density in np.linspace(*part.density_g_cm3, SAMPLED_DENSITIES)
     ]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from synthzoo.generation import builders, melt_quench
-from synthzoo.generation.grids import grid_points
+from synthzoo.generation.packing import density_points, pack
 from synthzoo.generation.recipe import (
     Compressed,
     Crystals,
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
     from ase.calculators.calculator import Calculator
+
+    from synthzoo.generation.species import Species
 
 P = TypeVar("P", bound=Part)
 C = TypeVar("C", Crystals, Surfaces, Compressed)
@@ -45,7 +47,7 @@ class Work(Generic[P]):
 
     part: P
     item: int
-    element: str
+    species: Species
     rng: np.random.Generator
     driver: Calculator | None = None
 
@@ -75,21 +77,28 @@ def _in_one_job(part: P, seed: tuple[int, int]) -> list[P]:  # noqa: ARG001
     return [part]
 
 
+def _takes_all(part: P, species: Species) -> None:
+    """Accept any elements."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Maker(Generic[P]):
     """How one kind of part is made.
 
     ``make``: yields the structures of one job. An error of a part with dynamics ends
     its job only; it is recorded, and the others go on.
-    ``structures``, ``mean_atoms``: how many there will be, and their mean size.
+    ``structures``, ``mean_atoms``: how many there will be of these elements, and their
+    mean size.
+    ``check``: refuses elements of which the part cannot be made.
     ``split``: the part once for each of its jobs, with what is settled for each; it
     takes the seed and the number of the part in the recipe.
     ``dynamics``: of parts whose atoms a driver moves.
     """
 
     make: Callable[[Work[P]], Iterator[Named]]
-    structures: Callable[[P], int]
-    mean_atoms: Callable[[P], float]
+    structures: Callable[[P, Species], int]
+    mean_atoms: Callable[[P, Species], float]
+    check: Callable[[P, Species], object] = _takes_all
     split: Callable[[P, tuple[int, int]], list[P]] = _in_one_job
     dynamics: Cost[P] | None = None
 
@@ -100,26 +109,26 @@ def maker_of(part: P) -> Maker[P]:
 
 
 def _trajectory(work: Work[MeltQuench]) -> Iterator[Named]:
-    frames = melt_quench.trajectory(work.part, work.element, work.calculator, work.rng)
+    frames = melt_quench.trajectory(work.part, work.species, work.calculator, work.rng)
     for frame in frames:
         yield "", frame
 
 
 def _packings(work: Work[Packing]) -> Iterator[Named]:
     part = work.part
-    points = grid_points(part.density_g_cm3, part.density_step_g_cm3)
+    points = density_points(part)
     for index in range(part.count):
         settled = dataclasses.replace(part, density_g_cm3=points[index % len(points)])
-        yield str(index), builders.pack(settled, work.element, work.rng)
+        yield str(index), pack(settled, work.species, work.rng)
 
 
 def _dimers(work: Work[Dimers]) -> Iterator[Named]:
-    for index, atoms in enumerate(builders.dimers(work.part, work.element)):
+    for index, atoms in enumerate(builders.dimers(work.part, work.species)):
         yield str(index), atoms
 
 
 def _of_prototypes(
-    build: Callable[[C, str, str, np.random.Generator], Atoms],
+    build: Callable[[C, str, Species, np.random.Generator], Atoms],
 ) -> Maker[C]:
     """Return the maker of a part that takes each of its prototypes so many times.
 
@@ -127,51 +136,55 @@ def _of_prototypes(
     """
 
     def make(work: Work[C]) -> Iterator[Named]:
-        for prototype in work.part.prototypes:
+        for prototype in builders.crystal_names(work.part, work.species):
             for index in range(work.part.count):
-                atoms = build(work.part, prototype, work.element, work.rng)
+                atoms = build(work.part, prototype, work.species, work.rng)
                 atoms.info["prototype"] = prototype
                 yield f"{prototype}-{index}", atoms
 
-    def mean_atoms(part: C) -> float:
-        sizes = [
-            builders.crystal_size(each, part.max_atoms) for each in part.prototypes
-        ]
+    def mean_atoms(part: C, species: Species) -> float:
+        names = builders.crystal_names(part, species)
+        sizes = [builders.crystal_size(part, name, species) for name in names]
         return sum(sizes) / len(sizes)
 
     return Maker(
         make=make,
-        structures=lambda part: part.count * len(part.prototypes),
+        structures=lambda part, species: (
+            part.count * len(builders.crystal_names(part, species))
+        ),
         mean_atoms=mean_atoms,
+        check=builders.crystal_names,
     )
 
 
-def _mean_size(part: MeltQuench | Packing) -> float:
+def _mean_size(part: MeltQuench | Packing, species: Species) -> float:  # noqa: ARG001
     return sum(part.atoms) / 2
 
 
 MAKERS: dict[type[Any], Maker[Any]] = {
     MeltQuench: Maker(
         make=_trajectory,
-        structures=lambda part: part.trajectories * melt_quench.kept_structures(part),
+        structures=lambda part, _: (
+            part.trajectories * melt_quench.kept_structures(part)
+        ),
         mean_atoms=_mean_size,
         split=melt_quench.trajectories,
         dynamics=Cost(
             limit_hours=lambda part: part.max_hours,
-            atom_steps=lambda part: melt_quench.steps(part) * _mean_size(part),
+            atom_steps=melt_quench.atom_steps,
             sample=melt_quench.sample,
         ),
     ),
     Packing: Maker(
-        make=_packings, structures=lambda part: part.count, mean_atoms=_mean_size
+        make=_packings, structures=lambda part, _: part.count, mean_atoms=_mean_size
     ),
     Crystals: _of_prototypes(builders.crystal),
     Surfaces: _of_prototypes(builders.slab),
     Compressed: _of_prototypes(builders.compressed),
     Dimers: Maker(
         make=_dimers,
-        structures=lambda part: part.count + 1,
-        mean_atoms=lambda part: 2.0,  # noqa: ARG005
+        structures=builders.dimer_count,
+        mean_atoms=lambda part, species: 2.0,  # noqa: ARG005
     ),
 }
 """The maker of each kind of part."""

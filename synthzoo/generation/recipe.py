@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
+from msgspec import Meta
+
+from synthzoo.errors import InputError
 from synthzoo.models.interface import Cutoff
 from synthzoo.recipes.schema import (
+    DIFFERENT,
     LATER,
     NOT_EMPTY,
     RISING,
@@ -23,7 +28,12 @@ from synthzoo.recipes.schema import (
     Symbol,
 )
 
+if TYPE_CHECKING:
+    from synthzoo.generation.species import Species
+
 SECONDS_PER_HOUR = 3600.0
+MOST_ELEMENTS = 16
+"""All pairs of them are needed: a set that covers more would outgrow these recipes."""
 
 Thermostat = Literal["langevin", "bussi", "nose-hoover"]
 StageName = Literal["melt", "quench", "anneal", "cool", "surface"]
@@ -32,8 +42,20 @@ StageName = Literal["melt", "quench", "anneal", "cool", "surface"]
 Atoms = Annotated[tuple[Count, Count], RISING]
 """Smallest and largest number of atoms."""
 
-Prototypes = dict[str, Positive]
-"""Name of each prototype and its bond length in Å."""
+Prototypes = dict[str, Positive | None]
+"""Name of each prototype and its bond length in Å; null takes that of the elements."""
+
+Distances = Positive | dict[str, Positive]
+"""In Å: of all pairs, or of those that are named, such as ``In-P``."""
+
+FEW_ELEMENTS = Meta(
+    max_length=MOST_ELEMENTS, description=f"at most {MOST_ELEMENTS} elements"
+)
+Composition = str | dict[Symbol, Annotated[tuple[Share, Share], RISING]]
+"""A formula, or the range of each element's share.
+
+The text has no pattern: beside a dictionary, it makes msgspec 0.22 crash.
+"""
 
 
 class Packing(Kind, tag="packing", frozen=True, kw_only=True):
@@ -46,19 +68,22 @@ class Packing(Kind, tag="packing", frozen=True, kw_only=True):
     atoms
         Smallest and largest number of atoms.
     density_g_cm3
-        Range of densities.
+        Range of densities. If not given, it lies around that of a solid, as far as the
+        elements tell (`synthzoo.generation.sizes.volume_A3`).
     density_step_g_cm3
         With it, the densities are the points of this spacing in their range, each used
         equally often, instead of drawn.
     min_distance_A
-        No two atoms are placed closer than this.
+        No two atoms are placed closer than this; one number, or one for each pair of
+        elements. Pairs without one may come as close as three quarters of their bond
+        length, or closer where so many atoms would not fit.
     """
 
     count: Count
     atoms: Atoms
-    density_g_cm3: PositiveRange
+    density_g_cm3: Annotated[PositiveRange | None, LATER] = None
     density_step_g_cm3: Annotated[Positive | None, LATER] = None
-    min_distance_A: Positive
+    min_distance_A: Annotated[Distances | None, LATER] = None
 
 
 class MeltQuench(Kind, tag="melt-quench", frozen=True, kw_only=True):
@@ -74,13 +99,14 @@ class MeltQuench(Kind, tag="melt-quench", frozen=True, kw_only=True):
     atoms
         Smallest and largest number of atoms.
     density_g_cm3
-        Range of densities.
+        Range of densities. If not given, it lies around that of a solid, as far as the
+        elements tell (`synthzoo.generation.sizes.volume_A3`).
     density_step_g_cm3, anneal_step_K
         With them, density and annealing temperature are points of these spacings in
         their ranges instead of drawn: all pairs of them, in an order that the seed
         decides, each used equally often.
     min_distance_A
-        Shortest distance in the random packing at the start.
+        Shortest distance in the random packing at the start, as in `Packing`.
     melt_K, anneal_K, cold_K, surface_K
         Ranges of temperature; one value is drawn per trajectory.
     melt_fs, quench_fs, anneal_fs, cool_fs, surface_fs
@@ -105,9 +131,9 @@ class MeltQuench(Kind, tag="melt-quench", frozen=True, kw_only=True):
 
     trajectories: Count
     atoms: Atoms
-    density_g_cm3: PositiveRange
+    density_g_cm3: Annotated[PositiveRange | None, LATER] = None
     density_step_g_cm3: Annotated[Positive | None, LATER] = None
-    min_distance_A: Positive
+    min_distance_A: Annotated[Distances | None, LATER] = None
     melt_K: PositiveRange
     melt_fs: NotNegative
     quench_fs: NotNegative
@@ -127,15 +153,33 @@ class MeltQuench(Kind, tag="melt-quench", frozen=True, kw_only=True):
     max_hours: Annotated[Positive, LATER] = 48.0
 
 
-class Crystals(Kind, tag="crystals", frozen=True, kw_only=True):
-    """Crystals under strain, with rattled atoms and now and then a vacancy.
+class OfPrototypes(Kind, frozen=True, kw_only=True):
+    """Base of parts that take each of their crystals so many times."""
+
+    count: Count
+    prototypes: Prototypes = msgspec.field(default_factory=dict)
+    structures: Annotated[str | None, LATER] = None
+    max_atoms: Count = 32
+
+    def __post_init__(self) -> None:
+        """Refuse a part without crystals."""
+        super().__post_init__()
+        if not self.prototypes and self.structures is None:
+            raise InputError(f"{self.kind} need prototypes, or a file of structures.")
+
+
+class Crystals(OfPrototypes, tag="crystals", frozen=True, kw_only=True):
+    """Crystals under strain, with rattled atoms and now and then a defect.
 
     Attributes
     ----------
     count
         Structures per prototype.
     prototypes
-        Name of each prototype and its bond length in Å.
+        Name of each prototype and its bond length in Å (null: that of its elements).
+    structures
+        File of structures that are used like prototypes, with the elements they have;
+        in any format that ASE reads.
     max_atoms
         The cell is repeated up to this size.
     stretch
@@ -148,19 +192,25 @@ class Crystals(Kind, tag="crystals", frozen=True, kw_only=True):
         Range of the standard deviation of the random displacements.
     vacancy_share
         Share of structures that lose one atom.
+    antisite_share
+        Share of structures in which one atom is of another element of the recipe.
+    swap_share
+        Share of structures in which two atoms of different elements change places.
+    interstitial_share
+        Share of structures with one more atom, in a gap between the others.
     """
 
-    count: Count
-    prototypes: Prototypes
-    max_atoms: Count = 32
     stretch: PositiveRange = (0.9, 1.15)
     max_strain: Share = 0.08
     squeeze_c: Annotated[PositiveRange, LATER] = (1.0, 1.0)
     rattle_A: RangeFrom0 = (0.0, 0.25)
     vacancy_share: Share = 0.0
+    antisite_share: Annotated[Share, LATER] = 0.0
+    swap_share: Annotated[Share, LATER] = 0.0
+    interstitial_share: Annotated[Share, LATER] = 0.0
 
 
-class Surfaces(Kind, tag="surfaces", frozen=True, kw_only=True):
+class Surfaces(OfPrototypes, tag="surfaces", frozen=True, kw_only=True):
     """Slabs of crystals: a rattled crystal, opened along one lattice vector.
 
     Attributes
@@ -168,7 +218,10 @@ class Surfaces(Kind, tag="surfaces", frozen=True, kw_only=True):
     count
         Structures per prototype.
     prototypes
-        Name of each prototype and its bond length in Å.
+        Name of each prototype and its bond length in Å (null: that of its elements).
+    structures
+        File of structures that are used like prototypes, with the elements they have;
+        in any format that ASE reads.
     max_atoms
         The cell is repeated up to this size before it is opened.
     vacuum_A
@@ -177,29 +230,26 @@ class Surfaces(Kind, tag="surfaces", frozen=True, kw_only=True):
         Range of the standard deviation of the random displacements.
     """
 
-    count: Count
-    prototypes: Prototypes
-    max_atoms: Count = 32
     vacuum_A: PositiveRange = (2.0, 10.0)
     rattle_A: RangeFrom0 = (0.0, 0.2)
 
 
 class Dimers(Kind, tag="dimers", frozen=True, kw_only=True):
-    """Pairs of atoms in a large cell, and one isolated atom.
+    """Pairs of all elements in a large cell, and an isolated atom of each.
 
     Attributes
     ----------
     count
-        Number of distances, evenly spaced.
+        Number of distances of each pair, evenly spaced.
     distance_A
-        Shortest and longest distance.
+        Shortest and longest distance; from 0.6 to 2.5 bond lengths if not given.
     """
 
     count: Count
-    distance_A: PositiveRange
+    distance_A: Annotated[PositiveRange | None, LATER] = None
 
 
-class Compressed(Kind, tag="compressed", frozen=True, kw_only=True):
+class Compressed(OfPrototypes, tag="compressed", frozen=True, kw_only=True):
     """Rattled crystals, squeezed evenly: atoms that are too close, for the wall.
 
     Attributes
@@ -207,7 +257,10 @@ class Compressed(Kind, tag="compressed", frozen=True, kw_only=True):
     count
         Structures per prototype.
     prototypes
-        Name of each prototype and its bond length in Å.
+        Name of each prototype and its bond length in Å (null: that of its elements).
+    structures
+        File of structures that are used like prototypes, with the elements they have;
+        in any format that ASE reads.
     max_atoms
         The cell is repeated up to this size.
     shortest
@@ -216,9 +269,6 @@ class Compressed(Kind, tag="compressed", frozen=True, kw_only=True):
         Range of the standard deviation of the random displacements before.
     """
 
-    count: Count
-    prototypes: Prototypes
-    max_atoms: Count = 32
     shortest: PositiveRange = (0.7, 0.95)
     rattle_A: RangeFrom0 = (0.0, 0.15)
 
@@ -317,7 +367,14 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
     Attributes
     ----------
     element
-        Chemical symbol.
+        Chemical symbol, if there is only one.
+    elements
+        Chemical symbols, if there are several.
+    compositions
+        What the structures are made of, each taken equally often: formulas such as
+        ``SiO2``, or a range of the share of each element, from which shares are drawn
+        uniformly. If not given, a structure has some of the elements, from one to all
+        of them equally often, in shares drawn uniformly.
     seed
         Every part, trajectory and structure draws from its own stream under this seed.
     driver
@@ -330,8 +387,43 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
 
     section = "generate"
 
-    element: Symbol
+    element: Annotated[Symbol | None, LATER] = None
+    elements: Annotated[tuple[Symbol, ...], FEW_ELEMENTS, DIFFERENT, LATER] = ()
+    compositions: Annotated[tuple[Composition, ...], LATER] = ()
     seed: Seed
     driver: str
     parts: Annotated[tuple[Part, ...], NOT_EMPTY]
     thin: Annotated[ThinRecipe | None, LATER] = None
+
+    def __post_init__(self) -> None:
+        """Refuse elements and pairs that do not go together."""
+        super().__post_init__()
+        if (self.element is None) == (not self.elements):
+            raise InputError(
+                "give either element, such as `element: C`, or elements, such as "
+                "`elements: [In, P]`."
+            )
+        if self.compositions:
+            _ = self.species
+        for part in self.parts:
+            if isinstance(part, Packing | MeltQuench):
+                self._check_pairs(part)
+
+    @property
+    def species(self) -> Species:
+        """What the structures are made of."""
+        from synthzoo.generation.species import Species  # takes ase, which is slow
+
+        elements = (self.element,) if self.element else self.elements
+        return Species(elements, self.compositions)
+
+    def _check_pairs(self, part: Packing | MeltQuench) -> None:
+        if not isinstance(part.min_distance_A, dict):
+            return
+        known = {self.element, *self.elements}
+        for pair in part.min_distance_A:
+            if len(ends := pair.split("-")) != 2 or not set(ends) <= known:
+                raise InputError(
+                    f"min_distance_A: {pair!r} is no pair of the elements of the "
+                    "recipe, such as In-P."
+                )

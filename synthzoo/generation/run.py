@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from synthzoo.runs.workers import call_guarded, worker_threads
 from synthzoo.teachers import cached_teacher
 from synthzoo.teachers.loading import provenance_when_tested
 
+if TYPE_CHECKING:
+    from synthzoo.generation.species import Species
+
 STRUCTURES_FILE = "structures.xyz"
 FAILURE_FILE = "failure.json"
 
@@ -47,7 +50,7 @@ class GenerateJob:
     ``recipe_sha256``: hash of the recipe, for the record.
     """
 
-    element: str
+    species: Species
     part: Part
     part_index: int
     group: str
@@ -59,11 +62,14 @@ class GenerateJob:
 
 def generate_jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[GenerateJob]:
     """Yield the jobs of a recipe in the order of their results."""
+    species = recipe.species
+    for part in recipe.parts:
+        maker_of(part).check(part, species)
     for index, part in enumerate(recipe.parts):
         settled_parts = maker_of(part).split(part, (recipe.seed, index))
         for item, settled in enumerate(settled_parts):
             yield GenerateJob(
-                element=recipe.element,
+                species=species,
                 part=settled,
                 part_index=index,
                 group=f"{part.kind}-{index}-{item}",
@@ -83,7 +89,7 @@ def make_structures(job: GenerateJob, folder: Path) -> None:
     work = Work(
         part=job.part,
         item=job.seed[-1],
-        element=job.element,
+        species=job.species,
         rng=np.random.default_rng(job.seed),
         driver=driver,
     )

@@ -8,18 +8,20 @@ from synthzoo.data.sound import min_distance_A
 from synthzoo.data.structures import density_g_cm3
 from synthzoo.errors import InputError
 from synthzoo.generation.builders import (
-    PROTOTYPES,
     compressed,
     crystal,
     crystal_size,
     cut_open,
     dimers,
-    pack,
     slab,
 )
+from synthzoo.generation.packing import pack
+from synthzoo.generation.prototypes import PROTOTYPES
 from synthzoo.generation.recipe import Compressed, Crystals, Dimers, Packing, Surfaces
+from synthzoo.generation.species import Species
 
 BOND_A = 1.5
+CARBON = Species(("C",))
 NEIGHBOURS = {
     "diamond": 4,
     "lonsdaleite": 4,
@@ -30,6 +32,7 @@ NEIGHBOURS = {
     "bcc": 8,
     "beta-tin": 6,  # four at the bond length, two 6 % further away
     "fcc": 12,
+    "hcp": 12,
     "nanotube": 3,
     "fullerene": 3,
     "prismane-3": 3,
@@ -51,7 +54,7 @@ def perfect(prototype: str) -> Crystals:
 @pytest.mark.parametrize("prototype", PROTOTYPES)
 def test_each_atom_of_a_prototype_has_its_neighbours(prototype: str):
     """Coordination and shortest bond are those of the named crystal or molecule."""
-    atoms = crystal(perfect(prototype), prototype, "C", np.random.default_rng(0))
+    atoms = crystal(perfect(prototype), prototype, CARBON, np.random.default_rng(0))
     first = neighbor_list("i", atoms, 1.12 * BOND_A)
     counts = np.bincount(first, minlength=len(atoms))
     assert set(counts) == {NEIGHBOURS[prototype]}
@@ -70,7 +73,7 @@ def test_crystals_stay_below_their_size_and_lose_an_atom():
     part = Crystals(
         count=1, prototypes={"diamond": BOND_A}, max_atoms=32, vacancy_share=1.0
     )
-    assert len(crystal(part, "diamond", "C", np.random.default_rng(0))) == 31
+    assert len(crystal(part, "diamond", CARBON, np.random.default_rng(0))) == 31
 
 
 def test_layers_are_brought_together():
@@ -83,8 +86,10 @@ def test_layers_are_brought_together():
         squeeze_c=(0.6, 0.6),
         rattle_A=(0.0, 0.0),
     )
-    squeezed = crystal(part, "graphite-aa", "C", np.random.default_rng(0))
-    free = crystal(perfect("graphite-aa"), "graphite-aa", "C", np.random.default_rng(0))
+    squeezed = crystal(part, "graphite-aa", CARBON, np.random.default_rng(0))
+    free = crystal(
+        perfect("graphite-aa"), "graphite-aa", CARBON, np.random.default_rng(0)
+    )
     ratios = squeezed.cell.lengths() / free.cell.lengths()
     assert ratios == pytest.approx([1.0, 1.0, 0.6])
     assert min_distance_A(squeezed) == pytest.approx(BOND_A)
@@ -94,7 +99,7 @@ def test_an_unknown_prototype_names_the_known_ones():
     """A misspelt crystal is an error that lists what there is."""
     part = Crystals(count=1, prototypes={"dimond": BOND_A})
     with pytest.raises(InputError, match=r"'dimond'. Known ones: diamond"):
-        crystal(part, "dimond", "C", np.random.default_rng(0))
+        crystal(part, "dimond", CARBON, np.random.default_rng(0))
 
 
 def test_a_packing_keeps_its_distance_and_density():
@@ -102,7 +107,7 @@ def test_a_packing_keeps_its_distance_and_density():
     part = Packing(
         count=1, atoms=(20, 30), density_g_cm3=(2.0, 2.2), min_distance_A=1.3
     )
-    atoms = pack(part, "C", np.random.default_rng(1))
+    atoms = pack(part, CARBON, np.random.default_rng(1))
     assert 20 <= len(atoms) <= 30
     assert 2.0 <= density_g_cm3(atoms) <= 2.2
     assert min_distance_A(atoms) >= 1.3
@@ -111,7 +116,7 @@ def test_a_packing_keeps_its_distance_and_density():
 def test_the_same_seed_gives_the_same_packing():
     """Nothing but the generator that is passed in is random."""
     part = Packing(count=1, atoms=(8, 9), density_g_cm3=(1.0, 3.0), min_distance_A=1.2)
-    first, second = (pack(part, "C", np.random.default_rng(5)) for _ in range(2))
+    first, second = (pack(part, CARBON, np.random.default_rng(5)) for _ in range(2))
     assert first == second
 
 
@@ -121,7 +126,7 @@ def test_a_packing_that_cannot_be_is_refused():
     with pytest.raises(
         InputError, match=r"9 atoms of C at 3\.50 g/cm³ cannot be placed"
     ):
-        pack(part, "C", np.random.default_rng(0))
+        pack(part, CARBON, np.random.default_rng(0))
 
 
 def test_a_slab_has_its_vacuum():
@@ -133,7 +138,7 @@ def test_a_slab_has_its_vacuum():
         vacuum_A=(6.0, 6.0),
         rattle_A=(0.0, 0.0),
     )
-    atoms = slab(part, "diamond", "C", np.random.default_rng(0))
+    atoms = slab(part, "diamond", CARBON, np.random.default_rng(0))
     lengths = np.sort(atoms.cell.lengths())
     assert lengths[2] - lengths[0] == pytest.approx(6.0)
     axis = int(np.argmax(atoms.cell.lengths()))
@@ -144,14 +149,14 @@ def test_a_slab_has_its_vacuum():
 
 def test_cutting_keeps_the_atoms_in_place():
     """Only the cell changes: distances inside of the slab are those of the bulk."""
-    bulk = crystal(perfect("diamond"), "diamond", "C", np.random.default_rng(0))
+    bulk = crystal(perfect("diamond"), "diamond", CARBON, np.random.default_rng(0))
     bulk.wrap()
     np.testing.assert_array_equal(cut_open(bulk, 2, 5.0).positions, bulk.positions)
 
 
 def test_dimers_span_their_range_and_end_with_one_atom():
     """Distances are evenly spaced; the last structure is the isolated atom."""
-    *pairs, alone = dimers(Dimers(count=4, distance_A=(1.0, 4.0)), "Si")
+    *pairs, alone = dimers(Dimers(count=4, distance_A=(1.0, 4.0)), Species(("Si",)))
     assert [pair.get_distance(0, 1) for pair in pairs] == [1.0, 2.0, 3.0, 4.0]
     assert len(alone) == 1
     assert min(alone.cell.lengths()) > 20
@@ -161,6 +166,6 @@ def test_dimers_span_their_range_and_end_with_one_atom():
 def test_compressed_crystals_have_the_distance_that_was_asked_for(prototype: str):
     """The shortest distance is a share of the bond; the atoms are all there."""
     part = Compressed(count=1, prototypes={prototype: BOND_A}, shortest=(0.7, 0.7))
-    atoms = compressed(part, prototype, "C", np.random.default_rng(2))
+    atoms = compressed(part, prototype, CARBON, np.random.default_rng(2))
     assert min_distance_A(atoms) == pytest.approx(0.7 * BOND_A, rel=1e-6)
-    assert len(atoms) == crystal_size(prototype, part.max_atoms)
+    assert len(atoms) == crystal_size(part, prototype, CARBON)

@@ -19,8 +19,10 @@ from synthzoo.generation.dynamics import AseDynamics, Stage
 from synthzoo.generation.lammps_dynamics import LammpsDynamics
 from synthzoo.generation.melt_quench import kept_structures, trajectory
 from synthzoo.generation.recipe import MeltQuench
+from synthzoo.generation.species import Species
 from synthzoo.teachers import Teacher, load_teacher
 
+CARBON = Species(("C",))
 THERMOSTATS = (
     "bussi",
     *(
@@ -133,7 +135,7 @@ def test_lammps_moves_atoms_as_ase_does(tersoff: Teacher):
 
 def test_a_trajectory_inside_lammps_has_all_its_stages(tersoff: Teacher):
     """Frames, names, and density are as with any driver."""
-    frames = trajectory(part(), "C", tersoff.calculator, np.random.default_rng(0))
+    frames = trajectory(part(), CARBON, tersoff.calculator, np.random.default_rng(0))
     assert [atoms.info["stage"] for atoms in frames[::2]] == [
         "melt",
         "quench",
@@ -151,14 +153,14 @@ def test_a_trajectory_inside_lammps_has_all_its_stages(tersoff: Teacher):
 
 def test_trajectories_do_not_depend_on_what_lammps_did_before(tersoff: Teacher):
     """Any worker may take any trajectory: the same seed gives the same bytes."""
-    first = trajectory(part(), "C", tersoff.calculator, np.random.default_rng(1))
+    first = trajectory(part(), CARBON, tersoff.calculator, np.random.default_rng(1))
     trajectory(
         part(atoms=(9, 9), thermostat="bussi"),
-        "C",
+        CARBON,
         tersoff.calculator,
         np.random.default_rng(2),
     )
-    again = trajectory(part(), "C", tersoff.calculator, np.random.default_rng(1))
+    again = trajectory(part(), CARBON, tersoff.calculator, np.random.default_rng(1))
     assert all(
         np.array_equal(one.positions, two.positions)
         for one, two in zip(first, again, strict=True)
@@ -170,15 +172,15 @@ def test_nothing_of_a_trajectory_is_left_in_lammps(tersoff: Teacher):
     atoms = bulk("C", cubic=True)
     atoms.rattle(0.1, seed=2)
     before = tersoff.label(atoms).get_forces()
-    trajectory(part(), "C", tersoff.calculator, np.random.default_rng(1))
+    trajectory(part(), CARBON, tersoff.calculator, np.random.default_rng(1))
     np.testing.assert_allclose(tersoff.label(atoms).get_forces(), before, atol=1e-9)
 
 
 def test_stages_can_be_run_and_left_out(tersoff: Teacher):
     """The published set leaves out melt and quench; the rest is the same."""
-    whole = trajectory(part(), "C", tersoff.calculator, np.random.default_rng(1))
+    whole = trajectory(part(), CARBON, tersoff.calculator, np.random.default_rng(1))
     rest = part(leave_out=("melt", "quench"))
-    found = trajectory(rest, "C", tersoff.calculator, np.random.default_rng(1))
+    found = trajectory(rest, CARBON, tersoff.calculator, np.random.default_rng(1))
     assert len(found) == kept_structures(rest) == 6
     assert all(
         np.array_equal(one.positions, two.positions)
@@ -190,14 +192,14 @@ def test_atoms_that_lammps_loses_end_the_trajectory(tersoff: Teacher):
     """Steps of 20 fs at 5000 K are too long for any potential."""
     wild = part(timestep_fs=20.0, sample_fs=100, melt_fs=2000)
     with pytest.raises(TeacherError, match="In stage melt: ERROR: Lost atoms"):
-        trajectory(wild, "C", tersoff.calculator, np.random.default_rng(0))
+        trajectory(wild, CARBON, tersoff.calculator, np.random.default_rng(0))
 
 
 def test_atoms_that_fuse_end_the_trajectory():
     """A potential without a wall where atoms never are."""
     sticky = LennardJones(sigma=0.4, epsilon=50.0, rc=3.0)
     with pytest.raises(TeacherError, match="dynamics failed in stage melt"):
-        trajectory(part(melt_fs=500), "C", sticky, np.random.default_rng(0))
+        trajectory(part(melt_fs=500), CARBON, sticky, np.random.default_rng(0))
 
 
 @pytest.mark.thorough
@@ -215,6 +217,6 @@ def test_dynamics_inside_lammps_is_faster_than_in_ase(
                 melt_quench, "_dynamics", lambda a, t, p, r: AseDynamics(a, p, r, t)
             )
         begin = time.process_time()
-        trajectory(run, "C", tersoff.calculator, np.random.default_rng(1))
+        trajectory(run, CARBON, tersoff.calculator, np.random.default_rng(1))
         taken.append(time.process_time() - begin)
     assert 2 * taken[0] < taken[1]

@@ -7,6 +7,7 @@ import pytest
 
 from synthzoo.generation.parts import MAKERS, Work
 from synthzoo.generation.recipe import Dimers, Part
+from synthzoo.generation.species import Species
 
 
 def test_every_kind_of_part_has_its_maker():
@@ -17,6 +18,8 @@ def test_every_kind_of_part_has_its_maker():
 def test_a_part_without_dynamics_has_no_calculator():
     """A maker that asks for a driver has to say what its dynamics cost."""
     part = Dimers(count=1, distance_A=(1.0, 1.0))
-    work = Work(part=part, item=0, element="C", rng=np.random.default_rng(0))
+    work = Work(
+        part=part, item=0, species=Species(("C",)), rng=np.random.default_rng(0)
+    )
     with pytest.raises(ValueError, match="dimers have no dynamics"):
         _ = work.calculator

@@ -213,7 +213,7 @@ def grid_pairs(recipe: GenerateRecipe) -> list[tuple[float, float]]:
     return [
         (part.density_g_cm3[0], part.anneal_K[0])
         for part in parts
-        if isinstance(part, MeltQuench)
+        if isinstance(part, MeltQuench) and part.density_g_cm3
     ]
 
 

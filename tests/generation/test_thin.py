@@ -11,10 +11,12 @@ from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.generation.builders import crystal
 from synthzoo.generation.recipe import Crystals, ThinRecipe
+from synthzoo.generation.species import Species
 from synthzoo.generation.thin import describe_structures, select_farthest, thin_file
 
 pytest.importorskip("dscribe", reason="dscribe is not installed")
 
+CARBON = Species(("C",))
 KEEP = ThinRecipe(keep=8)
 
 
@@ -33,10 +35,15 @@ def rattled(count: int, *, width_A: float = 0.02) -> list[Atoms]:
 def crystals() -> list[Atoms]:
     """Return 80 diamonds and a few of other crystals each, as sets often are."""
     rng = np.random.default_rng(0)
-    bonds_A = {"layer": 1.42, "simple-cubic": 1.78, "fcc": 2.18, "nanotube": 1.43}
+    bonds_A: dict[str, float | None] = {
+        "layer": 1.42,
+        "simple-cubic": 1.78,
+        "fcc": 2.18,
+        "nanotube": 1.43,
+    }
     part = Crystals(count=1, prototypes=bonds_A, max_atoms=16, stretch=(0.95, 1.1))
     return rattled(80) + [
-        crystal(part, name, "C", rng) for name in bonds_A for _ in range(4)
+        crystal(part, name, CARBON, rng) for name in bonds_A for _ in range(4)
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ase.data import chemical_symbols
 
 from synthzoo.errors import InputError
 from synthzoo.finetuning.recipe import FinetuneRecipe
@@ -135,6 +136,24 @@ def _generate(**changes):
             "atoms: expected a list of 2",
         ),
         (GenerateRecipe, {"element": "C"}, r"missing keys \['seed'"),
+        (GenerateRecipe, _generate(element="MoW"), "element: expected a chemical sym"),
+        (GenerateRecipe, _generate(elements=["C"]), "my.yaml: give either element, "),
+        (GenerateRecipe, _generate(element=None), "my.yaml: give either element, "),
+        (
+            GenerateRecipe,
+            _generate(element=None, elements=chemical_symbols[1:31]),
+            "elements: expected at most 16 elements",
+        ),
+        (
+            GenerateRecipe,
+            _generate(element=None, elements=["In", "P"], compositions=["GaP"]),
+            "GaP, has Ga, which is not among the elements In, P",
+        ),
+        (
+            GenerateRecipe,
+            _generate(part={"min_distance_A": {"In-P": 2.0}}),
+            "min_distance_A: 'In-P' is no pair of the elements",
+        ),
         (RelabelRecipe, None, "expected keys and values, found None"),
         (PretrainRecipe, {"fit": {"lr": 1}}, r"unknown keys \['lr'\]"),
         (PretrainRecipe, {"kind": "toy"}, "kind: expected one of"),
@@ -146,6 +165,12 @@ def _generate(**changes):
         "part-key",
         "length",
         "missing",
+        "molecule",
+        "both",
+        "neither",
+        "many",
+        "composition",
+        "pair",
         "none",
         "nested",
         "word",

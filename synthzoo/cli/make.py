@@ -242,18 +242,25 @@ def evaluate(
 
 
 def _echo_errors(result: Evaluation) -> None:
+    from synthzoo.evaluation.errors import error_columns
+
+    columns = error_columns(result.groups)
+    heads = [_first_in_capitals(name) for name in columns]
+    sizes = [(group.name, str(group.structures)) for group in result.groups]
     echo_table(
-        ("GROUP", "STRUCTURES", "ENERGY RMSE (meV/atom)", "FORCE RMSE (eV/Å)"),
+        ("GROUP", "STRUCTURES", *heads),
         [
-            (
-                group.name,
-                str(group.structures),
-                f"{group.energy_rmse_meV_per_atom:.1f}",
-                f"{group.force_rmse_eV_A:.3f}",
+            (*size, *row)
+            for size, row in zip(
+                sizes, zip(*columns.values(), strict=True), strict=True
             )
-            for group in result.groups
         ],
     )
+
+
+def _first_in_capitals(name: str) -> str:
+    first, _, rest = name.partition(" ")
+    return f"{first.upper()} {rest}"
 
 
 @main.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_numbers
 
+from synthzoo.data.flat import stack_stresses
 from synthzoo.data.frames import FrameSet, read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labels import LabelKeys, Labels, labels_of
@@ -52,6 +53,11 @@ class LabelledSet:
     def forces_eV_A(self) -> NDArray[np.float64]:
         """All forces, one structure after the other, of shape ``(n_atoms, 3)``."""
         return np.concatenate([label.forces_eV_A for label in self.labels])
+
+    @cached_property
+    def stresses_eV_A3(self) -> NDArray[np.float64]:
+        """Stresses, of shape ``(n_structures, 6)``; NaN where they are not known."""
+        return stack_stresses(self.labels)
 
     def counts(self, elements: Sequence[str]) -> NDArray[np.int64]:
         """Return the atoms of each element, of shape ``(n_structures, n_elements)``.

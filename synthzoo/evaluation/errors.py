@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.units import GPa
 
 from synthzoo.data import unconstrained
+from synthzoo.data.flat import stack_stresses
 from synthzoo.data.frames import read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import rms
+from synthzoo.data.labels import own_labels
 from synthzoo.data.sound import check_set
 from synthzoo.data.structures import kind_of
 from synthzoo.errors import InputError
@@ -53,6 +56,9 @@ class GroupErrors:
         After one constant per element, the same for all groups, was taken off if asked.
     force_rmse_eV_A
         Over all components.
+    stress_rmse_GPa
+        Over all components of the structures with stress labels; None if no structure
+        has one, or the model gives no stress.
     """
 
     name: str
@@ -60,6 +66,7 @@ class GroupErrors:
     atoms: int
     energy_rmse_meV_per_atom: float
     force_rmse_eV_A: float
+    stress_rmse_GPa: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +81,14 @@ class Residual:
         Difference of the energies.
     forces_eV_A
         Differences of the forces, of shape ``(n_atoms, 3)``.
+    stress_eV_A3
+        Differences of the stress, of shape ``(6,)``; NaN if there is none.
     """
 
     group: str
     energy_eV_per_atom: float
     forces_eV_A: NDArray[np.float64]
+    stress_eV_A3: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +101,15 @@ class Prediction:
         Of shape ``(n_structures,)``.
     forces_eV_A
         All forces, one structure after the other, of shape ``(n_atoms, 3)``.
+    stresses_eV_A3
+        Of shape ``(n_structures, 6)``; NaN where the model gives none.
     residuals
         Prediction minus label of each structure.
     """
 
     energies_eV_per_atom: NDArray[np.float64]
     forces_eV_A: NDArray[np.float64]
+    stresses_eV_A3: NDArray[np.float64]
     residuals: list[Residual]
 
     @property
@@ -112,9 +125,9 @@ class Prediction:
         constants_eV_per_atom
             Added to the energy per atom of each structure, of shape ``(n,)``.
         """
-        return Prediction(
+        return dataclasses.replace(
+            self,
             energies_eV_per_atom=self.energies_eV_per_atom + constants_eV_per_atom,
-            forces_eV_A=self.forces_eV_A,
             residuals=[
                 dataclasses.replace(
                     found, energy_eV_per_atom=found.energy_eV_per_atom + constant
@@ -269,16 +282,23 @@ def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:
 
     ``predicted``: the structures, labelled by a model, in order.
     """
-    energies, forces, residuals = [], [], []
+    energies, forces, stresses, residuals = [], [], [], []
     for atoms, label in zip(predicted, labelled.labels, strict=True):
         energies.append(unconstrained.energy_eV(atoms) / len(atoms))
         forces.append(unconstrained.forces_eV_A(atoms))
+        stresses.append(_stress_eV_A3(atoms))
         residuals.append(residual_of(atoms, label))
     return Prediction(
         energies_eV_per_atom=np.array(energies),
         forces_eV_A=np.concatenate(forces),
+        stresses_eV_A3=np.array(stresses).reshape(-1, 6),
         residuals=residuals,
     )
+
+
+def _stress_eV_A3(predicted: Atoms) -> NDArray[np.float64]:
+    """Return the stress that a model gave with the energy; NaN if it gave none."""
+    return np.asarray(own_labels(predicted).get("stress", np.full(6, np.nan)))
 
 
 def _labelled(
@@ -314,7 +334,7 @@ def _draw(
 
     from synthzoo.reports.style import save_figure
 
-    figure = Figure(figsize=(9, 4.4), dpi=120, layout="constrained")
+    figure = Figure(dpi=120, layout="constrained")
     clouds = [
         Cloud(name=_short(name), prediction=found, colour=colour)
         for (name, found), colour in zip(
@@ -328,10 +348,12 @@ def _draw(
 def residual_of(predicted: Atoms, label: Labels) -> Residual:
     """Return prediction minus label."""
     difference = unconstrained.energy_eV(predicted) - label.energy_eV
+    (stress,) = stack_stresses([label])
     return Residual(
         group=kind_of(predicted, unnamed=ALL),
         energy_eV_per_atom=difference / len(predicted),
         forces_eV_A=unconstrained.forces_eV_A(predicted) - label.forces_eV_A,
+        stress_eV_A3=_stress_eV_A3(predicted) - stress,
     )
 
 
@@ -348,13 +370,33 @@ def errors_by_group(residuals: Sequence[Residual]) -> tuple[GroupErrors, ...]:
 def _errors(name: str, group: Sequence[Residual]) -> GroupErrors:
     energies = np.array([found.energy_eV_per_atom for found in group])
     forces = np.concatenate([found.forces_eV_A for found in group])
+    stresses = np.array([found.stress_eV_A3 for found in group])
+    stresses = stresses[np.isfinite(stresses)]
     return GroupErrors(
         name=name,
         structures=len(group),
         atoms=len(forces),
         energy_rmse_meV_per_atom=1000 * rms(energies),
         force_rmse_eV_A=rms(forces),
+        stress_rmse_GPa=rms(stresses) / GPa if len(stresses) else None,
     )
+
+
+def error_columns(errors: Sequence[GroupErrors]) -> dict[str, list[str]]:
+    """Return the errors of some groups in words, by what they are of.
+
+    Stress is left out where no group has an error of it.
+    """
+    columns = {
+        "Energy RMSE (meV/atom)": [f"{e.energy_rmse_meV_per_atom:.1f}" for e in errors],
+        "Force RMSE (eV/Å)": [f"{e.force_rmse_eV_A:.3f}" for e in errors],
+    }
+    stresses = [e.stress_rmse_GPa for e in errors]
+    if any(stress is not None for stress in stresses):
+        columns["Stress RMSE (GPa)"] = [
+            "–" if stress is None else f"{stress:.2f}" for stress in stresses
+        ]
+    return columns
 
 
 COLOURS = (BLUE, ORANGE, GREEN, "#8a5fbf", DARK_GREY)
@@ -377,11 +419,15 @@ class Cloud:
 
 
 def draw_parity(figure: Figure, labelled: LabelledSet, clouds: Sequence[Cloud]) -> None:
-    """Draw energies per atom and force components over their labels.
+    """Draw energies per atom, force components and stress over their labels.
 
-    ``figure``: empty; it gets two panels.
+    ``figure``: empty; it gets two panels, or three where stress is known.
     """
-    left, right = figure.subplots(1, 2)
+    stresses = labelled.stresses_eV_A3.ravel() / GPa
+    known = np.isfinite(stresses)
+    panels = 3 if known.any() else 2
+    figure.set_size_inches(4.5 * panels, 4.4)
+    left, middle, *right = figure.subplots(1, panels)
     sizes = np.array([len(atoms) for atoms in labelled.structures])
     energies = labelled.energies_eV / sizes
     forces = labelled.forces_eV_A.ravel()
@@ -396,14 +442,24 @@ def draw_parity(figure: Figure, labelled: LabelledSet, clouds: Sequence[Cloud]) 
             f"{cloud.name}: {errors.energy_rmse_meV_per_atom:.1f} meV/atom",
         )
         _scatter(
-            right,
+            middle,
             forces[::step],
             cloud.prediction.forces_eV_A.ravel()[::step],
             cloud.colour,
             f"{cloud.name}: {errors.force_rmse_eV_A:.3f} eV/Å",
         )
+        if right and errors.stress_rmse_GPa is not None:
+            _scatter(
+                right[0],
+                stresses[known],
+                cloud.prediction.stresses_eV_A3.ravel()[known] / GPa,
+                cloud.colour,
+                f"{cloud.name}: {errors.stress_rmse_GPa:.2f} GPa",
+            )
     _finish(left, "energy", "eV/atom")
-    _finish(right, "force component", "eV/Å")
+    _finish(middle, "force component", "eV/Å")
+    for axes in right:
+        _finish(axes, "stress component", "GPa")
 
 
 def _scatter(

@@ -109,6 +109,7 @@ def join_predictions(parts: Sequence[Prediction]) -> Prediction:
             [part.energies_eV_per_atom for part in parts]
         ),
         forces_eV_A=np.concatenate([part.forces_eV_A for part in parts]),
+        stresses_eV_A3=np.concatenate([part.stresses_eV_A3 for part in parts]),
         residuals=[residual for part in parts for residual in part.residuals],
     )
 

@@ -57,7 +57,7 @@ def write_loss(folder: Path, losses: Sequence[TrainingLoss]) -> Path:
 
 def write_parity(folder: Path, comparison: Comparison) -> Path:
     """Draw predictions over labels, before and after."""
-    figure = Figure(figsize=(9, 4.4), dpi=120, layout="constrained")
+    figure = Figure(dpi=120, layout="constrained")
     clouds = [
         Cloud(name="before", prediction=comparison.before, colour=BEFORE_COLOUR),
         Cloud(name="after", prediction=comparison.after, colour=AFTER_COLOUR),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synthzoo.evaluation.errors import error_columns
 from synthzoo.finetuning import figures
 from synthzoo.finetuning.results import metrics
 from synthzoo.reports.document import (
@@ -251,22 +252,20 @@ def _blocks(folder: Path, results: Results) -> list[Block]:
 
 
 def _errors(results: Results) -> list[Block]:
-    rows = []
+    named: list[tuple[str, str, GroupErrors]] = []
     for comparison in (*results.unseen, results.training):
-        rows += [
-            _row(comparison.name, "before", comparison.before.errors[0]),
-            _row(comparison.name, "after", comparison.after.errors[0]),
+        named += [
+            (comparison.name, "before", comparison.before.errors[0]),
+            (comparison.name, "after", comparison.after.errors[0]),
         ]
     if results.direct:
         scratch = results.direct.comparison
-        rows.append(_row(scratch.name, "from scratch", scratch.before.errors[0]))
-    header = (
-        "Structures",
-        "Model",
-        "Number",
-        "Energy RMSE (meV/atom)",
-        "Force RMSE (eV/Å)",
-    )
+        named.append((scratch.name, "from scratch", scratch.before.errors[0]))
+    columns = error_columns([errors for *_, errors in named])
+    heads = [(name, model, str(errors.structures)) for name, model, errors in named]
+    texts = zip(*columns.values(), strict=True)
+    rows = [(*head, *text) for head, text in zip(heads, texts, strict=True)]
+    header = ("Structures", "Model", "Number", *columns)
     text = (
         "Before: the model that the fit started from, with its energies shifted to "
         "yours. Training structures were seen by the fit: their errors say nothing "
@@ -277,34 +276,23 @@ def _errors(results: Results) -> list[Block]:
     return [Table(header=header, rows=tuple(rows)), Paragraph(text=text)]
 
 
-def _row(name: str, model: str, errors: GroupErrors) -> tuple[str, ...]:
-    return (
-        name,
-        model,
-        str(errors.structures),
-        f"{errors.energy_rmse_meV_per_atom:.1f}",
-        f"{errors.force_rmse_eV_A:.3f}",
-    )
-
-
 def _groups(folder: Path, shown: Comparison) -> list[Block]:
     if len(shown.after.errors) < 3:
         return []
-    rows = []
-    for before, after in zip(shown.before.errors, shown.after.errors, strict=True):
-        energies = (before.energy_rmse_meV_per_atom, after.energy_rmse_meV_per_atom)
-        forces = (before.force_rmse_eV_A, after.force_rmse_eV_A)
-        rows.append(
-            (
-                before.name,
-                str(before.structures),
-                f"{energies[0]:.1f} → {energies[1]:.1f}",
-                f"{forces[0]:.3f} → {forces[1]:.3f}",
-            )
-        )
-    header = ("Group", "Number", "Energy RMSE (meV/atom)", "Force RMSE (eV/Å)")
+    before, after = (
+        error_columns(prediction.errors) for prediction in (shown.before, shown.after)
+    )
+    columns = [
+        [f"{old} → {new}" for old, new in zip(before[name], after[name], strict=True)]
+        for name in after
+    ]
+    heads = [(group.name, str(group.structures)) for group in shown.after.errors]
+    rows = [
+        (*head, *text)
+        for head, text in zip(heads, zip(*columns, strict=True), strict=True)
+    ]
     return [
-        Table(header=header, rows=tuple(rows)),
+        Table(header=("Group", "Number", *after), rows=tuple(rows)),
         Figure(file=figures.write_groups(folder, shown), caption="Errors by group"),
     ]
 

@@ -299,6 +299,7 @@ def test_evaluate_prints_a_row_for_each_group(zoo: Path, tmp_path: Path) -> None
     assert table.exit_code == 0, table.output
     names = [line.split()[0] for line in table.stdout.splitlines()]
     assert names == ["GROUP", "all", "cold", "hot"]
+    assert "STRESS RMSE (GPa)" in table.stdout
     assert "Subtracted from the labels" in table.stderr
     found = json.loads(run("evaluate", "tiny", labelled, "--json").stdout)
     assert found["groups"][0]["structures"] == 3

@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.units import GPa
 
 from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
@@ -30,7 +31,8 @@ def own_labels(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Write structures with the model's own labels, moved by known amounts.
 
     Energies lie 3 eV/atom lower, and in the group "large" another 0.1 eV/atom; forces
-    of that group differ by 0.5 eV/Å in one of three components.
+    of that group differ by 0.5 eV/Å in one of three components, and its stress by 2 GPa
+    in one of six. The other group has no stress.
     """
     from synthzoo.zoo.load import load_calculator
 
@@ -42,7 +44,10 @@ def own_labels(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
         energy = atoms.get_potential_energy()
         energy += (OFFSET_EV - 0.1 * large) * len(atoms)
         forces = atoms.get_forces() + large * np.array([0.5, 0, 0])
-        structures.append(label(atoms, energy_eV=energy, forces_eV_A=forces))
+        stress = atoms.get_stress() + 2 * GPa * np.eye(6)[0] if large else None
+        structures.append(
+            label(atoms, energy_eV=energy, forces_eV_A=forces, stress_eV_A3=stress)
+        )
     path = tmp_path_factory.mktemp("own") / "own.xyz"
     write_structures(path, structures)
     return path
@@ -57,6 +62,9 @@ def test_known_errors_are_found_by_group(tiny_checkpoint: Path, own_labels: Path
     assert groups["large"].energy_rmse_meV_per_atom == pytest.approx(3100, rel=1e-6)
     assert groups["small"].force_rmse_eV_A == pytest.approx(0, abs=1e-6)
     assert groups["large"].force_rmse_eV_A == pytest.approx(0.5 / 3**0.5, rel=1e-5)
+    assert groups["large"].stress_rmse_GPa == pytest.approx(2 / 6**0.5, rel=1e-4)
+    assert groups["all"].stress_rmse_GPa == groups["large"].stress_rmse_GPa
+    assert groups["small"].stress_rmse_GPa is None
     assert found.groups[0].atoms == 3 * 8 + 3 * 2
     expected = np.sqrt(24 / 30 * 0.25 / 3)
     assert found.groups[0].force_rmse_eV_A == pytest.approx(expected, rel=1e-5)

@@ -27,6 +27,10 @@ class FileWarning(UserWarning):
     """Something was read or written otherwise than it stands there; it was said."""
 
 
+class GuessedEnergyWarning(UserWarning):
+    """An energy holds a constant for each atom of some element that nobody knows."""
+
+
 class UnknownModelError(SynthzooError):
     """A name that no model card carries."""
 

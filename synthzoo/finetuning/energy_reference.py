@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from synthzoo.errors import InputError
-from synthzoo.inspection.energy_models import RANK_TOLERANCE, open_directions
+from synthzoo.inspection.energy_models import RANK_TOLERANCE, tied_elements
 from synthzoo.models.architectures import architecture_of
 from synthzoo.models.network import build_model, load_weights
 
@@ -59,7 +59,9 @@ class EnergyReference:
     ``spread_eV_per_atom``: width of what is left between labels and shifted model,
     robust against single wild structures.
     ``undetermined``: elements of which the data do not tell the energies apart, because
-    their shares never vary independently.
+    their shares never vary independently; ``together`` is what is known of them.
+    ``guessed``: elements of the model that the data do not hold, and whose free atoms
+    are not known: their shift is the mean of the others'.
     """
 
     shifts_eV: dict[str, float]
@@ -69,6 +71,8 @@ class EnergyReference:
     mean_difference_eV_per_atom: float
     spread_eV_per_atom: float
     undetermined: tuple[str, ...]
+    together: tuple[str, ...]
+    guessed: tuple[str, ...]
 
     @property
     def aligned_eV(self) -> dict[str, float]:
@@ -120,14 +124,30 @@ class EnergyReference:
             )
         if self.undetermined:
             texts.append(
-                "The data do not determine the energies of "
-                f"{', '.join(self.undetermined)} separately, because their shares "
-                "never vary independently. Energies of other compositions will be off "
-                "by a constant; give isolated-atom energies to avoid that."
+                f"The data fix only the energy of {' and that of '.join(self.together)}"
+                f", not those of {', '.join(self.undetermined)} one by one, because "
+                "their shares never vary independently. Energies of other compositions "
+                "will be off by a constant; give isolated-atom energies to avoid that."
             )
+        if self.guessed:
+            texts.append(self.guess_text)
         if fitted := [name for name in self.sources if self.sources[name] == "fitted"]:
             texts.append(self._unknown_atoms(fitted))
         return texts
+
+    @property
+    def guess_text(self) -> str:
+        """What it means that energies of some elements are guessed; may be empty."""
+        if not self.guessed:
+            return ""
+        names = " or ".join(self.guessed)
+        return (
+            f"The data hold no {names}. What is added to the model's energy of such an "
+            "atom is a guess, the mean of what is added for the other elements: "
+            f"energies of structures with {names} are off by a constant for each of "
+            "these atoms, and their forces were not fitted. Add such structures to the "
+            f"data, or at least give --isolated-energy {self.guessed[0]}=ENERGY."
+        )
 
     def _unknown_atoms(self, names: Sequence[str]) -> str:
         alone = ", ".join(
@@ -159,7 +179,9 @@ def find_reference(
     Isolated-atom energies are the shift where they are known. What is left on average
     is fitted by least squares on the energies per atom: for other elements it is the
     shift, for these it is how strongly the data bind. Where the data do not determine
-    the elements apart, the smallest correction is taken.
+    the elements apart, the smallest correction is taken. An element of which nothing is
+    known gets the mean of the other shifts: in most codes the energies of all elements
+    lie on one side of those relative to isolated atoms.
 
     ``elements``: chemical symbols of the model, in the order of the columns of
     ``counts``.
@@ -192,6 +214,12 @@ def find_reference(
         binding[present] = correction
         shifts[unknown] += binding[unknown]
         binding[unknown] = 0.0
+    guessed = ~present & np.array([name not in known_eV for name in elements])
+    shifts[guessed] = shifts[~guessed].mean() if not guessed.all() else 0.0
+    tied = tied_elements(
+        [name for name, open_ in zip(elements, unknown, strict=True) if open_],
+        shares[:, unknown],
+    )
     moved = dict(zip(elements, shifts.tolist(), strict=True))
     return EnergyReference(
         shifts_eV=moved,
@@ -209,7 +237,11 @@ def find_reference(
         },
         mean_difference_eV_per_atom=mean,
         spread_eV_per_atom=MAD_TO_SIGMA * float(np.median(np.abs(left))),
-        undetermined=_undetermined(elements, shares, unknown),
+        undetermined=tied.elements,
+        together=tied.together,
+        guessed=tuple(
+            name for name, open_ in zip(elements, guessed, strict=True) if open_
+        ),
     )
 
 
@@ -292,17 +324,6 @@ def _least_squares(
         left = np.abs(left - np.median(left))
         kept = left <= WILD_SIGMAS * MAD_TO_SIGMA * np.median(left) + WILD_FLOOR_EV
     return solution
-
-
-def _undetermined(
-    elements: Sequence[str], shares: NDArray[np.float64], unknown: NDArray[np.bool_]
-) -> tuple[str, ...]:
-    """Return the unknown elements whose energies the data leave open."""
-    names = [name for name, open_ in zip(elements, unknown, strict=True) if open_]
-    parts = np.abs(open_directions(shares[:, unknown])).max(axis=0, initial=0.0)
-    return tuple(
-        name for name, part in zip(names, parts, strict=True) if part > RANK_TOLERANCE
-    )
 
 
 def with_reference(

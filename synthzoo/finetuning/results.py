@@ -160,8 +160,11 @@ class Results:
     def verdict(self) -> str:
         """Whether it helped and kept known physics, in words."""
         shown = self.unseen[0] if self.unseen else None
+        told = [self.physics.summary, self.plan.reference.guess_text]
         return verdict(
-            shown, also=[self.physics.summary], replayed=len(self.replay.mixed) > 0
+            shown,
+            also=[text for text in told if text],
+            replayed=len(self.replay.mixed) > 0,
         )
 
 

@@ -29,6 +29,7 @@ from synthzoo.finetuning.request import Request, find_request, read_sets
 from synthzoo.finetuning.results import DirectTraining, Results
 from synthzoo.finetuning.select_by_md import DYNAMICS_FOLDER, select_by_md
 from synthzoo.models.checkpoint import write_checkpoint
+from synthzoo.models.config import GUESSED
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.reports.document import MARKDOWN_FILE
 from synthzoo.runs.files import new_file
@@ -87,6 +88,7 @@ def described(
         "isolated_atoms": reference.sources,
         "spread_eV_per_atom": reference.spread_eV_per_atom,
         "undetermined": list(reference.undetermined),
+        GUESSED: list(reference.guessed),
         "start": plan.config.labels,
     }
     hashes = {name: value for name, value in manifest.items() if "sha256" in name}

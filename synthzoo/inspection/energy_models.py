@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from ase.data import covalent_radii
+from scipy.linalg import null_space
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,12 +43,72 @@ def open_directions(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return directions
 
 
-def composition_rank(shares: NDArray[np.float64]) -> int:
-    """Return how many elements' energies the compositions tell apart.
+class Tied(NamedTuple):
+    """Elements whose energies compositions do not tell apart.
 
-    ``shares``: share of each element in each structure, of shape ``(n, n_elements)``.
+    ``elements``: their chemical symbols; none if all are told apart.
+    ``together``: what is known of their energies, such as ``Si + 2 O``.
     """
-    return int(shares.shape[1]) - len(open_directions(shares))
+
+    elements: tuple[str, ...]
+    together: tuple[str, ...]
+
+
+def tied_elements(elements: Sequence[str], shares: NDArray[np.float64]) -> Tied:
+    """Return the elements that compositions leave open, and what they do determine.
+
+    ``elements``: chemical symbols, in the order of the columns of ``shares``.
+    ``shares``: share of each element in each structure, of shape ``(n, n_elements)``.
+
+    Examples
+    --------
+    >>> tied_elements(["O", "Si"], np.array([[2 / 3, 1 / 3], [2 / 3, 1 / 3]])).together
+    ('Si + 2 O',)
+    >>> tied_elements(["O", "Si"], np.array([[0.5, 0.5], [0.6, 0.4]]))
+    Tied(elements=(), together=())
+    """
+    directions = open_directions(shares)
+    tied = np.abs(directions).max(axis=0, initial=0.0) > RANK_TOLERANCE
+    names = tuple(name for name, open_ in zip(elements, tied, strict=True) if open_)
+    known = null_space(directions[:, tied], rcond=RANK_TOLERANCE).T
+    return Tied(names, tuple(_in_words(names, row) for row in _echelon(known)))
+
+
+def _echelon(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the reduced row echelon form of independent rows."""
+    reduced, done = rows.copy(), 0
+    for column in range(rows.shape[1]):
+        if done == len(reduced):
+            break
+        pivot = done + int(np.abs(reduced[done:, column]).argmax())
+        if abs(reduced[pivot, column]) < RANK_TOLERANCE:
+            continue
+        reduced[[done, pivot]] = reduced[[pivot, done]]
+        reduced[done] /= reduced[done, column]
+        others = np.arange(len(reduced)) != done
+        reduced[others] -= np.outer(reduced[others, column], reduced[done])
+        done += 1
+    return reduced
+
+
+MOST_ATOMS = 24
+"""Of the smallest coefficient, to make a sum of energies one of whole numbers."""
+
+
+def _in_words(names: Sequence[str], row: NDArray[np.float64]) -> str:
+    row = np.where(np.abs(row) < RANK_TOLERANCE, 0.0, row)
+    row = row / np.abs(row[row != 0]).min()
+    for times in range(1, MOST_ATOMS + 1):
+        if np.allclose(times * row, np.round(times * row), atol=0.01):
+            row = np.round(times * row)
+            break
+    terms = [(size, name) for size, name in zip(row, names, strict=True) if size]
+    terms.sort(key=lambda term: (term[0] < 0, abs(term[0])))
+    texts = [
+        f"{'+' if size > 0 else '-'} {abs(size):.4g} {name}".replace(" 1 ", " ")
+        for size, name in terms
+    ]
+    return " ".join(texts).removeprefix("+ ")
 
 
 def element_energies(

@@ -22,8 +22,8 @@ from synthzoo.errors import InputError
 from synthzoo.inspection.checks import all_findings
 from synthzoo.inspection.energy_models import (
     beyond_composition,
-    composition_rank,
     element_energies,
+    open_directions,
 )
 from synthzoo.inspection.findings import CheckedSet, Finding, Severity, worst
 from synthzoo.inspection.measures import (
@@ -253,7 +253,7 @@ def _rest(data: CheckedSet) -> NDArray[np.float64]:
 
 def _element_energies(data: CheckedSet) -> dict[str, float]:
     usable = np.isfinite(data.energies_eV) & (data.sizes > 0) & ~data.isolated
-    if composition_rank(data.shares[usable]) < len(data.elements):
+    if len(open_directions(data.shares[usable])):
         return {}
     fitted = element_energies(
         data.energies_eV[usable] / data.sizes[usable], data.shares[usable]

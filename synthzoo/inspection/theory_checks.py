@@ -14,7 +14,7 @@ from synthzoo.data.structures import kind_of
 from synthzoo.inspection.energy_models import (
     beyond_composition,
     beyond_pairs,
-    composition_rank,
+    tied_elements,
 )
 from synthzoo.inspection.findings import CheckedSet, Finding
 
@@ -269,13 +269,16 @@ def _cohesive(data: CheckedSet, alone: dict[int, list[int]]) -> list[Finding]:
 def undetermined_elements(data: CheckedSet) -> list[Finding]:
     """Find elements whose energies the compositions of the set do not tell apart."""
     usable = np.isfinite(data.energies_eV)
-    count, rank = len(data.elements), composition_rank(data.shares[usable])
-    if not usable.any() or rank == count:
+    if not usable.any():
         return []
-    names = ", ".join(chemical_symbols[z] for z in data.elements)
+    names = [chemical_symbols[z] for z in data.elements]
+    tied = tied_elements(names, data.shares[usable])
+    if not tied.elements:
+        return []
     message = (
-        f"The compositions of the set determine {rank} combination(s) of the energies "
-        f"of its {count} elements ({names}): the energies of isolated atoms cannot be "
-        "found from the set and must be given."
+        f"The compositions of the set fix only the energy of "
+        f"{' and that of '.join(tied.together)}, not those of "
+        f"{', '.join(tied.elements)} one by one: the energies of isolated atoms cannot "
+        "be found from the set and must be given."
     )
     return [Finding(kind="undetermined_elements", severity="note", message=message)]

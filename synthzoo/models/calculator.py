@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ase.calculators.calculator import Calculator, all_changes, compare_atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.data.sound import SAME_PLACE_A, check_structure
-from synthzoo.errors import InputError
+from synthzoo.errors import GuessedEnergyWarning, InputError
+from synthzoo.models.config import GUESSED
 from synthzoo.models.engine.evaluator import Evaluator
 from synthzoo.models.engine.threads import checked_threads
 from synthzoo.models.place import ANYWHERE, Place, find_place
@@ -108,6 +110,7 @@ class SynthzooCalculator(Calculator):
         self._numbers = {atomic_numbers[element] for element in self.config.elements}
         if torch_pass is not None:
             self.torch_pass = torch_pass
+        self._guessed = _guessed_numbers(self.config)
         self._evaluator: Evaluator | None = None
         if self.device == "cpu" and stored.compiled is not None:
             if self.place.compiled:
@@ -216,6 +219,8 @@ class SynthzooCalculator(Calculator):
         check_structure(atoms, name=name, overlaps=False)
         if not self._numbers.issuperset(atoms.numbers.tolist()):
             self._refuse_elements(atoms, name)
+        if not self._guessed.isdisjoint(atoms.numbers.tolist()):
+            self._tell_of_guesses()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SynthzooCalculator:
         """Return a calculator with its own results, and with the same weights."""
@@ -233,7 +238,20 @@ class SynthzooCalculator(Calculator):
         return _restore, (self.stored, self.place, self.threads), self._memory()
 
     def _memory(self) -> dict[str, Any]:
-        return {"atoms": self.atoms, "results": self.results, "advise": self.advise}
+        names = ("atoms", "results", "advise", "_guessed")
+        return {name: getattr(self, name) for name in names}
+
+    def _tell_of_guesses(self) -> None:
+        """Warn once that energies have an unknown constant."""
+        names = ", ".join(chemical_symbols[number] for number in sorted(self._guessed))
+        self._guessed = set()
+        warnings.warn(
+            f"This model was fine-tuned on structures without {names}: energies of "
+            "structures with that element are off by an unknown constant for each of "
+            "its atoms, and its forces were not fitted.",
+            GuessedEnergyWarning,
+            stacklevel=3,
+        )
 
     def _refuse_elements(self, atoms: Atoms, name: str) -> None:
         unknown = sorted(set(atoms.symbols) - set(self.config.elements))
@@ -242,6 +260,13 @@ class SynthzooCalculator(Calculator):
             f"{name} contains {', '.join(unknown)}, but this model knows only "
             f"{', '.join(self.config.elements)}.{advice}"
         )
+
+
+def _guessed_numbers(config: CheckpointConfig) -> set[int]:
+    """Return the atomic numbers of elements whose energies were guessed."""
+    named = config.labels.get(GUESSED)
+    known = named if isinstance(named, list) else []
+    return {atomic_numbers[element] for element in config.elements if element in known}
 
 
 def calculator_of(

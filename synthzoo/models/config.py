@@ -30,6 +30,9 @@ GOLDEN_FILE = "golden.safetensors"
 CARD_FILE = "README.md"
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
 
+GUESSED = "guessed_elements"
+"""In ``labels``: elements of whose energies the data that were fitted say nothing."""
+
 FORMAT_VERSION = 1
 """The newest version of the format that this synthzoo reads and writes."""
 

@@ -11,7 +11,7 @@ from synthzoo.finetuning.energy_reference import (
     find_isolated,
     find_reference,
 )
-from synthzoo.inspection.energy_models import open_directions
+from synthzoo.inspection.energy_models import open_directions, tied_elements
 
 RNG = np.random.default_rng(0)
 ALONE = {"C": 0.0, "Si": 0.0}
@@ -41,7 +41,7 @@ def test_one_element_gets_the_mean_difference():
     predictions = counts[:, 0] * -7.0
     noise = np.array([0.1, 0.0, -0.1])
     found = reference(counts, predictions + counts[:, 0] * (-148 + noise), predictions)
-    assert found.shifts_eV == pytest.approx({"C": -148, "Si": 0})
+    assert found.shifts_eV["C"] == pytest.approx(-148)
     assert found.sources == {"C": "fitted"}
     assert found.isolated_atom_energies_eV["C"] == pytest.approx(-148)
     assert found.spread_eV_per_atom == pytest.approx(0.14826, rel=1e-4)
@@ -63,7 +63,29 @@ def test_one_composition_cannot_tell_elements_apart():
     found = reference(counts, predictions + counts @ [-148.3, -158.5], predictions)
     assert sum(found.shifts_eV.values()) == pytest.approx(-148.3 - 158.5)
     assert found.undetermined == ("C", "Si")
-    assert "do not determine the energies of C, Si separately" in found.summary
+    assert "fix only the energy of C + Si, not those of C, Si one" in found.summary
+
+
+def test_what_compositions_fix_of_several_elements_is_told():
+    """A mixture of two perovskites: how Ti and Zr differ, and one of the sums."""
+    names = ("O", "Pb", "Ti", "Zr")
+    cells = np.array([[3, 1, 1, 0], [6, 2, 1, 1], [9, 3, 1, 2]])
+    shares = cells / cells.sum(axis=1, keepdims=True)
+    assert tied_elements(names, shares) == (names, ("Pb + Zr + 3 O", "Ti - Zr"))
+    odd = np.array([[0.1234, 0.8766]])
+    assert tied_elements(("C", "H"), odd).together == ("C + 7.104 H",)
+
+
+def test_an_element_that_the_data_lack_is_named_and_its_shift_guessed():
+    """Silicon's energies would otherwise stay on another scale, without a word."""
+    found = reference([[2, 0], [4, 0]], [-310.0, -620.0], [-14.0, -28.0])
+    assert found.shifts_eV == pytest.approx({"C": -148, "Si": -148})
+    assert found.guessed == ("Si",)
+    assert "The data hold no Si." in found.summary
+    assert found.isolated_atom_energies_eV["Si"] == pytest.approx(-148)
+    given = reference([[2, 0]], [-310.0], [-14.0], Si=(-158.5, "given"))
+    assert given.shifts_eV == pytest.approx({"C": -148, "Si": -158.5})
+    assert (given.guessed, given.guess_text) == ((), "")
 
 
 def test_a_known_atom_settles_one_composition():

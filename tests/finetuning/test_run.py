@@ -136,6 +136,8 @@ def test_large_total_energies_keep_their_last_digits(
         mean_difference_eV_per_atom=0.0,
         spread_eV_per_atom=0.0,
         undetermined=(),
+        together=(),
+        guessed=(),
     )
     moved, described = with_reference(model.state_dict(), config, reference)
     before = calculator_of(model, config)

@@ -41,8 +41,10 @@ def pack(
     mass_g = _mass_g(symbols)
     density = draw(part.density_g_cm3 or _densities_g_cm3(symbols), rng)
     length_A = (mass_g / density * 1e24) ** (1 / 3)
-    elements, kinds = np.unique(symbols, return_inverse=True)
-    closest_A = _closest_A(part.min_distance_A, elements.tolist(), kinds, length_A)
+    present, kinds = np.unique(symbols, return_inverse=True)
+    elements = present.tolist()
+    closest_A = _closest_A(part.min_distance_A, elements, kinds, length_A)
+    kinds = kinds[np.argsort(-np.diag(closest_A)[kinds], kind="stable")]
     positions = _placed(closest_A[kinds][:, kinds], length_A, rng)
     if positions is None:
         raise InputError(
@@ -50,6 +52,7 @@ def pack(
             f"cannot be placed {_range_text(closest_A)} Å apart; lower the density or "
             "min_distance_A."
         )
+    symbols = [elements[kind] for kind in kinds]  # the largest were placed first
     return Atoms(symbols, positions=positions, cell=np.eye(3) * length_A, pbc=True)
 
 

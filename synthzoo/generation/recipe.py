@@ -408,6 +408,8 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
         for part in self.parts:
             if isinstance(part, Packing | MeltQuench):
                 self._check_pairs(part)
+            elif isinstance(part, Crystals) and self.element:
+                self._check_defects(part)
 
     @property
     def species(self) -> Species:
@@ -427,3 +429,10 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
                     f"min_distance_A: {pair!r} is no pair of the elements of the "
                     "recipe, such as In-P."
                 )
+
+    def _check_defects(self, part: Crystals) -> None:
+        if part.antisite_share or part.swap_share:
+            raise InputError(
+                "antisite_share and swap_share need several elements; the recipe has "
+                f"only {self.element}."
+            )

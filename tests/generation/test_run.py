@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,17 @@ import pytest
 from synthzoo.data.sound import check_structure
 from synthzoo.data.structures import density_g_cm3, read_structures
 from synthzoo.errors import InputError, SynthzooError
+from synthzoo.generation.estimate import estimate_cost
 from synthzoo.generation.grids import grid_points
 from synthzoo.generation.recipe import (
     Compressed,
+    Crystals,
+    Dimers,
     GenerateRecipe,
     MeltQuench,
     Packing,
     Part,
+    Surfaces,
     ThinRecipe,
 )
 from synthzoo.generation.run import generate_jobs, generate_structures
@@ -292,3 +297,75 @@ def test_a_recipe_can_thin_what_it_makes(toy_set: Path, driver: str, tmp_path: P
     assert kept == sorted(kept)
     thinned = tmp_path / "thin.xyz"
     assert set(tmp_path.iterdir()) == {thinned, *summary_paths(thinned)}
+
+
+EMT = (
+    'ase:ase.calculators.emt.EMT{"isolated_atom_energies_eV": {"Cu": null, "Au": null}}'
+)
+
+
+def alloy_recipe() -> GenerateRecipe:
+    """Return a recipe of two elements with every kind of part, without distances."""
+    crystals: dict[str, Any] = {"prototypes": {"fcc": None, "L1_2": None}}
+    melt = MeltQuench(
+        trajectories=2,
+        atoms=(6, 8),
+        melt_K=(1500, 1500),
+        melt_fs=10,
+        quench_fs=0,
+        anneal_K=(800, 1000),
+        anneal_fs=10,
+        cool_fs=0,
+        surface_fs=10,
+        sample_fs=5,
+    )
+    return GenerateRecipe(
+        elements=("Cu", "Au"),
+        compositions=("Cu3Au", {"Cu": (0.0, 1.0), "Au": (0.0, 1.0)}),
+        seed=3,
+        driver=EMT,
+        parts=(
+            melt,
+            Packing(count=4, atoms=(4, 12)),
+            Crystals(count=6, swap_share=0.5, interstitial_share=0.5, **crystals),
+            Surfaces(count=2, max_atoms=8, **crystals),
+            Compressed(count=2, max_atoms=8, **crystals),
+            Dimers(count=3),
+        ),
+    )
+
+
+@pytest.mark.thorough
+def test_an_alloy_is_made_of_every_kind_of_part(tmp_path: Path):
+    """As many structures as foretold; the bytes do not depend on the workers."""
+    recipe = alloy_recipe()
+    summaries = [
+        generate_structures(recipe, tmp_path / f"{workers}.xyz", workers=workers)
+        for workers in (1, 2)
+    ]
+    assert (tmp_path / "1.xyz").read_bytes() == (tmp_path / "2.xyz").read_bytes()
+    assert summaries[0].kinds == {
+        "melt-quench": 12,
+        "packing": 4,
+        "crystals": 12,
+        "surfaces": 4,
+        "compressed": 4,
+        "dimers": 11,
+    }
+    estimate = estimate_cost(recipe, steps=2)
+    assert estimate.structures == summaries[0].structures == 47
+    assert estimate.atoms == pytest.approx(summaries[0].atoms, rel=0.15)
+    structures = read_structures(tmp_path / "1.xyz")
+    melts = [atoms for atoms in structures if atoms.info["kind"] == "melt-quench"]
+    assert {symbol for atoms in melts for symbol in atoms.symbols} == {"Cu", "Au"}
+    for atoms in structures:
+        check_structure(atoms, elements=["Cu", "Au"])
+
+
+def test_what_a_part_cannot_be_made_of_is_said_before_any_job():
+    """Not after hours of the parts that come before it."""
+    needs_three = Surfaces(count=1, prototypes={"perovskite": None})
+    parts = (*alloy_recipe().parts, needs_three)
+    recipe = dataclasses.replace(alloy_recipe(), parts=parts)
+    with pytest.raises(InputError, match="perovskite needs 3 different elements"):
+        next(generate_jobs(recipe, ""))

@@ -154,6 +154,25 @@ def _generate(**changes):
             _generate(part={"min_distance_A": {"In-P": 2.0}}),
             "min_distance_A: 'In-P' is no pair of the elements",
         ),
+        (
+            GenerateRecipe,
+            _generate(
+                parts=[
+                    {
+                        "kind": "crystals",
+                        "count": 1,
+                        "prototypes": {"fcc": None},
+                        "swap_share": 0.5,
+                    }
+                ]
+            ),
+            "swap_share need several elements; the recipe has only C",
+        ),
+        (
+            GenerateRecipe,
+            _generate(parts=[{"kind": "surfaces", "count": 1}]),
+            r"parts\[0\]: surfaces need prototypes, or a file of structures",
+        ),
         (RelabelRecipe, None, "expected keys and values, found None"),
         (PretrainRecipe, {"fit": {"lr": 1}}, r"unknown keys \['lr'\]"),
         (PretrainRecipe, {"kind": "toy"}, "kind: expected one of"),
@@ -171,6 +190,8 @@ def _generate(**changes):
         "many",
         "composition",
         "pair",
+        "swap",
+        "no-crystal",
         "none",
         "nested",
         "word",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.units import Bohr, GPa, Hartree, Rydberg, kcal, kJ, mol, nm
 
+from synthzoo.data.labelled_set import rms
 from synthzoo.data.pairs import bonded
 from synthzoo.inspection.energy_models import beyond_composition
 from synthzoo.inspection.findings import Finding
@@ -59,7 +60,10 @@ STRESS_UNITS = {
 NEAR = 1.4
 """A ratio is that of a unit if it is within this factor of it."""
 NORMAL = (0.6, 1.6)
-"""Ratios of right units: models err, and motion is anharmonic."""
+"""Ratios of right units between labels: motion is anharmonic."""
+NORMAL_BESIDE_MODEL = (0.25, 4.0)
+"""The same over what a model says, which knows the material more or less; of the units
+in question, none is less than nine times another."""
 MIN_RATIOS = 3
 MOST_SPREAD = 1.6
 """Of the quartiles of ratios that are to be believed, upper over lower."""
@@ -71,15 +75,17 @@ class Ratio:
 
     ``value``: the ratio; negative if the sign is reversed.
     ``evidence``: where the expectation comes from, in words.
+    ``usual``: how large ratios of right units are.
     """
 
     value: float
     evidence: str
+    usual: tuple[float, float] = NORMAL
 
     @property
     def normal(self) -> bool:
         """Whether unit and sign are right."""
-        return NORMAL[0] < self.value < NORMAL[1]
+        return self.usual[0] < self.value < self.usual[1]
 
 
 def steady(ratios: Sequence[float]) -> float | None:
@@ -127,7 +133,7 @@ def unit_findings(what: str, ratio: Ratio, units: Mapping[str, float]) -> list[F
     if ratio.value < 0:
         message = f"The sign of the {what} labels is reversed: {ratio.evidence}."
         findings.append(Finding(kind=f"{what}_sign", severity="error", message=message))
-    if not NORMAL[0] < size < NORMAL[1]:
+    if not ratio.usual[0] < size < ratio.usual[1]:
         units_near = list(nearest_units(size, units))
         cause = f"in {units_near[0]}" if units_near else "in another unit"
         findings.append(
@@ -287,10 +293,16 @@ MIN_ENERGIES = 8
 MIN_ENERGY_CORRELATION = 0.9
 """Labels of two sources correlate, too, but less."""
 MIN_SPREAD_EV_PER_ATOM = 0.005
+MODEL_ERROR_EV_A = 0.3
+"""Root mean square; what a pre-trained model says of forces is often as far off."""
 
 
 def model_force_ratio(data: CheckedSet) -> Ratio | None:
-    """Return force labels over predictions; None without a model that fits."""
+    """Return force labels over predictions; None without a model that fits.
+
+    None, too, for a ratio that is not normal where labels and predictions differ by no
+    more than models err: they do not know the forces on atoms that are nearly at rest.
+    """
     if data.reference is None:
         return None
     predicted = data.reference.forces_eV_A
@@ -298,7 +310,11 @@ def model_force_ratio(data: CheckedSet) -> Ratio | None:
         (forces, np.asarray(predicted[index]))
         for index, forces in data.forces_eV_A.items()
     ]
-    return _slope(pairs, "forces")
+    ratio = _slope(pairs, "forces")
+    if ratio is None or ratio.normal:
+        return ratio
+    errors = np.concatenate([np.ravel(forces - found) for forces, found in pairs])
+    return None if rms(errors) < MODEL_ERROR_EV_A else ratio
 
 
 def model_stress_ratio(data: CheckedSet) -> Ratio | None:
@@ -333,7 +349,11 @@ def model_energy_ratio(data: CheckedSet) -> Ratio | None:
     evidence = (
         f"their spread over that of the model's energies, correlation {correlation:.2f}"
     )
-    return Ratio(value=size if correlation > 0 else -size, evidence=evidence)
+    return Ratio(
+        value=size if correlation > 0 else -size,
+        evidence=evidence,
+        usual=NORMAL_BESIDE_MODEL,
+    )
 
 
 def _slope(
@@ -361,7 +381,7 @@ def _slope(
     if abs(correlation) < MIN_CORRELATION or scattered:
         return None
     evidence = f"slope over the model's {what}, correlation {correlation:.2f}"
-    return Ratio(value=middle, evidence=evidence)
+    return Ratio(value=middle, evidence=evidence, usual=NORMAL_BESIDE_MODEL)
 
 
 def _weighted_quartiles(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ from ase.build import bulk, graphene, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
-from ase.units import Bohr, GPa, Hartree
+from ase.units import Bohr, GPa, Hartree, Rydberg
 
 from synthzoo import load_calculator, predict_structures
 from synthzoo.data.label_choice import choose_label_keys
+from synthzoo.data.labelled_set import rms
 from synthzoo.data.labels import CALCULATOR, LabelKeys, partial_labels
 from synthzoo.data.structures import label, read_structures
 from synthzoo.inspection.checks import check_set
@@ -24,6 +26,7 @@ from synthzoo.inspection.findings import SEVERITIES, CheckedSet, Finding, Refere
 from synthzoo.inspection.force_order import force_order
 from synthzoo.inspection.label_checks import outside_domain
 from synthzoo.inspection.unit_checks import energies_against_forces
+from synthzoo.inspection.unit_ratios import model_force_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +39,10 @@ CLEAN = (
     "data/silicon-gap18-dft-crystal.extxyz",
     "data/carbon-rss-pbe.extxyz",
     "data/silicon-rss-pbe.extxyz",
+    *(
+        f"data/{name}-dft-train.extxyz"
+        for name in ("cu", "motaw", "inp", "sic", "sio2", "mosi2n4", "pbte")
+    ),
     "data/carbon-quenched-gap17.extxyz",
 )
 LONG = set(CLEAN) - {SILICON, CLEAN[-1]}  # which take seconds to read and check
@@ -175,6 +182,31 @@ def test_a_model_names_the_unit(
     found = serious(check_set(wrong, reference=reference))[kind]
     assert found.severity == "error"
     assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("factor", "rest_eV_A"), [(1.84, None), (Bohr / Rydberg, 0.01), (-1.0, 0.02)]
+)
+def test_errors_of_a_model_are_no_units(
+    predicted: tuple[list[Atoms], Reference], factor: float, rest_eV_A: float | None
+):
+    """One that is too soft, and one that is wrong about atoms nearly at rest."""
+    structures, reference = predicted
+    size = 1.0
+    if rest_eV_A is not None:
+        size = rest_eV_A / rms(factor * np.concatenate(list(reference.forces_eV_A)))
+    forces_eV_A = [size * forces for forces in reference.forces_eV_A]
+    labelled = [
+        label(atoms, energy_eV=0.0, forces_eV_A=factor * forces)
+        for atoms, forces in zip(structures, forces_eV_A, strict=True)
+    ]
+    data = CheckedSet(
+        structures=labelled,
+        keys=LabelKeys(energy=CALCULATOR, forces=CALCULATOR),
+        reference=dataclasses.replace(reference, forces_eV_A=forces_eV_A),
+    )
+    ratio = model_force_ratio(data)
+    assert ratio is None or ratio.normal
 
 
 def test_a_model_tells_two_levels_of_theory_apart(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,17 @@ from ase.geometry import complete_cell
 from ase.units import kB
 
 from synthzoo.data import unconstrained
-from synthzoo.generation.starts import nearest_share, vacuum_axes
+from synthzoo.data.structures import GROUP_KEY
+from synthzoo.errors import TeacherError
+from synthzoo.generation.dynamics import restarted
+from synthzoo.generation.start_files import group_name, mean_atoms, middle_sized, starts
+from synthzoo.generation.starts import (
+    bare,
+    computable,
+    nearest_share,
+    resized,
+    vacuum_axes,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
 
     from synthzoo.generation.recipe import Around
     from synthzoo.recipes.schema import Range
+    from synthzoo.teachers import Teacher
 
 TRIALS_PER_STRUCTURE = 10
 """After so many attempts for each structure that is wanted, a family has its size."""
@@ -34,6 +46,18 @@ SMALLEST_FORCE_EV_A = 1e-6
 """A weaker force has no direction."""
 BOND_A = 2.5
 """A strain moves neighbours against each other by about itself times this length."""
+
+
+STEPS_PER_STRUCTURE = 5
+"""About so many times forces are computed for each structure."""
+
+FAULTS = {
+    "number": "energies or forces that are not finite numbers",
+    "forces": "large forces",
+    "alike": "being like another structure",
+    "close": "atoms that are too close",
+}
+"""Why a structure is refused, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +89,59 @@ class Member:
         return np.asarray(sites - sites.mean(axis=0))
 
 
+def family(part: Around, driver: Teacher, rng: np.random.Generator) -> Iterator[Atoms]:
+    """Yield the family of a structure, the structure itself first.
+
+    ``part``: of one structure, with the number of structures of its family.
+    Raises `TeacherError` at the end if there are fewer.
+    """
+    ((number, start),) = starts(part).items()
+    atoms = computable(resized(start, part.min_atoms, part.max_atoms, rng), driver)
+    calculator = driver.forces_calculator
+    with restarted(calculator):
+        grown = Family(atoms, calculator, part, rng)
+        members = grown.grow(part.count)
+    for member in members:
+        frame = bare(member.atoms, pbc=start.pbc)
+        frame.wrap()
+        frame.info = {GROUP_KEY: group_name(part, number), "start": number}
+        frame.info["generation"] = member.generation
+        yield frame
+    if len(members) < part.count:
+        reasons = [f"{n} for {FAULTS[fault]}" for fault, n in grown.refused.items()]
+        raise TeacherError(
+            f"Structure {number} gave {len(members)} of {part.count} structures; "
+            f"attempts were refused, {', '.join(reasons)}."
+        )
+
+
+def shares(part: Around, _: tuple[int, int]) -> list[Around]:
+    """Return a part once for each structure of its file, with its share of the count.
+
+    ``part``: as `with_hashes` returns it.
+    """
+    numbers = list(starts(part))
+    ends = [place * part.count // len(numbers) for place in range(len(numbers) + 1)]
+    counts = np.diff(ends).tolist()
+    return [
+        replace(part, only=(number,), count=count)
+        for number, count in zip(numbers, counts, strict=True)
+        if count
+    ]
+
+
+def atom_steps(part: Around) -> float:
+    """Return calculations of forces times atoms of all families, about."""
+    return part.count * STEPS_PER_STRUCTURE * mean_atoms(part)
+
+
+def sample(part: Around, steps: int) -> list[Around]:
+    """Return a small family that costs about so many calculations."""
+    count = max(1, round(steps / STEPS_PER_STRUCTURE))
+    middle = (middle_sized(part),)
+    return [replace(part, only=middle, count=count, distinct_A=0.0)]
+
+
 class Family:
     """A structure and its descendants.
 
@@ -83,7 +160,7 @@ class Family:
         self._stretched = _without_vacuum(start)
         founder = self._computed(start.copy(), np.eye(3), 0)
         if not np.isfinite([founder.energy_eV, founder.largest_eV_A]).all():
-            raise ValueError("energy or forces of the start are not finite numbers")
+            raise TeacherError(f"The start has {FAULTS['number']}.")
         self._closest = min(part.closest, nearest_share(start))
         self._max_force_eV_A = max(part.max_force_eV_A, founder.largest_eV_A)
         self.members = [founder]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,12 +11,16 @@ from ase import units
 from ase.constraints import FixCom
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
-from ase.md.nose_hoover_chain import NoseHooverChainNVT
+from ase.md.nose_hoover_chain import IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.velocitydistribution import Stationary
+
+from synthzoo.potentials import forget
+from synthzoo.teachers.lammps import RestartingLAMMPS
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
+    from ase.calculators.calculator import Calculator
 
     from synthzoo.generation.recipe import MeltQuench, StageName, Thermostat
 
@@ -180,6 +186,47 @@ def _nose_hoover(
         temperature_K=start_K,
         tdamp=units.fs / part.friction_per_fs,
     )
+
+
+def make_barostat(
+    atoms: Atoms,
+    coupling: Coupling,
+    *,
+    target_K: float,
+    pressure_GPa: float,
+    barostat_fs: float,
+) -> IsotropicMTKNPT:
+    """Return the chains of Martyna, Tobias and Klein, which scale the cell evenly.
+
+    They count the degrees of freedom of the centre of mass, which rests here: the
+    temperature is lowered by their share.
+
+    ``atoms``: structure with momenta and a calculator; its constraints are removed.
+    """
+    atoms.set_constraint()
+    Stationary(atoms, preserve_temperature=False)
+    return IsotropicMTKNPT(
+        atoms,
+        coupling.timestep_fs * units.fs,
+        temperature_K=target_K * (1 - 1 / len(atoms)),
+        pressure_au=pressure_GPa * units.GPa,
+        tdamp=units.fs / coupling.friction_per_fs,
+        pdamp=barostat_fs * units.fs,
+    )
+
+
+@contextmanager
+def restarted(calculator: Calculator) -> Iterator[None]:
+    """Let calculations depend on nothing that was computed before."""
+    if not isinstance(calculator, RestartingLAMMPS):
+        forget(calculator)
+        yield
+        return
+    calculator.restart()
+    try:
+        yield
+    finally:
+        calculator.restart()  # a thermostat that is left behind would add its forces
 
 
 _THERMOSTATS = {

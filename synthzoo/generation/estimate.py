@@ -21,6 +21,7 @@ from synthzoo.generation.recipe import (
     Packing,
     Part,
 )
+from synthzoo.generation.start_files import with_hashes
 from synthzoo.potentials import Model, teacher_reference
 from synthzoo.recipes.loading import settle_recipe
 from synthzoo.teachers import load_teacher
@@ -106,6 +107,7 @@ def estimate_cost(
         driver = teacher_reference(driver)
     recipe = settle_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
     recipe = dataclasses.replace(recipe, driver=teacher_reference(recipe.driver))
+    recipe = with_hashes(recipe)
     return called_apart(partial(_estimate, recipe, steps), recipe.driver)
 
 
@@ -176,7 +178,7 @@ def _seconds(part: Part, recipe: GenerateRecipe, driver: Teacher) -> float:
         item=0,
         species=recipe.species,
         rng=np.random.default_rng(recipe.seed),
-        driver=driver.forces_calculator,
+        driver=driver,
     )
     begin = time.process_time()
     for _ in maker_of(part).make(work):

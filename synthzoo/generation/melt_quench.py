@@ -19,6 +19,7 @@ from synthzoo.generation.dynamics import (
     AseDynamics,
     Dynamics,
     Stage,
+    restarted,
     steps_per_block,
 )
 from synthzoo.generation.grids import draw, grid_points
@@ -75,13 +76,8 @@ def trajectory(
     ``calculator``: drives the dynamics; that of a LAMMPS teacher does it inside of
     LAMMPS.
     """
-    if not isinstance(calculator, RestartingLAMMPS):
+    with restarted(calculator):
         return _trajectory(part, species, calculator, rng)
-    calculator.restart()  # no trajectory depends on what was computed before
-    try:
-        return _trajectory(part, species, calculator, rng)
-    finally:
-        calculator.restart()  # a thermostat that is left behind would add its forces
 
 
 def _trajectory(

@@ -7,24 +7,32 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from synthzoo.generation import builders, melt_quench
+from synthzoo.generation import (
+    around,
+    builders,
+    melt_quench,
+    short_dynamics,
+    start_files,
+)
 from synthzoo.generation.packing import density_points, pack
 from synthzoo.generation.recipe import (
+    Around,
     Compressed,
     Crystals,
     Dimers,
     MeltQuench,
     Packing,
     Part,
+    ShortDynamics,
     Surfaces,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
-    from ase.calculators.calculator import Calculator
 
     from synthzoo.generation.species import Species
+    from synthzoo.teachers import Teacher
 
 P = TypeVar("P", bound=Part)
 C = TypeVar("C", Crystals, Surfaces, Compressed)
@@ -49,10 +57,10 @@ class Work(Generic[P]):
     item: int
     species: Species
     rng: np.random.Generator
-    driver: Calculator | None = None
+    driver: Teacher | None = None
 
     @property
-    def calculator(self) -> Calculator:
+    def mover(self) -> Teacher:
         """The driver of a part that has dynamics."""
         if self.driver is None:
             raise ValueError(f"parts of kind {self.part.kind} have no dynamics")
@@ -86,7 +94,7 @@ class Maker(Generic[P]):
     """How one kind of part is made.
 
     ``make``: yields the structures of one job. An error of a part with dynamics ends
-    its job only; it is recorded, and the others go on.
+    its job only; it is recorded, what was yielded before is kept, and the others go on.
     ``structures``, ``mean_atoms``: how many there will be of these elements, and their
     mean size.
     ``check``: refuses elements of which the part cannot be made.
@@ -109,8 +117,19 @@ def maker_of(part: P) -> Maker[P]:
 
 
 def _trajectory(work: Work[MeltQuench]) -> Iterator[Named]:
-    frames = melt_quench.trajectory(work.part, work.species, work.calculator, work.rng)
+    calculator = work.mover.forces_calculator
+    frames = melt_quench.trajectory(work.part, work.species, calculator, work.rng)
     for frame in frames:
+        yield "", frame
+
+
+def _family(work: Work[Around]) -> Iterator[Named]:
+    for frame in around.family(work.part, work.mover, work.rng):
+        yield "", frame
+
+
+def _short_dynamics(work: Work[ShortDynamics]) -> Iterator[Named]:
+    for frame in short_dynamics.frames(work.part, work.mover, work.rng):
         yield "", frame
 
 
@@ -161,6 +180,10 @@ def _mean_size(part: MeltQuench | Packing, species: Species) -> float:  # noqa: 
     return sum(part.atoms) / 2
 
 
+def _mean_start(part: Around | ShortDynamics, _: Species) -> float:
+    return start_files.mean_atoms(part)
+
+
 MAKERS: dict[type[Any], Maker[Any]] = {
     MeltQuench: Maker(
         make=_trajectory,
@@ -185,6 +208,30 @@ MAKERS: dict[type[Any], Maker[Any]] = {
         make=_dimers,
         structures=builders.dimer_count,
         mean_atoms=lambda part, species: 2.0,  # noqa: ARG005
+    ),
+    Around: Maker(
+        make=_family,
+        structures=lambda part, _: part.count,
+        mean_atoms=_mean_start,
+        split=around.shares,
+        dynamics=Cost(
+            limit_hours=lambda part: part.max_hours,
+            atom_steps=around.atom_steps,
+            sample=around.sample,
+        ),
+    ),
+    ShortDynamics: Maker(
+        make=_short_dynamics,
+        structures=lambda part, _: (
+            part.trajectories * short_dynamics.kept_structures(part)
+        ),
+        mean_atoms=_mean_start,
+        split=short_dynamics.trajectories,
+        dynamics=Cost(
+            limit_hours=lambda part: part.max_hours,
+            atom_steps=short_dynamics.atom_steps,
+            sample=short_dynamics.sample,
+        ),
     ),
 }
 """The maker of each kind of part."""

@@ -19,6 +19,7 @@ from synthzoo.recipes.schema import (
     CountFrom0,
     Kind,
     NotNegative,
+    Number,
     Positive,
     PositiveRange,
     RangeFrom0,
@@ -273,8 +274,35 @@ class Compressed(OfPrototypes, tag="compressed", frozen=True, kw_only=True):
     rattle_A: RangeFrom0 = (0.0, 0.15)
 
 
-class Around(Kind, tag="around", frozen=True, kw_only=True):
-    """Families of structures around those of a file: rattle, relax a little, repeat.
+class FromFile(Kind, frozen=True, kw_only=True):
+    """Base of the parts that start from the structures of a file.
+
+    Attributes
+    ----------
+    structures
+        File, in any format that ASE reads. Labels, velocities and constraints in it are
+        not used.
+    structures_sha256
+        Hash that the file must have; any if not given.
+    only
+        Numbers of the structures to start from, the first being 0; all if not given.
+    min_atoms, max_atoms
+        A smaller cell is repeated, a larger one is cut. Molecules stay as they are.
+    max_hours
+        A job, which is about one of the structures, has failed if it takes longer: its
+        driver hangs.
+    """
+
+    structures: str
+    structures_sha256: str | None = None
+    only: Annotated[tuple[CountFrom0, ...], NOT_EMPTY] | None = None
+    min_atoms: Count = 16
+    max_atoms: Count = 96
+    max_hours: Positive = 48.0
+
+
+class Around(FromFile, tag="around", frozen=True, kw_only=True):
+    """Families of structures around given ones: rattle, relax a little, repeat.
 
     The procedure is that of arXiv:2506.10956. A parent is drawn from the family, its
     cell is strained and its atoms are displaced at random. A few steps along the forces
@@ -283,12 +311,10 @@ class Around(Kind, tag="around", frozen=True, kw_only=True):
 
     Attributes
     ----------
-    structures
-        File, in any format that ASE reads; its labels are not used.
+    structures, structures_sha256, only, min_atoms, max_atoms, max_hours
+        See `FromFile`.
     count
         Number of structures, shared evenly among those of the file.
-    min_atoms, max_atoms
-        A smaller cell is repeated, a larger one is cut. Molecules stay as they are.
     rattle_A
         Range of the standard deviation of the displacements, drawn on a logarithmic
         scale.
@@ -315,14 +341,9 @@ class Around(Kind, tag="around", frozen=True, kw_only=True):
     distinct_A
         Structures that differ from another one of the family by less than this
         displacement, on average over the atoms, are left out.
-    max_hours
-        A family that takes longer has failed: its driver hangs.
     """
 
-    structures: str
     count: Count
-    min_atoms: Count = 16
-    max_atoms: Count = 96
     rattle_A: PositiveRange = (0.03, 0.4)
     strain: PositiveRange | None = (0.005, 0.08)
     swap_share: Share = 0.05
@@ -332,10 +353,66 @@ class Around(Kind, tag="around", frozen=True, kw_only=True):
     closest: Positive = 0.65
     max_force_eV_A: Positive = 10.0
     distinct_A: NotNegative = 0.05
-    max_hours: Positive = 48.0
 
 
-Part = Packing | MeltQuench | Crystals | Surfaces | Compressed | Dimers
+class ShortDynamics(FromFile, tag="dynamics", frozen=True, kw_only=True):
+    """Short molecular dynamics of given structures, hot and cold, under pressure.
+
+    Each trajectory has a structure of the file, a temperature, and either a constant
+    cell or one of the pressures: all combinations, in an order that the seed decides.
+    All structures are used before one of them is used again. Pressures are for
+    structures that are periodic without a gap of vacuum and for drivers with stress;
+    the cell of all others is constant. Atoms that come too close, a cell that doubles
+    or halves, or energy that comes from nowhere end a trajectory. What was kept before
+    stays.
+
+    Attributes
+    ----------
+    structures, structures_sha256, only, min_atoms, max_atoms, max_hours
+        See `FromFile`.
+    trajectories
+        Number of trajectories.
+    temperatures_K
+        Temperatures of the thermostat, one for each trajectory.
+    pressures_GPa
+        Pressures of the barostat, which scales the cell evenly.
+    duration_fs
+        Length of each trajectory.
+    sample_fs
+        Time between two structures that are kept.
+    timestep_fs
+        Step of the integrator.
+    thermostat, friction_per_fs
+        As for `MeltQuench`. At a pressure, it is a Nosé–Hoover chain.
+    barostat_fs
+        Time constant of the barostat.
+    closest
+        Atoms are too close below this share of the sum of their covalent radii, or of
+        the shortest distance at the start if that is smaller.
+    """
+
+    trajectories: Count
+    temperatures_K: Annotated[tuple[Positive, ...], NOT_EMPTY] = (300.0, 1000.0, 2000.0)
+    pressures_GPa: tuple[Number, ...] = (0.0, 10.0)
+    duration_fs: Positive = 500.0
+    sample_fs: Positive = 50.0
+    timestep_fs: Positive = 1.0
+    thermostat: Thermostat = "langevin"
+    friction_per_fs: Positive = 0.01
+    barostat_fs: Positive = 300.0
+    closest: Positive = 0.5
+
+
+Part = (
+    Packing
+    | MeltQuench
+    | Crystals
+    | Surfaces
+    | Compressed
+    | Dimers
+    | Around
+    | ShortDynamics
+)
 
 
 class ThinRecipe(Checked, frozen=True, kw_only=True):
@@ -369,7 +446,8 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
     element
         Chemical symbol, if there is only one.
     elements
-        Chemical symbols, if there are several.
+        Chemical symbols, if there are several. A recipe whose parts all start from
+        files needs neither: those of its files are taken.
     compositions
         What the structures are made of, each taken equally often: formulas such as
         ``SiO2``, or a range of the share of each element, from which shares are drawn
@@ -398,7 +476,9 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse elements and pairs that do not go together."""
         super().__post_init__()
-        if (self.element is None) == (not self.elements):
+        given = (self.element is not None) + bool(self.elements)
+        from_files = all(isinstance(part, FromFile) for part in self.parts)
+        if given != 1 and (given or not from_files):
             raise InputError(
                 "give either element, such as `element: C`, or elements, such as "
                 "`elements: [In, P]`."

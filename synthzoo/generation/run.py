@@ -22,6 +22,11 @@ from synthzoo.data.structures import (
 from synthzoo.errors import SynthzooError
 from synthzoo.generation.parts import Work, maker_of
 from synthzoo.generation.recipe import SECONDS_PER_HOUR, GenerateRecipe, Part
+from synthzoo.generation.start_files import (
+    check_starts,
+    with_hashes,
+    without_folders,
+)
 from synthzoo.generation.thin import thin_file
 from synthzoo.inspection.card import summarise_file, summary_paths
 from synthzoo.potentials import Model, teacher_reference
@@ -30,7 +35,7 @@ from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import Run, join, open_run, run_in_folders
 from synthzoo.runs.workers import call_guarded, worker_threads
 from synthzoo.teachers import cached_teacher
-from synthzoo.teachers.loading import provenance_when_tested
+from synthzoo.teachers.loading import after_test
 
 if TYPE_CHECKING:
     from synthzoo.generation.species import Species
@@ -61,8 +66,12 @@ class GenerateJob:
 
 
 def generate_jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[GenerateJob]:
-    """Yield the jobs of a recipe in the order of their results."""
+    """Yield the jobs of a recipe in the order of their results.
+
+    ``recipe``: as `with_hashes` returns it.
+    """
     species = recipe.species
+    recipe_sha256 = recipe_hash(without_folders(recipe))
     for part in recipe.parts:
         maker_of(part).check(part, species)
     for index, part in enumerate(recipe.parts):
@@ -76,7 +85,7 @@ def generate_jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[Genera
                 seed=(recipe.seed, index, item),
                 driver=recipe.driver,
                 driver_sha256=driver_sha256,
-                recipe_sha256=recipe_hash(recipe),
+                recipe_sha256=recipe_sha256,
             )
 
 
@@ -85,7 +94,7 @@ def make_structures(job: GenerateJob, folder: Path) -> None:
     maker = maker_of(job.part)
     driver = None
     if maker.dynamics:
-        driver = cached_teacher(job.driver, job.driver_sha256).forces_calculator
+        driver = cached_teacher(job.driver, job.driver_sha256)
     work = Work(
         part=job.part,
         item=job.seed[-1],
@@ -93,15 +102,19 @@ def make_structures(job: GenerateJob, folder: Path) -> None:
         rng=np.random.default_rng(job.seed),
         driver=driver,
     )
+    made = []
     try:
-        made = list(maker.make(work))
+        for named in maker.make(work):
+            made.append(named)  # noqa: PERF402  what comes before an error is kept
     except Exception as error:  # native code raises whatever it likes
         if not maker.dynamics:
             raise
-        record_failure(folder, f"{type(error).__name__}: {error}")
-        return
+        reason = f"{type(error).__name__}: {error}"
+        record_failure(folder, reason, kept=len(made))
+        if not made:
+            return
     for name, atoms in made:
-        atoms.info[GROUP_KEY] = f"{job.group}-{name}" if name else job.group
+        atoms.info.setdefault(GROUP_KEY, f"{job.group}-{name}" if name else job.group)
         atoms.info.update(
             kind=job.part.kind,
             density_g_cm3=round(density_g_cm3(atoms), 3),
@@ -121,9 +134,12 @@ def make_guarded(job: GenerateJob, folder: Path) -> None:
         record_failure(folder, f"the driver {lost.reason}")
 
 
-def record_failure(folder: Path, reason: str) -> None:
-    """Write down that a job failed and why."""
-    (folder / FAILURE_FILE).write_text(json.dumps({"reason": reason}))
+def record_failure(folder: Path, reason: str, *, kept: int = 0) -> None:
+    """Write down that a job failed and why.
+
+    ``kept``: number of its structures that are kept.
+    """
+    (folder / FAILURE_FILE).write_text(json.dumps({"reason": reason, "kept": kept}))
 
 
 ALL_FILE, THINNED_FILE = "all.xyz", "thinned.xyz"
@@ -131,7 +147,7 @@ ALL_FILE, THINNED_FILE = "all.xyz", "thinned.xyz"
 
 @dataclass(frozen=True, kw_only=True)
 class FailedTrajectory:
-    """A trajectory that did not reach its end; nothing of it is kept.
+    """A trajectory or a family of structures that did not reach its end.
 
     Attributes
     ----------
@@ -141,11 +157,14 @@ class FailedTrajectory:
         Of its random numbers.
     reason
         What went wrong.
+    kept
+        Number of its structures, from before that, that are kept.
     """
 
     group: str
     seed: str
     reason: str
+    kept: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +184,7 @@ class GenerateSummary:
     thinned_from
         Number of structures from which these were chosen; None if all were kept.
     failed
-        Trajectories that were left out.
+        Trajectories that were left out or cut short.
     summary_file, figure
         Counts and histograms of the structures, as JSON and drawn.
     """
@@ -194,7 +213,7 @@ def generate_structures(
 
     The result depends on the recipe and the driver only, not on the number of workers
     or on interruptions. If a call was interrupted, the same call continues it. A
-    trajectory that fails is left out and named in the summary.
+    trajectory that fails is left out or cut short, and named in the summary.
 
     Parameters
     ----------
@@ -232,15 +251,19 @@ def generate_structures(
     if driver is not None:
         driver = teacher_reference(driver)
     recipe = settle_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
-    recipe = replace(recipe, driver=teacher_reference(recipe.driver))
+    recipe = with_hashes(replace(recipe, driver=teacher_reference(recipe.driver)))
     with worker_threads(1 if executor else workers) as threads:
-        provenance = threads.submit(provenance_when_tested, recipe.driver).result()
-        manifest = {"recipe": recipe_values(recipe), "driver": provenance}
+        about = threads.submit(after_test, recipe.driver).result()
+        check_starts(recipe, about.elements)
+        manifest = {
+            "recipe": recipe_values(without_folders(recipe)),
+            "driver": about.provenance,
+        }
         del manifest["recipe"]["driver"]  # the file may lie elsewhere the next time
         with open_run(output, manifest, beside=summary_paths(output)) as run:
             found = run.finished
             if found is None:
-                jobs = list(generate_jobs(recipe, provenance["teacher_sha256"]))
+                jobs = list(generate_jobs(recipe, about.provenance["teacher_sha256"]))
                 _run(jobs, run.folder, executor or threads)
                 found = _finish(recipe, jobs, run)
             failed = tuple(FailedTrajectory(**values) for values in found["failed"])
@@ -260,23 +283,33 @@ def _run(jobs: list[GenerateJob], folder: Path, executor: Executor) -> None:
         run_in_folders(make_guarded, jobs, folder, executor=executor, progress=bar)
 
 
+def _failure(folder: Path, index: int) -> dict[str, Any] | None:
+    """Return what `record_failure` has written about a job; None if nothing."""
+    path = folder / f"{index:07d}" / FAILURE_FILE
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
 def _failed(jobs: list[GenerateJob], folder: Path) -> tuple[FailedTrajectory, ...]:
     failed = []
     alive: set[int] = set()
+    first_reasons: dict[int, str] = {}
     for index, job in enumerate(jobs):
-        path = folder / f"{index:07d}" / FAILURE_FILE
-        if not path.is_file():
+        found = _failure(folder, index)
+        if found is None or found.get("kept"):
             alive.add(job.part_index)
-            continue
-        seed = "-".join(map(str, job.seed))
-        reason = json.loads(path.read_text())["reason"]
-        failed.append(FailedTrajectory(group=job.group, seed=seed, reason=reason))
-    for job in jobs:
-        if job.part_index not in alive:
+        if found is not None:
+            first_reasons.setdefault(job.part_index, found["reason"])
+            seed = "-".join(map(str, job.seed))
+            failed.append(FailedTrajectory(group=job.group, seed=seed, **found))
+    for index, reason in first_reasons.items():
+        if index not in alive:
+            kind = next(job.part.kind for job in jobs if job.part_index == index)
             raise SynthzooError(
-                f"Every trajectory of part {job.part_index + 1} of the recipe "
-                f"({job.part.kind}) failed, the first with: {failed[0].reason} "
-                f"Remove {folder} to start again."
+                f"Every trajectory of part {index + 1} of the recipe ({kind}) failed, "
+                f"the first with: {reason} Remove {folder} to start again."
             )
     return tuple(failed)
 

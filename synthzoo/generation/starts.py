@@ -1,10 +1,7 @@
-"""Structures of a file that generation starts from: checked, of a workable size."""
+"""Structures that generation starts from: their vacuum, and a workable size."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +10,11 @@ from ase.data import covalent_radii
 from ase.geometry import complete_cell
 
 from synthzoo.data.pairs import cell_heights_A, find_pairs
-from synthzoo.data.sound import check_structure
-from synthzoo.data.structures import read_structures
-from synthzoo.errors import FileWarning, InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from synthzoo.teachers import Teacher
 
 VACUUM_A = 6.0
 """A gap between atoms that is wider than this is vacuum; crystals have no such gaps."""
@@ -29,34 +25,6 @@ FITTING_SHARE = 0.98
 """Sides fit if their atoms come no closer than this share of the shortest distance."""
 SEAM_SHARE = 0.9
 """Atoms that come closer than this share of it across a cut are left out."""
-
-
-def read_starts(path: Path, elements: Collection[str]) -> list[Atoms]:
-    """Return the structures of a file without labels, velocities and constraints.
-
-    ``elements``: chemical symbols that the driver knows.
-    """
-    found = read_structures(path)
-    if not found:
-        raise InputError(f"{path} holds no structures to start from.")
-    if any(atoms.constraints for atoms in found):
-        warnings.warn(
-            f"{path}: constraints are ignored, all atoms move.",
-            FileWarning,
-            stacklevel=2,
-        )
-    for number, atoms in enumerate(found):
-        check_structure(atoms, name=f"{path}, structure {number}")
-    unknown = sorted({name for atoms in found for name in atoms.symbols} - {*elements})
-    if unknown:
-        raise InputError(
-            f"{path} contains {', '.join(unknown)}, which the driver does not know; it "
-            f"knows {', '.join(sorted(elements))}. Choose another driver."
-        )
-    return [
-        Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        for atoms in found
-    ]
 
 
 def vacuum_axes(atoms: Atoms) -> NDArray[np.bool_]:
@@ -101,6 +69,19 @@ def resized(
     while (axes := _sides(atoms)).size and len(atoms) > max_atoms:
         atoms = _cut(atoms, int(axes[-1]), rng)
     return atoms
+
+
+def bare(atoms: Atoms, *, pbc: NDArray[np.bool_]) -> Atoms:
+    """Return elements, positions and cell alone, periodic along these cell vectors."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=pbc)
+
+
+def computable(atoms: Atoms, driver: Teacher) -> Atoms:
+    """Return a structure in a cell that the driver can do, vacuum around molecules."""
+    copy = driver.with_gap(atoms)
+    for axis in np.flatnonzero(copy.cell.lengths() == 0):
+        copy.center(vacuum=driver.gap_A / 2, axis=int(axis))
+    return copy
 
 
 def _sides(atoms: Atoms) -> NDArray[np.intp]:

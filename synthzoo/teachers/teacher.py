@@ -154,11 +154,11 @@ class Teacher:
         """Return what the calculator finds, and the teacher's uncertainty."""
         if self.together is None or len(structures) == 1:
             return list(map(self._alone, structures))
-        return self.together(list(map(self._with_gap, structures)))
+        return self.together(list(map(self.with_gap, structures)))
 
     def _alone(self, atoms: Atoms) -> dict[str, Any]:
         known = self.calculator.implemented_properties
-        computed = self._with_gap(atoms)
+        computed = self.with_gap(atoms)
         computed.calc = self.calculator
         # The energy first: asking for it computes, and all else is then there already.
         found = {"energy": self.calculator.get_property("energy", computed)}
@@ -210,8 +210,16 @@ class Teacher:
                     f"{self.reference} gave a label that is not a number ({name})."
                 )
 
-    def _with_gap(self, atoms: Atoms) -> Atoms:
-        """Return a free copy in which open directions that it cannot do are filled."""
+    def with_gap(self, atoms: Atoms) -> Atoms:
+        """Return a copy that the calculator can do, without constraints.
+
+        Open directions that it cannot do are periodic there, with a gap of vacuum.
+
+        Parameters
+        ----------
+        atoms
+            Structure, periodic or not.
+        """
         copy: Atoms = atoms.copy()
         copy.set_constraint()  # it would change forces
         mixed = bool(copy.pbc.any())

@@ -22,4 +22,4 @@ def test_a_part_without_dynamics_has_no_calculator():
         part=part, item=0, species=Species(("C",)), rng=np.random.default_rng(0)
     )
     with pytest.raises(ValueError, match="dimers have no dynamics"):
-        _ = work.calculator
+        _ = work.mover

@@ -1,19 +1,13 @@
-"""Structures of a user's file become starts: checked, and of a workable size."""
-
-from pathlib import Path
+"""What is vacuum, and structures of a workable size."""
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule, nanotube
-from ase.constraints import FixAtoms
-from ase.io import write
 
-from synthzoo.errors import FileWarning, InputError
 from synthzoo.generation.starts import (
     SEAM_SHARE,
     nearest_share,
-    read_starts,
     resized,
     vacuum_axes,
 )
@@ -28,36 +22,6 @@ def glass() -> Atoms:
     atoms: Atoms = bulk("Cu", cubic=True).repeat(4)
     atoms.rattle(0.35, seed=1)
     return atoms
-
-
-def test_constraints_of_a_file_are_ignored_with_a_warning(tmp_path: Path):
-    """Only elements, positions, cell and periodicity come along."""
-    atoms = bulk("Cu", cubic=True)
-    atoms.set_constraint(FixAtoms([0]))
-    atoms.info["config_type"] = "solid"
-    write(tmp_path / "a.xyz", atoms)
-    with pytest.warns(FileWarning, match="constraints are ignored"):
-        (start,) = read_starts(tmp_path / "a.xyz", ["Cu"])
-    assert not start.constraints
-    assert not start.info
-    assert start == atoms
-
-
-def test_elements_that_the_driver_lacks_are_named_together(tmp_path: Path):
-    """One error for the whole file, with the way out."""
-    write(tmp_path / "a.xyz", [bulk("Cu"), bulk("Fe"), bulk("Cr")])
-    with pytest.raises(InputError, match=r"contains Cr, Fe, which the driver does not"):
-        read_starts(tmp_path / "a.xyz", ["Au", "Cu"])
-
-
-def test_a_file_that_is_missing_or_broken_is_an_input_error(tmp_path: Path):
-    """So are two atoms in one place, with the number of their structure."""
-    with pytest.raises(InputError, match=r"none\.xyz"):
-        read_starts(tmp_path / "none.xyz", ["Cu"])
-    twice = Atoms("Cu2", cell=[4] * 3, pbc=True)
-    write(tmp_path / "a.xyz", [bulk("Cu"), twice])
-    with pytest.raises(InputError, match=r"structure 1: atoms 0 and 1"):
-        read_starts(tmp_path / "a.xyz", ["Cu"])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from synthzoo.cli.options import (
     note,
 )
 
+MOST_SHOWN = 4
+"""Elements that have room in a table."""
+
 
 @main.group()
 def teachers() -> None:
@@ -39,10 +42,15 @@ def list_teachers(*, as_json: bool) -> None:
     echo_table(
         ("NAME", "ELEMENTS", "REFERENCE", "SUMMARY"),
         [
-            (each.name, ", ".join(each.elements), each.reference, each.summary)
+            (each.name, _short(each.elements), each.reference, each.summary)
             for each in found
         ],
     )
+
+
+def _short(elements: tuple[str, ...]) -> str:
+    count = len(elements)
+    return ", ".join(elements) if count <= MOST_SHOWN else f"{count} elements"
 
 
 @teachers.command("show")

@@ -97,7 +97,7 @@ class _Setting(NamedTuple):
 
 
 @contextmanager
-def preserved_process_state() -> Iterator[None]:
+def preserved_process_state(*, nequip: bool = True) -> Iterator[None]:
     """Give the process back as it was when this block ends, whatever ran inside.
 
     Kept are the environment, warnings filters, the random states of Python, NumPy
@@ -105,6 +105,9 @@ def preserved_process_state() -> Iterator[None]:
     strategy, dynamo flags and float32 precision; e3nn's optimisation defaults; and
     nequip's own record of whether it has set all these. nequip is imported, so that
     what its import changes is undone, too. One thread at a time may be inside.
+
+    ``nequip``: whether the block may use e3nn and nequip, which take seconds to import;
+    what they set is not kept otherwise.
     """
     with _LOCK, ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -114,7 +117,8 @@ def preserved_process_state() -> Iterator[None]:
                 "ignore"
             )  # of packages that the caller did not choose
             _keep(stack, _torch_settings())
-            _keep(stack, _nequip_settings())
+            if nequip:
+                _keep(stack, _nequip_settings())
         stack.callback(warnings.simplefilter, "ignore")  # while all is written back
         yield
 

@@ -39,7 +39,7 @@ class KnownNumber(Checked, frozen=True, kw_only=True):
         Energy relative to isolated atoms.
     """
 
-    crystal: Literal["diamond"]
+    crystal: Literal["bcc", "diamond"]
     element: str
     a_A: Number
     energy_eV_per_atom: Number

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +37,10 @@ SAME_FORCE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One property that any potential has, measured."""
+    """One property that any potential has, measured.
+
+    ``element``: chemical symbol, or two with a hyphen between them.
+    """
 
     name: str
     element: str
@@ -50,8 +55,18 @@ class Check:
         return abs(self.found - self.expected) <= self.limit
 
 
+MANY_ELEMENTS, SAMPLE = 20, 4
+"""A teacher of more elements than these is tested with a sample of them."""
+
+FEW_ELEMENTS = 4
+"""So many elements, at most, are all paired with each other."""
+
+
 def check_teacher(teacher: Teacher) -> tuple[Check, ...]:
-    """Return what a teacher says about a few structures of each of its elements.
+    """Return what a teacher says about a few structures of its elements.
+
+    Universal potentials, with more elements than `MANY_ELEMENTS`, are tested with a
+    sample of them.
 
     Forces and stress are compared with finite differences of the energy along one
     random direction, and energies and forces with those after a translation and a
@@ -61,13 +76,40 @@ def check_teacher(teacher: Teacher) -> tuple[Check, ...]:
     are tested, on a crystal with two atoms; its stress cannot be by such small steps,
     as the number of plane waves jumps with the cell.
     """
+    elements = elements_to_test(teacher.elements)
+    if teacher.self_consistent:
+        return tuple(
+            check for element in elements for check in _crystal_forces(teacher, element)
+        )
     looks = (_forces, _stress, _isolated, _translation, _rotation)
-    return tuple(
+    alone = [
+        check for one in elements for look in looks for check in look(teacher, one)
+    ]
+    unlike = [
         check
-        for element in teacher.elements
-        for look in ((_crystal_forces,) if teacher.self_consistent else looks)
-        for check in look(teacher, element)
-    )
+        for pair in pairs_to_test(elements)
+        for look in (_forces, _stress)
+        for check in look(teacher, *pair)
+    ]
+    return (*alone, *unlike)
+
+
+def elements_to_test(elements: Sequence[str]) -> tuple[str, ...]:
+    """Return the elements that are tested: all, or some from all over a long list."""
+    if len(elements) <= MANY_ELEMENTS:
+        return tuple(elements)
+    spacing = len(elements) / SAMPLE
+    return tuple(elements[int((index + 0.5) * spacing)] for index in range(SAMPLE))
+
+
+def pairs_to_test(elements: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of unlike elements that are tested.
+
+    All of them if elements are few; otherwise each element with the next one.
+    """
+    if len(elements) <= FEW_ELEMENTS:
+        return list(combinations(elements, 2))
+    return list(pairwise([*elements, elements[0]]))
 
 
 def require_passed(teacher: Teacher) -> None:
@@ -81,25 +123,30 @@ def require_passed(teacher: Teacher) -> None:
             )
 
 
-def _bond_A(element: str) -> float:
-    return max(MIN_BOND_A, float(2 * covalent_radii[atomic_numbers[element]]))
+def _bond_A(*elements: str) -> float:
+    radii_A = [covalent_radii[atomic_numbers[element]] for element in elements]
+    return max(MIN_BOND_A, float(2 * np.mean(radii_A)))
 
 
-def _cluster(element: str) -> Atoms:
-    atoms = Atoms([element] * len(CLUSTER), positions=CLUSTER * _bond_A(element))
+def _cluster(*elements: str) -> Atoms:
+    symbols = (len(CLUSTER) * elements)[: len(CLUSTER)]
+    atoms = Atoms(symbols, positions=CLUSTER * _bond_A(*elements))
     atoms.center(vacuum=VACUUM_A)
     return atoms
 
 
-def _crystal(element: str, *, cubic: bool = True) -> Atoms:
-    lattice_A = CRYSTAL_STRETCH * _bond_A(element) * 4 / np.sqrt(3)
-    atoms = bulk(element, "diamond", a=lattice_A, cubic=cubic)
+def _crystal(*elements: str, cubic: bool = True) -> Atoms:
+    """Return rattled diamond, or zincblende of two elements."""
+    lattice_A = CRYSTAL_STRETCH * _bond_A(*elements) * 4 / np.sqrt(3)
+    name = "".join(elements)
+    prototype = "diamond" if len(elements) == 1 else "zincblende"
+    atoms = bulk(name, prototype, a=lattice_A, cubic=cubic)
     atoms.rattle(0.03 * lattice_A, seed=DIRECTION_SEED)
     return atoms
 
 
-def _forces(teacher: Teacher, element: str) -> list[Check]:
-    return _slope(teacher, _cluster(element), element)
+def _forces(teacher: Teacher, *elements: str) -> list[Check]:
+    return _slope(teacher, _cluster(*elements), "-".join(elements))
 
 
 def _crystal_forces(teacher: Teacher, element: str) -> list[Check]:
@@ -120,15 +167,15 @@ def _slope(teacher: Teacher, atoms: Atoms, element: str) -> list[Check]:
     return [_derivative("forces", teacher, element, along, slope, "eV/Å")]
 
 
-def _stress(teacher: Teacher, element: str) -> list[Check]:
-    atoms = _crystal(element)
+def _stress(teacher: Teacher, *elements: str) -> list[Check]:
+    atoms = _crystal(*elements)
     if "stress" not in teacher.calculator.implemented_properties:
         return []
     strain = _symmetric_strain()
     stress = voigt_6_to_full_3x3_stress(
         unconstrained.stress_eV_A3(teacher.label(atoms))
     )
-    step = teacher.step_A / _bond_A(element)
+    step = teacher.step_A / _bond_A(*elements)
     energies = []
     for sign in (1, -1):
         strained = atoms.copy()
@@ -137,7 +184,8 @@ def _stress(teacher: Teacher, element: str) -> list[Check]:
         energies.append(unconstrained.energy_eV(teacher.label(strained)))
     slope = (energies[0] - energies[1]) / (2 * step * len(atoms))
     along = atoms.get_volume() / len(atoms) * float((stress * strain).sum())
-    return [_derivative("stress", teacher, element, along, slope, "eV/atom")]
+    name = "-".join(elements)
+    return [_derivative("stress", teacher, name, along, slope, "eV/atom")]
 
 
 def _symmetric_strain() -> NDArray[np.float64]:

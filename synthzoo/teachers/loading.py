@@ -15,10 +15,14 @@ from synthzoo.runs.workers import call_guarded
 from synthzoo.teachers.ace import ace_sha256, load_ace
 from synthzoo.teachers.ase_class import ase_sha256, load_ase
 from synthzoo.teachers.checks import require_passed
+from synthzoo.teachers.chgnet import NAMES as CHGNETS
+from synthzoo.teachers.chgnet import chgnet_sha256, load_chgnet
 from synthzoo.teachers.gap import gap_sha256, load_gap
 from synthzoo.teachers.kim import kim_sha256, load_kim
 from synthzoo.teachers.lammps import lammps_sha256, load_lammps
 from synthzoo.teachers.nep import load_nep
+from synthzoo.teachers.sevennet import WEIGHTS as SEVENNETS
+from synthzoo.teachers.sevennet import load_sevennet, sevennet_sha256
 from synthzoo.teachers.teacher import file_sha256
 from synthzoo.teachers.zoo import load_zoo, zoo_sha256
 
@@ -67,6 +71,16 @@ KINDS: dict[str, Kind] = {
         sha256=lammps_sha256,
         load=load_lammps,
     ),
+    "sevennet": Kind(
+        what=f"NAME ({', '.join(SEVENNETS)})",
+        sha256=sevennet_sha256,
+        load=load_sevennet,
+    ),
+    "chgnet": Kind(
+        what=f"NAME ({', '.join(CHGNETS)})",
+        sha256=chgnet_sha256,
+        load=load_chgnet,
+    ),
     "zoo": Kind(
         what="MODEL", sha256=zoo_sha256, load=load_zoo, batch_atoms=BATCH_ATOMS
     ),
@@ -89,6 +103,8 @@ def load_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
         - ``kim:ID``: a portable model of OpenKIM that is installed;
         - ``lammps:STYLE`` or ``lammps:STYLE:FILE``: an empirical potential of LAMMPS,
           such as ``lammps:lcbop``;
+        - ``sevennet:NAME``: a pre-trained SevenNet, such as ``sevennet:7net-0``;
+        - ``chgnet:NAME``: a pre-trained CHGNet, such as ``chgnet:0.3.0``;
         - ``zoo:MODEL``: a checkpoint, by name or folder;
         - ``ase:module.Class{JSON}``: any ASE calculator, with its arguments and
           ``isolated_atom_energies_eV``, see `load_ase`.

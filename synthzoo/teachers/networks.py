@@ -105,7 +105,7 @@ def _isolated_atoms(
     places_A = [(APART_A * index, 0.0, 0.0) for index in range(len(elements))]
     cell_A = [APART_A * len(elements), APART_A, APART_A]
     row = Atoms(elements, positions=places_A, cell=cell_A, pbc=True)
-    energies = calculator.get_property("energies", row)
+    energies = calculator.get_property("energies", row)  # type: ignore[no-untyped-call]
     return dict(zip(elements, energies.tolist(), strict=True))
 
 

@@ -249,7 +249,7 @@ class Unlike(Faulty):
     def calculate(self, *args, **kwargs) -> None:
         """Compute, then spoil."""
         super().calculate(*args, **kwargs)
-        if len(set(self.atoms.symbols)) > 1:
+        if len(set(self.atoms.symbols)) > 1:  # type: ignore[union-attr]
             double_the_forces(self.results, self.atoms)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,14 @@ from ase import Atoms
 
 from synthzoo.data.pairs import find_pairs
 from synthzoo.data.sound import check_structure, min_distance_A
-from synthzoo.data.structures import dimer, read_structures
+from synthzoo.data.structures import dimer
 from synthzoo.errors import InputError
 from synthzoo.generation.defects import add_antisite, add_interstitial, swap_atoms
 from synthzoo.generation.grids import draw
 from synthzoo.generation.prototypes import ORDERED, VACUUM_A, sites
 from synthzoo.generation.sizes import bond_length_A
+from synthzoo.generation.start_files import read_hashed
+from synthzoo.generation.starts import bare
 
 if TYPE_CHECKING:
     from synthzoo.generation.recipe import (
@@ -141,6 +143,8 @@ def crystal_names(part: OfPrototypes, species: Species) -> list[str]:
     """Return the names of the prototypes of a part and of the structures of its file.
 
     A prototype that the elements cannot make is refused.
+
+    ``part``: as `with_hash` returns it.
     """
     for name in part.prototypes:
         sites(name, 1.0)
@@ -160,22 +164,24 @@ def crystal_size(part: OfPrototypes, name: str, species: Species) -> int:
     return len(_repeated(_of_file(part, species)[name], part.max_atoms))
 
 
-def _of_file(part: OfPrototypes, species: Species) -> dict[str, Atoms]:
+def _of_file(part: OfPrototypes, species: Species) -> Mapping[str, Atoms]:
     if part.structures is None:
         return {}
-    return _read(Path(part.structures), species.elements)
+    return _named(part.structures, part.structures_sha256, species.elements)
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path, elements: Sequence[str]) -> dict[str, Atoms]:
+def _named(
+    path: str, sha256: str | None, elements: tuple[str, ...]
+) -> Mapping[str, Atoms]:
     """Return the structures of a file by names that are made of the file's."""
     found = {}
-    for index, atoms in enumerate(read_structures(path)):
-        check_structure(atoms, elements=elements, name=f"{path}, structure {index}")
-        plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        if not plain.pbc.all():
-            plain.center(vacuum=VACUUM_A / 2, axis=np.flatnonzero(~plain.pbc))
-        found[f"{path.stem}-{index}"] = plain
+    for index, read in enumerate(read_hashed(path, sha256)):
+        check_structure(read, elements=elements, name=f"{path}, structure {index}")
+        atoms = bare(read, pbc=read.pbc)
+        if not atoms.pbc.all():
+            atoms.center(vacuum=VACUUM_A / 2, axis=np.flatnonzero(~atoms.pbc))
+        found[f"{Path(path).stem}-{index}"] = atoms
     return found
 
 

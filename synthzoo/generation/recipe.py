@@ -160,6 +160,7 @@ class OfPrototypes(Kind, frozen=True, kw_only=True):
     count: Count
     prototypes: Prototypes = msgspec.field(default_factory=dict)
     structures: Annotated[str | None, LATER] = None
+    structures_sha256: Annotated[str | None, LATER] = None
     max_atoms: Count = 32
 
     def __post_init__(self) -> None:
@@ -181,6 +182,8 @@ class Crystals(OfPrototypes, tag="crystals", frozen=True, kw_only=True):
     structures
         File of structures that are used like prototypes, with the elements they have;
         in any format that ASE reads.
+    structures_sha256
+        Hash that the file must have; any if not given.
     max_atoms
         The cell is repeated up to this size.
     stretch
@@ -223,6 +226,8 @@ class Surfaces(OfPrototypes, tag="surfaces", frozen=True, kw_only=True):
     structures
         File of structures that are used like prototypes, with the elements they have;
         in any format that ASE reads.
+    structures_sha256
+        Hash that the file must have; any if not given.
     max_atoms
         The cell is repeated up to this size before it is opened.
     vacuum_A
@@ -262,6 +267,8 @@ class Compressed(OfPrototypes, tag="compressed", frozen=True, kw_only=True):
     structures
         File of structures that are used like prototypes, with the elements they have;
         in any format that ASE reads.
+    structures_sha256
+        Hash that the file must have; any if not given.
     max_atoms
         The cell is repeated up to this size.
     shortest

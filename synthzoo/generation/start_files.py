@@ -14,7 +14,7 @@ import numpy as np
 from synthzoo.data.sound import check_set, check_structure
 from synthzoo.data.structures import iter_structures
 from synthzoo.errors import FileWarning, InputError
-from synthzoo.generation.recipe import Around, FromFile, ShortDynamics
+from synthzoo.generation.recipe import FromFile, OfPrototypes
 from synthzoo.generation.starts import bare, resized, vacuum_axes
 from synthzoo.runs.files import hash_files
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from synthzoo.generation.recipe import GenerateRecipe
 
 
-P = TypeVar("P", bound=FromFile)
+P = TypeVar("P", bound=FromFile | OfPrototypes)
 
 
 def with_hashes(recipe: GenerateRecipe) -> GenerateRecipe:
     """Return a recipe that says which content its files have, and where they lie."""
     parts = [
-        _hashed(p) if isinstance(p, Around | ShortDynamics) else p for p in recipe.parts
+        with_hash(part) if isinstance(part, FromFile | OfPrototypes) else part
+        for part in recipe.parts
     ]
     return _with_elements(replace(recipe, parts=tuple(parts)))
 
@@ -47,7 +48,10 @@ def _with_elements(recipe: GenerateRecipe) -> GenerateRecipe:
     return replace(recipe, elements=tuple(symbols))
 
 
-def _hashed(part: P) -> P:
+def with_hash(part: P) -> P:
+    """Return a part that says which content its file has, and where it lies."""
+    if part.structures is None:
+        return part
     path = Path(part.structures).absolute()
     found = hash_files([path])
     if part.structures_sha256 not in {None, found}:
@@ -62,7 +66,7 @@ def without_folders(recipe: GenerateRecipe) -> GenerateRecipe:
     """Return a recipe whose files may lie elsewhere the next time."""
     parts = [
         replace(part, structures=Path(part.structures).name)
-        if isinstance(part, Around | ShortDynamics)
+        if isinstance(part, FromFile | OfPrototypes) and part.structures
         else part
         for part in recipe.parts
     ]
@@ -83,7 +87,7 @@ def check_starts(recipe: GenerateRecipe, elements: Collection[str]) -> None:
 def _check(part: FromFile, elements: Collection[str]) -> None:
     path = part.structures
     found = starts(part)
-    if any(atoms.constraints for atoms in _read(path, part.structures_sha256)):
+    if any(atoms.constraints for atoms in read_hashed(path, part.structures_sha256)):
         warnings.warn(
             f"{path}: constraints are ignored, all atoms move.",
             FileWarning,
@@ -101,7 +105,7 @@ def starts(part: FromFile) -> dict[int, Atoms]:
 
     ``part``: as `with_hashes` returns it.
     """
-    found = _read(part.structures, part.structures_sha256)
+    found = read_hashed(part.structures, part.structures_sha256)
     numbers = range(len(found)) if part.only is None else part.only
     if missing := [number for number in numbers if number >= len(found)]:
         raise InputError(
@@ -119,7 +123,8 @@ def starts(part: FromFile) -> dict[int, Atoms]:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: str, sha256: str | None) -> tuple[Atoms, ...]:
+def read_hashed(path: str, sha256: str | None) -> tuple[Atoms, ...]:
+    """Return the structures of a file that must still have the content of this hash."""
     if sha256 != hash_files([Path(path)]):
         raise InputError(f"{path} has changed since the run began.")
     return tuple(iter_structures(path, tell=lambda _: None))

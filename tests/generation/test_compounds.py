@@ -26,6 +26,7 @@ from synthzoo.generation.prototypes import ORDERED, sites
 from synthzoo.generation.recipe import Compressed, Crystals, Dimers, Surfaces
 from synthzoo.generation.sizes import bond_length_A
 from synthzoo.generation.species import Species
+from synthzoo.generation.start_files import with_hash
 
 INP = Species(("In", "P"), ("InP",))
 
@@ -160,21 +161,31 @@ def cif(tmp_path: Path) -> Path:
 def test_structures_of_a_file_are_taken_like_prototypes(cif: Path):
     """With their own elements and bond length, in all parts that take prototypes."""
     species, rng = Species(("C", "Si")), np.random.default_rng(0)
-    part = Compressed(count=1, structures=str(cif), shortest=(0.8, 0.8))
+    squeezed = Compressed(count=1, structures=str(cif), shortest=(0.8, 0.8))
+    part = with_hash(squeezed)
     assert crystal_names(part, species) == ["sic-0"]
     atoms = compressed(part, "sic-0", species, rng)
     assert Counter(atoms.symbols) == {"Si": 16, "C": 16}
     bond_A = 4.36 * 3**0.5 / 4
     assert min_distance_A(atoms) == pytest.approx(0.8 * bond_A)
-    both = Surfaces(count=1, prototypes={"rocksalt": None}, structures=str(cif))
+    cut = Surfaces(count=1, prototypes={"rocksalt": None}, structures=str(cif))
+    both = with_hash(cut)
     assert crystal_names(both, species) == ["rocksalt", "sic-0"]
     assert slab(both, "sic-0", species, rng).get_volume() > 4 * 4.36**3
+
+
+def test_a_file_that_changes_on_the_way_is_refused(cif: Path):
+    """A run does not go on with other structures than it began with."""
+    part = with_hash(Crystals(count=1, structures=str(cif)))
+    write(cif, bulk("SiC", "zincblende", a=4.40, cubic=True))
+    with pytest.raises(InputError, match=r"sic\.cif has changed since the run began"):
+        crystal_names(part, Species(("C", "Si")))
 
 
 def test_a_molecule_of_a_file_gets_room(tmp_path: Path):
     """Structures without a cell are set into one, as calculators need it."""
     write(tmp_path / "water.xyz", molecule("H2O"))
-    part = Crystals(count=1, structures=str(tmp_path / "water.xyz"))
+    part = with_hash(Crystals(count=1, structures=str(tmp_path / "water.xyz")))
     atoms = crystal(part, "water-0", Species(("H", "O")), np.random.default_rng(0))
     assert len(atoms) == 3
     assert atoms.pbc.all()
@@ -183,7 +194,7 @@ def test_a_molecule_of_a_file_gets_room(tmp_path: Path):
 
 def test_a_file_with_another_element_is_refused(cif: Path):
     """Before anything is made, with its name."""
-    part = Crystals(count=1, structures=str(cif))
+    part = with_hash(Crystals(count=1, structures=str(cif)))
     with pytest.raises(InputError, match=r"sic\.cif, structure 0 contains C; only Si"):
         crystal_names(part, Species(("Si",)))
 

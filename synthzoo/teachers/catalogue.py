@@ -34,12 +34,12 @@ class KnownNumber(Checked, frozen=True, kw_only=True):
     Attributes
     ----------
     crystal, element, a_A
-        Structure, its element and lattice constant.
+        Structure, its element or formula, and lattice constant.
     energy_eV_per_atom
         Energy relative to isolated atoms.
     """
 
-    crystal: Literal["bcc", "diamond"]
+    crystal: Literal["bcc", "diamond", "zincblende"]
     element: str
     a_A: Number
     energy_eV_per_atom: Number

@@ -67,7 +67,7 @@ KINDS: dict[str, Kind] = {
     "nep": Kind(what="FILE (nep.txt)", sha256=file_sha256, load=load_nep),
     "kim": Kind(what="ID of a portable model", sha256=kim_sha256, load=load_kim),
     "lammps": Kind(
-        what="STYLE, or STYLE:FILE with other parameters",
+        what="STYLE, STYLE:FILE, or STYLE:In,P:FILE with the elements of a file",
         sha256=lammps_sha256,
         load=load_lammps,
     ),
@@ -101,8 +101,8 @@ def load_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
         - ``gap:FILE``: a Gaussian approximation potential, by quippy;
         - ``nep:FILE``: a neuroevolution potential, by calorine;
         - ``kim:ID``: a portable model of OpenKIM that is installed;
-        - ``lammps:STYLE`` or ``lammps:STYLE:FILE``: an empirical potential of LAMMPS,
-          such as ``lammps:lcbop``;
+        - ``lammps:STYLE`` or ``lammps:STYLE:FILE``: a potential of LAMMPS, such as
+          ``lammps:lcbop`` or ``lammps:vashishta:InP.vashishta``;
         - ``sevennet:NAME``: a pre-trained SevenNet, such as ``sevennet:7net-0``;
         - ``chgnet:NAME``: a pre-trained CHGNet, such as ``chgnet:0.3.0``;
         - ``zoo:MODEL``: a checkpoint, by name or folder;

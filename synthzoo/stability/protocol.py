@@ -12,6 +12,7 @@ from ase.data import atomic_masses, atomic_numbers
 from synthzoo.errors import InputError
 from synthzoo.generation.recipe import Thermostat
 from synthzoo.recipes.schema import (
+    LATER,
     NOT_EMPTY,
     Checked,
     Count,
@@ -117,12 +118,16 @@ class Dimers(Kind, tag="dimers", frozen=True, kw_only=True):
         Ends, over the sum of the covalent radii.
     points
         Number of distances.
+    innermost
+        End of the curve where the energy has not risen at ``nearest`` yet: some metals
+        have dimers with such short bonds.
     """
 
     name: str = "dimers"
     nearest: Positive = 0.6
     farthest: Positive = 3.0
     points: Points = 40
+    innermost: Annotated[Positive, LATER] = 0.35
 
 
 class Squeeze(Kind, tag="squeeze", frozen=True, kw_only=True):
@@ -185,6 +190,10 @@ class Limits(Checked, frozen=True, kw_only=True):
         Nor a structure that is squeezed.
     wall_eV, wall_eV_per_atom
         Least height of the wall at the shortest distance, above the minimum.
+    thermal_reach
+        Of a dimer's curve, the part is judged that is lower than so many times kT at
+        the protocol's highest temperature, above the minimum, or than ``wall_eV`` if
+        that is higher. Dynamics get no farther. Without dynamics all of it is judged.
     """
 
     fused_ratio: NotNegative = 0.5
@@ -204,6 +213,7 @@ class Limits(Checked, frozen=True, kw_only=True):
     hole_eV_per_atom: NotNegative = 0.02
     wall_eV: Number = 1.0
     wall_eV_per_atom: Number = 0.5
+    thermal_reach: Annotated[Positive, LATER] = 20.0
 
 
 class MdRecipe(Section, frozen=True, kw_only=True):
@@ -267,6 +277,19 @@ class MdRecipe(Section, frozen=True, kw_only=True):
         """The stages in which atoms move."""
         kinds = (Dynamics, Conservation)
         return tuple(stage for stage in self.stages if isinstance(stage, kinds))
+
+    @property
+    def hottest_K(self) -> float | None:
+        """The highest temperature; None if no atoms move."""
+        ends = (
+            stage.target_K(share)
+            for stage in self.moving
+            if isinstance(stage, Dynamics)
+            for share in (0.0, 1.0)
+        )
+        if not self.moving:
+            return None
+        return max((end for end in ends if end is not None), default=self.first_K)
 
     @property
     def first_K(self) -> float:

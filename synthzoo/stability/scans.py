@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
+from ase.units import kB
 
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import dimer
@@ -40,19 +41,23 @@ def scan_model(
     scans: list[Scan] = []
     for stage in recipe.stages:
         if isinstance(stage, Dimers):
-            scans += scan_dimers(calculator, atoms, stage, recipe.limits)
+            scans += scan_dimers(calculator, atoms, stage, recipe)
         elif isinstance(stage, Squeeze):
             scans.append(scan_squeeze(calculator, atoms, stage, recipe.limits))
     return tuple(scans)
 
 
 def scan_dimers(
-    calculator: Calculator, atoms: Atoms, stage: Dimers, limits: Limits
+    calculator: Calculator, atoms: Atoms, stage: Dimers, recipe: MdRecipe
 ) -> list[Scan]:
-    """Return the energy of each pair of elements over their distance."""
+    """Return the energy of each pair of elements over their distance.
+
+    Two atoms alone may be far from everything that a model was fitted to. So the curve
+    is judged only as far in as atoms of the protocol's temperature come.
+    """
     pairs = itertools.combinations_with_replacement(sorted(set(atoms.numbers)), 2)
     return [
-        _dimer(calculator, int(first), int(second), stage, limits)
+        _dimer(calculator, int(first), int(second), stage, recipe)
         for first, second in pairs
     ]
 
@@ -67,7 +72,10 @@ def scan_squeeze(
     structures = (_scaled(atoms, scale) for scale in scales.tolist())
     energies = _energies(calculator, structures) / len(atoms)
     wrong = _judge_wall(
-        energies, limits.hole_eV_per_atom, limits.wall_eV_per_atom, "eV/atom"
+        energies,
+        hole=limits.hole_eV_per_atom,
+        wall=limits.wall_eV_per_atom,
+        unit="eV/atom",
     )
     failure = None
     if wrong is not None:
@@ -84,23 +92,38 @@ def scan_squeeze(
 
 
 def _dimer(
-    calculator: Calculator, first: int, second: int, stage: Dimers, limits: Limits
+    calculator: Calculator, first: int, second: int, stage: Dimers, recipe: MdRecipe
 ) -> Scan:
     radii_A = float(covalent_radii[first] + covalent_radii[second])
-    ends = (stage.farthest * radii_A, stage.nearest * radii_A)
-    distances = np.geomspace(*ends, stage.points)
+    side_A = stage.farthest * radii_A + DIMER_GAP_A
     symbols = [chemical_symbols[first], chemical_symbols[second]]
-    pairs = (
-        dimer(symbols, distance, side_A=ends[0] + DIMER_GAP_A)
-        for distance in distances.tolist()
-    )
-    energies = _energies(calculator, pairs)
+
+    def energies_at(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        pairs = (dimer(symbols, r, side_A=side_A) for r in distances.tolist())
+        return _energies(calculator, pairs)
+
+    limits = recipe.limits
+    outer = np.geomspace(stage.farthest, stage.nearest, stage.points)
+    distances = radii_A * outer
+    energies = energies_at(distances)
+    if energies[-1] - energies.min() < limits.wall_eV:
+        more = radii_A * _farther_in(outer, stage.innermost)
+        distances = np.concatenate([distances, more])
+        energies = np.concatenate([energies, energies_at(more)])
     name = "–".join(symbols)
-    wrong = _judge_wall(energies, limits.hole_eV, limits.wall_eV, "eV")
+    reach_eV = _reach_eV(recipe)
+    wrong = _judge_wall(
+        energies, hole=limits.hole_eV, wall=limits.wall_eV, unit="eV", reach=reach_eV
+    )
     failure = None
     if wrong is not None:
         where, what = wrong
-        detail = f"{name} at {distances[where]:.2f} Å: the {what}"
+        detail = f"{name} alone, at {distances[where]:.2f} Å: the {what}"
+        if recipe.hottest_K is not None:
+            detail += (
+                f" (judged up to {reach_eV:.2g} eV above the minimum, as far as atoms "
+                f"come at {recipe.hottest_K:g} K)"
+            )
         failure = _failure("dimer", stage.name, detail)
     return Scan(
         kind="dimer",
@@ -111,20 +134,45 @@ def _dimer(
     )
 
 
+def _reach_eV(recipe: MdRecipe) -> float:
+    """Return how high above a dimer's minimum its curve is judged."""
+    if recipe.hottest_K is None:
+        return math.inf
+    limits = recipe.limits
+    return max(limits.wall_eV, limits.thermal_reach * recipe.hottest_K * kB)
+
+
+def _farther_in(ratios: NDArray[np.float64], end: float) -> NDArray[np.float64]:
+    """Return how a falling geometric series goes on, down to about an end."""
+    if end >= ratios[-1]:
+        return np.zeros(0)
+    steps = math.ceil(math.log(end / ratios[-1]) / math.log(ratios[1] / ratios[0]))
+    return np.geomspace(ratios[-1], end, steps + 1)[1:]
+
+
 def _judge_wall(
-    energies: NDArray[np.float64], hole: float, wall: float, unit: str
+    energies: NDArray[np.float64],
+    *,
+    hole: float,
+    wall: float,
+    unit: str,
+    reach: float = math.inf,
 ) -> tuple[int, str] | None:
     """Return where a curve is wrong that should fall to a minimum, then rise.
 
     The energies are given from far to near. From the minimum on, or from where they
     first have risen by as much as a wall is high, they must not fall by more than a
-    hole is deep; and at the nearest point they must have risen.
+    hole is deep, unless they have risen beyond reach; and at the nearest point they
+    must have risen.
     """
     bad = np.flatnonzero(~np.isfinite(energies))
     if len(bad):
         return int(bad[0]), "energy is not a finite number"
+    climb = energies - np.minimum.accumulate(energies)
+    beyond = np.flatnonzero(climb >= max(wall, reach))
+    energies = energies[: beyond[0] + 1] if len(beyond) else energies
     lowest = int(energies.argmin())
-    climbed = np.flatnonzero(energies - np.minimum.accumulate(energies) >= wall)
+    climbed = np.flatnonzero(climb[: len(energies)] >= wall)
     start = min(lowest, *climbed[:1].tolist(), len(energies) - 1)
     falls = np.maximum.accumulate(energies[start:]) - energies[start:]
     if falls.max() > hole:

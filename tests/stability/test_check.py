@@ -128,8 +128,11 @@ def test_a_potential_without_wall_fails_the_curves(tmp_path: Path) -> None:
     assert verdict.replicas == ()
 
 
-def test_a_hole_in_the_wall_is_found(tmp_path: Path) -> None:
-    """A curve that rises, falls and rises again has a minimum that is no bond."""
+def test_a_hole_in_the_wall_is_found_where_atoms_get_there(tmp_path: Path) -> None:
+    """A curve that rises, falls and rises again has a minimum that is no bond.
+
+    It lies behind a barrier of 3 eV, which is 20 kT at 1700 K.
+    """
 
     class Hole(unsound.InterruptedPairs):
         """Lennard-Jones with a well inside its wall."""
@@ -139,11 +142,33 @@ def test_a_hole_in_the_wall_is_found(tmp_path: Path) -> None:
             energy, slope = super().pair(r)
             return energy - 60 * np.exp(-(((r - 1.8) / 0.1) ** 2)), slope
 
-    verdict = check(Hole(), copper(), tmp_path, recipe(Dimers()))
+    cold, hot = tmp_path / "cold", tmp_path / "hot"
+    for folder in (cold, hot):
+        folder.mkdir()
+    rest = Dynamics(name="rest", duration_fs=2 * STEP_FS, start_K=300)
+    assert check(Hole(), copper(), cold, recipe(Dimers(), rest)).passed
+    assert not check(Hole(), copper(), hot, recipe(Dimers())).passed
+    melt = Dynamics(name="melt", duration_fs=2 * STEP_FS, start_K=3000)
+    verdict = check(Hole(), copper(), tmp_path, recipe(Dimers(), melt))
     (failure,) = verdict.failures
     assert failure.kind == "dimer"
     assert "falls by" in failure.detail
+    assert "come at 3000 K" in failure.detail
     assert re.search(r"at 1\.[78]", failure.detail)
+
+
+def test_a_short_bond_has_its_wall_farther_in(tmp_path: Path) -> None:
+    """Two molybdenum atoms bind at 0.63 of the sum of their covalent radii."""
+
+    class ShortBond(unsound.InterruptedPairs):
+        """Lennard-Jones with a minimum where the curve ends at first."""
+
+        minimum_A = 1.6
+
+    verdict = check(ShortBond(), copper(), tmp_path, recipe(Dimers()))
+    (scan,) = verdict.scans
+    assert verdict.passed
+    assert scan.x[-1] < 1.4
 
 
 @pytest.mark.thorough

@@ -195,7 +195,7 @@ def estimate_with(model: Any) -> None:
 
 LABELLERS = {
     "relabel": (relabel_with, "synthzoo.labelling.relabel.after_test"),
-    "generate": (generate_with, "synthzoo.generation.run.provenance_when_tested"),
+    "generate": (generate_with, "synthzoo.generation.run.after_test"),
     "estimate": (estimate_with, "synthzoo.generation.estimate.called_apart"),
     "reference": (reference_values, "synthzoo.teachers.loading.called_apart"),
 }

@@ -30,8 +30,12 @@ SECTIONS = ("generate", "relabel", "pretrain", "finetune", "md")
 TEACHER_KEYS = {"driver", "teacher"}
 """Keys of recipes whose values are references of teachers."""
 
-CLASS_KIND = "ase"
-"""Kind of teacher that is any Python class."""
+CODE_KINDS = {
+    "ase": "the Python class",
+    "mace": "a pickled network,",
+    "nequip": "a compiled network,",
+}
+"""Kinds of teachers that can run any program, and what they are."""
 
 _QUOTED_PATH, _LAST_PART = re.compile(r'"[^"]*/([^"/]*)"'), r'"\1"'
 
@@ -50,9 +54,9 @@ def load_recipe(
     ``cls``: recipe class; it says which section to read.
     ``path``: YAML file, or the name of a recipe that comes with synthzoo.
     ``teacher``: reference that stands for the recipe's own driver or teacher.
-    ``trust``: whether the file may name an ASE calculator (``ase:``), a class that is
-    imported and called: it can run any program. Recipes that come with synthzoo always
-    may.
+    ``trust``: whether the file may name a teacher of `CODE_KINDS`, such as an ASE
+    calculator (``ase:``), a class that is imported and called: it can run any program.
+    Recipes that come with synthzoo always may.
 
     Notes
     -----
@@ -71,7 +75,7 @@ def load_recipe(
         override: dict[str, Any] = {key: teacher}
         return dataclasses.replace(recipe, **override)
     if not trust:
-        _refuse_foreign_class(recipe, path)
+        _refuse_foreign_code(recipe, path)
     return recipe
 
 
@@ -103,16 +107,17 @@ def _teacher_key(recipe: Any) -> str | None:
     return next((name for name in names if name in TEACHER_KEYS), None)
 
 
-def _refuse_foreign_class(recipe: Any, path: Path) -> None:
-    """Refuse a class that a recipe names which does not come with synthzoo."""
+def _refuse_foreign_code(recipe: Any, path: Path) -> None:
+    """Refuse code that a recipe names which does not come with synthzoo."""
     key = _teacher_key(recipe)
     if key is None or path.resolve().parent == recipes_folder().resolve():
         return
     kind, _, what = getattr(recipe, key).partition(":")
-    if kind == CLASS_KIND:
+    what = what.partition("{")[0]
+    if kind in CODE_KINDS:
         raise InputError(
-            f"{path}: {key} is the Python class {what.partition('{')[0]}, which would "
-            "be imported and called, and can run any program. If you trust whoever "
+            f"{path}: {key} is {CODE_KINDS[kind]} {what}, which would be "
+            "loaded and called, and can run any program. If you trust whoever "
             "wrote this recipe, allow it with --trust (in Python: trust=True)."
         )
 

@@ -20,7 +20,9 @@ from synthzoo.teachers.chgnet import chgnet_sha256, load_chgnet
 from synthzoo.teachers.gap import gap_sha256, load_gap
 from synthzoo.teachers.kim import kim_sha256, load_kim
 from synthzoo.teachers.lammps import lammps_sha256, load_lammps
+from synthzoo.teachers.mace import load_mace, mace_sha256
 from synthzoo.teachers.nep import load_nep
+from synthzoo.teachers.nequip import load_nequip
 from synthzoo.teachers.sevennet import WEIGHTS as SEVENNETS
 from synthzoo.teachers.sevennet import load_sevennet, sevennet_sha256
 from synthzoo.teachers.teacher import file_sha256
@@ -81,6 +83,12 @@ KINDS: dict[str, Kind] = {
         sha256=chgnet_sha256,
         load=load_chgnet,
     ),
+    "mace": Kind(what="NAME or FILE (untried)", sha256=mace_sha256, load=load_mace),
+    "nequip": Kind(
+        what="FILE (.nequip.pt2, compiled for ASE)",
+        sha256=file_sha256,
+        load=load_nequip,
+    ),
     "zoo": Kind(
         what="MODEL", sha256=zoo_sha256, load=load_zoo, batch_atoms=BATCH_ATOMS
     ),
@@ -105,6 +113,8 @@ def load_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
           ``lammps:lcbop`` or ``lammps:vashishta:InP.vashishta``;
         - ``sevennet:NAME``: a pre-trained SevenNet, such as ``sevennet:7net-0``;
         - ``chgnet:NAME``: a pre-trained CHGNet, such as ``chgnet:0.3.0``;
+        - ``mace:NAME`` or ``mace:FILE``: a MACE network (untried);
+        - ``nequip:FILE``: a network that nequip has compiled for ASE;
         - ``zoo:MODEL``: a checkpoint, by name or folder;
         - ``ase:module.Class{JSON}``: any ASE calculator, with its arguments and
           ``isolated_atom_energies_eV``, see `load_ase`.
@@ -175,11 +185,6 @@ class About:
 def after_test(reference: str, sha256: str | None = None) -> About:
     """Return what a teacher says of itself, after its test in this thread's child."""
     return called_apart(partial(_load, reference, sha256), reference)
-
-
-def provenance_when_tested(reference: str, sha256: str | None = None) -> dict[str, str]:
-    """Return where a teacher's labels come from, after its test in a child."""
-    return after_test(reference, sha256).provenance
 
 
 def called_apart(function: Callable[[], Result], reference: str) -> Result:

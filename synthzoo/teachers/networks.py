@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.errors import MissingExtraError, TeacherError
 from synthzoo.models.isolation import MODEL_GATE, preserved_process_state
-from synthzoo.teachers.teacher import Teacher
+from synthzoo.teachers.teacher import Teacher, isolated_atoms
 
 Made = TypeVar("Made")
 
@@ -31,17 +31,17 @@ APART_A = 30.0
 """Farther than any network of graphs sees."""
 
 
+LABELS = ("energy", "energies", "forces", "stress")
+
+
 class NetworkCalculator(Calculator):
-    """Another package's calculator, which disturbs nobody while it computes.
-
-    ``theirs``: knows the energies of atoms.
-    """
-
-    implemented_properties = ["energy", "energies", "forces", "stress"]  # noqa: RUF012  ASE's
+    """Another package's calculator, which disturbs nobody while it computes."""
 
     def __init__(self, theirs: Calculator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._theirs = theirs
+        known = theirs.implemented_properties
+        self.implemented_properties = [name for name in LABELS if name in known]
 
     def calculate(
         self,
@@ -81,7 +81,8 @@ def network_teacher(
     ``atoms_eV``: mean energies of atoms in the network's data. One of them stands in
     for an isolated atom that lies farther from it than any crystal binds an atom.
     """
-    found = _isolated_atoms(calculator, elements)
+    at_once = "energies" in calculator.implemented_properties
+    found = (_in_a_row if at_once else isolated_atoms)(calculator, elements)
     for element, mean_eV in (atoms_eV or {}).items():
         if abs(found[element] - mean_eV) > STRONGEST_BOND_EV:
             found[element] = mean_eV
@@ -98,25 +99,27 @@ def network_teacher(
     )
 
 
-def _isolated_atoms(
-    calculator: NetworkCalculator, elements: tuple[str, ...]
-) -> dict[str, float]:
+def _in_a_row(calculator: Calculator, elements: tuple[str, ...]) -> dict[str, float]:
     """Return the energies of isolated atoms, all found at once in one long cell."""
     places_A = [(APART_A * index, 0.0, 0.0) for index in range(len(elements))]
     cell_A = [APART_A * len(elements), APART_A, APART_A]
     row = Atoms(elements, positions=places_A, cell=cell_A, pbc=True)
-    energies = calculator.get_property("energies", row)  # type: ignore[no-untyped-call]
+    energies = calculator.get_property("energies", row)
     return dict(zip(elements, energies.tolist(), strict=True))
 
 
-def made_apart(make: Callable[[], Made], *, extra: str, reference: str) -> Made:
+def made_apart(
+    make: Callable[[], Made], *, extra: str, reference: str, nequip: bool = False
+) -> Made:
     """Return what a function makes with another package, which may not be installed.
 
     The process is left as it was: packages seed generators, filter warnings and print
     when they are imported and build a network.
+
+    ``nequip``: whether the package is nequip.
     """
     try:
-        with MODEL_GATE.building(), preserved_process_state(nequip=False), _quiet():
+        with MODEL_GATE.building(), preserved_process_state(nequip=nequip), _quiet():
             return make()
     except ImportError as error:
         raise missing(extra) from error

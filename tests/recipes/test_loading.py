@@ -357,6 +357,16 @@ def test_a_class_in_a_recipe_of_others_needs_the_users_word(tmp_path: Path):
     assert load_recipe(RelabelRecipe, "carbon-dft").teacher.startswith("ase:gpaw.GPAW{")
 
 
+@pytest.mark.parametrize("teacher", ["mace:my.model", "nequip:my.nequip.pt2"])
+def test_networks_that_hold_code_need_the_users_word(teacher: str, tmp_path: Path):
+    """Pickles and compiled libraries run whatever their author wrote."""
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump({"relabel": {"teacher": teacher}}))
+    with pytest.raises(InputError, match=r"teacher is a .* network, my\..* --trust"):
+        load_recipe(RelabelRecipe, path)
+    assert load_recipe(RelabelRecipe, path, trust=True).teacher == teacher
+
+
 def test_a_recipe_that_borrows_from_another_is_trusted_like_that(tmp_path: Path):
     """What counts is the file in which the class stands."""
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from synthzoo.errors import InputError, MissingExtraError
+from synthzoo.errors import InputError, MissingExtraError, TeacherError
+from synthzoo.models.isolation import nequip_session
 from synthzoo.teachers import Teacher, load_teacher, open_teacher, reference_sha256
 from tests.extras import need
 
@@ -168,3 +172,55 @@ def test_a_missing_package_says_which_extra(
     extra = reference.partition(":")[0]
     with pytest.raises(MissingExtraError, match=rf"pip install 'synthzoo\[{extra}\]'"):
         open_teacher(reference)
+
+
+@pytest.fixture(scope="module")
+def compiled(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the tiny network as nequip saves it for other programs."""
+    from nequip.model.inference_models.torchscript import save_torchscript_model
+
+    from synthzoo.models.architectures import architecture_of
+    from synthzoo.models.checkpoint import read_config
+
+    path = tmp_path_factory.mktemp("compiled") / "tiny.nequip.pth"
+    with nequip_session(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = read_config(tiny_checkpoint)
+        built = architecture_of(config.builder)
+        network: Any = built.build(config, dtype=config.dtype, seed=0)
+        metadata = {name: str(value) for name, value in network.metadata.items()}
+        metadata |= {"allow_tf32": "0"}
+        save_torchscript_model(network, metadata, str(path), "cpu")
+    return path
+
+
+@pytest.mark.thorough
+def test_a_network_that_nequip_compiled_is_a_teacher(
+    compiled: Path, tiny_checkpoint: Path
+):
+    """It gives what the checkpoint gives from which it was made."""
+    teacher = load_teacher(f"nequip:{compiled}")
+    assert teacher.elements == ("C",)
+    atoms = bulk("C", cubic=True)
+    atoms.rattle(0.1, seed=1)
+    found, expected = (
+        each.label(atoms) for each in (teacher, open_teacher(f"zoo:{tiny_checkpoint}"))
+    )
+    np.testing.assert_allclose(found.get_forces(), expected.get_forces(), atol=1e-4)
+    np.testing.assert_allclose(found.get_stress(), expected.get_stress(), atol=1e-5)
+
+
+def test_another_file_is_no_compiled_network(tmp_path: Path):
+    """The reason comes from nequip, on one line."""
+    path = tmp_path / "network.zip"
+    path.write_bytes(b"PK")
+    with pytest.raises(TeacherError, match=r"cannot be loaded: ValueError: Unknown fi"):
+        open_teacher(f"nequip:{path}")
+
+
+def test_without_mace_its_extra_is_named():
+    """MACE itself is untried here."""
+    if find_spec("mace") is not None:
+        pytest.skip("MACE is installed")
+    with pytest.raises(MissingExtraError, match=r"pip install 'synthzoo\[mace\]'"):
+        open_teacher("mace:medium-mpa-0")

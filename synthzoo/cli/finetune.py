@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import synthzoo
+from synthzoo.cli.elements import IsolatedEnergyType
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -31,30 +32,6 @@ recipe_option = click.option(
     "--recipe",
     help="Recipe with a section `finetune`: a file, or the name of one of synthzoo's.",
 )
-
-
-class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
-    """An element and the energy of its isolated atom: C=-148.3."""
-
-    name = "element=eV"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, float]:
-        """Return symbol and energy in eV."""
-        if isinstance(value, tuple):
-            return value
-        element, separator, energy = str(value).partition("=")
-        try:
-            number = float(energy)
-        except ValueError:
-            separator = ""
-        if not separator or not element:
-            self.fail(f"{value!r} is not of the form C=-148.3 (eV).", param, ctx)
-        return element, number
 
 
 @main.command()

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import synthzoo
+from synthzoo.cli.elements import (
+    element_option,
+    map_option,
+    subtracted_energy_option,
+)
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -369,26 +374,23 @@ def thin(structures: Path, output: Path, *, as_json: bool, **options: Any) -> No
 @main.command()
 @click.argument("structures", type=READ)
 @click.argument("output", type=NEW)
-@click.option("--element", required=True, help="New element, such as Si.")
+@element_option
+@map_option
 @click.option("--scale", type=float, required=True, help="Factor for all lengths.")
 @click.option(
     "--energy-factor", type=float, help="Factor for all energies; 1 by default."
 )
-@click.option(
-    "--isolated-energy",
-    "isolated_atom_energy_eV",
-    type=float,
-    help="Energy of an isolated atom (eV), subtracted first; 0 by default.",
-)
+@subtracted_energy_option
 @energy_key_option
 @forces_key_option
 @format_option
 @json_option
 def transmute(structures: Path, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Scale labelled STRUCTURES to those of another element.
+    """Scale labelled STRUCTURES to those of other elements.
 
-    For carbon into silicon: --element Si --scale 1.5. Forces and stresses are scaled so
-    that they remain derivatives of the energy. The result is written to OUTPUT.
+    For carbon into silicon: --element Si --scale 1.5. For GaAs into InP: --map Ga:In
+    --map As:P --scale 1.04. Forces and stresses are scaled so that they remain
+    derivatives of the energy. The result is written to OUTPUT.
     """
     summary = synthzoo.transmute_file(structures, output, **given(**options))
     echo_result(summary, as_json=as_json)

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import get_completion_class
 
 import synthzoo
+from synthzoo.cli.elements import element_option, map_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -262,16 +263,18 @@ def demo(output: Path, *, as_json: bool, **options: Any) -> None:
 @main.command("transmute-model")
 @click.argument("model", type=MODEL)
 @click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
-@click.option("--element", required=True, help="New element, such as Si.")
+@element_option
+@map_option
 @click.option("--scale", type=float, required=True, help="Factor for all lengths.")
 @click.option(
     "--energy-factor", type=float, help="Factor for all energies; 1 by default."
 )
 @json_option
 def transmute_model(model: str, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Scale MODEL to a starting point for another element.
+    """Scale MODEL to a starting point for other elements.
 
-    For carbon into silicon: --element Si --scale 1.5. Nothing is fitted: at scaled
+    For carbon into silicon: --element Si --scale 1.5. For a model of GaAs into one of
+    InP: --map Ga:In --map As:P --scale 1.04. Nothing is fitted: at scaled
     positions, the new model gives exactly the energies of MODEL times their factor.
     """
     from synthzoo.potentials import refuse_others

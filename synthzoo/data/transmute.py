@@ -1,9 +1,9 @@
-"""Structures of one element made into structures of another: scaled and renamed."""
+"""Structures of some elements made into those of others: scaled and renamed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,22 +38,56 @@ NO_ENERGY_eV = 1e-3
 class Transmutation:
     """What is done to each structure, and where its labels are.
 
-    ``element``: chemical symbol of all atoms afterwards.
+    ``element``: chemical symbol of all atoms afterwards, for structures of one element.
+    ``elements``: new symbol of each element instead, such as ``{"Ga": "In", "As":
+    "P"}``.
     ``energy_factor``: factor of all energies. Forces and stress follow, so that forces
     stay the gradient of the energy: by ``energy_factor / scale`` and ``energy_factor /
     scale**3``.
-    ``isolated_atom_energy_eV``: taken off the energy of each atom first; for energies
-    that are not relative to isolated atoms.
+    ``isolated_atom_energy_eV``: taken off the energy of each atom first, one number or
+    one for each old element; for energies that are not relative to isolated atoms.
     ``energy_key``, ``forces_key``: keys of the labels in ``Atoms.info`` and
     ``Atoms.arrays``; those in ASE's own place are found without.
     """
 
-    element: str
+    element: str | None = None
+    elements: Mapping[str, str] = field(default_factory=dict)
     scale: float
     energy_factor: float = 1.0
-    isolated_atom_energy_eV: float = 0.0
+    isolated_atom_energy_eV: float | Mapping[str, float] = 0.0
     energy_key: str | None = None
     forces_key: str | None = None
+
+    def renaming(self, found: Sequence[str], name: str) -> Mapping[str, str]:
+        """Return the new symbol of each element that was found.
+
+        ``name``: of what has these elements, for messages.
+        """
+        if self.element is None:
+            if missing := sorted(set(found) - set(self.elements)):
+                raise InputError(
+                    f"{name} has {', '.join(missing)}, for which no new element is "
+                    "given."
+                )
+            return self.elements
+        if len(found) != 1:
+            raise InputError(
+                f"{name} has the elements {', '.join(found) or '(none)'}; say which "
+                "becomes which, such as Ga:In and As:P."
+            )
+        return {found[0]: self.element}
+
+    def alone_eV(self, symbols: Sequence[str], name: str) -> NDArray[np.float64]:
+        """Return the energy of each atom when it is alone, of shape ``(n_atoms,)``."""
+        given = self.isolated_atom_energy_eV
+        if not isinstance(given, Mapping):
+            return np.full(len(symbols), given)
+        if missing := sorted(set(symbols) - set(given)):
+            raise InputError(
+                f"{name} has {', '.join(missing)}, of which no isolated-atom energy is "
+                "given."
+            )
+        return np.array([given[symbol] for symbol in symbols])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,27 +117,27 @@ def transmute_file(
     format: str | None = None,
     **settings: Any,
 ) -> TransmuteSummary:
-    """Turn structures of one element, and their labels, into those of another.
+    """Turn structures of some elements, and their labels, into those of others.
 
     Parameters
     ----------
     source
-        Structures of one element each, in any format that ASE reads.
+        Structures, in any format that ASE reads.
     output
         File to write.
     change
-        Element and factors.
+        Elements and factors.
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     **settings
         Values of `synthzoo.data.transmute.Transmutation`, if ``change`` is not given:
-        ``element``, ``scale``, ``energy_factor``, ``isolated_atom_energy_eV``,
-        ``energy_key`` and ``forces_key``.
+        ``element`` or ``elements``, ``scale``, ``energy_factor``,
+        ``isolated_atom_energy_eV``, ``energy_key`` and ``forces_key``.
 
     Raises
     ------
     InputError
-        If the output exists, the input cannot be read, a factor is not positive, the
+        If the output exists, the input cannot be read, a factor is not positive, an
         element is unknown, or a structure cannot be transmuted.
 
     Examples
@@ -145,14 +179,9 @@ def transmute_structure(
     structure.
     """
     _check(change)
-    found = sorted(set(atoms.symbols))
-    if len(found) != 1:
-        raise InputError(
-            f"{name} has the elements {', '.join(found) or '(none)'}; only structures "
-            "of one element can be transmuted."
-        )
+    renaming = change.renaming(sorted(set(atoms.symbols)), name)
     result = Atoms(
-        [change.element] * len(atoms),
+        [renaming[symbol] for symbol in atoms.symbols],
         positions=atoms.positions * change.scale,
         cell=atoms.cell.array * change.scale,
         pbc=atoms.pbc,
@@ -160,16 +189,25 @@ def transmute_structure(
     result.info.update(_kept(atoms))
     if result.cell.rank == 3:
         result.info["density_g_cm3"] = round(density_g_cm3(result), 3)
-    result.info[HISTORY_KEY] = _history(atoms, found[0], change)
-    if labels := _scaled(_labels(atoms, change, name), change, len(atoms)):
+    result.info[HISTORY_KEY] = _history(atoms, renaming, change)
+    alone_eV = change.alone_eV(list(atoms.symbols), name)
+    if labels := _scaled(_labels(atoms, change, name), change, alone_eV):
         _check_isolated(atoms, labels, change, name)
         result.calc = SinglePointCalculator(result, **labels)
     return result
 
 
 def _check(change: Transmutation) -> None:
-    if change.element not in chemical_symbols[1:]:
-        raise InputError(f"{change.element!r} is no chemical symbol, such as Si.")
+    if (change.element is None) == (not change.elements):
+        raise InputError("Give one new element, or a map such as Ga:In and As:P.")
+    new = [change.element] if change.element else [*change.elements.values()]
+    for symbol in new:
+        if symbol not in chemical_symbols[1:]:
+            raise InputError(f"{symbol!r} is no chemical symbol, such as Si.")
+    if twice := sorted({symbol for symbol in new if new.count(symbol) > 1}):
+        raise InputError(
+            f"Several elements cannot become {twice[0]}: their energies differ."
+        )
     for what, value in (
         ("scale", change.scale),
         ("energy factor", change.energy_factor),
@@ -182,9 +220,10 @@ def _kept(atoms: Atoms) -> dict[str, str]:
     return {key: text for key, text in atoms.info.items() if isinstance(text, str)}
 
 
-def _history(atoms: Atoms, element: str, change: Transmutation) -> str:
+def _history(atoms: Atoms, renaming: Mapping[str, str], change: Transmutation) -> str:
+    names = ", ".join(f"{old} to {new}" for old, new in renaming.items())
     this = (
-        f"{element} to {change.element}, lengths times {change.scale:g}, energies "
+        f"{names}, lengths times {change.scale:g}, energies "
         f"times {change.energy_factor:g}"
     )
     before = atoms.info.get(HISTORY_KEY)
@@ -219,14 +258,14 @@ def _refuse_other_labels(
 
 
 def _scaled(
-    labels: dict[str, Any], change: Transmutation, count: int
+    labels: dict[str, Any], change: Transmutation, alone_eV: NDArray[np.float64]
 ) -> dict[str, float | NDArray[np.float64]]:
-    factor, alone = change.energy_factor, change.isolated_atom_energy_eV
+    factor = change.energy_factor
     changed: dict[str, float | NDArray[np.float64]] = {}
     if "energy" in labels:
-        changed["energy"] = factor * (float(labels["energy"]) - count * alone)
+        changed["energy"] = factor * (float(labels["energy"]) - float(alone_eV.sum()))
     if "energies" in labels:
-        changed["energies"] = factor * (np.asarray(labels["energies"]) - alone)
+        changed["energies"] = factor * (np.asarray(labels["energies"]) - alone_eV)
     if "forces" in labels:
         changed["forces"] = factor / change.scale * np.asarray(labels["forces"])
     if "stress" in labels:
@@ -240,7 +279,7 @@ def _check_isolated(
     """Refuse energies that are not relative to isolated atoms, where it shows."""
     energy = float(labels.get("energy", 0.0)) / change.energy_factor
     if abs(energy) > NO_ENERGY_eV and is_isolated_atom(atoms, ALONE_WITHIN_A):
-        total = energy + change.isolated_atom_energy_eV
+        total = energy + float(change.alone_eV(list(atoms.symbols), name)[0])
         raise InputError(
             f"{name} is an isolated atom with an energy of {total:.4f} eV, which has "
             "no meaning for another element. Give it as isolated-atom energy: it is "

@@ -73,10 +73,10 @@ class EnergyTerms(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """How a network of one element becomes one of another."""
+    """How a network of some elements becomes one of others."""
 
-    element: str
-    """Chemical symbol of the new network."""
+    elements: Mapping[str, str]
+    """New chemical symbol of each element, in the order of the types."""
     lengths: float
     """Factor of all lengths, the cutoff among them."""
     energy_terms: EnergyTerms
@@ -150,7 +150,7 @@ class Architecture:
         raise NotImplementedError
 
     def scaled(self, arguments: Arguments, scaling: Scaling) -> Arguments:
-        """Return the arguments of a network of another element, with other lengths.
+        """Return the arguments of a network of other elements, with other lengths.
 
         Raise `InputError` if a part of the network does not scale.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.errors import CheckpointError, InputError
@@ -107,18 +107,19 @@ class NequIP(Architecture):
         return _carried(old, new.state_dict(), TERMS[1:])
 
     def scaled(self, arguments: Arguments, scaling: Scaling) -> Arguments:
-        """Return arguments for the other element, cutoffs for pairs scaled, too."""
+        """Return arguments for the other elements, cutoffs for pairs scaled, too."""
         if arguments.get("pair_potential") is not None:
             raise InputError(
-                "The model has a pair potential of its element, which does not scale "
+                "The model has a pair potential of its elements, which does not scale "
                 "with lengths; choose a model without one."
             )
         found = dict(arguments)
-        for key, (value,) in zip((SCALES, SHIFTS), scaling.energy_terms, strict=True):
-            found[key] = {scaling.element: value}
+        new = scaling.elements.values()
+        for key, values in zip((SCALES, SHIFTS), scaling.energy_terms, strict=True):
+            found[key] = dict(zip(new, values, strict=True))
         for key, factor in ((CUTOFFS, scaling.lengths), (NEIGHBOURS, 1.0)):
             if found.get(key) is not None:
-                found[key] = _renamed(found[key], scaling.element, factor)
+                found[key] = _renamed(found[key], scaling.elements, factor)
         return found
 
     def scaled_weights(
@@ -223,11 +224,13 @@ def _carried(old: Weights, new: Weights, endings: tuple[str, ...]) -> dict[str, 
     }
 
 
-def _renamed(value: Any, element: str, factor: float) -> Any:
-    """Return a number, or a table of the one element, times a factor."""
+def _renamed(value: Any, elements: Mapping[str, str], factor: float) -> Any:
+    """Return a number, or a table by elements, times a factor."""
     if isinstance(value, dict):
-        (entry,) = value.values()
-        return {element: _renamed(entry, element, factor)}
+        return {
+            elements[old]: _renamed(entry, elements, factor)
+            for old, entry in value.items()
+        }
     return factor * value
 
 

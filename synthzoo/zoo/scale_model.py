@@ -1,4 +1,4 @@
-"""A checkpoint of one element made into a start for another: scaled and renamed.
+"""A checkpoint of some elements made into a start for others: scaled and renamed.
 
 Where the energy of a structure with positions r is E(r), the new network gives exactly
 f E(r / s), with factors f of energies and s of lengths: what a fit to structures that
@@ -11,13 +11,13 @@ first. Where it is left to the fit, the start is lost: `docs/another-element.md`
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthzoo.data.transmute import HISTORY_KEY, Transmutation, transmute_structure
-from synthzoo.errors import CheckpointError, InputError
+from synthzoo.errors import CheckpointError
 from synthzoo.models.architectures import architecture_of
 from synthzoo.models.checkpoint import Checkpoint, load_model, write_checkpoint
 from synthzoo.models.interface import EnergyTerms, Scaling
@@ -60,11 +60,12 @@ def transmute_model(
     model: str | Path | Checkpoint,
     output: str | Path,
     *,
-    element: str,
+    element: str | None = None,
+    elements: Mapping[str, str] | None = None,
     scale: float,
     energy_factor: float = 1.0,
 ) -> ModelTransmutation:
-    """Turn a checkpoint of one element into a starting point for another.
+    """Turn a checkpoint of some elements into a starting point for others.
 
     Its energies are relative to isolated atoms, whatever those of the old checkpoint
     were. It has to be fine-tuned before use.
@@ -72,11 +73,13 @@ def transmute_model(
     Parameters
     ----------
     model
-        Name, folder or hub reference of a checkpoint of one element.
+        Name, folder or hub reference of a checkpoint.
     output
         Checkpoint folder to make.
     element
-        Chemical symbol of the new element.
+        Chemical symbol of the new element, for a checkpoint of one element.
+    elements
+        New symbol of each element instead, such as ``{"Ga": "In", "As": "P"}``.
     scale
         Factor of all lengths, including the cutoff.
     energy_factor
@@ -85,8 +88,8 @@ def transmute_model(
     Raises
     ------
     InputError
-        If the output exists, the element is unknown, a factor is not positive, or the
-        model has several elements or a part with lengths of its own.
+        If the output exists, an element is unknown or has no new symbol, a factor is
+        not positive, or the model has a part with lengths of its own.
     CheckpointError
         If the model cannot be loaded, or the new one does not predict the scaled
         energies of the old one.
@@ -105,12 +108,16 @@ def transmute_model(
     refuse_existing(output)
     checkpoint = find_checkpoint(model)
     old, config = load_model(checkpoint)
-    _refuse_others(config, str(model))
-    change = Transmutation(element=element, scale=scale, energy_factor=energy_factor)
+    change = Transmutation(
+        element=element,
+        elements=elements or {},
+        scale=scale,
+        energy_factor=energy_factor,
+    )
     before = checkpoint.golden
     after = [transmute_structure(atoms, change=change) for atoms in before]
     history = after[0].info[HISTORY_KEY]
-    scaling = _scaling(old, config, change)
+    scaling = _scaling(old, config, change, str(model))
     moved = _described(config, scaling, history)
     network = build_model(moved)
     weights = architecture_of(config.builder).scaled_weights(
@@ -127,26 +134,23 @@ def transmute_model(
     )
 
 
-def _refuse_others(config: CheckpointConfig, name: str) -> None:
-    if len(config.elements) != 1:
-        raise InputError(
-            f"{name} knows {', '.join(config.elements)}; only models of one element "
-            "can be transmuted."
-        )
-
-
-def _scaling(model: Module, config: CheckpointConfig, change: Transmutation) -> Scaling:
+def _scaling(
+    model: Module, config: CheckpointConfig, change: Transmutation, name: str
+) -> Scaling:
     """Return what changes in the network; its energies are of isolated atoms then."""
+    renaming = change.renaming(config.elements, name)
     architecture = architecture_of(config.builder)
     scales, shifts_eV = architecture.energy_terms(model.state_dict(), config.elements)
-    alone_eV = config.isolated_atom_energies_eV.get(config.elements[0], 0.0)
+    alone_eV = [config.isolated_atom_energies_eV[each] for each in config.elements]
     terms = EnergyTerms(
         scales=tuple(change.energy_factor * scale for scale in scales),
         shifts_eV=tuple(
-            change.energy_factor * (shift_eV - alone_eV) for shift_eV in shifts_eV
+            change.energy_factor * (shift - alone)
+            for shift, alone in zip(shifts_eV, alone_eV, strict=True)
         ),
     )
-    return Scaling(change.element, change.scale, terms)
+    new = {element: renaming[element] for element in config.elements}
+    return Scaling(new, change.scale, terms)
 
 
 def _described(
@@ -164,12 +168,13 @@ def _described(
         "start_weights_sha256": config.weights_sha256,
         "start": config.provenance,
     }
+    new = tuple(scaling.elements.values())
     return dataclasses.replace(
         config,
         arguments=architecture.scaled(config.arguments, scaling),
-        elements=(scaling.element,),
+        elements=new,
         cutoff_A=scaling.lengths * config.cutoff_A,
-        isolated_atom_energies_eV={scaling.element: 0.0},
+        isolated_atom_energies_eV=dict.fromkeys(new, 0.0),
         labels=labels,
         provenance=provenance,
         kind="starting-point",
@@ -202,6 +207,6 @@ def _energies_eV_per_atom(
     energies = []
     for atoms in structures:
         calculator.calculate(atoms)
-        energies.append(calculator.results["energy"] / len(atoms))
-    alone = config.isolated_atom_energies_eV.get(config.elements[0], 0.0)
-    return [energy - alone for energy in energies]
+        alone = sum(config.isolated_atom_energies_eV[each] for each in atoms.symbols)
+        energies.append((calculator.results["energy"] - alone) / len(atoms))
+    return energies

@@ -7,7 +7,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, graphene
 from ase.calculators.lj import LennardJones
+from click.testing import CliRunner
 
+from synthzoo.cli import main
 from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.data.transmute import Transmutation, transmute_file, transmute_structure
 from synthzoo.errors import InputError
@@ -15,6 +17,13 @@ from synthzoo.training.sets import find_provenance
 from tests.toy import stored
 
 TO_SILICON = Transmutation(element="Si", scale=1.5, energy_factor=0.6)
+ZEROS = np.zeros((2, 3))
+TO_INP = Transmutation(
+    elements={"Ga": "In", "As": "P"},
+    scale=1.04,
+    energy_factor=0.6,
+    isolated_atom_energy_eV={"Ga": -2.0, "As": -5.0},
+)
 
 
 def lennard_jones(*, scale: float = 1.0, factor: float = 1.0) -> LennardJones:
@@ -157,6 +166,47 @@ def test_total_energies_are_made_relative_to_isolated_atoms():
     assert "my_forces" not in result.arrays
 
 
+def test_a_compound_follows_a_map_of_its_elements():
+    """Each atom by its own name, and without its own isolated atom."""
+    gallium = Atoms("Ga", positions=[[0, 0, 0]], cell=[3.0] * 3, pbc=True)
+    compound = bulk("GaAs", "zincblende", a=5.6)
+    compound = label(
+        compound,
+        energy_eV=-10.0,
+        forces_eV_A=np.array([[0, 0, 1.0], [0, 0, -1.0]]),
+        energies_eV=np.array([-3.0, -7.0]),
+    )
+    result = transmute_structure(compound, change=TO_INP)
+    assert list(result.symbols) == ["In", "P"]
+    assert result.get_potential_energy() == pytest.approx(0.6 * -3.0)
+    assert result.calc.results["energies"] == pytest.approx([-0.6, -1.2])
+    assert result.get_forces()[0, 2] == pytest.approx(0.6 / 1.04)
+    assert result.info["transmuted"] == (
+        "Ga to In, As to P, lengths times 1.04, energies times 0.6"
+    )
+    alone = transmute_structure(gallium, change=TO_INP)
+    assert list(alone.symbols) == ["In"]
+    assert alone.info["transmuted"] == result.info["transmuted"]
+
+
+def test_the_command_takes_a_map_and_energies(tmp_path: Path):
+    """Each option is repeated; one energy without a name is that of the one element."""
+    write_structures(
+        tmp_path / "a.xyz",
+        [label(bulk("GaAs", "zincblende", a=5.6), energy_eV=-10.0, forces_eV_A=ZEROS)],
+    )
+    arguments = ["transmute", str(tmp_path / "a.xyz"), str(tmp_path / "b.xyz")]
+    arguments += ["--map", "Ga:In", "--map", "As:P", "--scale", "1.04"]
+    energies = ["--isolated-energy", "Ga=-2", "--isolated-energy", "As=-5"]
+    result = CliRunner().invoke(main, [*arguments, *energies])
+    assert result.exit_code == 0, result.stderr
+    (made,) = read_structures(tmp_path / "b.xyz")
+    assert made.get_potential_energy() == pytest.approx(-3.0)
+    for wrong in (["--map", "Ga"], ["--isolated-energy", "two"]):
+        result = CliRunner().invoke(main, [*arguments, *wrong])
+        assert "is not of the form" in result.stderr
+
+
 def test_an_isolated_atom_with_an_energy_is_refused():
     """It shows that the energies are totals; the message says which option is due."""
     atom = Atoms("C", cell=[12.0] * 3, pbc=True)
@@ -193,7 +243,28 @@ def test_a_file_keeps_its_order_with_and_without_labels(tmp_path: Path):
 @pytest.mark.parametrize(
     ("atoms", "change", "message"),
     [
-        (bulk("SiC", "zincblende", a=4.3), TO_SILICON, "has the elements C, Si"),
+        (bulk("SiC", "zincblende", a=4.3), TO_SILICON, "has the elements C, Si; say"),
+        (bulk("SiC", "zincblende", a=4.3), TO_INP, "has C, Si, for which no new"),
+        (
+            bulk("GaAs", "zincblende", a=5.6),
+            Transmutation(
+                elements={"Ga": "In", "As": "P"},
+                scale=1.0,
+                isolated_atom_energy_eV={"Ga": -1.0},
+            ),
+            "has As, of which no isolated-atom energy is given",
+        ),
+        (
+            bulk("SiC", "zincblende", a=4.3),
+            Transmutation(elements={"Si": "Ge", "C": "Ge"}, scale=1.0),
+            "Several elements cannot become Ge",
+        ),
+        (bulk("C"), Transmutation(scale=1.5), "Give one new element, or a map"),
+        (
+            bulk("C"),
+            Transmutation(element="Si", elements={"C": "Si"}, scale=1.5),
+            "Give one new element, or a map",
+        ),
         (Atoms(), TO_SILICON, r"the elements \(none\)"),
         (bulk("C"), Transmutation(element="si", scale=1.5), "'si' is no chemical"),
         (bulk("C"), Transmutation(element="Si", scale=0.0), "scale is 0.0"),
@@ -208,7 +279,19 @@ def test_a_file_keeps_its_order_with_and_without_labels(tmp_path: Path):
             "no energy under 'e'",
         ),
     ],
-    ids=["elements", "empty", "symbol", "scale", "factor", "key"],
+    ids=[
+        "elements",
+        "unnamed",
+        "energies",
+        "merged",
+        "neither",
+        "both",
+        "empty",
+        "symbol",
+        "scale",
+        "factor",
+        "key",
+    ],
 )
 def test_what_cannot_be_transmuted_is_refused(
     atoms: Atoms, change: Transmutation, message: str

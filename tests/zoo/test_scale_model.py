@@ -302,11 +302,64 @@ def test_what_cannot_be_is_refused(
     assert not (tmp_path / "si").exists()
 
 
-def test_several_elements_and_pair_potentials_are_refused(tmp_path: Path):
-    """One factor of lengths would be wrong for some of them."""
+def test_a_model_of_several_elements_needs_a_map_of_all(tmp_path: Path):
+    """One new element cannot stand for two, nor is one left as it was."""
     make(tmp_path / "two", tiny_config(("C", "Si")))
-    with pytest.raises(InputError, match="knows C, Si; only models of one element"):
+    with pytest.raises(InputError, match="has the elements C, Si; say which becomes"):
         transmute_model(tmp_path / "two", tmp_path / "new", element="Si", scale=1.5)
+    with pytest.raises(InputError, match="has Si, for which no new element is given"):
+        transmute_model(
+            tmp_path / "two", tmp_path / "new", elements={"C": "Ge"}, scale=1.5
+        )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "per_edge_type_cutoff": {"Ga": {"Ga": 3.0, "As": 3.5}, "As": 4.0},
+            "per_type_energy_scales": {"Ga": 1.5, "As": 0.7},
+            "per_type_energy_shifts": {"Ga": -3.0, "As": -5.0},
+        },
+    ],
+    ids=["plain", "by-elements"],
+)
+def test_a_model_of_a_compound_follows_a_map(changes: dict[str, Any], tmp_path: Path):
+    """Each element keeps its own weights, cutoffs and energies under its new name."""
+    config = tiny_config(("Ga", "As"))
+    config = dataclasses.replace(
+        config,
+        arguments=config.arguments | changes,
+        isolated_atom_energies_eV={"Ga": -0.3, "As": -1.7},
+    )
+    model = build_model(config, seed=1)
+    before = bulk("GaAs", "zincblende", a=5.0, cubic=True)
+    before.rattle(0.1, seed=1)
+    write_checkpoint(tmp_path / "old", model=model, config=config, golden=[before])
+    made = transmute_model(
+        tmp_path / "old",
+        tmp_path / "new",
+        elements={"As": "P", "Ga": "In"},
+        scale=1.04,
+        energy_factor=FACTOR,
+    )
+    assert made.change == "As to P, Ga to In, lengths times 1.04, energies times 0.6"
+    assert read_config(tmp_path / "new").elements == ("In", "P")
+    after = before.copy()
+    after.symbols = 4 * ["In", "P"]
+    after.set_cell(1.04 * after.cell, scale_atoms=True)
+    old, new = predict(tmp_path / "old", before), predict(tmp_path / "new", after)
+    expected = FACTOR * (old["energies"] - np.tile([-0.3, -1.7], 4))
+    np.testing.assert_allclose(new["energies"], expected, atol=1e-5)
+    assert np.abs(old["forces"]).max() > 5e-3
+    np.testing.assert_allclose(
+        new["forces"], FACTOR / 1.04 * old["forces"], rtol=2e-6, atol=1e-6
+    )
+
+
+def test_pair_potentials_are_refused(tmp_path: Path):
+    """One factor of lengths would be wrong for them."""
     zbl = {
         "_target_": "nequip.nn.pair_potential.ZBL",
         "units": "metal",

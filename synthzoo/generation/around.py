@@ -19,12 +19,12 @@ from ase.units import kB
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import GROUP_KEY
 from synthzoo.errors import TeacherError
+from synthzoo.generation.contacts import nearest_share
 from synthzoo.generation.dynamics import restarted
 from synthzoo.generation.start_files import group_name, mean_atoms, middle_sized, starts
 from synthzoo.generation.starts import (
     bare,
     computable,
-    nearest_share,
     resized,
     vacuum_axes,
 )

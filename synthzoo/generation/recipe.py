@@ -294,7 +294,8 @@ class FromFile(Kind, frozen=True, kw_only=True):
     only
         Numbers of the structures to start from, the first being 0; all if not given.
     min_atoms, max_atoms
-        A smaller cell is repeated, a larger one is cut. Molecules stay as they are.
+        A smaller cell is repeated; of a larger one a part is cut out, where its sides
+        fit and through no molecule. Molecules and clusters in vacuum stay as they are.
     max_hours
         A job, which is about one of the structures, has failed if it takes longer: its
         driver hangs.
@@ -388,7 +389,7 @@ class ShortDynamics(FromFile, tag="dynamics", frozen=True, kw_only=True):
     sample_fs
         Time between two structures that are kept.
     timestep_fs
-        Step of the integrator.
+        Step of the integrator; bonds of hydrogen need 0.5 fs.
     thermostat, friction_per_fs
         As for `MeltQuench`. At a pressure, it is a Nosé–Hoover chain.
     barostat_fs

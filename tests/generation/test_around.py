@@ -9,8 +9,8 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 
 from synthzoo.generation.around import Family, Member
+from synthzoo.generation.contacts import nearest_share
 from synthzoo.generation.recipe import Around
-from synthzoo.generation.starts import nearest_share
 
 
 def part(**changes: Any) -> Around:

@@ -15,10 +15,10 @@ from ase.io import write
 from ase.units import kB
 
 from synthzoo.errors import TeacherError
+from synthzoo.generation.contacts import nearest_share
 from synthzoo.generation.recipe import GenerateRecipe, ShortDynamics
 from synthzoo.generation.short_dynamics import frames, trajectories
 from synthzoo.generation.start_files import with_hashes
-from synthzoo.generation.starts import nearest_share
 from synthzoo.teachers import Teacher
 from tests.unsound_potentials import (
     NotANumber,

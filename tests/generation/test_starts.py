@@ -1,13 +1,15 @@
 """What is vacuum, and structures of a workable size."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule, nanotube
 
+from synthzoo.generation.contacts import nearest_share
+from synthzoo.generation.cutting import SEAM_SHARE
 from synthzoo.generation.starts import (
-    SEAM_SHARE,
-    nearest_share,
     resized,
     vacuum_axes,
 )
@@ -63,6 +65,38 @@ def test_a_crystal_is_cut_to_a_smaller_crystal():
     assert len(part) == 48
     assert len(np.unique(np.round(part.get_all_distances(mic=True)[0], 3))) < 10
     assert nearest_share(part) == pytest.approx(nearest_share(bulk("Cu")))
+
+
+def test_a_thermal_crystal_is_cut_between_its_planes():
+    """No plane is missing or there twice, though its atoms are displaced."""
+    whole = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat(3)
+    whole.rattle(0.1, seed=4)
+    part = resized(whole, 1, 100, rng(2))
+    assert len(part) in {72, 96}
+    assert Counter(part.symbols)["Na"] == len(part) / 2
+    assert len(part) / part.get_volume() == pytest.approx(
+        len(whole) / whole.get_volume()
+    )
+    assert nearest_share(part) >= SEAM_SHARE * nearest_share(whole)
+
+
+def test_molecules_are_not_cut():
+    """Every oxygen of a box of water keeps its two hydrogens."""
+    draws = rng(5)
+    box = Atoms(cell=[12.4] * 3, pbc=True)
+    for place in np.ndindex(4, 4, 4):
+        water = molecule("H2O")
+        water.euler_rotate(*draws.uniform(0, 360, size=3))
+        water.translate(3.1 * (np.array(place) + draws.uniform(-0.1, 0.1, size=3)))
+        box += water
+    box.wrap()
+    part = resized(box, 1, 100, rng(6))
+    assert 30 < len(part) <= 100
+    distances = part.get_all_distances(mic=True)
+    hydrogens = np.flatnonzero(part.numbers == 1)
+    for oxygen in np.flatnonzero(part.numbers == 8):
+        assert (distances[oxygen, hydrogens] < 1.2).sum() == 2
+    assert len(hydrogens) == 2 * (len(part) - len(hydrogens))
 
 
 def test_no_atoms_meet_where_a_glass_is_cut():

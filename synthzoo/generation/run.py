@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthzoo.data.sound import listed
 from synthzoo.data.structures import (
     GROUP_KEY,
     density_g_cm3,
     iter_structures,
     write_structures,
 )
-from synthzoo.errors import SynthzooError
+from synthzoo.errors import InputError, SynthzooError
 from synthzoo.generation.parts import Work, maker_of
-from synthzoo.generation.recipe import SECONDS_PER_HOUR, GenerateRecipe, Part
+from synthzoo.generation.recipe import (
+    SECONDS_PER_HOUR,
+    GenerateRecipe,
+    MeltQuench,
+    Part,
+)
 from synthzoo.generation.start_files import (
     check_starts,
     with_hashes,
@@ -35,7 +41,7 @@ from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import Run, join, open_run, run_in_folders
 from synthzoo.runs.workers import call_guarded, worker_threads
 from synthzoo.teachers import cached_teacher
-from synthzoo.teachers.loading import after_test
+from synthzoo.teachers.loading import About, after_test
 
 if TYPE_CHECKING:
     from synthzoo.generation.species import Species
@@ -254,6 +260,7 @@ def generate_structures(
     recipe = with_hashes(replace(recipe, driver=teacher_reference(recipe.driver)))
     with worker_threads(1 if executor else workers) as threads:
         about = threads.submit(after_test, recipe.driver).result()
+        _check_melts(recipe, about)
         check_starts(recipe, about.elements)
         manifest = {
             "recipe": recipe_values(without_folders(recipe)),
@@ -276,6 +283,17 @@ def generate_structures(
             )
             run.close()
     return summary
+
+
+def _check_melts(recipe: GenerateRecipe, driver: About) -> None:
+    """Refuse a driver that does not know an element that it should melt."""
+    melts = any(isinstance(part, MeltQuench) for part in recipe.parts)
+    unknown = set(recipe.species.elements) - set(driver.elements)
+    if melts and unknown:
+        raise InputError(
+            f"{driver.provenance['teacher']} knows {listed(driver.elements)}, but the "
+            f"recipe melts {listed(recipe.species.elements)}: choose another driver."
+        )
 
 
 def _run(jobs: list[GenerateJob], folder: Path, executor: Executor) -> None:

@@ -369,3 +369,10 @@ def test_what_a_part_cannot_be_made_of_is_said_before_any_job():
     recipe = dataclasses.replace(alloy_recipe(), parts=parts)
     with pytest.raises(InputError, match="perovskite needs 3 different elements"):
         next(generate_jobs(recipe, ""))
+
+
+def test_a_driver_of_other_elements_is_refused_at_once(tmp_path: Path):
+    """Copper's potential cannot melt carbon; nothing is left behind."""
+    with pytest.raises(InputError, match=r"knows Cu, but the recipe melts C: choose"):
+        generate_structures(generate_recipe(FAULTY), tmp_path / "out.xyz", workers=1)
+    assert list(tmp_path.iterdir()) == []

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SHOWN_FRAMES = 5
 MISSING = ("missing_energy", "missing_forces")
 """Kinds of findings about labels that only some structures have."""
+DOUBTS_OF_STRESS = ("stress_units", "stress_sign", "stress_order")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,18 @@ class Examination:
     calculator: SynthzooCalculator
     predicted: list[Atoms | None]
     findings: list[Finding]
+
+    @property
+    def keys(self) -> LabelKeys:
+        """Where the labels are that are to be fitted.
+
+        Stress that a check doubts is left out, as it is where only energies are fitted.
+        """
+        keys = self.data.keys
+        doubted = any(finding.kind in DOUBTS_OF_STRESS for finding in self.findings)
+        if doubted or keys.forces is None:
+            return dataclasses.replace(keys, stress=None)
+        return keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +151,7 @@ def fit_for_use(examination: Examination, *, drop: bool = False) -> Examined:
         labelled=LabelledSet(
             structures=chosen,
             labels=[
-                _labels(atoms, computed, examination.data.keys)
+                _labels(atoms, computed, examination.keys)
                 for atoms, computed in zip(chosen, sound, strict=True)
             ],
             origins=[str(frames.origins[index]) for index in kept],
@@ -185,7 +198,14 @@ def describe(finding: Finding, origins: Sequence[str]) -> str:
 
 
 def _as_needed(finding: Finding, frames: FrameSet) -> Finding:
-    """Return a missing label as the error that it is here; atoms need no forces."""
+    """Return a finding with the severity that it has for a fit.
+
+    A missing label is an error, but atoms need no forces. Doubts of stress are none,
+    since it is then left out.
+    """
+    if finding.kind in DOUBTS_OF_STRESS:
+        message = f"{finding.message} Stress is not fitted."
+        return dataclasses.replace(finding, severity="warning", message=message)
     if finding.kind not in MISSING or not finding.frames:
         return finding
     without = tuple(

@@ -229,7 +229,7 @@ def make_plan(
     ``given_eV``: isolated-atom energies on the scale of the labels, where known.
     ``tested``: whether a test set is given, so that nothing need be held out.
     """
-    calculator, keys = examination.calculator, examination.data.keys
+    calculator, keys = examination.calculator, examination.keys
     examined = fit_for_use(examination, drop=drop)
     labelled, config = examined.labelled, start.config
     alone = labelled.isolated(config.cutoff_A)

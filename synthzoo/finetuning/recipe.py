@@ -74,6 +74,7 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     select_by: Literal["loss", "md"] = "loss"
     committee: CountFrom0 = 0
     replay_share: Share = 0.1
+    stress_weight: Annotated[NotNegative, LATER] = 0.1
     replay_labels: ReplayLabels = "start"
     direct_visits: Annotated[Count | None, LATER] = None
 

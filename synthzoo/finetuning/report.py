@@ -40,6 +40,9 @@ def data_text(plan: Plan) -> str:
         f"`{plan.keys.forces or 'no key'}`. "
         f"{len(plan.training)} structures with {plan.training.atoms} atoms were fitted"
     )
+    stresses = sum(label.stress_eV_A3 is not None for label in plan.training.labels)
+    if stresses and plan.recipe.stress_weight:
+        text += f", with the stress of {stresses} of them (`{plan.keys.stress}`)"
     if len(plan.held_out):
         text += f"; {len(plan.held_out)} were held out and only looked at in the end"
     if plan.energies_only:

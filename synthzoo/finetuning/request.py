@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -191,6 +191,8 @@ def read_test(request: Request, plan: Plan) -> LabelledSet:
         forces_key=request.forces_key,
         format=request.format,
     )
+    if plan.keys.stress is None:
+        keys = replace(keys, stress=None)
     labelled = as_labelled(frames, keys)
     alone = labelled.isolated(plan.config.cutoff_A)
     return labelled.part(np.flatnonzero(~alone).tolist())

@@ -495,8 +495,8 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
             _ = self.species
         for part in self.parts:
             if isinstance(part, Packing | MeltQuench):
-                self._check_pairs(part)
-            elif isinstance(part, Crystals) and self.element:
+                self._check_packing(part)
+            elif isinstance(part, Crystals):
                 self._check_defects(part)
 
     @property
@@ -507,7 +507,11 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
         elements = (self.element,) if self.element else self.elements
         return Species(elements, self.compositions)
 
-    def _check_pairs(self, part: Packing | MeltQuench) -> None:
+    def _check_packing(self, part: Packing | MeltQuench) -> None:
+        if part.density_step_g_cm3 and part.density_g_cm3 is None:
+            raise InputError(
+                "density_step_g_cm3 needs a range of densities, density_g_cm3."
+            )
         if not isinstance(part.min_distance_A, dict):
             return
         known = {self.element, *self.elements}
@@ -519,8 +523,9 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
                 )
 
     def _check_defects(self, part: Crystals) -> None:
-        if part.antisite_share or part.swap_share:
+        alone = self.element or (len(self.elements) == 1 and self.elements[0])
+        if alone and (part.antisite_share or part.swap_share):
             raise InputError(
                 "antisite_share and swap_share need several elements; the recipe has "
-                f"only {self.element}."
+                f"only {alone}."
             )

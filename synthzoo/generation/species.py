@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 TRIALS = 10_000
 """Draws of shares, after which their ranges count as impossible."""
 ROUNDING = 1e-6
+LONGEST = 100
+"""Characters of a formula."""
 MOST_ATOMS = 1000
 """Of a formula."""
 
@@ -143,6 +145,8 @@ class Species:
         if isinstance(composition, str):
             self._check_known(_parsed(composition), composition)
             return
+        if not composition:
+            raise InputError("a composition names no element.")
         self._check_known(composition, "")
         low, high = np.sum(list(composition.values()), axis=0)
         if not low <= 1 + ROUNDING or not high >= 1 - ROUNDING:
@@ -160,6 +164,10 @@ class Species:
 
 
 def _parsed(formula: str) -> dict[str, int]:
+    if len(formula) > LONGEST:
+        raise InputError(
+            f"a formula has {len(formula)} characters; the limit is {LONGEST}."
+        )
     try:
         count = Formula(formula).count()
     except ValueError as error:

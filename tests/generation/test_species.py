@@ -104,6 +104,8 @@ def test_without_a_fitting_formula_any_elements_take_the_sublattices():
         ({"Ga": (0.0, 1.0)}, "a composition has Ga, which is not among"),
         ("in", "'in' is no formula"),
         ("In9999999", "has 9999999 atoms"),
+        ("(" * 3000 + "In" + ")" * 3000, "has 6002 characters; the limit is 100"),
+        ({}, "a composition names no element"),
         ({"In": (0.0, 0.3), "P": (0.0, 0.3)}, "upper ends 0.6"),
         ({"In": (0.6, 0.7), "P": (0.6, 0.7)}, "lower ends make 1.2"),
     ],

@@ -170,6 +170,11 @@ def _generate(**changes):
         ),
         (
             GenerateRecipe,
+            _generate(part={"density_g_cm3": None, "density_step_g_cm3": 0.1}),
+            "density_step_g_cm3 needs a range of densities",
+        ),
+        (
+            GenerateRecipe,
             _generate(parts=[{"kind": "surfaces", "count": 1}]),
             r"parts\[0\]: surfaces need prototypes, or a file of structures",
         ),
@@ -191,6 +196,7 @@ def _generate(**changes):
         "composition",
         "pair",
         "swap",
+        "step",
         "no-crystal",
         "none",
         "nested",

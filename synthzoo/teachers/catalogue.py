@@ -268,6 +268,8 @@ def resolve_reference(reference: str) -> str:
     kind, _, what = reference.partition(":")
     if kind not in KINDS:
         reference = _reference(find_teacher(kind), Path(what) if what else None)
+    if KINDS[reference.partition(":")[0]].by_name:
+        return reference
     front, colon, path = reference.rpartition(":")
     is_relative = bool(path) and "{" not in reference and is_there(Path(path))
     return f"{front}{colon}{Path(path).absolute()}" if is_relative else reference

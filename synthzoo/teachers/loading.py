@@ -47,12 +47,15 @@ class Kind:
         teacher.
     batch_atoms
         Atoms of the structures that it is given at a time; one structure if zero.
+    by_name
+        Whether what stands behind the colon is never a file.
     """
 
     what: str
     sha256: Callable[[str], str]
     load: Callable[[str, str, str], Teacher]
     batch_atoms: int = 0
+    by_name: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -77,11 +80,13 @@ KINDS: dict[str, Kind] = {
         what=f"NAME ({', '.join(SEVENNETS)})",
         sha256=sevennet_sha256,
         load=load_sevennet,
+        by_name=True,
     ),
     "chgnet": Kind(
         what=f"NAME ({', '.join(CHGNETS)})",
         sha256=chgnet_sha256,
         load=load_chgnet,
+        by_name=True,
     ),
     "mace": Kind(what="NAME or FILE (untried)", sha256=mace_sha256, load=load_mace),
     "nequip": Kind(

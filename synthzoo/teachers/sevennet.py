@@ -22,8 +22,8 @@ WEIGHTS = {
     "7net-0": "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
     "7net-0_22may2024": "SevenNet_0__22May2024/checkpoint_sevennet_0.pth",
     "7net-l3i5": "SevenNet_l3i5/checkpoint_l3i5.pth",
-    "7net-mf-0/PBE": "SevenNet_MF_0/checkpoint_sevennet_mf_0.pth",
-    "7net-mf-0/R2SCAN": "SevenNet_MF_0/checkpoint_sevennet_mf_0.pth",
+    "7net-mf-0:PBE": "SevenNet_MF_0/checkpoint_sevennet_mf_0.pth",
+    "7net-mf-0:R2SCAN": "SevenNet_MF_0/checkpoint_sevennet_mf_0.pth",
 }
 """Files in the package by what is to follow ``sevennet:``."""
 
@@ -31,13 +31,13 @@ WEIGHTS = {
 def sevennet_sha256(what: str) -> str:
     """Return the hash of a file of weights, and of what is asked of it."""
     sha256 = file_sha256(_weights(what))
-    head = what.partition("/")[2]
+    head = what.partition(":")[2]
     return text_sha256(sha256, head) if head else sha256
 
 
 def load_sevennet(reference: str, what: str, sha256: str) -> Teacher:
     """Return a pre-trained SevenNet as a teacher."""
-    make = partial(_make, _weights(what), what.partition("/")[2] or None)
+    make = partial(_make, _weights(what), what.partition(":")[2] or None)
     calculator, elements = made_apart(make, extra=EXTRA, reference=reference)
     return network_teacher(
         calculator,

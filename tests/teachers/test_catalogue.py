@@ -30,11 +30,19 @@ MODULES = {
     "sevennet": "sevenn",
     "chgnet": "chgnet",
 }
-SLOW = {"sevennet", "chgnet"}
+SLOW = {"SevenNet-0", "CHGNet-0.3.0"}
+"""Half a minute each; their relatives are tested by hand."""
+
+
+def mark(teacher: NamedTeacher) -> list[pytest.MarkDecorator]:
+    """Return the lane of a teacher's test."""
+    if teacher.name in SLOW:
+        return [pytest.mark.thorough]
+    return [pytest.mark.long] if teacher.kind in {"sevennet", "chgnet"} else []
+
+
 FREE = [
-    pytest.param(
-        teacher.name, marks=[pytest.mark.thorough] if teacher.kind in SLOW else []
-    )
+    pytest.param(teacher.name, marks=mark(teacher))
     for teacher in named_teachers()
     if not teacher.needs_file
 ]

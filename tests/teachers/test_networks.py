@@ -14,7 +14,9 @@ from ase.build import bulk, molecule
 
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
 from synthzoo.models.isolation import nequip_session
+from synthzoo.recipes.loading import teacher_name
 from synthzoo.teachers import Teacher, load_teacher, open_teacher, reference_sha256
+from synthzoo.teachers.catalogue import resolve_reference
 from tests.extras import need
 
 SEVENNET, CHGNET = "sevennet:7net-0", "chgnet:0.3.0"
@@ -146,8 +148,20 @@ def test_an_isolated_atom_that_no_network_was_shown_is_replaced():
 def test_levels_of_theory_of_one_file_have_hashes_of_their_own():
     """Labels of PBE and r2SCAN are never taken for the same."""
     need("sevenn", "sevennet")
-    heads = ["sevennet:7net-mf-0/PBE", "sevennet:7net-mf-0/R2SCAN", SEVENNET]
+    heads = ["sevennet:7net-mf-0:PBE", "sevennet:7net-mf-0:R2SCAN", SEVENNET]
     assert len(set(map(reference_sha256, heads))) == 3
+
+
+def test_a_file_never_stands_in_the_way_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """References mean the same in any folder, and labels name the whole of them."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PBE", "7net-0"):
+        (tmp_path / name).touch()
+    for reference in (SEVENNET, "sevennet:7net-mf-0:PBE"):
+        assert resolve_reference(reference) == reference
+        assert teacher_name(reference) == reference
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def generate(
             recipe, output, driver=driver, trust=trust, **where
         )
     for failure in summary.failed:
-        note(f"{failure.group} (seed {failure.seed}) failed: {failure.reason}")
+        kept = f", {failure.kept} structures kept" if failure.kept else ""
+        note(f"{failure.group} (seed {failure.seed}) failed{kept}: {failure.reason}")
     echo_result(summary, as_json=as_json)
 
 

@@ -11,7 +11,7 @@ from ase import units
 from ase.constraints import FixCom
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
-from ase.md.nose_hoover_chain import IsotropicMTKNPT, NoseHooverChainNVT
+from ase.md.nose_hoover_chain import NoseHooverChainNVT
 from ase.md.velocitydistribution import Stationary
 
 from synthzoo.potentials import forget
@@ -185,33 +185,6 @@ def _nose_hoover(
         part.timestep_fs * units.fs,
         temperature_K=start_K,
         tdamp=units.fs / part.friction_per_fs,
-    )
-
-
-def make_barostat(
-    atoms: Atoms,
-    coupling: Coupling,
-    *,
-    target_K: float,
-    pressure_GPa: float,
-    barostat_fs: float,
-) -> IsotropicMTKNPT:
-    """Return the chains of Martyna, Tobias and Klein, which scale the cell evenly.
-
-    They count the degrees of freedom of the centre of mass, which rests here: the
-    temperature is lowered by their share.
-
-    ``atoms``: structure with momenta and a calculator; its constraints are removed.
-    """
-    atoms.set_constraint()
-    Stationary(atoms, preserve_temperature=False)
-    return IsotropicMTKNPT(
-        atoms,
-        coupling.timestep_fs * units.fs,
-        temperature_K=target_K * (1 - 1 / len(atoms)),
-        pressure_au=pressure_GPa * units.GPa,
-        tdamp=units.fs / coupling.friction_per_fs,
-        pdamp=barostat_fs * units.fs,
     )
 
 

@@ -383,7 +383,8 @@ class ShortDynamics(FromFile, tag="dynamics", frozen=True, kw_only=True):
     temperatures_K
         Temperatures of the thermostat, one for each trajectory.
     pressures_GPa
-        Pressures of the barostat, which scales the cell evenly.
+        Pressures of Berendsen's barostat, which scales the cell evenly. A cell that is
+        far from its equilibrium goes there without overshooting.
     duration_fs
         Length of each trajectory.
     sample_fs
@@ -391,9 +392,9 @@ class ShortDynamics(FromFile, tag="dynamics", frozen=True, kw_only=True):
     timestep_fs
         Step of the integrator; bonds of hydrogen need 0.5 fs.
     thermostat, friction_per_fs
-        As for `MeltQuench`. At a pressure, it is a Nosé–Hoover chain.
+        As for `MeltQuench`. At a pressure, the thermostat is Berendsen's, too.
     barostat_fs
-        Time constant of the barostat.
+        Time in which a material with a bulk modulus of 100 GPa reaches its pressure.
     closest
         Atoms are too close below this share of the sum of their covalent radii, or of
         the shortest distance at the start if that is smaller.

@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.md.nptberendsen import NPTBerendsen
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
-from ase.units import GPa, kB
+from ase.units import GPa, fs, kB
 
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import GROUP_KEY
 from synthzoo.errors import TeacherError
 from synthzoo.generation.contacts import nearest_share
-from synthzoo.generation.dynamics import make_barostat, make_thermostat, restarted
+from synthzoo.generation.dynamics import make_thermostat, restarted
 from synthzoo.generation.start_files import group_name, mean_atoms, middle_sized, starts
 from synthzoo.generation.starts import (
     bare,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 STEPS_PER_LOOK = 5
 """A trajectory that goes wrong is noticed after so many steps at most."""
+COMPRESSIBILITY_PER_GPA = 0.01
+"""Of a solid; the cell follows the pressure in the barostat's time. Softer ones lag."""
 VOLUME_FACTOR = 2.0
 """A cell that grows or shrinks by more is no longer the material."""
 HEAT_KT, HEAT_EV = 6.0, 1.0
@@ -127,12 +130,14 @@ def _run(
         dynamics = make_thermostat(atoms, part, rng, temperature_K)
         dynamics.set_temperature(temperature_K=temperature_K)
     else:
-        dynamics = make_barostat(
+        dynamics = NPTBerendsen(
             atoms,
-            part,
-            target_K=temperature_K,
-            pressure_GPa=pressure_GPa,
-            barostat_fs=part.barostat_fs,
+            part.timestep_fs * fs,
+            temperature_K=temperature_K,
+            pressure_au=pressure_GPa * GPa,
+            taut=fs / part.friction_per_fs,
+            taup=part.barostat_fs * fs,
+            compressibility_au=COMPRESSIBILITY_PER_GPA / GPa,
         )
     for sample in range(1, kept_structures(part) + 1):
         left = _steps_per_sample(part)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import units
+from ase.md.nose_hoover_chain import IsotropicMTKNPT
+from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 
-from synthzoo.generation.dynamics import make_barostat, make_thermostat
+from synthzoo.generation.dynamics import make_thermostat
 from synthzoo.stability.protocol import Dynamics
 
 if TYPE_CHECKING:
@@ -57,14 +59,28 @@ def make_integrator(
         atoms.set_constraint()
         return VelocityVerlet(atoms, settings.timestep_fs * units.fs)
     if isinstance(stage, Dynamics) and stage.ensemble == "npt":
-        return make_barostat(
-            atoms,
-            settings,
-            target_K=target_K,
-            pressure_GPa=stage.pressure_GPa,
-            barostat_fs=settings.barostat_fs,
-        )
+        return _barostat(atoms, stage, settings, target_K)
     return make_thermostat(atoms, settings, rng, target_K)
+
+
+def _barostat(
+    atoms: Atoms, stage: Dynamics, settings: Settings, target_K: float
+) -> IsotropicMTKNPT:
+    """Return the chains of Martyna, Tobias and Klein.
+
+    They count the degrees of freedom of the centre of mass, which rests here: the
+    temperature is lowered by their share.
+    """
+    atoms.set_constraint()
+    Stationary(atoms, preserve_temperature=False)
+    return IsotropicMTKNPT(
+        atoms,
+        settings.timestep_fs * units.fs,
+        temperature_K=target_K * (1 - 1 / len(atoms)),
+        pressure_au=stage.pressure_GPa * units.GPa,
+        tdamp=units.fs / settings.friction_per_fs,
+        pdamp=settings.barostat_fs * units.fs,
+    )
 
 
 def integrator_state(integrator: Any) -> State:

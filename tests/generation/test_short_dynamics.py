@@ -201,6 +201,7 @@ def test_a_trajectory_ends_where_it_goes_wrong(
     assert all(nearest_share(frame) >= 0.7 for frame in made)
 
 
+@pytest.mark.thorough
 def test_a_cell_that_blows_up_ends_its_trajectory(tmp_path: Path):
     """Atoms that only repel each other at a negative pressure."""
     part = settled(

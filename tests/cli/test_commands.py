@@ -471,7 +471,7 @@ def test_a_recipe_of_others_runs_no_program(
         "estimate": ["estimate", recipe],
         "build": ["build", recipe, "-o", output],
     }[command]
-    assert "os.system, which would be imported and called" in fails(*arguments)
+    assert "os.system, which would be loaded and called" in fails(*arguments)
     assert "os.system is not an ASE calculator" in fails(*arguments, "--trust")
     assert not called.exists()
 

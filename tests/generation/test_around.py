@@ -102,6 +102,9 @@ def test_strain_and_rattle_stay_within_their_ranges():
     diagonal = np.array([np.diag(strain) for strain in strains])
     assert diagonal.std() == pytest.approx(0.02, rel=0.25)
     assert all(np.array_equal(strain, strain.T) for strain in strains)
+    start = members[0].atoms.cell.array
+    for member in members:
+        assert member.atoms.cell.array == pytest.approx(start @ member.deformation)
     children = [member for member in members if member.generation == 1]
     moved = [child.sites_A - members[0].sites_A for child in children]
     assert np.std(moved) == pytest.approx(0.05, rel=0.15)

@@ -157,9 +157,11 @@ def _check(
     if as_json:
         echo_json(dataclasses.asdict(found))
     else:
+        stress = f", stress under {found.stress_key}" if found.stress_key else ""
         click.echo(
             f"{found.structures} structures, energies under {found.energy_key}, forces "
-            f"{f'under {found.forces_key}' if found.forces_key else 'not looked at'}."
+            f"{f'under {found.forces_key}' if found.forces_key else 'not looked at'}"
+            f"{stress}."
         )
         for text in found.errors:
             click.echo(f"ERROR  {text}")

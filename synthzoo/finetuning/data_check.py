@@ -37,6 +37,9 @@ class DataCheck:
         How many there are.
     energy_key, forces_key
         Where the labels are.
+    stress_key
+        Where stress or virial is that would be fitted; None if there is none, or if a
+        check doubts it.
     errors
         What must be mended before the data can be fitted, in words.
     findings
@@ -50,6 +53,7 @@ class DataCheck:
     structures: int
     energy_key: str | None
     forces_key: str | None
+    stress_key: str | None
     errors: tuple[str, ...]
     findings: tuple[str, ...]
     reference: str | None
@@ -117,7 +121,7 @@ def check_data(  # noqa: PLR0913  what a user may say
         workers=workers,
     )
     examined = read_examined(request)
-    frames, keys = examined.frames, examined.data.keys
+    frames, keys = examined.frames, examined.keys
     origins = [str(origin) for origin in frames.origins]
     errors, findings = [], []
     for found in examined.findings:
@@ -145,6 +149,7 @@ def check_data(  # noqa: PLR0913  what a user may say
         structures=len(frames.structures),
         energy_key=keys.energy,
         forces_key=keys.forces,
+        stress_key=keys.stress,
         errors=tuple(errors),
         findings=tuple(findings),
         reference=sets.plan.reference.summary if sets else None,

@@ -12,6 +12,7 @@ from ase.units import GPa
 from synthzoo.data.labelled_set import read_labelled
 from synthzoo.data.structures import label, write_structures
 from synthzoo.finetuning.checks import Examination, Examined, examine, fit_for_use
+from synthzoo.finetuning.data_check import check_data
 from synthzoo.finetuning.plan import starting_calculator
 from synthzoo.finetuning.run import finetune
 from synthzoo.models.checkpoint import as_checkpoint, write_checkpoint
@@ -71,6 +72,7 @@ def test_stress_is_fitted_where_a_cell_is_periodic(start: Path, tmp_path: Path):
     known = [labels.stress_eV_A3 is not None for labels in used.labelled.labels]
     assert known == [atoms.pbc.all() for atoms in used.labelled.structures]
     assert sum(known) == 12
+    assert check_data(start, tmp_path / "cu.xyz").stress_key == "calculator"
 
 
 @pytest.mark.parametrize("factor", [IN_KBAR, OF_VASP])
@@ -79,6 +81,7 @@ def test_stress_of_another_unit_or_sign_is_not_fitted(
 ):
     """The other labels are, and the doubt is told."""
     found, used = examined(start, tmp_path, factor)
+    assert check_data(start, tmp_path / "cu.xyz").stress_key is None
     assert not any(labels.stress_eV_A3 is not None for labels in used.labelled.labels)
     (doubt,) = [each for each in found.findings if each.kind.startswith("stress_")]
     assert doubt.severity == "warning"

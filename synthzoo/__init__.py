@@ -29,7 +29,11 @@ Fine-tune it on your own data
     load_sample          structures of such a set
     sample_path          file of such a set
 
-Make a model
+Make a model of any material
+    distill              from a few DFT structures and a teacher to your own model
+    plan_distillation    what that would do, and how long it takes
+
+Make a model step by step
     build_checkpoint     from a recipe to a model: the next three steps in one
     generate_structures  from a recipe to synthetic structures
     relabel_file         from structures and a teacher to labels
@@ -68,6 +72,8 @@ if _TYPE_CHECKING:
     from synthzoo.data.samples import sample_path as sample_path
     from synthzoo.data.transmute import transmute_file as transmute_file
     from synthzoo.demo.run import run_demo as run_demo
+    from synthzoo.distillation.run import distill as distill
+    from synthzoo.distillation.run import plan_distillation as plan_distillation
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.evaluation.crystals import reference_values as reference_values
     from synthzoo.evaluation.errors import evaluate_models as evaluate_models
@@ -114,6 +120,7 @@ _HOME = {
     "check_set": "inspection.checks",
     "check_teacher_file": "teachers.catalogue",
     "compare_md": "stability.check",
+    "distill": "distillation.run",
     "estimate_cost": "generation.estimate",
     "evaluate_models": "evaluation.errors",
     "examine_teacher": "teachers.catalogue",
@@ -132,6 +139,7 @@ _HOME = {
     "model_cards": "zoo.registry",
     "named_teachers": "teachers.catalogue",
     "observe_frames": "stability.observables",
+    "plan_distillation": "distillation.run",
     "predict_file": "evaluation.predict_file",
     "predict_structures": "models.predict",
     "pretrain": "training.pretrain",

@@ -17,7 +17,9 @@ from click.testing import CliRunner
 from synthzoo.benchmarking import learning_curves
 from synthzoo.benchmarking.jobs import DIRECT
 from synthzoo.cli import main
+from synthzoo.data.samples import sample_path
 from synthzoo.demo import run as demo
+from synthzoo.distillation import run as distillation
 from synthzoo.errors import InputError, SynthzooError, UnknownModelError
 from synthzoo.evaluation.crystals import reference_values
 from synthzoo.evaluation.errors import evaluate_models
@@ -193,7 +195,12 @@ def estimate_with(model: Any) -> None:
     estimate.estimate_cost(generate_recipe("Toy"), driver=model)
 
 
+def plan_with(model: Any) -> None:
+    distillation.plan_distillation(sample_path("carbon-pbe"), model, minutes=60)
+
+
 LABELLERS = {
+    "distill": (plan_with, "synthzoo.distillation.costs.called_apart"),
     "relabel": (relabel_with, "synthzoo.labelling.relabel.after_test"),
     "generate": (generate_with, "synthzoo.generation.run.after_test"),
     "estimate": (estimate_with, "synthzoo.generation.estimate.called_apart"),

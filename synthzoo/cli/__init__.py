@@ -1,9 +1,10 @@
 """The command line: parse, call one function, print."""
 
-from synthzoo.cli import finetune, legacy, make, md, teachers, zoo
+from synthzoo.cli import distill, finetune, legacy, make, md, teachers, zoo
 from synthzoo.cli.options import main
 
 __all__ = [
+    "distill",
     "finetune",
     "legacy",
     "main",

@@ -10,7 +10,8 @@ import click
 SECTIONS = {
     "Use a model": ("list", "show", "predict", "md", "verify", "fetch", "demo"),
     "Fine-tune it on your own data": ("inspect", "finetune", "evaluate", "benchmark"),
-    "Make a model": (
+    "Make a model of any material": ("distill",),
+    "Make a model step by step": (
         "build",
         "generate",
         "relabel",

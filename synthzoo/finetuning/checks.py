@@ -106,8 +106,16 @@ def examine(
         data=data,
         calculator=calculator,
         predicted=predicted,
-        findings=[_as_needed(finding, frames) for finding in all_findings(data)],
+        findings=findings_of(data, frames),
     )
+
+
+def findings_of(data: CheckedSet, frames: FrameSet) -> list[Finding]:
+    """Return what is wrong with a set that is to be fitted, or worth knowing.
+
+    ``data``: the structures of ``frames``, as the checks see them.
+    """
+    return [_as_needed(finding, frames) for finding in all_findings(data)]
 
 
 def _judgement(
@@ -136,14 +144,7 @@ def fit_for_use(examination: Examination, *, drop: bool = False) -> Examined:
     """Return a set that can be fitted; refuse one with errors, or leave them out."""
     frames, findings = examination.frames, examination.findings
     predicted = examination.predicted
-    errors = [finding for finding in findings if finding.severity == "error"]
-    bad = {index for finding in errors if drop for index in finding.frames}
-    left = [finding for finding in errors if not (drop and finding.frames)]
-    if left:
-        raise InputError(_told(left, frames))
-    kept = [index for index in range(len(predicted)) if index not in bad]
-    if not kept:
-        raise InputError("Every structure has an error: nothing is left to fit.")
+    kept = usable_frames(findings, frames, drop=drop)
     structures = _joined(frames.structures, near_duplicates(examination.data))
     chosen = [structures[index] for index in kept]
     sound = [atoms for index in kept if (atoms := predicted[index]) is not None]
@@ -158,8 +159,27 @@ def fit_for_use(examination: Examination, *, drop: bool = False) -> Examined:
         ),
         predicted=sound,
         findings=[found for found in findings if found.severity != "error"],
-        dropped=[str(frames.origins[index]) for index in sorted(bad)],
+        dropped=[
+            str(origin)
+            for index, origin in enumerate(frames.origins)
+            if index not in set(kept)
+        ],
     )
+
+
+def usable_frames(
+    findings: Sequence[Finding], frames: FrameSet, *, drop: bool
+) -> list[int]:
+    """Return the numbers of the frames without errors; refuse others, or drop them."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    left = [finding for finding in errors if not (drop and finding.frames)]
+    if left:
+        raise InputError(_told(left, frames))
+    bad = {index for finding in errors for index in finding.frames}
+    kept = [index for index in range(len(frames.structures)) if index not in bad]
+    if not kept:
+        raise InputError("Every structure has an error: nothing is left to fit.")
+    return kept
 
 
 def _joined(structures: Sequence[Atoms], alike: Sequence[Sequence[int]]) -> list[Atoms]:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthzoo.data.frames import iter_raw_frames
-from synthzoo.errors import CheckpointError, InputError
+from synthzoo.errors import CheckpointError
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import generate_structures
 from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
 from synthzoo.models.checkpoint import read_config, verify_checkpoint
 from synthzoo.recipes.loading import load_recipe, recipe_hash, teacher_name
-from synthzoo.runs.files import new_file, sole_writer
-from synthzoo.runs.provenance import installed_versions
+from synthzoo.runs.files import sole_writer
 from synthzoo.runs.resumable import working_folder
+from synthzoo.runs.stages import StageRecord
 from synthzoo.training.curves import read_errors
 from synthzoo.training.place import TrainingPlace
 from synthzoo.training.pretrain import pretrain
@@ -135,7 +131,13 @@ def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
     output = Path(output)
     recipes = _load(recipe, driver, teacher, trust=trust)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with sole_writer(output), _Record(output, recipes.manifest()) as record:
+    record = StageRecord(
+        output / RECORD_FILE,
+        recipes.manifest(),
+        kind="section",
+        is_begun=lambda section: _is_begun(output / STAGES[section]),
+    )
+    with sole_writer(output), record:
         made, labelled = output / STRUCTURES_FILE, output / LABELLED_FILE
         checkpoint = output / CHECKPOINT_FOLDER
         if _is_missing(made):
@@ -151,6 +153,10 @@ def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
         return _summary(output, record, _verified(checkpoint))
 
 
+def _is_begun(output: Path) -> bool:
+    return output.exists() or working_folder(output).exists()
+
+
 def _is_missing(output: Path) -> bool:
     """Return whether a file is not there, or something is left to be tidied up."""
     return not output.exists() or working_folder(output).exists()
@@ -163,7 +169,7 @@ def _verified(checkpoint: Path) -> str:
     return verification.summary()
 
 
-def _summary(output: Path, record: _Record, verification: str) -> BuildSummary:
+def _summary(output: Path, record: StageRecord, verification: str) -> BuildSummary:
     """Return what is in the folder, whichever call has made it."""
     checkpoint = output / CHECKPOINT_FOLDER
     made = read_config(checkpoint).provenance
@@ -198,65 +204,3 @@ def _has_one_teacher(recipe: str | Path) -> bool:
     generate = load_recipe(GenerateRecipe, recipe, trust=True)
     relabel = load_recipe(RelabelRecipe, recipe, trust=True)
     return teacher_name(generate.driver) == teacher_name(relabel.teacher)
-
-
-class _Record:
-    """What decides the result, and how long each stage took, kept in a file.
-
-    A stage of which nothing is there yet may be changed; if no stage leaves anything,
-    folder and file go, too.
-    """
-
-    def __init__(self, output: Path, manifest: dict[str, str]) -> None:
-        self._folder, self._manifest = output, manifest
-        self.seconds: dict[str, float] = {}
-
-    def __enter__(self) -> _Record:
-        path = self._folder / RECORD_FILE
-        if path.is_file():
-            record = json.loads(path.read_text())
-            self._compare(record["recipe"])
-            self.seconds = record["seconds"]
-        self._folder.mkdir(exist_ok=True)
-        self._write()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not any(map(self._is_begun, STAGES)):
-            (self._folder / RECORD_FILE).unlink()
-            with suppress(OSError):
-                self._folder.rmdir()
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Note how long a block takes, if it comes to its end."""
-        started = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - started, 1)
-        self._write()
-
-    def _is_begun(self, stage: str) -> bool:
-        output = self._folder / STAGES[stage]
-        return output.exists() or working_folder(output).exists()
-
-    def _compare(self, found: dict[str, str]) -> None:
-        changed = [
-            name
-            for name in STAGES
-            if found[name] != self._manifest[name] and self._is_begun(name)
-        ]
-        if changed:
-            raise InputError(
-                f"{self._folder} was begun with another section "
-                f"{', '.join(changed)} of the recipe. Choose another folder, or remove "
-                "this one to start again."
-            )
-
-    def _write(self) -> None:
-        values = {
-            "recipe": self._manifest,
-            "seconds": self.seconds,
-            "versions": installed_versions(),
-        }
-        with new_file(self._folder / RECORD_FILE) as partial:
-            partial.write_text(json.dumps(values, indent=1))

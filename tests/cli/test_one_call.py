@@ -19,6 +19,7 @@ PUBLIC = {
     "build": {"build_checkpoint"},
     "completion": set(),  # a script for the shell has no use in Python
     "demo": {"run_demo"},
+    "distill": {"distill", "plan_distillation"},
     "estimate": {"estimate_cost"},
     "evaluate": {"evaluate_models"},
     "fetch": {"fetch", "fetch_all"},

@@ -1,0 +1,1 @@
+"""From a few DFT structures of any material to its own fast potential."""

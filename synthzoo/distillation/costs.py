@@ -1,0 +1,141 @@
+"""What teaching and learning cost on this machine, measured on a few structures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthzoo.models.architectures import architecture_of
+from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
+from synthzoo.models.interface import Statistics
+from synthzoo.models.isolation import nequip_session
+from synthzoo.teachers import cached_teacher
+from synthzoo.teachers.loading import called_apart, reference_sha256
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.models.graphs import Graph
+    from synthzoo.models.recipe import ModelRecipe
+
+TIMED_STRUCTURES = 3
+TIMED_ATOMS = 96
+"""Of a batch: as many as a recipe takes by default."""
+
+TIMED_STEPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Processor time on one core.
+
+    Attributes
+    ----------
+    label_s_per_atom
+        A label of the teacher.
+    visit_s_per_atom
+        A step of training, forwards and backwards.
+    """
+
+    label_s_per_atom: float
+    visit_s_per_atom: float
+
+
+def seconds_of(work: Callable[[], object], times: int) -> float:
+    """Return the processor time of one call, after a first one that does not count."""
+    work()
+    start = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - start) / times
+
+
+def label_seconds(teacher: str, structures: Sequence[Atoms]) -> float:
+    """Return what a teacher takes for each atom, measured in a process of its own."""
+    chosen = _middle_sized(structures)
+    return called_apart(partial(_label_seconds, teacher, chosen), teacher)
+
+
+def _label_seconds(teacher: str, structures: Sequence[Atoms]) -> float:
+    loaded = cached_teacher(teacher, reference_sha256(teacher))
+    moved = [atoms.copy() for atoms in structures]
+    rng = np.random.default_rng(0)
+
+    def label_all() -> None:
+        for atoms in moved:
+            atoms.rattle(1e-3, rng=rng)  # no calculator knows the result already
+            loaded.label(atoms)
+
+    return seconds_of(label_all, 1) / sum(map(len, moved))
+
+
+def _middle_sized(structures: Sequence[Atoms]) -> list[Atoms]:
+    order = np.argsort([len(atoms) for atoms in structures], kind="stable")
+    start = max(0, (len(order) - TIMED_STRUCTURES) // 2)
+    return [structures[index] for index in order[start : start + TIMED_STRUCTURES]]
+
+
+def visit_seconds(model: ModelRecipe, data: LabelledSet) -> float:
+    """Return what a network takes for each atom in a step of training.
+
+    ``data``: structures with labels of any scale, of which one batch is made.
+    """
+    import torch
+
+    from synthzoo.models.graphs import ENERGY, FORCES, join, to_graph
+    from synthzoo.models.network import build_model
+
+    config = _config(model, data)
+    with nequip_session():
+        network = build_model(config).train()
+        graphs: list[Graph] = []
+        atoms = 0
+        for frame, labels in zip(data.structures, data.labels, strict=True):
+            if graphs and atoms + len(frame) > TIMED_ATOMS:
+                break
+            graphs.append(
+                to_graph(
+                    frame, labels, elements=config.elements, cutoff_A=config.cutoff_A
+                )
+            )
+            atoms += len(frame)
+        batch = join(graphs)
+
+        def step() -> None:
+            network.zero_grad()
+            found = network(batch.copy())
+            loss = found[FORCES].square().mean() + found[ENERGY].square().sum()
+            loss.backward()
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return seconds_of(step, TIMED_STEPS) / atoms
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _config(model: ModelRecipe, data: LabelledSet) -> CheckpointConfig:
+    network = model.network()
+    elements = tuple(sorted(set().union(*(set(s.symbols) for s in data.structures))))
+    statistics = Statistics(elements=elements, neighbours=1.0, force_rms_eV_A=1.0)
+    return CheckpointConfig(
+        format_version=FORMAT_VERSION,
+        builder=network.architecture,
+        arguments=architecture_of(network.architecture).complete(
+            network.arguments, statistics
+        ),
+        elements=elements,
+        cutoff_A=network.cutoff_A,
+        dtype="float32",
+        isolated_atom_energies_eV=dict.fromkeys(elements, 0.0),
+        labels={},
+        kind="potential",
+        provenance={},
+    )

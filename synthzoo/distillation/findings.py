@@ -1,0 +1,254 @@
+"""What a distillation has come to: errors, curves, speed, dynamics, and a verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.data import unconstrained
+from synthzoo.data.structures import read_structures
+from synthzoo.distillation.costs import label_seconds
+from synthzoo.distillation.probes import Curve, curves_of
+from synthzoo.distillation.stages import (
+    DYNAMICS_FOLDER,
+    INDEX_KEY,
+    POTENTIAL_FOLDER,
+    PROBES_FILE,
+    PROBES_LABELLED_FILE,
+    RECIPE_FILE,
+    STARTS_LABELLED_FILE,
+    STUDENT_FOLDER,
+)
+from synthzoo.evaluation.errors import judge_set, shifted, shifts_eV
+from synthzoo.finetuning.report import METRICS_FILE
+from synthzoo.models.predict import predict_structures
+from synthzoo.stability.results import read_verdicts
+from synthzoo.training.build import (
+    CHECKPOINT_FOLDER,
+    BuildSummary,
+    build_checkpoint,
+)
+from synthzoo.zoo.load import load_calculator
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.distillation.plan import Plan
+    from synthzoo.distillation.request import Request, UserData
+    from synthzoo.stability.verdict import Verdict
+
+TEACHER, STUDENT, POTENTIAL = "teacher", "student", "fine-tuned"
+DIRECT = "trained directly"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """Root-mean-square errors of a potential against the user's labels.
+
+    Attributes
+    ----------
+    name
+        Which potential.
+    structures
+        How many it was compared on.
+    energy_meV_per_atom, force_eV_A
+        The errors.
+    """
+
+    name: str
+    structures: int
+    energy_meV_per_atom: float
+    force_eV_A: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled:
+    """What a distillation has come to.
+
+    Attributes
+    ----------
+    teacher
+        Its reference.
+    notes
+        What the checks of the data found.
+    plan
+        How the time was spent.
+    student
+        What the pre-training gave.
+    errors
+        Of teacher, student, tuned and directly trained potential; of the last three on
+        structures that they have not seen.
+    compared
+        Which structures those are, in words.
+    curves
+        Energies over volumes and distances.
+    teacher_s, potential_s
+        Processor time for each atom.
+    dynamics
+        Whether the potential survived.
+    """
+
+    teacher: str
+    notes: tuple[str, ...]
+    plan: Plan
+    student: BuildSummary
+    errors: tuple[Errors, ...]
+    compared: str
+    curves: tuple[Curve, ...]
+    teacher_s: float
+    potential_s: float
+    dynamics: Verdict
+
+    def of(self, name: str) -> Errors | None:
+        """Return the errors of a potential."""
+        return next((each for each in self.errors if each.name == name), None)
+
+    @property
+    def speed_up(self) -> float:
+        """How many times as fast as its teacher the potential is."""
+        return self.teacher_s / self.potential_s
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What the potential is worth, in words."""
+        return (*_on_errors(self), _on_speed(self), _on_dynamics(self))
+
+
+def _on_errors(found: Distilled) -> list[str]:
+    tuned, teacher = found.of(POTENTIAL), found.of(TEACHER)
+    direct = found.of(DIRECT)
+    if tuned is None or teacher is None:
+        return [
+            "There are too few structures to test the fine-tuned potential; give "
+            "labelled structures of your own with --test."
+        ]
+    texts = [
+        f"The fine-tuned potential has errors of {_pair(tuned)} on {found.compared}."
+    ]
+    if direct is not None:
+        worse = tuned.energy_meV_per_atom >= direct.energy_meV_per_atom
+        texts.append(
+            f"Training on your structures alone gives {_pair(direct)}"
+            + (": the teacher did not help with energies." if worse else ".")
+        )
+        if teacher.force_eV_A >= direct.force_eV_A:
+            texts.append(
+                f"The teacher's own forces ({teacher.force_eV_A:.3f} eV/Å from your "
+                "labels) are worse than those of training on your structures alone: "
+                "try another teacher."
+            )
+    return texts
+
+
+def _pair(errors: Errors) -> str:
+    return f"{errors.energy_meV_per_atom:.1f} meV/atom and {errors.force_eV_A:.3f} eV/Å"
+
+
+def _on_speed(found: Distilled) -> str:
+    return (
+        f"It takes {1e6 * found.potential_s:.0f} µs for each atom and step on one "
+        f"core; the teacher takes {found.speed_up:.2g} times that."
+    )
+
+
+def _on_dynamics(found: Distilled) -> str:
+    if found.dynamics.passed:
+        return "It survived the short molecular dynamics."
+    failure = found.dynamics.failures[0]
+    return f"It did not survive the short molecular dynamics: {failure.detail}"
+
+
+def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distilled:
+    """Return what the files of a finished distillation say.
+
+    ``folder``: with all its stages.
+    """
+    potential = folder / POTENTIAL_FOLDER
+    student = folder / STUDENT_FOLDER
+    metrics = json.loads((potential / METRICS_FILE).read_text())
+    (dynamics,) = read_verdicts(folder / DYNAMICS_FOLDER)
+    return Distilled(
+        teacher=request.teacher,
+        notes=data.notes,
+        plan=plan,
+        student=build_checkpoint(folder / RECIPE_FILE, student, trust=True),
+        errors=(_teacher_errors(folder, data.bulk), *_learnt_errors(metrics)),
+        compared=_compared(metrics),
+        curves=tuple(_curves(folder)),
+        teacher_s=plan.costs.label_s_per_atom,
+        potential_s=label_seconds(f"zoo:{potential.absolute()}", data.bulk.structures),
+        dynamics=dynamics,
+    )
+
+
+def _teacher_errors(folder: Path, data: LabelledSet) -> Errors:
+    """Return the errors of the teacher, a constant for each element taken off."""
+    labelled = read_structures(folder / STARTS_LABELLED_FILE)
+    chosen = data.part([int(atoms.info[INDEX_KEY]) for atoms in labelled])
+    found = judge_set(chosen, labelled)
+    errors = shifted(chosen, found, shifts_eV(chosen, found)).errors[0]
+    return Errors(
+        name=TEACHER,
+        structures=errors.structures,
+        energy_meV_per_atom=errors.energy_rmse_meV_per_atom,
+        force_eV_A=errors.force_rmse_eV_A,
+    )
+
+
+def _learnt_errors(metrics: dict[str, Any]) -> list[Errors]:
+    if not metrics["unseen"]:
+        return []
+    unseen, direct = metrics["unseen"][0], metrics["direct"]
+    found = [(STUDENT, unseen["before"]), (POTENTIAL, unseen["after"])]
+    if direct is not None:
+        found.append((DIRECT, direct["before"]))
+    return [
+        Errors(
+            name=name,
+            structures=groups[0]["structures"],
+            energy_meV_per_atom=groups[0]["energy_rmse_meV_per_atom"],
+            force_eV_A=groups[0]["force_rmse_eV_A"],
+        )
+        for name, groups in found
+    ]
+
+
+def _compared(metrics: dict[str, Any]) -> str:
+    if not metrics["unseen"]:
+        return "no structures"
+    unseen = metrics["unseen"][0]
+    count = unseen["after"][0]["structures"]
+    return f"{count} {unseen['name']} structures, which no fit had seen"
+
+
+def _curves(folder: Path) -> list[Curve]:
+    structures = read_structures(folder / PROBES_FILE)
+    by_teacher = np.full(len(structures), np.nan)
+    for atoms in read_structures(folder / PROBES_LABELLED_FILE):
+        by_teacher[atoms.info[INDEX_KEY]] = unconstrained.energy_eV(atoms)
+    return curves_of(
+        structures,
+        {
+            TEACHER: lambda _: by_teacher,
+            STUDENT: partial(_energies, folder / STUDENT_FOLDER / CHECKPOINT_FOLDER),
+            POTENTIAL: partial(_energies, folder / POTENTIAL_FOLDER),
+        },
+    )
+
+
+def _energies(model: Path, structures: Sequence[Atoms]) -> NDArray[np.float64]:
+    calculator = load_calculator(model, device="cpu")
+    return np.array(
+        [
+            unconstrained.energy_eV(atoms)
+            for atoms in predict_structures(structures, calculator)
+        ]
+    )

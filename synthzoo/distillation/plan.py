@@ -1,0 +1,287 @@
+"""How a budget of time is spent: on how many structures, which network, how long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.data.pairs import find_pairs
+from synthzoo.distillation.costs import Costs, label_seconds, visit_seconds
+from synthzoo.errors import InputError
+from synthzoo.finetuning.jobs import visits_from_scratch
+from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.models.recipe import ModelRecipe
+from synthzoo.training.recipe import FitRecipe
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.distillation.request import Request
+
+SHARE_OF_STUDENT = 0.9
+"""Of the time that fine-tuning leaves; dynamics and report take the rest."""
+
+EPOCHS, MOST_EPOCHS = 20, 60
+"""How often the student sees each synthetic structure, if there is time for that; more
+often only where there are as many structures as there may be."""
+
+FEWEST_STRUCTURES, MOST_STRUCTURES = 200, 10_000
+MANY_STRUCTURES = 2_000
+"""From here on, a wider network pays."""
+
+FEATURES = ((64, 32), (32, 16))
+"""Widths of networks, the best first."""
+
+NEIGHBOURS = 35
+"""An atom sees so many neighbours on average..."""
+CUTOFFS_A = (4.5, 6.0)
+"""... if that takes a radius in this range."""
+
+DIMER_SHARE, DYNAMICS_SHARE = 0.05, 0.15
+"""Of the synthetic structures; the rest lies around the user's own."""
+FEWEST_DISTANCES, MOST_DISTANCES = 10, 40
+"""Of a pair of elements."""
+
+RELAXATION_CALLS, DYNAMICS_CALLS = 4.0, 50.0
+"""What the driver computes for each structure that is kept, on average: see the parts
+`around` and `dynamics`."""
+DYNAMICS_FRAMES = 10
+"""Structures that are kept of each trajectory."""
+DEAR_DYNAMICS = 0.25
+"""Dynamics that cost more than this share of the training are left out."""
+
+LONGEST_AVERAGE, AVERAGED_OVER = 0.999, 20.0
+"""Of the moving average of the weights: largest decay, and its length: the steps of the
+fit over this."""
+
+SECONDS_PER_MINUTE = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How the time is spent.
+
+    Attributes
+    ----------
+    structures
+        Synthetic ones, about.
+    dynamics
+        Trajectories of molecular dynamics by the teacher, from which some of them are.
+    epochs
+        How often the student sees each.
+    model
+        Its shape.
+    costs
+        What was measured.
+    generation_s, training_s, tuning_s
+        What structures and labels, pre-training, and fine-tuning with its comparisons
+        will take.
+    """
+
+    structures: int
+    dynamics: int
+    epochs: int
+    model: ModelRecipe
+    costs: Costs
+    generation_s: float
+    training_s: float
+    tuning_s: float
+
+    @property
+    def minutes(self) -> float:
+        """The whole."""
+        seconds = self.generation_s + self.training_s
+        return (seconds / SHARE_OF_STUDENT + self.tuning_s) / SECONDS_PER_MINUTE
+
+    def lines(self) -> list[str]:
+        """Return the plan in words."""
+        wide, narrow = self.model.num_features
+        return [
+            f"The teacher takes {1000 * self.costs.label_s_per_atom:.3g} ms for each "
+            "atom; a step of training takes the student "
+            f"{1000 * self.costs.visit_s_per_atom:.3g} ms.",
+            f"{self.structures} synthetic structures with the teacher's labels: "
+            f"{_minutes(self.generation_s)}.",
+            f"Pre-training of a network with {wide} scalars and {narrow} vectors and a "
+            f"cutoff of {self.model.cutoff_A:g} Å, which sees each structure "
+            f"{self.epochs} times: {_minutes(self.training_s)}.",
+            "Fine-tuning on your structures, its test and the comparison with training "
+            f"from scratch: {_minutes(self.tuning_s)}.",
+            f"In all about {self.minutes:.0f} minutes on this machine.",
+        ]
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / SECONDS_PER_MINUTE:.1f} minutes"
+
+
+def make_plan(request: Request, data: LabelledSet) -> Plan:
+    """Return how the time is spent; a few structures are computed to measure costs.
+
+    ``data``: the user's structures, none of them an isolated atom.
+    """
+    label_s = label_seconds(request.teacher, data.structures)
+    cutoff_A = cutoff_for(data.structures)
+    needed: list[float] = []
+    for number, features in enumerate(FEATURES):
+        model = ModelRecipe(cutoff_A=cutoff_A, num_features=features)
+        costs = Costs(
+            label_s_per_atom=label_s, visit_s_per_atom=visit_seconds(model, data)
+        )
+        plan = spend(request, data, model, costs)
+        enough = FEWEST_STRUCTURES if number == len(FEATURES) - 1 else MANY_STRUCTURES
+        if plan.structures >= enough:
+            return plan
+        needed.append(_least_minutes(request, data, plan))
+    raise InputError(
+        f"{request.minutes:g} minutes are too few for this teacher and these "
+        f"structures: {FEWEST_STRUCTURES} synthetic structures, a student and its "
+        f"fine-tuning take about {math.ceil(needed[-1])} minutes."
+    )
+
+
+def spend(
+    request: Request, data: LabelledSet, model: ModelRecipe, costs: Costs
+) -> Plan:
+    """Return a plan for one network; there may be no time for any structure."""
+    tuning_s = _tuning_seconds(request, data, costs)
+    left_s = SHARE_OF_STUDENT * (request.minutes * SECONDS_PER_MINUTE - tuning_s)
+    making_s, visit_s = _structure_seconds(request, data, costs)
+    structures = math.floor(max(0.0, left_s) / (making_s + EPOCHS * visit_s))
+    structures = _rounded_down(min(structures, MOST_STRUCTURES))
+    training_s = max(0.0, left_s - structures * making_s)
+    epochs = math.floor(training_s / (structures * visit_s)) if structures else 0
+    epochs = min(epochs, MOST_EPOCHS)
+    dynamics = DYNAMICS_SHARE * structures / DYNAMICS_FRAMES if _cheap(costs) else 0.0
+    return Plan(
+        structures=structures,
+        dynamics=round(dynamics),
+        epochs=epochs,
+        model=model,
+        costs=costs,
+        generation_s=structures * making_s,
+        training_s=structures * epochs * visit_s,
+        tuning_s=tuning_s,
+    )
+
+
+def _rounded_down(count: int) -> int:
+    """Return a number of two digits and zeros."""
+    unit: int = 10 ** max(0, len(str(count)) - 2)
+    return count // unit * unit
+
+
+def _structure_seconds(
+    request: Request, data: LabelledSet, costs: Costs
+) -> tuple[float, float]:
+    """Return what a synthetic structure costs to make and label, and to see once."""
+    atoms = data.atoms / len(data)
+    calls = RELAXATION_CALLS
+    if _cheap(costs):
+        calls += DYNAMICS_SHARE * (DYNAMICS_CALLS - RELAXATION_CALLS)
+    making_s = (1 + calls) * atoms * costs.label_s_per_atom / request.workers
+    return making_s, atoms * costs.visit_s_per_atom
+
+
+def _cheap(costs: Costs) -> bool:
+    """Return whether the teacher is quick enough for molecular dynamics."""
+    dynamics_s = DYNAMICS_SHARE * DYNAMICS_CALLS * costs.label_s_per_atom
+    return dynamics_s < DEAR_DYNAMICS * EPOCHS * costs.visit_s_per_atom
+
+
+def _least_minutes(request: Request, data: LabelledSet, plan: Plan) -> float:
+    making_s, visit_s = _structure_seconds(request, data, plan.costs)
+    student_s = FEWEST_STRUCTURES * (making_s + EPOCHS * visit_s) / SHARE_OF_STUDENT
+    return (student_s + plan.tuning_s) / SECONDS_PER_MINUTE
+
+
+def _tuning_seconds(request: Request, data: LabelledSet, costs: Costs) -> float:
+    """Return what fine-tuning, its further fits and those from scratch take."""
+    sizes = [len(atoms) for atoms in data.structures]
+    recipe = resolve_recipe(FinetuneRecipe(), sizes)
+    checks = round(1 / recipe.check_share) if recipe.check_share else 0
+    visits = (1 + checks) * (recipe.visits or 0)
+    if request.compare_direct:
+        visits += max(1, checks) * visits_from_scratch(sizes)
+    at_a_time = min(request.workers, 1 + checks)
+    return visits * data.atoms / len(data) * costs.visit_s_per_atom / at_a_time
+
+
+def cutoff_for(structures: Sequence[Atoms]) -> float:
+    """Return a radius within which atoms have enough neighbours, in Å.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> cutoff_for([bulk("W", cubic=True)]), cutoff_for([bulk("Pb", cubic=True)])
+    (5.2, 6.0)
+    """
+    shortest, longest = CUTOFFS_A
+    distances = np.sort(
+        np.concatenate([find_pairs(atoms, longest).distances_A for atoms in structures])
+    )
+    wanted = NEIGHBOURS * sum(map(len, structures))
+    if wanted > len(distances):
+        return longest
+    return round(float(np.clip(distances[wanted - 1], shortest, longest)), 1)
+
+
+def _averaging(plan: Plan, data: LabelledSet) -> float:
+    """Return a decay that forgets the first weights of a short fit, too."""
+    atoms = plan.epochs * plan.structures * data.atoms / len(data)
+    steps = atoms / FitRecipe().batch_atoms
+    return round(min(LONGEST_AVERAGE, max(0.0, 1 - AVERAGED_OVER / steps)), 4)
+
+
+def recipe_of(
+    plan: Plan, request: Request, data: LabelledSet, starts: Path
+) -> dict[str, Any]:
+    """Return the sections of a recipe that `synthzoo build` understands.
+
+    ``starts``: file with the structures of the user.
+    """
+    elements = sorted(set().union(*(set(a.symbols) for a in data.structures)))
+    pairs = len(elements) * (len(elements) + 1) // 2
+    distances = round(DIMER_SHARE * plan.structures / pairs)
+    distances = min(max(distances, FEWEST_DISTANCES), MOST_DISTANCES)
+    around = plan.structures - pairs * distances - DYNAMICS_FRAMES * plan.dynamics
+    parts: list[dict[str, Any]] = [
+        {"kind": "around", "structures": str(starts), "count": around},
+        {"kind": "dimers", "count": distances},
+    ]
+    if plan.dynamics:
+        dynamics = {"structures": str(starts), "trajectories": plan.dynamics}
+        parts.append({"kind": "dynamics"} | dynamics)
+    return {
+        "generate": {
+            "elements": elements,
+            "seed": request.seed,
+            "driver": request.teacher,
+            "parts": parts,
+        },
+        "relabel": {"teacher": request.teacher},
+        "pretrain": {
+            "model": {
+                "cutoff_A": plan.model.cutoff_A,
+                "num_features": list(plan.model.num_features),
+            },
+            "fit": {
+                "seed": request.seed,
+                "max_epochs": plan.epochs,
+                "adam_beta2": 0.99,
+                "decay_start": 0.4,
+                "ema_decay": _averaging(plan, data),
+                "gradient_clip": 0.5,
+                "energy_huber_eV": 0.1,
+                "forces_huber_eV_A": 3.0,
+                "keep": "last",
+                "threads": 1,
+            },
+        },
+    }

@@ -1,0 +1,161 @@
+"""What a distillation is asked for, and the structures that it starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthzoo.data import unconstrained
+from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
+from synthzoo.errors import InputError
+from synthzoo.finetuning.checks import describe, findings_of, usable_frames
+from synthzoo.inspection.findings import CheckedSet, Reference
+from synthzoo.runs.files import hash_files
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.data.labels import LabelKeys
+
+CHARGE_KEYS = ("charge", "total_charge")
+"""In ``Atoms.info``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for; the fields are those of `synthzoo.distill`."""
+
+    files: list[Path]
+    teacher: str
+    minutes: float
+    test: list[Path]
+    energy_key: str | None
+    forces_key: str | None
+    format: str | None
+    drop_bad: bool
+    compare_direct: bool
+    seed: int
+    workers: int
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what decides the result."""
+        return {
+            "data": hash_files(self.files),
+            "test": hash_files(self.test),
+            "teacher": self.teacher,
+            "minutes": self.minutes,
+            "energy_key": self.energy_key,
+            "forces_key": self.forces_key,
+            "format": self.format,
+            "drop_bad": self.drop_bad,
+            "compare_direct": self.compare_direct,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserData:
+    """The structures of the user that other structures can be made from.
+
+    ``frames``: those with more than one atom.
+    ``bulk``: the same with their labels.
+    ``notes``: what the checks found, in words.
+    """
+
+    frames: FrameSet
+    keys: LabelKeys
+    bulk: LabelledSet
+    notes: tuple[str, ...]
+
+
+def read_data(request: Request) -> UserData:
+    """Return the structures that can be used, checked as for fine-tuning."""
+    frames, keys = read_labelled(
+        request.files,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        format=request.format,
+    )
+    findings = findings_of(_checked(frames, keys), frames)
+    kept = usable_frames(findings, frames, drop=request.drop_bad)
+    bulk = [index for index in kept if len(frames.structures[index]) > 1]
+    if not bulk:
+        raise InputError(
+            f"The data hold {len(kept)} structure(s), all of them single atoms: there "
+            "is nothing to make other structures from."
+        )
+    origins = [str(origin) for origin in frames.origins]
+    notes = [
+        describe(finding, origins)
+        for finding in findings
+        if finding.severity != "error"
+    ]
+    chosen = _part(frames, bulk)
+    return UserData(
+        frames=chosen,
+        keys=keys,
+        bulk=as_labelled(chosen, keys),
+        notes=(*notes, *_ignored_states(frames.structures)),
+    )
+
+
+def check_against(
+    data: UserData, numbers: Sequence[int], computed: Sequence[Atoms]
+) -> None:
+    """Refuse labels whose units, signs or order a potential contradicts.
+
+    ``numbers``: which of the structures were computed.
+    ``computed``: these, with what the potential says.
+    """
+    frames = _part(data.frames, numbers)
+    reference = Reference(
+        energies_eV=np.array([unconstrained.energy_eV(atoms) for atoms in computed]),
+        forces_eV_A=[unconstrained.forces_eV_A(atoms) for atoms in computed],
+    )
+    checked = _checked(frames, data.keys, reference)
+    usable_frames(findings_of(checked, frames), frames, drop=False)
+
+
+def _checked(
+    frames: FrameSet, keys: LabelKeys, reference: Reference | None = None
+) -> CheckedSet:
+    return CheckedSet(
+        structures=frames.structures,
+        keys=keys,
+        reference=reference,
+        sources=[str(origin.file) for origin in frames.origins],
+    )
+
+
+def _part(frames: FrameSet, numbers: Sequence[int]) -> FrameSet:
+    return dataclasses.replace(
+        frames,
+        structures=[frames.structures[number] for number in numbers],
+        origins=[frames.origins[number] for number in numbers],
+    )
+
+
+def _ignored_states(structures: Sequence[Atoms]) -> list[str]:
+    """Return what the structures say of electrons, which no potential here knows."""
+    charged = sum(
+        any(np.any(atoms.info.get(key, 0) != 0) for key in CHARGE_KEYS)
+        for atoms in structures
+    )
+    magnetic = sum(
+        bool(atoms.get_initial_magnetic_moments().any()) for atoms in structures
+    )
+    return [
+        f"{count} structure(s) have {what}, which {verb} ignored: teacher and student "
+        "see positions and elements only."
+        for count, what, verb in (
+            (charged, "a charge", "is"),
+            (magnetic, "magnetic moments", "are"),
+        )
+        if count
+    ]

@@ -1,0 +1,242 @@
+"""From a few labelled structures and a teacher to a potential, in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from synthzoo.data.frames import find_files
+from synthzoo.distillation.findings import find
+from synthzoo.distillation.plan import Plan, make_plan, recipe_of
+from synthzoo.distillation.report import write_report
+from synthzoo.distillation.request import Request, UserData, read_data
+from synthzoo.distillation.stages import (
+    POTENTIAL_FOLDER,
+    RECIPE_FILE,
+    STARTS_FILE,
+    STUDENT_FOLDER,
+    stages,
+    write_inputs,
+)
+from synthzoo.potentials import Model, teacher_reference
+from synthzoo.runs.files import new_file, sole_writer, write_text
+from synthzoo.runs.stages import StageRecord
+from synthzoo.training.build import CHECKPOINT_FOLDER
+
+Sources = str | Path | Sequence[str | Path]
+
+RECORD_FILE, PLAN_FILE = "distill.json", "plan.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillSummary:
+    """What a run of `distill` made.
+
+    Attributes
+    ----------
+    potential
+        Checkpoint folder: a model for `load_calculator`.
+    student
+        Checkpoint that learnt from the teacher alone.
+    report
+        What was found, for people.
+    verdict
+        What the potential is worth, in words.
+    seconds
+        What each stage took; if it was interrupted, its last part.
+    """
+
+    potential: Path
+    student: Path
+    report: Path
+    verdict: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+def distill(  # noqa: PLR0913  what a user may say
+    data: Sources,
+    teacher: Model,
+    output: str | Path,
+    *,
+    minutes: float = 30.0,
+    test: Sources = (),
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    format: str | None = None,
+    drop_bad: bool = False,
+    compare_direct: bool = True,
+    seed: int = 0,
+    workers: int | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> DistillSummary:
+    """Make a potential of any material from a few labelled structures and a teacher.
+
+    Synthetic structures are made around yours and labelled by the teacher. A small
+    network learns them, and is then fine-tuned on your structures. Each stage leaves
+    its files in the output folder. If a call was interrupted, the same call continues
+    it.
+
+    Parameters
+    ----------
+    data
+        Labelled structures, a few dozen: files in any format that ASE reads, or
+        patterns. Energies may be total energies on any scale.
+    teacher
+        Potential that knows the elements, however roughly: ``chgnet:0.3.0``,
+        ``nep:FILE`` and so on, as for `synthzoo.potentials.resolve`.
+    output
+        Folder to make.
+    minutes
+        Time that it may take on this machine, about. It decides how many synthetic
+        structures are made, and how wide the network is.
+    test
+        Labelled structures on which the errors are measured; nothing else is done with
+        them.
+    energy_key, forces_key
+        Where the labels are; found among the usual names if not given.
+    format
+        Of the files, as ASE calls it; guessed for each if not given.
+    drop_bad
+        Leave out structures in which the checks find errors.
+    compare_direct
+        Also train a new network on your structures alone, for comparison.
+    seed
+        Of everything that is random.
+    workers
+        Processes at a time; one for each core if not given.
+    tell
+        Function that is called with a text: the plan, and which stage begins.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be used, the time is too short, or the folder was made from
+        something else.
+    TeacherError
+        If the teacher cannot be loaded, does not know an element, or fails.
+    SynthzooError
+        If a stage fails.
+
+    Examples
+    --------
+    >>> made = distill(  # doctest: +SKIP
+    ...     "my-dft.xyz", "chgnet:0.3.0", "my-material"
+    ... )
+    >>> calculator = synthzoo.load_calculator(made.potential)  # doctest: +SKIP
+    """
+    request = Request(
+        files=find_files(data),
+        teacher=teacher_reference(teacher),
+        minutes=minutes,
+        test=find_files(test) if test else [],
+        energy_key=energy_key,
+        forces_key=forces_key,
+        format=format,
+        drop_bad=drop_bad,
+        compare_direct=compare_direct,
+        seed=seed,
+        workers=workers or os.cpu_count() or 1,
+    )
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    record = StageRecord(
+        output / RECORD_FILE,
+        request.manifest(),
+        kind="value of",
+        is_begun=lambda _: (output / PLAN_FILE).exists(),
+    )
+    with sole_writer(output), record:
+        found = read_data(request)
+        plan = _settled_plan(request, found, output, tell or _keep_silent)
+        for name, work in stages(request, found, output):
+            (tell or _keep_silent)(f"{name[0].upper()}{name[1:]}.")
+            with record.timed(name):
+                work()
+        results = find(output, request, found, plan)
+        return DistillSummary(
+            potential=output / POTENTIAL_FOLDER,
+            student=output / STUDENT_FOLDER / CHECKPOINT_FOLDER,
+            report=write_report(output, results),
+            verdict=results.verdict,
+            seconds=record.seconds,
+        )
+
+
+def plan_distillation(  # noqa: PLR0913  what a user may say
+    data: Sources,
+    teacher: Model,
+    *,
+    minutes: float = 30.0,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    format: str | None = None,
+    drop_bad: bool = False,
+    compare_direct: bool = True,
+    workers: int | None = None,
+) -> list[str]:
+    """Return what `distill` would do and what that takes, in words; make nothing.
+
+    A few structures are labelled and learnt to measure the costs.
+
+    Parameters
+    ----------
+    data, teacher, minutes, energy_key, forces_key, format
+        As for `distill`.
+    drop_bad, compare_direct, workers
+        As for `distill`.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be used, or the time is too short.
+    TeacherError
+        If the teacher cannot be loaded, does not know an element, or fails.
+
+    Examples
+    --------
+    >>> print(*plan_distillation("my.xyz", "chgnet:0.3.0"))  # doctest: +SKIP
+    """
+    request = Request(
+        files=find_files(data),
+        teacher=teacher_reference(teacher),
+        minutes=minutes,
+        test=[],
+        energy_key=energy_key,
+        forces_key=forces_key,
+        format=format,
+        drop_bad=drop_bad,
+        compare_direct=compare_direct,
+        seed=0,
+        workers=workers or os.cpu_count() or 1,
+    )
+    found = read_data(request)
+    return [*found.notes, *make_plan(request, found.bulk).lines()]
+
+
+def _settled_plan(
+    request: Request, found: UserData, output: Path, tell: Callable[[str], object]
+) -> Plan:
+    """Return the plan of this folder; make it, with its inputs, if there is none."""
+    path = output / PLAN_FILE
+    if path.exists():
+        return msgspec.json.decode(path.read_bytes(), type=Plan)
+    for note in found.notes:
+        tell(note)
+    plan = make_plan(request, found.bulk)
+    for line in plan.lines():
+        tell(line)
+    write_inputs(output, found.bulk)
+    recipe = recipe_of(plan, request, found.bulk, (output / STARTS_FILE).absolute())
+    write_text(output / RECIPE_FILE, yaml.safe_dump(recipe, sort_keys=False))
+    with new_file(path) as partial:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
+    return plan
+
+
+def _keep_silent(text: str) -> None:
+    """Say nothing."""

@@ -1,0 +1,148 @@
+"""The stages of a distillation: each leaves files, and is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthzoo.data.structures import read_structures, write_structures
+from synthzoo.distillation.probes import probe_structures
+from synthzoo.distillation.request import check_against
+from synthzoo.finetuning.run import finetune
+from synthzoo.labelling.recipe import RelabelRecipe
+from synthzoo.labelling.relabel import relabel_file
+from synthzoo.runs.resumable import working_folder
+from synthzoo.stability.check import run_md
+from synthzoo.training.build import CHECKPOINT_FOLDER, LABELLED_FILE, build_checkpoint
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.distillation.request import Request, UserData
+
+RECIPE_FILE = "recipe.yaml"
+STARTS_FILE, STARTS_LABELLED_FILE = "starts.xyz", "starts-teacher.xyz"
+PROBES_FILE, PROBES_LABELLED_FILE = "probes.xyz", "probes-teacher.xyz"
+STUDENT_FOLDER, POTENTIAL_FOLDER, DYNAMICS_FOLDER = "student", "potential", "md"
+
+INDEX_KEY = "index"
+"""Key in ``Atoms.info``: number of a structure in the file before its labelling."""
+
+REPLAY_SHARE = 0.1
+"""Of the atoms that fine-tuning sees, so many are of synthetic structures."""
+
+DYNAMICS_ATOMS = 32
+"""Smaller cells are repeated for the dynamics."""
+
+
+def stages(
+    request: Request, data: UserData, folder: Path
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what to do, one after the other: a name in words, and a function.
+
+    ``data``: the user's structures. ``folder``: with the recipe and the starts.
+    """
+    student, potential = folder / STUDENT_FOLDER, folder / POTENTIAL_FOLDER
+
+    def label(source: str, output: str) -> Callable[[], object]:
+        return lambda: _label(request, folder / source, folder / output)
+
+    yield "the teacher on your structures", label(STARTS_FILE, STARTS_LABELLED_FILE)
+    yield "your labels beside the teacher's", lambda: _compare(data, folder)
+    yield "the teacher on simple systems", label(PROBES_FILE, PROBES_LABELLED_FILE)
+    yield (
+        "synthetic structures, their labels, and a student",
+        lambda: build_checkpoint(
+            folder / RECIPE_FILE, student, workers=request.workers, trust=True
+        ),
+    )
+    yield "fine-tuning", lambda: _tune(request, student, potential)
+    yield "dynamics", lambda: _run_md(request, data.bulk, potential, folder)
+
+
+def is_missing(output: Path) -> bool:
+    """Return whether a stage has not left its output, or not tidied up."""
+    return not output.exists() or working_folder(output).exists()
+
+
+def write_inputs(folder: Path, data: LabelledSet) -> None:
+    """Write the structures that the teacher labels first."""
+    starts = []
+    for atoms in data.structures:
+        start = atoms.copy()
+        start.calc = None
+        start.info = {}
+        for name in [*start.arrays]:
+            if name not in {"numbers", "positions"}:
+                del start.arrays[name]
+        start.set_constraint()
+        starts.append(start)
+    for name, structures in (
+        (STARTS_FILE, starts),
+        (PROBES_FILE, probe_structures(data)),
+    ):
+        for index, atoms in enumerate(structures):
+            atoms.info[INDEX_KEY] = index
+        write_structures(folder / name, structures)
+
+
+def _label(request: Request, source: Path, output: Path) -> None:
+    if is_missing(output):
+        recipe = RelabelRecipe(teacher=request.teacher, max_force_eV_A=None)
+        relabel_file(source, output, recipe=recipe, workers=request.workers)
+
+
+def _compare(data: UserData, folder: Path) -> None:
+    computed = read_structures(folder / STARTS_LABELLED_FILE)
+    numbers = [int(atoms.info[INDEX_KEY]) for atoms in computed]
+    check_against(data, numbers, computed)
+
+
+def _tune(request: Request, student: Path, potential: Path) -> None:
+    if is_missing(potential):
+        finetune(
+            student / CHECKPOINT_FOLDER,
+            request.files,
+            potential,
+            energy_key=request.energy_key,
+            forces_key=request.forces_key,
+            format=request.format,
+            test=request.test,
+            replay=student / LABELLED_FILE,
+            replay_share=REPLAY_SHARE,
+            replay_labels="teacher",
+            drop_bad=request.drop_bad,
+            compare_direct=request.compare_direct,
+            seed=request.seed,
+            workers=request.workers,
+        )
+
+
+def _run_md(request: Request, data: LabelledSet, potential: Path, folder: Path) -> None:
+    output = folder / DYNAMICS_FOLDER
+    if is_missing(output):
+        run_md(
+            potential,
+            calm_start(data),
+            output,
+            seed=request.seed,
+            workers=request.workers,
+            device="cpu",
+        )
+
+
+def calm_start(data: LabelledSet) -> Atoms:
+    """Return the structure with the smallest forces, repeated if it is small."""
+    forces = [np.abs(labels.forces_eV_A).max() for labels in data.labels]
+    atoms: Atoms = data.structures[int(np.argmin(forces))].copy()
+    atoms.set_constraint()
+    while atoms.pbc.any() and len(atoms) < DYNAMICS_ATOMS:
+        lengths = np.where(atoms.pbc, atoms.cell.lengths(), np.inf)
+        copies = [1, 1, 1]
+        copies[int(np.argmin(lengths))] = 2
+        atoms = atoms.repeat(copies)
+    return atoms

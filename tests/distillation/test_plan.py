@@ -1,0 +1,105 @@
+"""How a budget of time is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from synthzoo.data.labelled_set import LabelledSet
+from synthzoo.data.labels import Labels
+from synthzoo.distillation import plan as planning
+from synthzoo.distillation.costs import Costs
+from synthzoo.distillation.plan import FEWEST_STRUCTURES, make_plan, recipe_of, spend
+from synthzoo.distillation.request import Request
+from synthzoo.errors import InputError
+from synthzoo.models.recipe import ModelRecipe
+
+COSTS = Costs(label_s_per_atom=1e-3, visit_s_per_atom=2e-4)
+SLOW = Costs(label_s_per_atom=2e-2, visit_s_per_atom=2e-4)
+
+
+def request(minutes: float = 30.0, *, direct: bool = True, workers: int = 1) -> Request:
+    return Request(
+        files=[],
+        teacher="nep:some.txt",
+        minutes=minutes,
+        test=[],
+        energy_key=None,
+        forces_key=None,
+        format=None,
+        drop_bad=False,
+        compare_direct=direct,
+        seed=3,
+        workers=workers,
+    )
+
+
+@pytest.fixture(scope="module")
+def copper() -> LabelledSet:
+    structures = [bulk("Cu", cubic=True).repeat((2, 2, 1)) for _ in range(20)]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.05, seed=seed)
+    labels = [
+        Labels(energy_eV=-60.0, forces_eV_A=np.zeros((16, 3))) for _ in structures
+    ]
+    return LabelledSet(
+        structures=structures, labels=labels, origins=[""] * len(structures)
+    )
+
+
+@pytest.mark.parametrize("costs", [COSTS, SLOW])
+@pytest.mark.parametrize("minutes", [15.0, 60.0])
+def test_a_plan_keeps_to_its_time_and_uses_it(copper, costs: Costs, minutes: float):
+    plan = spend(request(minutes), copper, ModelRecipe(), costs)
+    assert 0.85 * minutes < plan.minutes <= minutes
+
+
+def test_more_time_and_quicker_teachers_give_more_structures(copper):
+    def structures(minutes: float, costs: Costs) -> int:
+        return spend(request(minutes), copper, ModelRecipe(), costs).structures
+
+    assert structures(20, SLOW) < structures(40, SLOW) < structures(40, COSTS)
+
+
+def test_no_comparison_leaves_more_for_the_student(copper):
+    with_it = spend(request(), copper, ModelRecipe(), COSTS)
+    without = spend(request(direct=False), copper, ModelRecipe(), COSTS)
+    assert without.tuning_s < with_it.tuning_s / 2
+    assert without.structures > with_it.structures
+
+
+def test_too_short_a_time_is_refused_with_the_one_that_is_enough(copper, monkeypatch):
+    """What the message asks for is then accepted."""
+    monkeypatch.setattr(planning, "label_seconds", lambda *_: 1e-3)
+    monkeypatch.setattr(planning, "visit_seconds", lambda *_: 2e-4)
+    with pytest.raises(InputError, match=r"take about \d+ minutes") as error:
+        make_plan(request(0.5), copper)
+    needed = float(str(error.value).split("about ")[1].split()[0])
+    assert make_plan(request(needed + 0.5), copper).structures >= FEWEST_STRUCTURES
+
+
+def test_much_time_buys_a_wider_network(copper, monkeypatch):
+    monkeypatch.setattr(planning, "label_seconds", lambda *_: 1e-3)
+    monkeypatch.setattr(
+        planning, "visit_seconds", lambda model, _: 1e-5 * sum(model.num_features)
+    )
+    short, long = (make_plan(request(minutes), copper).model for minutes in (15, 300))
+    assert short.num_features < long.num_features
+
+
+def test_the_recipe_makes_as_many_structures_as_planned(copper, tmp_path: Path):
+    from synthzoo.data.structures import write_structures
+    from synthzoo.generation.parts import maker_of
+    from synthzoo.generation.recipe import GenerateRecipe
+    from synthzoo.recipes.loading import parse_recipe
+
+    starts = tmp_path / "starts.xyz"
+    write_structures(starts, copper.structures)
+    plan = spend(request(), copper, ModelRecipe(), COSTS)
+    sections = recipe_of(plan, request(), copper, starts)
+    recipe = parse_recipe(GenerateRecipe, sections["generate"], source="plan")
+    made = sum(maker_of(part).structures(part, recipe.species) for part in recipe.parts)
+    assert made == pytest.approx(plan.structures, rel=0.05)

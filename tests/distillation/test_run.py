@@ -1,0 +1,151 @@
+"""From a few labelled structures and a teacher to a potential."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from synthzoo.data.structures import label, write_structures
+from synthzoo.distillation import plan as planning
+from synthzoo.distillation.request import Request, read_data
+from synthzoo.distillation.run import distill, plan_distillation
+from synthzoo.errors import InputError, TeacherError
+from synthzoo.finetuning import jobs as finetuning_jobs
+from synthzoo.finetuning import recipe as finetuning_recipe
+from synthzoo.zoo.load import load_calculator
+
+TEACHER_REFERENCE = (
+    'ase:ase.calculators.emt.EMT{"isolated_atom_energies_eV": {"Cu": null, "Au": null}}'
+)
+OFFSETS_EV = {"Cu": -1303.5, "Au": -899.2}
+STIFFER = 1.1
+"""The labels are a little different from the teacher's."""
+
+
+def alloy(seed: int) -> Atoms:
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Cu", "fcc", a=3.75, cubic=True).repeat((2, 1, 1))
+    atoms.symbols[rng.random(len(atoms)) < 0.5] = "Au"
+    atoms.rattle(0.08, rng=rng)
+    atoms.calc = EMT()
+    energy = STIFFER * atoms.get_potential_energy()
+    energy += sum(OFFSETS_EV[name] for name in atoms.symbols)
+    return label(atoms, energy_eV=energy, forces_eV_A=STIFFER * atoms.get_forces())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("alloy") / "dft.xyz"
+    write_structures(path, [alloy(seed) for seed in range(8)])
+    return path
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let few structures and short fits be enough."""
+    monkeypatch.setattr(planning, "FEWEST_STRUCTURES", 20)
+    monkeypatch.setattr(planning, "MOST_STRUCTURES", 60)
+    monkeypatch.setattr(planning, "MOST_EPOCHS", 30)
+    monkeypatch.setattr(planning, "FEATURES", ((8, 4),))
+    monkeypatch.setattr(finetuning_recipe, "FULL_ATOMS", 1.0)
+    for size, values in finetuning_recipe.DEFAULTS.items():
+        monkeypatch.setitem(finetuning_recipe.DEFAULTS, size, values | {"visits": 60})
+    monkeypatch.setattr(finetuning_jobs, "DIRECT_VISITS", 60)
+
+
+def request(data: Path, **changes: Any) -> Request:
+    values: dict[str, Any] = {
+        "files": [data],
+        "teacher": TEACHER_REFERENCE,
+        "minutes": 2.0,
+        "test": [],
+        "energy_key": None,
+        "forces_key": None,
+        "format": None,
+        "drop_bad": False,
+        "compare_direct": False,
+        "seed": 0,
+        "workers": 1,
+    }
+    return Request(**(values | changes))
+
+
+@pytest.mark.thorough
+def test_the_plan_tells_costs_and_makes_nothing(data: Path, quick, tmp_path: Path):
+    lines = plan_distillation(data, TEACHER_REFERENCE, minutes=5, workers=1)
+    assert any("synthetic structures" in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_states_that_no_potential_knows_are_mentioned(tmp_path: Path):
+    structures = [alloy(seed) for seed in range(4)]
+    structures[1].info["charge"] = -1
+    structures[2].set_initial_magnetic_moments([1.0] * len(structures[2]))
+    write_structures(tmp_path / "dft.xyz", structures)
+    notes = " ".join(read_data(request(tmp_path / "dft.xyz")).notes)
+    assert "1 structure(s) have a charge, which is ignored" in notes
+    assert "1 structure(s) have magnetic moments, which are ignored" in notes
+
+
+def test_atoms_alone_are_no_start(tmp_path: Path):
+    atom = label(
+        Atoms("Cu", cell=[15] * 3, pbc=True),
+        energy_eV=-1300.0,
+        forces_eV_A=np.zeros((1, 3)),
+    )
+    write_structures(tmp_path / "dft.xyz", [atom])
+    with pytest.raises(InputError, match="nothing to make other structures from"):
+        read_data(request(tmp_path / "dft.xyz"))
+
+
+def test_a_teacher_without_an_element_is_refused_at_once(data: Path, tmp_path: Path):
+    only = 'ase:ase.calculators.lj.LennardJones{"isolated_atom_energies_eV": {"Cu": 0}}'
+    with pytest.raises((InputError, TeacherError), match="Au"):
+        distill(data, only, tmp_path / "made", workers=1)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.thorough
+def test_labels_in_another_unit_are_noticed_before_the_student_learns(
+    quick, tmp_path: Path
+):
+    """The teacher knows how large forces are."""
+    structures = [alloy(seed) for seed in range(8)]
+    for atoms in structures:
+        atoms.calc.results["energy"] *= 23.06
+        atoms.calc.results["forces"] *= 23.06
+    write_structures(tmp_path / "kcal.xyz", structures)
+    with pytest.raises(InputError, match="kcal/mol"):
+        distill(
+            tmp_path / "kcal.xyz",
+            TEACHER_REFERENCE,
+            tmp_path / "made",
+            minutes=3,
+            workers=1,
+        )
+    assert not (tmp_path / "made" / "student").exists()
+
+
+@pytest.mark.thorough
+def test_one_call_makes_a_potential(data: Path, quick, tmp_path: Path):
+    """It has the user's energies, its report, and goes on from where it was."""
+    made = distill(data, TEACHER_REFERENCE, tmp_path / "alloy", minutes=3, workers=1)
+    atoms = alloy(99)
+    wanted = atoms.get_potential_energy()
+    atoms.calc = load_calculator(made.potential)
+    assert atoms.get_potential_energy() == pytest.approx(wanted, abs=0.3 * len(atoms))
+    text = made.report.read_text()
+    assert "trained directly" in text
+    assert (made.report.parent / "curves.png").exists()
+    again = distill(data, TEACHER_REFERENCE, tmp_path / "alloy", minutes=3, workers=1)
+    assert again.verdict[0] == made.verdict[0]
+    with pytest.raises(InputError, match="another value of seed"):
+        distill(
+            data, TEACHER_REFERENCE, tmp_path / "alloy", minutes=3, seed=1, workers=1
+        )

@@ -15,6 +15,7 @@ from synthzoo.distillation.costs import Costs, label_seconds, visit_seconds
 from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.generation.recipe import Around
 from synthzoo.models.recipe import ModelRecipe
 from synthzoo.training.recipe import FitRecipe
 
@@ -48,11 +49,13 @@ DIMER_SHARE, DYNAMICS_SHARE = 0.05, 0.15
 FEWEST_DISTANCES, MOST_DISTANCES = 10, 40
 """Of a pair of elements."""
 
-RELAXATION_CALLS, DYNAMICS_CALLS = 4.0, 50.0
-"""What the driver computes for each structure that is kept, on average: see the parts
-`around` and `dynamics`."""
+AROUND_CALLS, DYNAMICS_CALLS = 7.0, 83.0
+"""What the driver computes for each structure that is kept, on average: 5.5 to 10 in
+the part `around`; in `dynamics` once for each step at constant volume, of which there
+are 50, and twice under pressure."""
 DYNAMICS_FRAMES = 10
 """Structures that are kept of each trajectory."""
+HYDROGEN_STEP_FS = 0.5
 DEAR_DYNAMICS = 0.25
 """Dynamics that cost more than this share of the training are left out."""
 
@@ -181,12 +184,19 @@ def _structure_seconds(
     request: Request, data: LabelledSet, costs: Costs
 ) -> tuple[float, float]:
     """Return what a synthetic structure costs to make and label, and to see once."""
-    atoms = data.atoms / len(data)
-    calls = RELAXATION_CALLS
+    atoms = _mean_atoms(data)
+    calls = AROUND_CALLS
     if _cheap(costs):
-        calls += DYNAMICS_SHARE * (DYNAMICS_CALLS - RELAXATION_CALLS)
+        calls += DYNAMICS_SHARE * (DYNAMICS_CALLS - AROUND_CALLS)
     making_s = (1 + calls) * atoms * costs.label_s_per_atom / request.workers
     return making_s, atoms * costs.visit_s_per_atom
+
+
+def _mean_atoms(data: LabelledSet) -> float:
+    """Return the mean size of structures around those of the user."""
+    part = Around(structures="", count=1)  # small cells are repeated, large ones cut
+    sizes = [len(atoms) for atoms in data.structures]
+    return float(np.clip(sizes, part.min_atoms, part.max_atoms).mean())
 
 
 def _cheap(costs: Costs) -> bool:
@@ -234,7 +244,7 @@ def cutoff_for(structures: Sequence[Atoms]) -> float:
 
 def _averaging(plan: Plan, data: LabelledSet) -> float:
     """Return a decay that forgets the first weights of a short fit, too."""
-    atoms = plan.epochs * plan.structures * data.atoms / len(data)
+    atoms = plan.epochs * plan.structures * _mean_atoms(data)
     steps = atoms / FitRecipe().batch_atoms
     return round(min(LONGEST_AVERAGE, max(0.0, 1 - AVERAGED_OVER / steps)), 4)
 
@@ -256,8 +266,11 @@ def recipe_of(
         {"kind": "dimers", "count": distances},
     ]
     if plan.dynamics:
-        dynamics = {"structures": str(starts), "trajectories": plan.dynamics}
-        parts.append({"kind": "dynamics"} | dynamics)
+        dynamics: dict[str, Any] = {"kind": "dynamics", "structures": str(starts)}
+        dynamics["trajectories"] = plan.dynamics
+        if "H" in elements:
+            dynamics["timestep_fs"] = HYDROGEN_STEP_FS
+        parts.append(dynamics)
     return {
         "generate": {
             "elements": elements,

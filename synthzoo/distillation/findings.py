@@ -15,6 +15,7 @@ from synthzoo.data import unconstrained
 from synthzoo.data.structures import read_structures
 from synthzoo.distillation.costs import label_seconds
 from synthzoo.distillation.probes import Curve, curves_of
+from synthzoo.distillation.request import read_test
 from synthzoo.distillation.stages import (
     DYNAMICS_FOLDER,
     INDEX_KEY,
@@ -24,8 +25,9 @@ from synthzoo.distillation.stages import (
     RECIPE_FILE,
     STARTS_LABELLED_FILE,
     STUDENT_FOLDER,
+    TEST_LABELLED_FILE,
 )
-from synthzoo.evaluation.errors import judge_set, shifted, shifts_eV
+from synthzoo.evaluation.errors import Prediction, judge_set, shifted, shifts_eV
 from synthzoo.finetuning.report import METRICS_FILE
 from synthzoo.models.predict import predict_structures
 from synthzoo.stability.results import read_verdicts
@@ -180,7 +182,7 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
         notes=data.notes,
         plan=plan,
         student=build_checkpoint(folder / RECIPE_FILE, student, trust=True),
-        errors=(_teacher_errors(folder, data.bulk), *_learnt_errors(metrics)),
+        errors=(_teacher_errors(folder, request, data.bulk), *_learnt_errors(metrics)),
         compared=_compared(metrics),
         curves=tuple(_curves(folder)),
         teacher_s=plan.costs.label_s_per_atom,
@@ -189,18 +191,30 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
     )
 
 
-def _teacher_errors(folder: Path, data: LabelledSet) -> Errors:
-    """Return the errors of the teacher, a constant for each element taken off."""
-    labelled = read_structures(folder / STARTS_LABELLED_FILE)
-    chosen = data.part([int(atoms.info[INDEX_KEY]) for atoms in labelled])
-    found = judge_set(chosen, labelled)
-    errors = shifted(chosen, found, shifts_eV(chosen, found)).errors[0]
+def _teacher_errors(folder: Path, request: Request, data: LabelledSet) -> Errors:
+    """Return the errors of the teacher on what the others are judged on, too.
+
+    A constant for each element is taken off, found on the user's structures.
+    """
+    chosen, found = _judged(data, folder / STARTS_LABELLED_FILE)
+    constants = shifts_eV(chosen, found)
+    test = read_test(request)
+    if test is not None:
+        chosen, found = _judged(test, folder / TEST_LABELLED_FILE)
+    errors = shifted(chosen, found, constants).errors[0]
     return Errors(
         name=TEACHER,
         structures=errors.structures,
         energy_meV_per_atom=errors.energy_rmse_meV_per_atom,
         force_eV_A=errors.force_rmse_eV_A,
     )
+
+
+def _judged(data: LabelledSet, labelled: Path) -> tuple[LabelledSet, Prediction]:
+    """Return the structures that the teacher could label, and what it says."""
+    computed = read_structures(labelled)
+    chosen = data.part([int(atoms.info[INDEX_KEY]) for atoms in computed])
+    return chosen, judge_set(chosen, computed)
 
 
 def _learnt_errors(metrics: dict[str, Any]) -> list[Errors]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
@@ -39,6 +41,7 @@ from synthzoo.reports.style import (
     save_figure,
     tidy,
 )
+from synthzoo.runs.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from synthzoo.distillation.probes import Curve
     from synthzoo.reports.document import Block
 
-CURVES_FILE = "curves.png"
+CURVES_FILE, RESULTS_FILE = "curves.png", "results.json"
 PANELS_IN_A_ROW = 4
 WALL_EV = 20.0
 """The repulsion of a dimer is drawn up to this energy."""
@@ -67,9 +70,34 @@ SEEN = {
 
 
 def write_report(folder: Path, found: Distilled) -> Path:
-    """Write figure and report; return the path of the latter."""
+    """Write figure, report and numbers; return the path of the report."""
     draw_curves(folder / CURVES_FILE, found.curves)
+    write_text(folder / RESULTS_FILE, _json(_numbers(found)))
     return write_document(folder, _blocks(folder, found))
+
+
+def _json(values: dict[str, Any]) -> str:
+    """Return JSON, in which what is no number is null."""
+    return msgspec.json.format(msgspec.json.encode(values), indent=1).decode()
+
+
+def _numbers(found: Distilled) -> dict[str, Any]:
+    """Return what was found, for programs."""
+    return {
+        "verdict": found.verdict,
+        "errors": [asdict(each) for each in found.errors],
+        "compared": found.compared,
+        "student": {
+            "energy_meV_per_atom": found.student.energy_rmse_meV_per_atom,
+            "force_eV_A": found.student.force_rmse_eV_A,
+            "structures": found.student.labelled,
+        },
+        "passed": found.dynamics.passed,
+        "teacher_s_per_atom": found.teacher_s,
+        "potential_s_per_atom": found.potential_s,
+        "curves": [asdict(curve) for curve in found.curves],
+        "notes": found.notes,
+    }
 
 
 def _blocks(folder: Path, found: Distilled) -> list[Block]:

@@ -105,6 +105,20 @@ def read_data(request: Request) -> UserData:
     )
 
 
+def read_test(request: Request) -> LabelledSet | None:
+    """Return the structures that are kept for testing, if there are any."""
+    if not request.test:
+        return None
+    frames, keys = read_labelled(
+        request.test,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        format=request.format,
+    )
+    bulk = [i for i, atoms in enumerate(frames.structures) if len(atoms) > 1]
+    return as_labelled(_part(frames, bulk), keys)
+
+
 def check_against(
     data: UserData, numbers: Sequence[int], computed: Sequence[Atoms]
 ) -> None:

@@ -230,7 +230,7 @@ def _settled_plan(
     plan = make_plan(request, found.bulk)
     for line in plan.lines():
         tell(line)
-    write_inputs(output, found.bulk)
+    write_inputs(output, request, found.bulk)
     recipe = recipe_of(plan, request, found.bulk, (output / STARTS_FILE).absolute())
     write_text(output / RECIPE_FILE, yaml.safe_dump(recipe, sort_keys=False))
     with new_file(path) as partial:

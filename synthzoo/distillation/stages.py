@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import Atoms
 
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.distillation.probes import probe_structures
-from synthzoo.distillation.request import check_against
+from synthzoo.distillation.request import check_against, read_test
 from synthzoo.finetuning.run import finetune
 from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
@@ -19,13 +20,12 @@ from synthzoo.stability.check import run_md
 from synthzoo.training.build import CHECKPOINT_FOLDER, LABELLED_FILE, build_checkpoint
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from synthzoo.data.labelled_set import LabelledSet
     from synthzoo.distillation.request import Request, UserData
 
 RECIPE_FILE = "recipe.yaml"
 STARTS_FILE, STARTS_LABELLED_FILE = "starts.xyz", "starts-teacher.xyz"
+TEST_FILE, TEST_LABELLED_FILE = "test.xyz", "test-teacher.xyz"
 PROBES_FILE, PROBES_LABELLED_FILE = "probes.xyz", "probes-teacher.xyz"
 STUDENT_FOLDER, POTENTIAL_FOLDER, DYNAMICS_FOLDER = "student", "potential", "md"
 
@@ -53,6 +53,11 @@ def stages(
 
     yield "the teacher on your structures", label(STARTS_FILE, STARTS_LABELLED_FILE)
     yield "your labels beside the teacher's", lambda: _compare(data, folder)
+    if request.test:
+        yield (
+            "the teacher on your test structures",
+            label(TEST_FILE, TEST_LABELLED_FILE),
+        )
     yield "the teacher on simple systems", label(PROBES_FILE, PROBES_LABELLED_FILE)
     yield (
         "synthetic structures, their labels, and a student",
@@ -69,25 +74,24 @@ def is_missing(output: Path) -> bool:
     return not output.exists() or working_folder(output).exists()
 
 
-def write_inputs(folder: Path, data: LabelledSet) -> None:
+def write_inputs(folder: Path, request: Request, data: LabelledSet) -> None:
     """Write the structures that the teacher labels first."""
-    starts = []
-    for atoms in data.structures:
-        start = atoms.copy()
-        start.calc = None
-        start.info = {}
-        for name in [*start.arrays]:
-            if name not in {"numbers", "positions"}:
-                del start.arrays[name]
-        start.set_constraint()
-        starts.append(start)
-    for name, structures in (
-        (STARTS_FILE, starts),
-        (PROBES_FILE, probe_structures(data)),
-    ):
+    inputs = {STARTS_FILE: _bare(data), PROBES_FILE: probe_structures(data)}
+    test = read_test(request)
+    if test is not None:
+        inputs[TEST_FILE] = _bare(test)
+    for name, structures in inputs.items():
         for index, atoms in enumerate(structures):
             atoms.info[INDEX_KEY] = index
         write_structures(folder / name, structures)
+
+
+def _bare(data: LabelledSet) -> list[Atoms]:
+    """Return structures without labels and constraints."""
+    return [
+        Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        for atoms in data.structures
+    ]
 
 
 def _label(request: Request, source: Path, output: Path) -> None:

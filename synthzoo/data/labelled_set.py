@@ -59,6 +59,12 @@ class LabelledSet:
         """Stresses, of shape ``(n_structures, 6)``; NaN where they are not known."""
         return stack_stresses(self.labels)
 
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols of all structures, in alphabetical order."""
+        names = set[str]().union(*(atoms.symbols for atoms in self.structures))
+        return tuple(sorted(names))
+
     def counts(self, elements: Sequence[str]) -> NDArray[np.int64]:
         """Return the atoms of each element, of shape ``(n_structures, n_elements)``.
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthzoo.models.architectures import architecture_of
-from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
 from synthzoo.models.interface import Statistics
 from synthzoo.models.isolation import nequip_session
 from synthzoo.teachers import cached_teacher
 from synthzoo.teachers.loading import called_apart, reference_sha256
+from synthzoo.training.pretrain import new_description
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -91,7 +90,8 @@ def visit_seconds(model: ModelRecipe, data: LabelledSet) -> float:
     from synthzoo.models.graphs import ENERGY, FORCES, join, to_graph
     from synthzoo.models.network import build_model
 
-    config = _config(model, data)
+    statistics = Statistics(elements=data.elements, neighbours=1.0, force_rms_eV_A=1.0)
+    config = new_description(model.network(), statistics)
     with nequip_session():
         network = build_model(config).train()
         graphs: list[Graph] = []
@@ -119,23 +119,3 @@ def visit_seconds(model: ModelRecipe, data: LabelledSet) -> float:
             return seconds_of(step, TIMED_STEPS) / atoms
         finally:
             torch.set_num_threads(threads)
-
-
-def _config(model: ModelRecipe, data: LabelledSet) -> CheckpointConfig:
-    network = model.network()
-    elements = tuple(sorted(set().union(*(set(s.symbols) for s in data.structures))))
-    statistics = Statistics(elements=elements, neighbours=1.0, force_rms_eV_A=1.0)
-    return CheckpointConfig(
-        format_version=FORMAT_VERSION,
-        builder=network.architecture,
-        arguments=architecture_of(network.architecture).complete(
-            network.arguments, statistics
-        ),
-        elements=elements,
-        cutoff_A=network.cutoff_A,
-        dtype="float32",
-        isolated_atom_energies_eV=dict.fromkeys(elements, 0.0),
-        labels={},
-        kind="potential",
-        provenance={},
-    )

@@ -256,7 +256,7 @@ def recipe_of(
 
     ``starts``: file with the structures of the user.
     """
-    elements = sorted(set().union(*(set(a.symbols) for a in data.structures)))
+    elements = list(data.elements)
     pairs = len(elements) * (len(elements) + 1) // 2
     distances = round(DIMER_SHARE * plan.structures / pairs)
     distances = min(max(distances, FEWEST_DISTANCES), MOST_DISTANCES)

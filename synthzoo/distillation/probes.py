@@ -60,8 +60,7 @@ def probe_structures(data: LabelledSet) -> list[Atoms]:
 
     ``data``: labelled structures; the crystals are those of lowest energy.
     """
-    elements = sorted(set().union(*(set(a.symbols) for a in data.structures)))
-    return [*_stretched(data), *_dimers(elements)]
+    return [*_stretched(data), *_dimers(data.elements)]
 
 
 def _stretched(data: LabelledSet) -> list[Atoms]:

@@ -255,7 +255,7 @@ def shifts_eV(labelled: LabelledSet, found: Prediction) -> dict[str, float]:
 
     Least squares of the energies per atom; of several solutions the smallest.
     """
-    elements = sorted(set().union(*(atoms.symbols for atoms in labelled.structures)))
+    elements = labelled.elements
     residuals = np.array([each.energy_eV_per_atom for each in found.residuals])
     shares = _shares(labelled, elements)
     constants = np.linalg.lstsq(shares, -residuals, rcond=1e-8)[0]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import torch
 
     from synthzoo.models.checkpoint import Checkpoint
+    from synthzoo.models.interface import Statistics
     from synthzoo.models.recipe import NetworkRecipe
     from synthzoo.training.fit import FitResult
 
@@ -332,7 +333,7 @@ def _network(
 ) -> tuple[torch.nn.Module, CheckpointConfig]:
     """Return a new network, or that of the start, with its description."""
     if start is None:
-        config = _config(recipe, sets)
+        config = new_description(_wanted(recipe), sets.statistics(), kind=recipe.kind)
         return build_model(config, seed=recipe.fit.seed), config
     network, config = load_model(start)
     if config.elements != sets.elements:
@@ -345,20 +346,28 @@ def _network(
     return network.train(), dataclasses.replace(config, kind=recipe.kind)
 
 
-def _config(recipe: PretrainRecipe, sets: PretrainSets) -> CheckpointConfig:
-    wanted = _wanted(recipe)
+def new_description(
+    network: NetworkRecipe,
+    statistics: Statistics,
+    *,
+    kind: Literal["potential", "starting-point"] = "potential",
+) -> CheckpointConfig:
+    """Return the description of a network that has not learnt anything yet.
+
+    ``statistics``: of the set that it will be trained on.
+    """
     return CheckpointConfig(
         format_version=FORMAT_VERSION,
-        builder=wanted.architecture,
-        arguments=architecture_of(wanted.architecture).complete(
-            wanted.arguments, sets.statistics()
+        builder=network.architecture,
+        arguments=architecture_of(network.architecture).complete(
+            network.arguments, statistics
         ),
-        elements=sets.elements,
-        cutoff_A=wanted.cutoff_A,
+        elements=statistics.elements,
+        cutoff_A=network.cutoff_A,
         dtype="float32",
-        isolated_atom_energies_eV=dict.fromkeys(sets.elements, 0.0),
+        isolated_atom_energies_eV=dict.fromkeys(statistics.elements, 0.0),
         labels={},
-        kind=recipe.kind,
+        kind=kind,
         provenance={},
     )
 

@@ -155,9 +155,11 @@ def _pair(errors: Errors) -> str:
 
 
 def _on_speed(found: Distilled) -> str:
+    times = found.speed_up
+    text = f"{times:,.0f}" if times >= 100 else f"{times:.2g}"
     return (
         f"It takes {1e6 * found.potential_s:.0f} µs for each atom and step on one "
-        f"core; the teacher takes {found.speed_up:.2g} times that."
+        f"core; the teacher takes {text} times that."
     )
 
 

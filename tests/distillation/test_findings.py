@@ -1,0 +1,137 @@
+"""What a distillation is said to be worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthzoo.distillation.costs import Costs
+from synthzoo.distillation.findings import (
+    DIRECT,
+    POTENTIAL,
+    TEACHER,
+    Distilled,
+    Errors,
+)
+from synthzoo.distillation.plan import Plan
+from synthzoo.distillation.probes import Curve
+from synthzoo.distillation.report import RESULTS_FILE, write_report
+from synthzoo.models.recipe import ModelRecipe
+from synthzoo.stability.verdict import Failure, ReplicaResult, Verdict
+from synthzoo.training.build import BuildSummary
+
+Pair = tuple[float, float]
+
+
+def dynamics(failure: Failure | None = None) -> Verdict:
+    replica = ReplicaResult(
+        model="potential",
+        replica=1,
+        start=0,
+        seed=0,
+        survived=failure is None,
+        planned_fs=1800.0,
+        simulated_fs=900.0,
+        steps=900,
+        failure=failure,
+        drifts=(),
+        order=None,
+        seconds=1.0,
+        folder=Path("md"),
+    )
+    return Verdict(
+        model="potential",
+        protocol="quick",
+        formula="Cu32",
+        passed=failure is None,
+        scans=(),
+        replicas=(replica,),
+        provenance={},
+    )
+
+
+def distilled(errors: dict[str, Pair], *, failure: Failure | None = None) -> Distilled:
+    return Distilled(
+        teacher="nep:some.txt",
+        notes=(),
+        plan=Plan(
+            structures=400,
+            dynamics=6,
+            epochs=20,
+            model=ModelRecipe(),
+            costs=Costs(label_s_per_atom=1e-2, visit_s_per_atom=1e-4),
+            generation_s=60.0,
+            training_s=120.0,
+            tuning_s=60.0,
+        ),
+        student=BuildSummary(
+            checkpoint=Path("student/checkpoint"),
+            structures=400,
+            labelled=398,
+            epochs=20,
+            energy_rmse_meV_per_atom=9.0,
+            force_rmse_eV_A=0.1,
+            verification="equal",
+            seconds={},
+        ),
+        errors=tuple(
+            Errors(
+                name=name, structures=25, energy_meV_per_atom=energy, force_eV_A=force
+            )
+            for name, (energy, force) in errors.items()
+        ),
+        compared="25 structures, which no fit had seen",
+        curves=(
+            Curve(
+                name="Cu–Cu",
+                kind="distance",
+                x=(2.0, 3.0),
+                energies_eV={TEACHER: (float("nan"), 0.0), POTENTIAL: (1.0, 0.0)},
+            ),
+        ),
+        teacher_s=1e-2,
+        potential_s=1e-4,
+        dynamics=dynamics(failure),
+    )
+
+
+GOOD = {TEACHER: (20.0, 0.3), POTENTIAL: (8.0, 0.05), DIRECT: (50.0, 0.4)}
+
+
+def test_a_good_potential_is_called_good_and_quick():
+    text = " ".join(distilled(GOOD).verdict)
+    assert "8.0 meV/atom and 0.050 eV/Å" in text
+    assert "the teacher takes 100 times that" in text
+    assert "survived" in text
+    assert "another teacher" not in text
+
+
+def test_a_teacher_that_does_not_help_is_named():
+    """Training on the user's structures alone is better in both."""
+    bad = GOOD | {DIRECT: (5.0, 0.02)}
+    text = " ".join(distilled(bad).verdict)
+    assert "the teacher did not help with energies" in text
+    assert "try another teacher" in text
+
+
+def test_dynamics_that_fail_say_how():
+    failure = Failure(
+        kind="fused", stage="heat", time_fs=900.0, step=900, detail="Atoms 1 and 2."
+    )
+    text = " ".join(distilled(GOOD, failure=failure).verdict)
+    assert "did not survive the short molecular dynamics: Atoms 1 and 2." in text
+
+
+def test_too_few_structures_to_test_are_said():
+    text = " ".join(distilled({TEACHER: (20.0, 0.3)}).verdict)
+    assert "--test" in text
+
+
+@pytest.mark.parametrize("file", ["report.md", "report.html", RESULTS_FILE])
+def test_a_report_has_errors_and_curves(file: str, tmp_path: Path):
+    """Numbers for programs, too; what is no number is null there."""
+    write_report(tmp_path, distilled(GOOD))
+    text = (tmp_path / file).read_text()
+    assert "0.05" in text
+    assert "NaN" not in text

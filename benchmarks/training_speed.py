@@ -142,6 +142,7 @@ def _run_synthzoo(task: dict[str, Any]) -> None:
 
     from synthzoo.models.isolation import nequip_session
     from synthzoo.training.fit import fit
+    from synthzoo.training.place import TrainingPlace
 
     folder, elements = Path(task["folder"]), task["elements"]
     recipe = FitRecipe(**task["fit"])
@@ -160,7 +161,7 @@ def _run_synthzoo(task: dict[str, Any]) -> None:
             training=training,
             validation=validation,
             folder=folder / "state",
-            device=task["device"],
+            place=TrainingPlace(device=task["device"]),
             callbacks=[EpochClock(str(folder / "synthzoo.jsonl"))],
             progress=False,
         )

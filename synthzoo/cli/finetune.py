@@ -14,6 +14,7 @@ from synthzoo.cli.options import (
     MODEL,
     NEW,
     READ,
+    compile_option,
     echo_json,
     echo_result,
     energy_key_option,
@@ -21,6 +22,7 @@ from synthzoo.cli.options import (
     format_option,
     given,
     json_option,
+    kernels_option,
     main,
     note,
     place_options,
@@ -106,6 +108,8 @@ recipe_option = click.option(
     help="Also train a new network on the same data, for comparison.",
 )
 @click.option("--device", help="cpu (the default), cuda, cuda:1, ...; or auto.")
+@compile_option
+@kernels_option
 @place_options
 @json_option
 @click.pass_context

@@ -22,8 +22,10 @@ from synthzoo.finetuning.request import (
     read_test,
 )
 from synthzoo.recipes.loading import settle_recipe
+from synthzoo.training.place import TrainingPlace
 
 if TYPE_CHECKING:
+    from synthzoo.models.place import Kernels
     from synthzoo.potentials import Model
 
 
@@ -75,6 +77,8 @@ def check_data(  # noqa: PLR0913  what a user may say
     drop_bad: bool = False,
     compare_direct: bool = False,
     device: str = "cpu",
+    compile: bool = False,
+    kernels: Kernels | None = None,
     workers: int | None = None,
     **settings: Any,
 ) -> DataCheck:
@@ -87,7 +91,9 @@ def check_data(  # noqa: PLR0913  what a user may say
     ----------
     model, data, recipe, isolated_energies_eV, energy_key, forces_key, format, test
         As for `finetune`.
-    replay, energies_only, drop_bad, compare_direct, device, workers, **settings
+    replay, energies_only, drop_bad, compare_direct, device, compile, kernels, workers
+        As for `finetune`.
+    **settings
         As for `finetune`.
 
     Raises
@@ -117,7 +123,7 @@ def check_data(  # noqa: PLR0913  what a user may say
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
-        device=device,
+        place=TrainingPlace(device=device, compiled=compile, kernels=kernels),
         workers=workers,
     )
     examined = read_examined(request)

@@ -21,6 +21,7 @@ from synthzoo.runs.files import new_file
 from synthzoo.runs.jobs import run_jobs
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.workers import InProcess, call_guarded, worker_threads
+from synthzoo.training.place import ON_CPU, TrainingPlace, prepared
 from synthzoo.training.recipe import FitRecipe
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class FitJob:
     element, before it is fitted; see `synthzoo.finetuning.binding`.
     ``fresh``: whether the network starts from random weights of the checkpoint's shape
     instead.
-    ``device``: where to fit: ``cpu``, ``cuda`` or ``cuda:1`` …
+    ``place``: where to fit, and what makes it faster there; checked.
     ``snapshots``: shares of the epochs after which weights are kept on the way; see
     `read_snapshots`.
     """
@@ -111,7 +112,7 @@ class FitJob:
     replay: Sequence[tuple[Atoms, Labels]] = ()
     binding_eV: Mapping[str, float] = field(default_factory=dict)
     fresh: bool = False
-    device: str = "cpu"
+    place: TrainingPlace = ON_CPU
     snapshots: tuple[float, ...] = ()
 
 
@@ -150,7 +151,7 @@ def run_fits(
     """
     import safetensors.torch
 
-    one_by_one = executor is None and (workers == 1 or jobs[0].device != "cpu")
+    one_by_one = executor is None and (workers == 1 or jobs[0].place.device != "cpu")
     alone = one_by_one or len(jobs) == 1
     left = sum(not _weights(job, folder).is_file() for job in jobs)
     here = executor is None and (alone or left <= 1)
@@ -265,7 +266,7 @@ def _fitted(
             validation=[],
             replay=replay,
             folder=folder,
-            device=job.device,
+            place=job.place,
             callbacks=[Snapshots(_snapshot_files(job, folder))],
             progress=progress,
         )
@@ -287,7 +288,7 @@ def _network(job: FitJob, graphs: Sequence[Graph]) -> torch.nn.Module:
     if any(job.binding_eV.values()):
         energies_eV = [job.binding_eV[name] for name in config.elements]
         bind_atoms(network, config, graphs, energies_eV, free=_free_atoms(config))
-    return network.train()
+    return prepared(network, config, job.place)
 
 
 def _free_atoms(config: CheckpointConfig) -> list[Graph]:

@@ -84,7 +84,7 @@ def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
     """Return the fits to make, the first of those to keep first."""
     plan = sets.plan
     first = dataclasses.replace(
-        planned_fit(plan, sets.synthetic.mixed), device=request.device
+        planned_fit(plan, sets.synthetic.mixed), place=request.place
     )
     by_md = plan.recipe.select_by == "md"
     jobs = [

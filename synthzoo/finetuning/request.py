@@ -15,11 +15,11 @@ from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
 from synthzoo.finetuning.checks import Examination, examine
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.finetuning.replay import Synthetic, find_replay, read_synthetic
-from synthzoo.models.devices import find_device
 from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import hash_files
 from synthzoo.runs.jobs import worker_count
+from synthzoo.training.place import ON_CPU, TrainingPlace, check_place
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -42,6 +42,7 @@ class Request:
     ``isolated_energies_eV``: energies of free atoms that are known.
     ``energy_key``, ``forces_key``: where the labels are, if said.
     ``format``: of the files to fit and to measure with, if said.
+    ``place``: where fits run, and what makes them faster there; checked.
     ``workers``: fits that run at a time.
     ``executor``: where they run instead of on this machine.
     """
@@ -59,7 +60,7 @@ class Request:
     energies_only: bool = False
     drop_bad: bool = False
     compare_direct: bool = False
-    device: str = "cpu"
+    place: TrainingPlace = ON_CPU
     workers: int = 1
     executor: Executor | None = None
 
@@ -95,11 +96,12 @@ def find_request(  # noqa: PLR0913  what a user may say
     energies_only: bool,
     drop_bad: bool,
     compare_direct: bool,
-    device: str,
+    place: TrainingPlace,
     workers: int | None,
     executor: Executor | None = None,
 ) -> Request:
     """Return what is asked for, with the files and the start that are meant."""
+    place = check_place(place)
     start = find_checkpoint(model, needed_for="finetune")
     if executor is not None:
         workers = worker_count(executor)
@@ -117,7 +119,7 @@ def find_request(  # noqa: PLR0913  what a user may say
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
-        device=find_device(device),
+        place=place,
         workers=workers or os.cpu_count() or 1,
         executor=executor,
     )

@@ -36,6 +36,7 @@ from synthzoo.runs.files import new_file
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.runs.resumable import open_run, refuse_finished
 from synthzoo.training.curves import read_losses
+from synthzoo.training.place import TrainingPlace
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from synthzoo.finetuning.request import Sets
     from synthzoo.finetuning.select_by_md import Candidate
     from synthzoo.models.config import CheckpointConfig
+    from synthzoo.models.place import Kernels
     from synthzoo.potentials import Model
 
 
@@ -173,6 +175,8 @@ def finetune(  # noqa: PLR0913  what a user may say
     drop_bad: bool = False,
     compare_direct: bool = False,
     device: str = "cpu",
+    compile: bool = False,
+    kernels: Kernels | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
     tell: Callable[[str], object] | None = None,
@@ -224,6 +228,12 @@ def finetune(  # noqa: PLR0913  what a user may say
     device
         Where to fit: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto`` for CUDA where there
         is one. Fits on a GPU have not been tried.
+    compile
+        Let torch compile the network for the fits, on a GPU; each fit then starts with
+        minutes of compiling.
+    kernels
+        Library that computes the tensor products in the fits, on a GPU:
+        ``openequivariance`` or ``cuequivariance``, which has to be installed.
     workers
         Fits that run at a time; one for each core if not given.
     executor
@@ -239,8 +249,10 @@ def finetune(  # noqa: PLR0913  what a user may say
     Raises
     ------
     InputError
-        If the output exists, the data cannot be used, or the energies cannot be brought
-        onto one scale.
+        If the output exists, the data cannot be used, the energies cannot be brought
+        onto one scale, or compiling or kernels are asked for on the CPU.
+    MissingExtraError
+        If the kernels are not installed.
     SynthzooError
         If the loss becomes NaN.
 
@@ -267,7 +279,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
-        device=device,
+        place=TrainingPlace(device=device, compiled=compile, kernels=kernels),
         workers=workers,
         executor=executor,
     )
@@ -303,7 +315,7 @@ def _make(
         | read_snapshots(jobs, run),
         test=sets.test,
         synthetic=sets.synthetic.kept,
-        device=request.device,
+        device=request.place.device,
     )
     selection: list[Candidate] = []
     if plan.recipe.select_by == "md":

@@ -36,6 +36,7 @@ from synthzoo.training.logs import (
 )
 from synthzoo.training.module import FitModule, Patience
 from synthzoo.training.place import (
+    ON_CPU,
     TrainingPlace,
     is_first_process,
     leave_processes,
@@ -84,8 +85,7 @@ def fit(  # noqa: PLR0913  the sets, and how
     folder: Path,
     name: Callable[[int], str] | None = None,
     replay: Graphs = (),
-    device: str = "cpu",
-    place: TrainingPlace | None = None,
+    place: TrainingPlace = ON_CPU,
     callbacks: Sequence[Callback] = (),
     tensorboard: bool = False,
     progress: bool = True,
@@ -100,15 +100,12 @@ def fit(  # noqa: PLR0913  the sets, and how
     ``name``: returns what to call a training structure in messages, by its index.
     ``replay``: other graphs, of which every batch gets the recipe's share; an energy
     that is NaN is not fitted, and their stress only where the others have some.
-    ``device``: where to fit: ``cpu``, ``cuda``, ``cuda:1`` and so on.
-    ``place``: where to fit with several processes, instead; from
-    `synthzoo.training.place.check_place`.
+    ``place``: where to fit; from `synthzoo.training.place.check_place`.
     ``callbacks``: what else is done on the way, before states are saved.
     ``progress``: whether to show a bar, on a terminal.
     Raises `DivergedError` if the loss stops being a number; it holds the last good
     weights.
     """
-    place = place or TrainingPlace(device=device)
     graphs = [*training, *replay] if replay else training
     batches = _batches(training, replay, recipe, place.processes)
     module = FitModule(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +44,9 @@ class TrainingPlace:
         return self.devices * self.nodes
 
 
+ON_CPU = TrainingPlace(device="cpu")
+
+
 def check_place(place: TrainingPlace) -> TrainingPlace:
     """Return a place with its device found out."""
     from synthzoo.models.devices import find_device
@@ -66,10 +68,10 @@ def check_place(place: TrainingPlace) -> TrainingPlace:
 
 
 def _check_count(place: TrainingPlace, device: str) -> None:
-    import torch
-
     if device == "cpu" or place.devices == 1:
         return
+    import torch
+
     count = torch.cuda.device_count()
     if ":" in device:
         raise InputError(
@@ -117,37 +119,34 @@ def is_first_process() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-def prepare(
+def prepared(
     network: torch.nn.Module, config: CheckpointConfig, place: TrainingPlace
 ) -> torch.nn.Module:
-    """Return a network with the kernels that a place asks for.
+    """Return a network, to train, that compiles itself or has kernels, as a place asks.
 
     ``network``: it may be changed in place; its weights keep their names.
     """
-    if place.kernels is None:
-        return network
-    from synthzoo.models.architectures import architecture_of
+    if place.compiled:
+        from synthzoo.models.learning import self_compiling
 
-    return architecture_of(config.builder).with_kernels(network, place.kernels)
+        with self_compiling():
+            network = _copy(network, config)
+    if place.kernels is not None:
+        from synthzoo.models.architectures import architecture_of
 
-
-def compile_mode(place: TrainingPlace) -> AbstractContextManager[object]:
-    """Return a context in which networks are built that compile themselves.
-
-    ``place``: from `check_place`; the context does nothing unless it says so.
-    """
-    if not place.compiled:
-        return nullcontext()
-    from synthzoo.models.learning import self_compiling
-
-    return self_compiling()
+        network = architecture_of(config.builder).with_kernels(network, place.kernels)
+    return network.train()
 
 
 def plain_copy(network: torch.nn.Module, config: CheckpointConfig) -> torch.nn.Module:
     """Return a network with the same weights that is neither compiled nor on a GPU."""
+    return _copy(network, config).eval()
+
+
+def _copy(network: torch.nn.Module, config: CheckpointConfig) -> torch.nn.Module:
     from synthzoo.models.network import build_model, load_weights
 
-    plain = build_model(config)
+    copy = build_model(config)
     weights = {name: value.cpu() for name, value in network.state_dict().items()}
-    load_weights(plain, weights, where="The fitted model")
-    return plain.eval()
+    load_weights(copy, weights, where="The network")
+    return copy

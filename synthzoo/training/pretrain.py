@@ -29,11 +29,10 @@ from synthzoo.training.curves import draw_curves
 from synthzoo.training.place import (
     TrainingPlace,
     check_place,
-    compile_mode,
     is_first_process,
     opens_run,
     plain_copy,
-    prepare,
+    prepared,
 )
 from synthzoo.training.recipe import PretrainRecipe
 from synthzoo.training.sets import PretrainSets, find_provenance, make_sets
@@ -175,8 +174,7 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         made |= find_provenance(stored, teacher_sha256=teacher_sha256 or of_recipe)
         with nequip_session():
             sets = make_sets(stored, recipe, _cutoff_A(recipe, begun))
-            with compile_mode(place):
-                network, config = _network(recipe, sets, begun)
+            network, config = _network(recipe, sets, begun)
             training = _Training(
                 recipe=recipe,
                 sets=sets,
@@ -186,7 +184,7 @@ def pretrain(  # noqa: PLR0913  what to train, and where
                 made=made,
                 tensorboard=tensorboard,
             )
-            result = training.fit(prepare(network, config, place))
+            result = training.fit(prepared(network, config, place))
             summary = _summary(output, sets, result, seconds=time.monotonic() - started)
             if is_first_process():
                 checkpoint = training.write(CHECKPOINT_FOLDER, result)
@@ -343,7 +341,7 @@ def _network(
         )
     if recipe.grow:
         network, config = grow(network, config, recipe.grow, seed=recipe.fit.seed)
-    return network.train(), dataclasses.replace(config, kind=recipe.kind)
+    return network, dataclasses.replace(config, kind=recipe.kind)
 
 
 def new_description(

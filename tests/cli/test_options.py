@@ -175,7 +175,7 @@ def computing_line(command: str, model: Path, folder: Path) -> list[str]:
     return [*line, "--device", "cpu"]
 
 
-@pytest.mark.parametrize("command", ["md", "predict"])
+@pytest.mark.parametrize("command", ["finetune", "md", "predict"])
 def test_kernels_reach_the_model(
     command: str, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -206,3 +206,15 @@ def test_compilation_reaches_the_model(
     line = computing_line(command, tiny_checkpoint, tmp_path)
     CliRunner().invoke(main, [*line, *others, "--compile"])
     assert said in caplog.text
+
+
+@pytest.mark.parametrize("words", [(), ("--check",)], ids=["fit", "check"])
+def test_compilation_reaches_the_fits(
+    words: tuple[str, ...], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Which refuse it on a CPU, in one line."""
+    line = computing_line("finetune", tiny_checkpoint, tmp_path)
+    done = CliRunner().invoke(main, [*line, *words, "--compile"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: Compiling is for GPUs")
+    assert done.stderr.count("\n") == 1

@@ -107,12 +107,12 @@ def test_a_compiled_network_becomes_a_plain_one(tiny_checkpoint: Path):
     from synthzoo.models.checkpoint import read_config
     from synthzoo.models.isolation import nequip_session
     from synthzoo.models.network import build_model
-    from synthzoo.training.place import compile_mode, plain_copy
+    from synthzoo.training.place import plain_copy, prepared
 
     config = read_config(tiny_checkpoint)
     place = TrainingPlace(device="cuda", compiled=True)
-    with nequip_session(), compile_mode(place):
-        compiled = build_model(config, seed=3)
+    with nequip_session():
+        compiled = prepared(build_model(config, seed=3), config, place)
     assert compiled.is_compile_graph_model
     plain = plain_copy(compiled, config)
     assert not plain.is_compile_graph_model

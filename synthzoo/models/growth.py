@@ -10,32 +10,23 @@ so that the first steps of a fit find both of use.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from e3nn.o3 import Irreps
 
 from synthzoo.errors import InputError
-from synthzoo.models.layer_parts import gate_columns, message_paths, mixings
+from synthzoo.models.engine.irreps import Kind, written
+from synthzoo.models.engine.layer_shape import FIRST, SECOND, SELF_CONNECTION
 
 if TYPE_CHECKING:
-    from e3nn.o3 import FullyConnectedTensorProduct, Linear
-    from nequip.nn import ConvNetLayer
     from numpy.typing import NDArray
     from torch import Tensor
-    from torch.nn import Module
 
-Places = Mapping[Any, "NDArray[np.int64]"]
-"""By irreducible representation: where each old channel is among the new ones."""
+    from synthzoo.models.engine.layer_shape import Columns, Layer, Path
+    from synthzoo.models.interface import Weights
 
-
-class _Layer(NamedTuple):
-    """Where the channels of an old layer are in the new one."""
-
-    incoming: Places
-    summed: Places
-    mixed: Places
-    radial: NDArray[np.int64]
+Places = Mapping[Kind, "NDArray[np.int64]"]
+"""By kind of features: where each old channel is among the new ones."""
 
 
 def widened_arguments(
@@ -73,157 +64,131 @@ def widened_arguments(
     return "FullNequIPGNNModel", arguments
 
 
-def widened_weights(network: Module, grown: Module) -> dict[str, Tensor]:
+def widened_weights(
+    old: Weights, new: Weights, before: Sequence[Layer], after: Sequence[Layer]
+) -> dict[str, Tensor]:
     """Return weights with which a wider network predicts what a given one does.
 
-    ``network``: model of nequip; it is not changed.
+    ``old``, ``new``: weights of both networks, by name; they are not changed.
+    ``before``, ``after``: layers of both.
     """
-    found = dict(grown.named_modules())
-    weights: dict[str, Tensor] = grown.state_dict()
-    weights |= {
-        name: value
-        for name, value in network.state_dict().items()
-        if value.shape == weights[name].shape
+    weights = {
+        name: old[name] if name in old and old[name].shape == value.shape else value
+        for name, value in new.items()
     }
-    for name, layer in _layers(network):
-        _check_features(name, layer, found[name])
-        weights |= {
-            f"{name}.{key}": value
-            for key, value in _grown_weights(layer, found[name]).items()
-        }
+    for narrow, wide in zip(before, after, strict=True):
+        _check_features(narrow, wide)
+        weights |= _grown_weights(old, new, narrow, wide)
     return weights
 
 
-def _layers(network: Module) -> Iterator[tuple[str, ConvNetLayer]]:
-    from nequip.nn import ConvNetLayer
-
-    for name, part in network.named_modules():
-        if isinstance(part, ConvNetLayer):
-            yield name, part
-
-
-def _check_features(name: str, old: ConvNetLayer, new: ConvNetLayer) -> None:
-    before, after = (
-        Irreps(layer.equivariant_nonlin.irreps_out) for layer in (old, new)
-    )
-    short = [str(part) for part in before if after.count(part.ir) < part.mul]
-    if short:
-        raise InputError(f"{name} has {before}; with {after} it would lose some.")
-
-
-def _grown_weights(old: ConvNetLayer, new: ConvNetLayer) -> dict[str, Tensor]:
-    """Return the weights of a wider layer, by their names in it."""
-    places = _Layer(
-        incoming=_first(old.conv.linear_1.irreps_in),
-        summed=_summed_places(old, new),
-        mixed=_mixed_places(old, new),
-        radial=_radial_places(old, new),
-    )
-    conv, wider = old.conv, new.conv
-    found = {
-        "conv.linear_1.weight": _mixed(
-            conv.linear_1, wider.linear_1, places.incoming, places.incoming
-        ),
-        "conv.linear_2.weight": _mixed(
-            conv.linear_2, wider.linear_2, places.summed, places.mixed
-        ),
-    }
-    if conv.sc is not None:
-        found["conv.sc.weight"] = _mixed(
-            conv.sc, wider.sc, places.incoming, places.mixed
+def _check_features(old: Layer, new: Layer) -> None:
+    counts = {block.kind: block.channels for block in new.outgoing}
+    if any(counts.get(block.kind, 0) < block.channels for block in old.outgoing):
+        raise InputError(
+            f"{old.name.rstrip('.')} has {written(old.outgoing)}; with "
+            f"{written(new.outgoing)} it would lose some."
         )
-    name, narrow = list(conv.edge_mlp.named_parameters())[-1]
-    radial = wider.edge_mlp.get_parameter(name).detach().clone()
-    radial[..., places.radial] = narrow.detach()
-    return found | {f"conv.edge_mlp.{name}": radial}
 
 
-def _mixed(
-    old: Linear | FullyConnectedTensorProduct,
-    new: Linear | FullyConnectedTensorProduct,
-    rows: Places,
-    columns: Places,
-) -> Tensor:
-    """Return the weights of a wider map: old channels are made of old ones alone."""
-    weights: Tensor = new.weight.detach().clone()
-    matrices = {
-        _ends(new, entry): (weights[entry.start : entry.stop].view(entry.shape), entry)
-        for entry in mixings(new)
+def _grown_weights(
+    old: Weights, new: Weights, narrow: Layer, wide: Layer
+) -> dict[str, Tensor]:
+    """Return the weights of a wider layer: old channels are made of old ones alone."""
+    incoming = {block.kind: np.arange(block.channels) for block in narrow.incoming}
+    summed, mixed = _summed_places(narrow, wide), _mixed_places(narrow, wide)
+    maps: dict[str, tuple[Places, Places]] = {
+        FIRST: (incoming, incoming),
+        SECOND: (summed, mixed),
     }
-    for (_, after), (matrix, _) in matrices.items():
-        if after in columns:
-            matrix[..., columns[after]] = 0.0
-    for entry in mixings(old):
-        before, after = _ends(old, entry)
-        matrix, wider = matrices[before, after]
-        known = old.weight.detach()[entry.start : entry.stop].view(entry.shape)
-        for row, values in zip(rows[before], known, strict=True):
-            matrix[row][..., columns[after]] = values * (entry.factor / wider.factor)
-    return weights
+    if narrow.self_connection:
+        maps[SELF_CONNECTION] = (incoming, mixed)
+    names = [wide.radial[-1], *(wide.name + ending for ending in maps)]
+    grown = {name: new[name].clone() for name in names}
+    for ending, (rows, columns) in maps.items():
+        matrices = _matrices(grown, wide, ending)
+        for kind, places in columns.items():
+            if kind in matrices:
+                matrices[kind][0][..., places] = 0.0
+        for kind, (known, factor) in _matrices(old, narrow, ending).items():
+            matrix, wider = matrices[kind]
+            for row, values in zip(rows[kind], known, strict=True):
+                matrix[row][..., columns[kind]] = values * (factor / wider)
+    radial = _radial_places(narrow, wide)
+    grown[wide.radial[-1]][..., radial] = old[narrow.radial[-1]]
+    return grown
 
 
-def _ends(module: Any, entry: Any) -> tuple[Any, Any]:
-    """Return the irreducible representations that a matrix leads from and to."""
-    incoming = getattr(module, "irreps_in1", None) or module.irreps_in
-    return incoming[entry.source].ir, module.irreps_out[entry.target].ir
+def _matrices(
+    weights: Weights, layer: Layer, ending: str
+) -> dict[Kind, tuple[Tensor, float]]:
+    """Return the matrices of a linear map, views of its weights, with their factors.
+
+    ``ending``: of the name of the map's weights.
+    """
+    mixings = {
+        FIRST: layer.first,
+        SECOND: layer.second,
+        SELF_CONNECTION: layer.self_connection,
+    }[ending]
+    blocks = layer.incoming if ending == FIRST else layer.mixed
+    flat = weights[layer.name + ending]
+    return {
+        blocks[part.target].kind: (
+            flat[part.start : part.stop].view(part.shape),
+            part.factor,
+        )
+        for part in mixings
+    }
 
 
-def _first(irreps: Irreps) -> dict[Any, NDArray[np.int64]]:
-    return {irrep: np.arange(channels) for channels, irrep in irreps}
+def _paths(layer: Layer) -> dict[tuple[Kind, int, Kind], Path]:
+    """Return the paths by the kind of features, order of harmonics, kind of results."""
+    return {
+        (
+            layer.incoming[path.source].kind,
+            path.order,
+            layer.summed[path.target].kind,
+        ): path
+        for path in layer.paths
+    }
 
 
-def _summed_starts(layer: ConvNetLayer) -> dict[Any, int]:
-    """Return for each kind of path its first channel among the results of its irrep."""
-    used: dict[Any, int] = {}
-    found = {}
-    for path in sorted(message_paths(layer), key=lambda path: path.place):
-        result = path.kind[-1]
-        found[path.kind] = used.get(result, 0)
-        used[result] = found[path.kind] + path.channels
+def _summed_places(old: Layer, new: Layer) -> Places:
+    wider = _paths(new)
+    found = {block.kind: np.full(block.channels, -1) for block in old.summed}
+    for kinds, path in _paths(old).items():
+        channels = np.arange(path.channels)
+        found[kinds[-1]][path.start + channels] = wider[kinds].start + channels
     return found
 
 
-def _summed_places(old: ConvNetLayer, new: ConvNetLayer) -> Places:
-    starts = _summed_starts(new)
-    found: dict[Any, list[NDArray[np.int64]]] = {}
-    for path in sorted(message_paths(old), key=lambda path: path.place):
-        channels = starts[path.kind] + np.arange(path.channels)
-        found.setdefault(path.kind[-1], []).append(channels)
-    return {irrep: np.concatenate(parts) for irrep, parts in found.items()}
-
-
-def _radial_places(old: ConvNetLayer, new: ConvNetLayer) -> NDArray[np.int64]:
-    starts = {path.kind: path.weight for path in message_paths(new)}
+def _radial_places(old: Layer, new: Layer) -> NDArray[np.int64]:
+    wider = _paths(new)
     return np.concatenate(
-        [starts[path.kind] + np.arange(path.channels) for path in message_paths(old)]
+        [
+            wider[kinds].weight + np.arange(path.channels)
+            for kinds, path in _paths(old).items()
+        ]
     )
 
 
-def _mixed_places(old: ConvNetLayer, new: ConvNetLayer) -> Places:
+def _mixed_places(old: Layer, new: Layer) -> Places:
     """Return where what goes into the gate is: scalars, gates, gated features."""
-    wider = _gate_parts(new)
-    found: dict[Any, NDArray[np.int64]] = {}
-    for part, (irrep, start, stop) in _gate_parts(old).items():
-        places = found.setdefault(irrep, np.full(_count(old, irrep), -1))
-        first = wider[part][1]
-        places[start:stop] = np.arange(first, first + stop - start)
+    wider = dict(_gate_parts(new))
+    found = {block.kind: np.full(block.channels, -1) for block in old.mixed}
+    for part, columns in _gate_parts(old):
+        first = wider[part].start
+        places = np.arange(first, first + columns.stop - columns.start)
+        found[old.mixed[columns.block].kind][columns.start : columns.stop] = places
     return found
 
 
-def _count(layer: ConvNetLayer, irrep: Any) -> int:
-    return int(layer.conv.linear_2.irreps_out.count(irrep))
-
-
-def _gate_parts(layer: ConvNetLayer) -> dict[tuple[str, Any], tuple[Any, int, int]]:
-    """Return, by role and irrep of the result, the irrep and channels in the gate."""
-    gate, mixed = layer.equivariant_nonlin, layer.conv.linear_2.irreps_out
-    scalars, gated = gate_columns(gate, mixed)
-    found = {}
-    for columns in scalars:
-        irrep = mixed[columns.block].ir
-        found["scalars", irrep] = irrep, columns.start, columns.stop
-    for vectors, gates in gated:
-        irrep = mixed[vectors.block].ir
-        found["gated", irrep] = irrep, vectors.start, vectors.stop
-        found["gates", irrep] = mixed[gates.block].ir, gates.start, gates.stop
-    return found
+def _gate_parts(layer: Layer) -> Iterator[tuple[tuple[str, Kind], Columns]]:
+    """Yield roles with kinds of results, and the channels that go into the gate."""
+    for part in layer.scalars:
+        yield ("scalars", layer.outgoing[part.target.block].kind), part.columns
+    for gated in layer.gated:
+        kind = layer.outgoing[gated.target.block].kind
+        yield ("gated", kind), gated.columns
+        yield ("gates", kind), gated.gates

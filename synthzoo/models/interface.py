@@ -171,8 +171,13 @@ class Architecture:
         """
         raise self.cannot("be made wider")
 
-    def widened_weights(self, old: Module, new: Module) -> dict[str, Tensor]:
-        """Return weights with which a wider network predicts what the old one does."""
+    def widened_weights(
+        self, old: Weights, new: Weights, before: Described, after: Described
+    ) -> dict[str, Tensor]:
+        """Return weights with which a wider network predicts what the old one does.
+
+        ``new`` are those that it was built with.
+        """
         raise NotImplementedError
 
     def readout(self, network: Module) -> tuple[Module, Tensor]:

@@ -147,11 +147,18 @@ class NequIP(Architecture):
 
         return widened_arguments(self.name, arguments, features)
 
-    def widened_weights(self, old: Module, new: Module) -> dict[str, Tensor]:
+    def widened_weights(
+        self, old: Weights, new: Weights, before: Described, after: Described
+    ) -> dict[str, Tensor]:
         """Return old weights in new places; old features take no part of new ones."""
+        from synthzoo.models.engine.shape import layer_shapes
         from synthzoo.models.growth import widened_weights
 
-        return widened_weights(old, new)
+        narrow, wide = (
+            layer_shapes(found.builder, found.arguments, found.elements)
+            for found in (before, after)
+        )
+        return widened_weights(old, new, narrow, wide)
 
     def readout(self, network: Module) -> tuple[Module, Tensor]:
         """Return the last layer with weights before energies are scaled and shifted."""

@@ -102,10 +102,13 @@ def grow(
     """
     architecture = architecture_of(config.builder)
     builder, arguments = architecture.widened(config.arguments, features)
-    config = replace(config, builder=builder, arguments=arguments)
-    grown = build_model(config, seed=seed)
-    grown.load_state_dict(architecture.widened_weights(network, grown))
-    return grown, config
+    wider = replace(config, builder=builder, arguments=arguments)
+    grown = build_model(wider, seed=seed)
+    weights = architecture.widened_weights(
+        network.state_dict(), grown.state_dict(), config, wider
+    )
+    grown.load_state_dict(weights)
+    return grown, wider
 
 
 def checked_dtype(dtype: str) -> str:

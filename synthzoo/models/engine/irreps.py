@@ -39,6 +39,14 @@ def parse(text: str) -> Blocks:
     )
 
 
+def written(blocks: Blocks) -> str:
+    """Return the text of blocks, as `parse` reads it."""
+    return "+".join(
+        f"{block.channels}x{block.order}{'e' if block.parity == 1 else 'o'}"
+        for block in blocks
+    )
+
+
 def of_harmonics(max_order: int) -> Blocks:
     """Return the blocks of spherical harmonics of all orders up to a largest."""
     return tuple(Block(1, order, (-1) ** order) for order in range(max_order + 1))

@@ -35,6 +35,7 @@ __all__ = [
     "Mixing",
     "NetworkShape",
     "Path",
+    "layer_shapes",
     "network_shape",
 ]
 
@@ -133,6 +134,14 @@ def network_shape(
         shifts=f"{_SCALE_SHIFT}.shifts",
         reciprocal_cutoffs=f"{_ROOT}edge_norm._rmax_recip",
     )
+
+
+def layer_shapes(
+    builder: str, arguments: Mapping[str, Any], elements: Sequence[str]
+) -> tuple[Layer, ...]:
+    """Return the layers of a network, be it one that the engine evaluates or not."""
+    given = from_values(BUILDERS[builder], arguments, source=builder)
+    return _layers(_PLANS[builder](given, len(elements)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -226,12 +226,12 @@ def _train_directly(
     parts = model.with_name(f"{model.name}.parts")
     parts.mkdir(exist_ok=True)
     weights = run_fits([_direct_job(plan, options)], parts)[DIRECT]
-    network, config = with_reference(weights, plan.config, reference)
+    stored = with_reference(weights, plan.config, reference)
     write_checkpoint(
         model,
-        model=network,
+        model=stored.network(),
         config=dataclasses.replace(
-            config,
+            stored.config,
             kind="potential",
             labels={"source": data.name, "isolated_atoms": reference.sources},
             provenance={"seed": recipe.seed, "training_structures": len(plan.training)},

@@ -203,8 +203,9 @@ def _untuned(job: Job, frames: FrameSet, keys: LabelKeys) -> _Fitted:
 
 def _calculator(job: Job, fitted: _Fitted) -> SynthzooCalculator:
     from synthzoo.finetuning.energy_reference import with_reference
-    from synthzoo.models.calculator import calculator_of
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.place import Place
 
     config = job.start.checkpoint.config
-    model, config = with_reference(fitted.weights, config, fitted.reference)
-    return calculator_of(model, config)
+    stored = with_reference(fitted.weights, config, fitted.reference)
+    return SynthzooCalculator(stored, place=Place(device="cpu"))

@@ -12,7 +12,7 @@ import numpy as np
 from synthzoo.errors import InputError
 from synthzoo.inspection.energy_models import RANK_TOLERANCE, tied_elements
 from synthzoo.models.architectures import architecture_of
-from synthzoo.models.network import build_model, load_weights
+from synthzoo.models.stored import StoredNetwork
 
 if TYPE_CHECKING:
     import torch
@@ -330,8 +330,8 @@ def with_reference(
     weights: Mapping[str, torch.Tensor],
     config: CheckpointConfig,
     reference: EnergyReference,
-) -> tuple[torch.nn.Module, CheckpointConfig]:
-    """Return a model whose energies are the user's, and its description.
+) -> StoredNetwork:
+    """Return a model whose energies are the user's, with its description.
 
     The shifts are kept and added in float64, whatever the precision of the weights: a
     total energy of a million eV keeps its meV.
@@ -349,8 +349,6 @@ def with_reference(
         arguments=architecture.shifted(config.arguments, shifts_eV),
         isolated_atom_energies_eV=reference.isolated_atom_energies_eV,
     )
-    model = build_model(moved)
-    load_weights(
-        model, architecture.shifted_weights(weights, model), where="The fitted model"
-    )
-    return model.eval(), moved
+    shifted = architecture.shifted_weights(weights, list(shifts_eV.values()))
+    arrays = {name: value.numpy() for name, value in shifted.items()}
+    return StoredNetwork(moved, arrays, moved.dtype, "The fitted model")

@@ -27,7 +27,8 @@ from synthzoo.finetuning.jobs import (
 )
 from synthzoo.finetuning.physics import Curve, Physics, compare_physics, probe
 from synthzoo.finetuning.plan import Plan, starting_calculator
-from synthzoo.models.calculator import SynthzooCalculator, calculator_of
+from synthzoo.models.calculator import SynthzooCalculator
+from synthzoo.models.place import Place
 from synthzoo.zoo.registry import card_of
 
 if TYPE_CHECKING:
@@ -245,8 +246,8 @@ class Judge:
         return predict_set(labelled, self.calculator(name)).errors[0].force_rmse_eV_A
 
     def _calculator(self, name: str, reference: EnergyReference) -> SynthzooCalculator:
-        model, config = with_reference(self.weights[name], self.plan.config, reference)
-        return calculator_of(model, config, device=self.device)
+        stored = with_reference(self.weights[name], self.plan.config, reference)
+        return SynthzooCalculator(stored, place=Place(device=self.device))
 
 
 def _predict_parts(

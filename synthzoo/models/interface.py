@@ -96,8 +96,8 @@ class Architecture:
 
     An architecture has to check arguments and to build. What else it does not define
     is refused in its name, or is nothing where that is right for any network. Methods
-    in pairs first give the description of a changed network, and then its weights; the
-    network is built in between.
+    in pairs first give the description of a changed network, and then its weights; for
+    some of them the network is built in between.
 
     Parameters
     ----------
@@ -145,7 +145,9 @@ class Architecture:
         """Return arguments with other constants of the energies of atoms."""
         raise self.cannot("be given energies of atoms")
 
-    def shifted_weights(self, old: Weights, new: Module) -> dict[str, Tensor]:
+    def shifted_weights(
+        self, old: Weights, shifts_eV: Sequence[float]
+    ) -> dict[str, Tensor]:
         """Return the weights for a network of `shifted` arguments."""
         raise NotImplementedError
 

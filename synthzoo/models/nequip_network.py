@@ -102,9 +102,17 @@ class NequIP(Architecture):
         """Return arguments with other constants of the energies of atoms."""
         return arguments | {SHIFTS: shifts_eV}
 
-    def shifted_weights(self, old: Weights, new: Module) -> dict[str, Tensor]:
+    def shifted_weights(
+        self, old: Weights, shifts_eV: Sequence[float]
+    ) -> dict[str, Tensor]:
         """Return the old weights with the new shifts, which nequip keeps in float64."""
-        return _carried(old, new.state_dict(), TERMS[1:])
+        import torch
+
+        shifts = torch.tensor(shifts_eV, dtype=torch.float64).reshape(-1, 1)
+        return {
+            name: shifts if name.endswith(TERMS[1]) else value
+            for name, value in old.items()
+        }
 
     def scaled(self, arguments: Arguments, scaling: Scaling) -> Arguments:
         """Return arguments for the other elements, cutoffs for pairs scaled, too."""

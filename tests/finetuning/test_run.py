@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,11 @@ def test_large_total_energies_keep_their_last_digits(
 ):
     """A million eV in a cell: the differences are those of the small energies."""
     from synthzoo.finetuning.energy_reference import EnergyReference, with_reference
-    from synthzoo.models.calculator import calculator_of
-    from synthzoo.models.checkpoint import load_model
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.checkpoint import load_stored
+    from synthzoo.models.place import Place
 
-    model, config = load_model(tiny_checkpoint)
+    stored = load_stored(tiny_checkpoint)
     reference = EnergyReference(
         shifts_eV={"C": shift_eV},
         binding_eV={"C": 0.0},
@@ -139,9 +141,12 @@ def test_large_total_energies_keep_their_last_digits(
         together=(),
         guessed=(),
     )
-    moved, described = with_reference(model.state_dict(), config, reference)
-    before = calculator_of(model, config)
-    after = calculator_of(moved, described)
+    weights = stored.network().state_dict()
+    moved = with_reference(weights, stored.config, reference)
+    before, after = (
+        SynthzooCalculator(network, place=Place(device="cpu"))
+        for network in (stored, moved)
+    )
     atoms = bulk("C", cubic=True).repeat(2)
     for seed in range(3):
         atoms.rattle(0.02, seed=seed)
@@ -320,7 +325,10 @@ def test_a_start_is_read_once_and_three_networks_are_built(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """The start's network, the tuned one, and the one that is written down."""
+    """The start's network, the one that is kept, and the one that is written down.
+
+    The engine judges the other fits by their weights alone.
+    """
     from synthzoo.models import network
     from synthzoo.models.config import parse_config
 
@@ -340,7 +348,8 @@ def test_a_start_is_read_once_and_three_networks_are_built(
     for module in list(sys.modules.values()):  # it is imported by its name
         if vars(module).get("build_model") is build:
             monkeypatch.setattr(module, "build_model", counted_build)
-    finetune(tiny_checkpoint, dft, tmp_path / "mine", recipe=SHORT)
+    recipe = replace(SHORT, seeds=2)
+    finetune(tiny_checkpoint, dft, tmp_path / "mine", recipe=recipe, workers=1)
     assert read.count(str(tiny_checkpoint / "config.json")) == 1
     assert len(built) <= 3
 

@@ -130,8 +130,10 @@ def is_taken(old: str, words: set[str]) -> bool:
     for word in words:
         name_now, equals_now, form_now = word.rstrip("!").partition("=")
         if (name, equals) == (name_now, equals_now):
-            return form == form_now or (
-                bool(choices) and choices < set(form_now.split("|"))
+            return (
+                form == form_now
+                or (form == "" and form_now == "...")  # once is enough
+                or (bool(choices) and choices < set(form_now.split("|")))
             )
     return False
 

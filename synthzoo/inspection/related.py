@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +68,14 @@ def related_works(data: CheckedSet) -> list[Work]:
         work
         for frames in systems.values()
         for work in _works(data, frames[:MOST_FRAMES])
+    ]
+
+
+def of_whole_cells(data: CheckedSet, works: list[Work]) -> list[Work]:
+    """Return steps as they are if the energies of the set are per atom."""
+    return [
+        replace(work, energy_eV=int(data.sizes[work.frames[0]]) * work.energy_eV)
+        for work in works
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ from ase.units import GPa, Hartree
 from synthzoo.inspection.energy_models import beyond_composition
 from synthzoo.inspection.findings import CheckedSet, Finding
 from synthzoo.inspection.force_order import stress_of_bonds
-from synthzoo.inspection.related import Work, related_works
+from synthzoo.inspection.related import of_whole_cells, related_works
 from synthzoo.inspection.unit_ratios import (
     ENERGY_UNITS,
     FORCE_UNITS,
@@ -160,7 +159,7 @@ def energies_against_forces(data: CheckedSet) -> list[Finding]:
         return []
     size = abs(ratio.value)
     causes = {} if NORMAL[0] < size < NORMAL[1] else _causes(size)
-    whole = energy_over_forces([_of_whole_cell(data, work) for work in works])
+    whole = energy_over_forces(of_whole_cells(data, works))
     if whole is not None and whole.normal:
         causes["energies per atom"] = abs(float(np.log(whole.value)))
     best = sorted(causes, key=lambda name: causes[name])[:2]
@@ -175,12 +174,6 @@ def energies_against_forces(data: CheckedSet) -> list[Finding]:
             f"{ratio.value:.3g} times what the forces say ({ratio.evidence}){cause}",
         )
     ]
-
-
-def _of_whole_cell(data: CheckedSet, work: Work) -> Work:
-    """Return a step as if energies were given per atom."""
-    size = int(data.sizes[work.frames[0]])
-    return dataclasses.replace(work, energy_eV=size * work.energy_eV)
 
 
 def _causes(size: float) -> dict[str, float]:

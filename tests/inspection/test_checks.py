@@ -631,7 +631,7 @@ def test_energies_per_atom_are_noticed(shared: Callable[[str], Path]):
     structures = changed(read_structures(shared(CARBON)))
     for atoms in structures:
         atoms.calc.results["energy"] /= len(atoms)
-    assert "energy_per_atom" in serious(check_set(structures))
+    assert serious(check_set(structures))["energy_per_atom"].severity == "error"
 
 
 def copper_cells(sizes: Sequence[int]) -> list[Atoms]:
@@ -651,7 +651,29 @@ def test_energies_per_atom_are_noticed_in_two_cells_of_another_size():
     assert serious(check_set(structures)) == {}
     for atoms in structures:
         atoms.calc.results["energy"] /= len(atoms)
-    assert list(serious(check_set(structures))) == ["energy_per_atom"]
+    found = serious(check_set(structures))
+    assert list(found) == ["energy_per_atom"]
+    assert found["energy_per_atom"].severity == "error"
+
+
+def sheared_phosphide(shared: Callable[[str], Path]) -> list[Atoms]:
+    """Return 24 cells of 8 atoms whose energies are nearly those of 4 in another."""
+    structures = read_structures(shared("data/inp-dft-train.extxyz"))
+    smaller = [atoms for atoms in structures if len(atoms) == 4]
+    return [*smaller[:4], *structures[60:80]]
+
+
+def test_cells_of_two_sizes_may_have_one_energy(shared: Callable[[str], Path]):
+    """Stress times strain is what the energies change by: they are those of cells."""
+    assert serious(check_set(sheared_phosphide(shared))) == {}
+
+
+def test_energies_that_agree_at_two_sizes_are_no_proof(shared: Callable[[str], Path]):
+    """Without stress nothing decides: the user is asked, not refused."""
+    structures = changed(sheared_phosphide(shared))
+    found = serious(check_set(structures))
+    assert found["energy_per_atom"].severity == "warning"
+    assert "are they energies per atom?" in found["energy_per_atom"].message
 
 
 def test_forces_tell_energies_per_atom_where_all_cells_have_one_size(

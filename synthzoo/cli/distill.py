@@ -52,8 +52,7 @@ from synthzoo.cli.options import (
 @format_option
 @click.option("--drop-bad", is_flag=True, help="Leave out structures with errors.")
 @click.option(
-    "--direct/--no-direct",
-    "compare_direct",
+    "--compare-direct/--no-compare-direct",
     default=True,
     help="Also train a new network on your structures alone, for comparison.",
 )
@@ -76,7 +75,7 @@ def distill(
     continues where it stopped.
     """
     if only_check:
-        del options["test"], options["seed"]
+        del options["seed"]
         lines = synthzoo.plan_distillation(data, **options)
         if as_json:
             echo_json({"plan": lines})

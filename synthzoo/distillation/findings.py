@@ -135,6 +135,9 @@ def _on_errors(found: Distilled) -> list[str]:
     texts = [
         f"The fine-tuned potential has errors of {_pair(tuned)} on {found.compared}."
     ]
+    student = found.of(STUDENT)
+    if student is not None:
+        texts += _on_tuning(student, tuned)
     if direct is not None:
         worse = tuned.energy_meV_per_atom >= direct.energy_meV_per_atom
         texts.append(
@@ -148,6 +151,22 @@ def _on_errors(found: Distilled) -> list[str]:
                 "try another teacher."
             )
     return texts
+
+
+def _on_tuning(student: Errors, tuned: Errors) -> list[str]:
+    """Return what fine-tuning made worse."""
+    worse = []
+    if tuned.energy_meV_per_atom > student.energy_meV_per_atom:
+        worse.append("energies")
+    if tuned.force_eV_A > student.force_eV_A:
+        worse.append("forces")
+    if not worse:
+        return []
+    return [
+        f"Before fine-tuning, the student had {_pair(student)}: fine-tuning made its "
+        f"{' and '.join(worse)} worse. The report of the fine-tuning says for which "
+        "kinds of structures; add some of these."
+    ]
 
 
 def _pair(errors: Errors) -> str:

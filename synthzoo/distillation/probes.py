@@ -23,7 +23,7 @@ MOST_CRYSTALS = 4
 MOST_PAIRS = 10
 """So many curves are drawn; a set of ten elements has 55 pairs."""
 
-STRETCHES = np.linspace(0.94, 1.06, 9)
+STRETCHES = np.linspace(0.94, 1.06, 13)
 DIMER_REACH = np.linspace(0.55, 2.2, 24)
 """Times the sum of covalent radii."""
 

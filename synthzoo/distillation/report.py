@@ -185,7 +185,8 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     axes.set_xlabel("volume (Å³/atom)" if is_volume else "distance (Å)")
     axes.set_ylabel("energy (eV/atom)" if is_volume else "energy (eV)")
     if not is_volume:
-        low = np.nanmin([min(values) for values in curve.energies_eV.values()])
-        axes.set_ylim(max(low, -WALL_EV) - 1, WALL_EV)
+        shown = np.array(list(curve.energies_eV.values()))
+        low, high = np.nanmin(shown), np.nanmax(shown)
+        axes.set_ylim(max(low, -WALL_EV) - 1, min(high, WALL_EV) + 1)
     axes.set_title(curve.name.removesuffix(", volume"), fontsize=10)
     tidy(axes)

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo.data import unconstrained
-from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
+from synthzoo.data.frames import read_frames
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labelled_set import LabelledSet, as_labelled
+from synthzoo.data.sound import listed
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import describe, findings_of, usable_frames
+from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
+from synthzoo.generation.starts import vacuum_axes
 from synthzoo.inspection.findings import CheckedSet, Reference
 from synthzoo.runs.files import hash_files
 
@@ -76,12 +81,7 @@ class UserData:
 
 def read_data(request: Request) -> UserData:
     """Return the structures that can be used, checked as for fine-tuning."""
-    frames, keys = read_labelled(
-        request.files,
-        energy_key=request.energy_key,
-        forces_key=request.forces_key,
-        format=request.format,
-    )
+    frames, keys = _read(request, request.files)
     findings = findings_of(_checked(frames, keys), frames)
     kept = usable_frames(findings, frames, drop=request.drop_bad)
     bulk = [index for index in kept if len(frames.structures[index]) > 1]
@@ -97,26 +97,75 @@ def read_data(request: Request) -> UserData:
         if finding.severity != "error"
     ]
     chosen = _part(frames, bulk)
+    labelled = as_labelled(chosen, keys)
+    _check_test(request, labelled)
     return UserData(
         frames=chosen,
         keys=keys,
-        bulk=as_labelled(chosen, keys),
-        notes=(*notes, *_ignored_states(frames.structures)),
+        bulk=labelled,
+        notes=(
+            _facts(labelled, keys),
+            *_few(request, labelled),
+            *notes,
+            *_ignored_states(frames.structures),
+        ),
     )
+
+
+def _check_test(request: Request, data: LabelledSet) -> None:
+    """Refuse test structures with elements that the potential will not know."""
+    test = read_test(request)
+    others = set(test.elements if test else ()) - set(data.elements)
+    if others:
+        names = ", ".join(path.name for path in request.test)
+        raise InputError(
+            f"{names} (--test) has {listed(others)}, which your data do not have: a "
+            f"potential of {listed(data.elements)} cannot be tested on it."
+        )
+
+
+def _facts(data: LabelledSet, keys: LabelKeys) -> str:
+    sizes = [len(atoms) for atoms in data.structures]
+    gaps = sum(bool(vacuum_axes(atoms).any()) for atoms in data.structures)
+    text = (
+        f"{len(data)} structures of {listed(data.elements)}, {min(sizes)} to "
+        f"{max(sizes)} atoms; labels: {keys}."
+    )
+    if gaps:
+        text += f" {gaps} are surfaces or molecules: their vacuum is kept."
+    return text
+
+
+def _few(request: Request, data: LabelledSet) -> list[str]:
+    recipe = resolve_recipe(FinetuneRecipe(), [len(a) for a in data.structures])
+    if request.test or recipe.held_out_share or recipe.check_share:
+        return []
+    return [
+        "So few structures are all needed for the fit: nothing is left to test the "
+        "potential on, and its report gives no errors. Give --test, or more structures."
+    ]
 
 
 def read_test(request: Request) -> LabelledSet | None:
     """Return the structures that are kept for testing, if there are any."""
     if not request.test:
         return None
-    frames, keys = read_labelled(
-        request.test,
-        energy_key=request.energy_key,
-        forces_key=request.forces_key,
-        format=request.format,
-    )
+    frames, keys = _read(request, request.test)
     bulk = [i for i, atoms in enumerate(frames.structures) if len(atoms) > 1]
     return as_labelled(_part(frames, bulk), keys)
+
+
+def _read(request: Request, files: Sequence[Path]) -> tuple[FrameSet, LabelKeys]:
+    frames = read_frames(files, format=request.format)
+    keys = find_label_keys(
+        frames.structures,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        advice={
+            "forces": "A potential is learnt from forces: give data that have some."
+        },
+    )
+    return frames, keys
 
 
 def check_against(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +22,11 @@ from synthzoo.distillation.stages import (
     RECIPE_FILE,
     STARTS_FILE,
     STUDENT_FOLDER,
+    label_starts,
     stages,
     write_inputs,
 )
+from synthzoo.errors import InputError
 from synthzoo.potentials import Model, teacher_reference
 from synthzoo.runs.files import new_file, sole_writer, write_text
 from synthzoo.runs.stages import StageRecord
@@ -142,7 +146,8 @@ def distill(  # noqa: PLR0913  what a user may say
         seed=seed,
         workers=workers or os.cpu_count() or 1,
     )
-    output = Path(output)
+    output, tell = Path(output), tell or _keep_silent
+    _refuse_others(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     record = StageRecord(
         output / RECORD_FILE,
@@ -152,9 +157,9 @@ def distill(  # noqa: PLR0913  what a user may say
     )
     with sole_writer(output), record:
         found = read_data(request)
-        plan = _settled_plan(request, found, output, tell or _keep_silent)
+        plan = _settled_plan(request, found, output, tell)
         for name, work in stages(request, found, output):
-            (tell or _keep_silent)(f"{name[0].upper()}{name[1:]}.")
+            tell(f"{name[0].upper()}{name[1:]}.")
             with record.timed(name):
                 work()
         results = find(output, request, found, plan)
@@ -172,6 +177,7 @@ def plan_distillation(  # noqa: PLR0913  what a user may say
     teacher: Model,
     *,
     minutes: float = 30.0,
+    test: Sources = (),
     energy_key: str | None = None,
     forces_key: str | None = None,
     format: str | None = None,
@@ -181,11 +187,12 @@ def plan_distillation(  # noqa: PLR0913  what a user may say
 ) -> list[str]:
     """Return what `distill` would do and what that takes, in words; make nothing.
 
-    A few structures are labelled and learnt to measure the costs.
+    The teacher labels your structures, so that units and signs are compared, and a few
+    are learnt to measure the costs.
 
     Parameters
     ----------
-    data, teacher, minutes, energy_key, forces_key, format
+    data, teacher, minutes, test, energy_key, forces_key, format
         As for `distill`.
     drop_bad, compare_direct, workers
         As for `distill`.
@@ -205,7 +212,7 @@ def plan_distillation(  # noqa: PLR0913  what a user may say
         files=find_files(data),
         teacher=teacher_reference(teacher),
         minutes=minutes,
-        test=[],
+        test=find_files(test) if test else [],
         energy_key=energy_key,
         forces_key=forces_key,
         format=format,
@@ -214,8 +221,11 @@ def plan_distillation(  # noqa: PLR0913  what a user may say
         seed=0,
         workers=workers or os.cpu_count() or 1,
     )
+    told: list[str] = []
     found = read_data(request)
-    return [*found.notes, *make_plan(request, found.bulk).lines()]
+    with tempfile.TemporaryDirectory() as folder:
+        _make_plan(request, found, Path(folder), told.append)
+    return told
 
 
 def _settled_plan(
@@ -225,17 +235,52 @@ def _settled_plan(
     path = output / PLAN_FILE
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=Plan)
-    for note in found.notes:
-        tell(note)
-    plan = make_plan(request, found.bulk)
-    for line in plan.lines():
-        tell(line)
-    write_inputs(output, request, found.bulk)
+    _clear(output)  # of what a kill has left
+    try:
+        plan = _make_plan(request, found, output, tell)
+    except BaseException:
+        _clear(output)
+        raise
     recipe = recipe_of(plan, request, found.bulk, (output / STARTS_FILE).absolute())
     write_text(output / RECIPE_FILE, yaml.safe_dump(recipe, sort_keys=False))
     with new_file(path) as partial:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
     return plan
+
+
+def _clear(output: Path) -> None:
+    """Remove what comes before the plan."""
+    for path in output.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != RECORD_FILE:
+            path.unlink()
+
+
+def _make_plan(
+    request: Request, found: UserData, folder: Path, tell: Callable[[str], object]
+) -> Plan:
+    """Compare the labels with the teacher's and return a plan; tell of both."""
+    for note in found.notes:
+        tell(note)
+    write_inputs(folder, request, found.bulk)
+    label_starts(request, found, folder)
+    plan = make_plan(request, found.bulk)
+    for line in plan.lines():
+        tell(line)
+    return plan
+
+
+def _refuse_others(output: Path) -> None:
+    """Refuse a file, and a folder that holds what `distill` has not made."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; the output must be a new folder.")
+    if (
+        output.is_dir()
+        and not (output / RECORD_FILE).exists()
+        and any(output.iterdir())
+    ):
+        raise InputError(f"{output} exists and holds other files; name a new folder.")
 
 
 def _keep_silent(text: str) -> None:

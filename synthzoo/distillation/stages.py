@@ -51,8 +51,6 @@ def stages(
     def label(source: str, output: str) -> Callable[[], object]:
         return lambda: _label(request, folder / source, folder / output)
 
-    yield "the teacher on your structures", label(STARTS_FILE, STARTS_LABELLED_FILE)
-    yield "your labels beside the teacher's", lambda: _compare(data, folder)
     if request.test:
         yield (
             "the teacher on your test structures",
@@ -100,7 +98,9 @@ def _label(request: Request, source: Path, output: Path) -> None:
         relabel_file(source, output, recipe=recipe, workers=request.workers)
 
 
-def _compare(data: UserData, folder: Path) -> None:
+def label_starts(request: Request, data: UserData, folder: Path) -> None:
+    """Label the user's structures by the teacher; refuse labels that cannot be."""
+    _label(request, folder / STARTS_FILE, folder / STARTS_LABELLED_FILE)
     computed = read_structures(folder / STARTS_LABELLED_FILE)
     numbers = [int(atoms.info[INDEX_KEY]) for atoms in computed]
     check_against(data, numbers, computed)

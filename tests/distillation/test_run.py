@@ -81,6 +81,7 @@ def test_the_plan_tells_costs_and_makes_nothing(data: Path, quick, tmp_path: Pat
     lines = plan_distillation(data, TEACHER_REFERENCE, minutes=5, workers=1)
     assert any("synthetic structures" in line for line in lines)
     assert list(tmp_path.iterdir()) == []
+    assert lines[0].startswith("8 structures of Au, Cu, 8 to 8 atoms; labels: ")
 
 
 def test_states_that_no_potential_knows_are_mentioned(tmp_path: Path):
@@ -109,6 +110,33 @@ def test_a_teacher_without_an_element_is_refused_at_once(data: Path, tmp_path: P
     with pytest.raises((InputError, TeacherError), match="Au"):
         distill(data, only, tmp_path / "made", workers=1)
     assert not (tmp_path / "made").exists()
+
+
+def test_folders_and_files_of_others_are_left_alone(data: Path, tmp_path: Path):
+    """Nothing is written where something else is."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep")
+    for output in (data, tmp_path / "notes"):
+        with pytest.raises(InputError, match="new folder"):
+            distill(data, TEACHER_REFERENCE, output, workers=1)
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["mine.txt"]
+
+
+def test_test_structures_of_other_elements_are_refused(data: Path, tmp_path: Path):
+    silver = label(
+        bulk("Ag", cubic=True), energy_eV=-11.0, forces_eV_A=np.zeros((4, 3))
+    )
+    write_structures(tmp_path / "silver.xyz", [silver])
+    with pytest.raises(InputError, match=r"silver.xyz \(--test\) has Ag, which your"):
+        read_data(request(data, test=[tmp_path / "silver.xyz"]))
+
+
+def test_sets_that_are_too_small_to_be_tested_are_told(data: Path, tmp_path: Path):
+    write_structures(tmp_path / "four.xyz", [alloy(seed) for seed in range(4)])
+    few = " ".join(read_data(request(tmp_path / "four.xyz")).notes)
+    enough = " ".join(read_data(request(data)).notes)
+    assert "nothing is left to test" in few
+    assert "nothing is left to test" not in enough
 
 
 @pytest.mark.thorough

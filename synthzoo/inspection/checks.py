@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from synthzoo.data.label_choice import choose_label_keys
 from synthzoo.inspection import (
+    energy_scale,
     force_order,
     label_checks,
     related,
@@ -49,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     label_checks.energies_without_forces,
     label_checks.energies_per_atom,
     unit_checks.energies_against_forces,
+    energy_scale.energies_against_bonds,
     unit_checks.force_units,
     unit_checks.energy_units,
     unit_checks.stress_units,

@@ -64,6 +64,8 @@ NORMAL = (0.6, 1.6)
 NORMAL_BESIDE_MODEL = (0.25, 4.0)
 """The same over what a model says, which knows the material more or less; of the units
 in question, none is less than nine times another."""
+NEAR_BESIDE_MODEL = 2.2
+"""The same: some models are half or twice as stiff as the material."""
 MIN_RATIOS = 3
 MOST_SPREAD = 1.6
 """Of the quartiles of ratios that are to be believed, upper over lower."""
@@ -76,11 +78,13 @@ class Ratio:
     ``value``: the ratio; negative if the sign is reversed.
     ``evidence``: where the expectation comes from, in words.
     ``usual``: how large ratios of right units are.
+    ``near``: how far a ratio may be from that of a unit, as a factor.
     """
 
     value: float
     evidence: str
     usual: tuple[float, float] = NORMAL
+    near: float = NEAR
 
     @property
     def normal(self) -> bool:
@@ -108,7 +112,9 @@ def steady(ratios: Sequence[float]) -> float | None:
     return float(middle) if spread < MOST_SPREAD else None
 
 
-def nearest_units(size: float, units: Mapping[str, float]) -> dict[str, float]:
+def nearest_units(
+    size: float, units: Mapping[str, float], *, near: float = NEAR
+) -> dict[str, float]:
     """Return the units that would explain a ratio, with the logarithm of the misfit.
 
     Examples
@@ -119,8 +125,8 @@ def nearest_units(size: float, units: Mapping[str, float]) -> dict[str, float]:
     []
     """
     misfits = {name: abs(float(np.log(size / one))) for name, one in units.items()}
-    near = {name: misfit for name, misfit in misfits.items() if misfit < np.log(NEAR)}
-    return dict(sorted(near.items(), key=lambda item: item[1]))
+    found = {name: misfit for name, misfit in misfits.items() if misfit < np.log(near)}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def unit_findings(what: str, ratio: Ratio, units: Mapping[str, float]) -> list[Finding]:
@@ -134,7 +140,7 @@ def unit_findings(what: str, ratio: Ratio, units: Mapping[str, float]) -> list[F
         message = f"The sign of the {what} labels is reversed: {ratio.evidence}."
         findings.append(Finding(kind=f"{what}_sign", severity="error", message=message))
     if not ratio.usual[0] < size < ratio.usual[1]:
-        units_near = list(nearest_units(size, units))
+        units_near = list(nearest_units(size, units, near=ratio.near))
         cause = f"in {units_near[0]}" if units_near else "in another unit"
         findings.append(
             Finding(
@@ -353,6 +359,7 @@ def model_energy_ratio(data: CheckedSet) -> Ratio | None:
         value=size if correlation > 0 else -size,
         evidence=evidence,
         usual=NORMAL_BESIDE_MODEL,
+        near=NEAR_BESIDE_MODEL,
     )
 
 
@@ -381,7 +388,12 @@ def _slope(
     if abs(correlation) < MIN_CORRELATION or scattered:
         return None
     evidence = f"slope over the model's {what}, correlation {correlation:.2f}"
-    return Ratio(value=middle, evidence=evidence, usual=NORMAL_BESIDE_MODEL)
+    return Ratio(
+        value=middle,
+        evidence=evidence,
+        usual=NORMAL_BESIDE_MODEL,
+        near=NEAR_BESIDE_MODEL,
+    )
 
 
 def _weighted_quartiles(

@@ -148,6 +148,18 @@ def test_bonds_tell_the_unit_of_forces_in_a_small_set(
     assert words in found[kind].message
 
 
+def test_forces_tell_the_unit_of_energies_in_cells_that_are_not_close(
+    shared: Callable[[str], Path],
+):
+    """Sheared and strained cells without stress: forces demand other energies."""
+    structures = read_structures(shared("data/inp-dft-train.extxyz"))
+    sound = changed([*structures[:3], *structures[60:84]])
+    assert serious(check_set(sound)) == {}
+    found = serious(check_set(changed(sound, energy=1 / Hartree)))
+    assert found["energies_against_forces"].severity == "warning"
+    assert "energies in Hartree" in found["energies_against_forces"].message
+
+
 @pytest.fixture(scope="module")
 def predicted(shared: Callable[[str], Path]) -> tuple[list[Atoms], Reference]:
     """Return 25 real carbon structures and what the bundled model says about them."""
@@ -182,6 +194,21 @@ def test_a_model_names_the_unit(
     found = serious(check_set(wrong, reference=reference))[kind]
     assert found.severity == "error"
     assert words in found.message
+
+
+def test_a_model_twice_as_stiff_as_the_material_still_refuses_a_unit(
+    predicted: tuple[list[Atoms], Reference],
+):
+    """Energies and forces in Hartree, beside a model whose energies are no help."""
+    structures, reference = predicted
+    soft = Reference(
+        energies_eV=np.zeros(len(structures)),
+        forces_eV_A=[2 * forces for forces in reference.forces_eV_A],
+    )
+    wrong = changed(structures, energy=1 / Hartree, forces=Bohr / Hartree)
+    found = serious(check_set(wrong, reference=soft))["force_units"]
+    assert found.severity == "error"
+    assert "Hartree/bohr" in found.message
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from ase.data import covalent_radii
+from ase.formula import Formula
 from scipy.linalg import null_space
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Tied(NamedTuple):
     """Elements whose energies compositions do not tell apart.
 
     ``elements``: their chemical symbols; none if all are told apart.
-    ``together``: what is known of their energies, such as ``Si + 2 O``.
+    ``together``: what is known of their energies: formulas such as ``SiO2``, otherwise
+    sums such as ``Ti - Zr``.
     """
 
     elements: tuple[str, ...]
@@ -63,7 +65,7 @@ def tied_elements(elements: Sequence[str], shares: NDArray[np.float64]) -> Tied:
     Examples
     --------
     >>> tied_elements(["O", "Si"], np.array([[2 / 3, 1 / 3], [2 / 3, 1 / 3]])).together
-    ('Si + 2 O',)
+    ('SiO2',)
     >>> tied_elements(["O", "Si"], np.array([[0.5, 0.5], [0.6, 0.4]]))
     Tied(elements=(), together=())
     """
@@ -101,6 +103,8 @@ def _in_words(names: Sequence[str], row: NDArray[np.float64]) -> str:
     for times in range(1, MOST_ATOMS + 1):
         if np.allclose(times * row, np.round(times * row), atol=0.01):
             row = np.round(times * row)
+            if (row >= 0).all():
+                return _formula(names, row)
             break
     terms = [(size, name) for size, name in zip(row, names, strict=True) if size]
     terms.sort(key=lambda term: (term[0] < 0, abs(term[0])))
@@ -109,6 +113,11 @@ def _in_words(names: Sequence[str], row: NDArray[np.float64]) -> str:
         for size, name in terms
     ]
     return " ".join(texts).removeprefix("+ ")
+
+
+def _formula(names: Sequence[str], counts: NDArray[np.float64]) -> str:
+    parts = {name: round(n) for name, n in zip(names, counts, strict=True) if n}
+    return str(Formula.from_dict(parts).format("periodic"))
 
 
 def element_energies(

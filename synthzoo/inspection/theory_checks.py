@@ -276,7 +276,10 @@ def undetermined_elements(data: CheckedSet) -> list[Finding]:
     if not tied.elements:
         return []
     message = (
-        f"The compositions of the set fix only the energy of "
+        f"All structures have one composition, {tied.together[0]}. Total energies will "
+        "be right for it, but not for other compositions."
+        if len(tied.together) == 1 and len(tied.elements) == len(names)
+        else f"The compositions of the set fix only the energy of "
         f"{' and that of '.join(tied.together)}, not those of "
         f"{', '.join(tied.elements)} one by one: the energies of isolated atoms cannot "
         "be found from the set and must be given."

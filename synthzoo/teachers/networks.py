@@ -119,7 +119,12 @@ def made_apart(
     ``nequip``: whether the package is nequip.
     """
     try:
-        with MODEL_GATE.building(), preserved_process_state(nequip=nequip), _quiet():
+        with (
+            MODEL_GATE.building(),
+            preserved_process_state(nequip=nequip),
+            _quiet(),
+            _torch_as_it_is(),
+        ):
             return make()
     except ImportError as error:
         raise missing(extra) from error
@@ -142,6 +147,22 @@ def installed_folder(module: str, *, extra: str) -> Path:
     if spec is None or spec.origin is None:
         raise missing(extra)
     return Path(spec.origin).parent
+
+
+@contextmanager
+def _torch_as_it_is() -> Iterator[None]:
+    """Undo what torch_geometric, which SevenNet imports, replaces in torch.
+
+    TorchScript cannot compile the replacements.
+    """
+    import torch
+
+    kept = {name: getattr(torch, name) for name in ("index_select", "select")}
+    try:
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(torch, name, function)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def state():
         "dtype": str(torch.get_default_dtype()),
         "threads": torch.get_num_threads(),
         "grad": torch.is_grad_enabled(),
+        "functions": str((torch.index_select, torch.select)),
     }
 
 random.seed(1), np.random.seed(2), torch.manual_seed(3)

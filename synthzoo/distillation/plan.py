@@ -16,6 +16,7 @@ from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.generation.recipe import Around
+from synthzoo.generation.sizes import are_metals
 from synthzoo.models.recipe import ModelRecipe
 from synthzoo.training.recipe import FitRecipe
 
@@ -44,8 +45,18 @@ NEIGHBOURS = 35
 CUTOFFS_A = (4.5, 6.0)
 """... if that takes a radius in this range."""
 
-DIMER_SHARE, DYNAMICS_SHARE = 0.05, 0.15
-"""Of the synthetic structures; the rest lies around the user's own."""
+DIMER_SHARE, DYNAMICS_SHARE, ALLOY_SHARE = 0.05, 0.15, 0.15
+"""Of the synthetic structures; the rest lies around the user's own. Alloys of other
+compositions, and pure metals, are made where all elements are metals: without them, a
+fit to the user's alloys loses those that they do not have."""
+ALLOYS: dict[str, Any] = {
+    "prototypes": {"bcc": None, "fcc": None, "hcp": None},
+    "max_atoms": 24,
+    "stretch": [0.93, 1.08],
+    "max_strain": 0.05,
+    "rattle_A": [0.0, 0.3],
+    "vacancy_share": 0.1,
+}
 FEWEST_DISTANCES, MOST_DISTANCES = 10, 40
 """Of a pair of elements."""
 
@@ -264,10 +275,12 @@ def recipe_of(
     distances = round(DIMER_SHARE * plan.structures / pairs)
     distances = min(max(distances, FEWEST_DISTANCES), MOST_DISTANCES)
     around = plan.structures - pairs * distances - DYNAMICS_FRAMES * plan.dynamics
-    parts: list[dict[str, Any]] = [
-        {"kind": "around", "structures": str(starts), "count": around},
-        {"kind": "dimers", "count": distances},
-    ]
+    parts: list[dict[str, Any]] = [{"kind": "dimers", "count": distances}]
+    if len(elements) > 1 and are_metals(elements):
+        each = round(ALLOY_SHARE * plan.structures / len(ALLOYS["prototypes"]))
+        parts.append({"kind": "crystals", "count": each} | ALLOYS)
+        around -= each * len(ALLOYS["prototypes"])
+    parts.insert(0, {"kind": "around", "structures": str(starts), "count": around})
     if plan.dynamics:
         dynamics: dict[str, Any] = {"kind": "dynamics", "structures": str(starts)}
         dynamics["trajectories"] = plan.dynamics

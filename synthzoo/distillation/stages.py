@@ -32,7 +32,7 @@ STUDENT_FOLDER, POTENTIAL_FOLDER, DYNAMICS_FOLDER = "student", "potential", "md"
 INDEX_KEY = "index"
 """Key in ``Atoms.info``: number of a structure in the file before its labelling."""
 
-REPLAY_SHARE = 0.1
+REPLAY_SHARE = 0.3
 """Of the atoms that fine-tuning sees, so many are of synthetic structures."""
 
 DYNAMICS_ATOMS = 32
@@ -118,7 +118,6 @@ def _tune(request: Request, student: Path, potential: Path) -> None:
             test=request.test,
             replay=student / LABELLED_FILE,
             replay_share=REPLAY_SHARE,
-            replay_labels="teacher",
             drop_bad=request.drop_bad,
             compare_direct=request.compare_direct,
             seed=request.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +50,17 @@ def _crystal(element: str) -> tuple[float, float] | None:
     return bond_A, atoms.get_volume() / len(atoms)
 
 
+def are_metals(elements: Collection[str]) -> bool:
+    """Return whether all elements are metals, which may share the sites of a crystal.
+
+    Examples
+    --------
+    >>> are_metals({"Mo", "W"}), are_metals({"In", "P"})
+    (True, False)
+    """
+    return not {*elements} & (NONMETALS | METALLOIDS)
+
+
 @functools.cache
 def bond_length_A(first: str, second: str) -> float:
     """Return the length of the bond between two elements.
@@ -63,8 +74,7 @@ def bond_length_A(first: str, second: str) -> float:
     (2.74, 2.49)
     """
     crystals = [_crystal(element) for element in (first, second)]
-    metallic = not {first, second} & (NONMETALS | METALLOIDS)
-    if (metallic or first == second) and all(crystals):
+    if (are_metals({first, second}) or first == second) and all(crystals):
         return sum(crystal[0] for crystal in crystals if crystal) / 2
     numbers = [atomic_numbers[element] for element in (first, second)]
     return float(covalent_radii[numbers].sum())

@@ -90,6 +90,22 @@ def test_much_time_buys_a_wider_network(copper, monkeypatch):
     assert short.num_features < long.num_features
 
 
+def test_alloys_of_other_compositions_are_made_of_metals_only(tmp_path: Path):
+    """A compound is not: nobody needs its elements on each other's sites."""
+
+    def kinds(compound: str, prototype: str, a: float) -> list[str]:
+        atoms = bulk(compound, prototype, a=a, cubic=True)
+        labels = Labels(energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
+        data = LabelledSet(structures=[atoms], labels=[labels], origins=[""])
+        plan = spend(request(60), data, ModelRecipe(), COSTS)
+        sections = recipe_of(plan, request(), data, tmp_path / "starts.xyz")
+        return [part["kind"] for part in sections["generate"]["parts"]]
+
+    assert "crystals" in kinds("CuAu", "cesiumchloride", 3.1)
+    assert "crystals" not in kinds("InP", "zincblende", 5.87)
+    assert "around" in kinds("InP", "zincblende", 5.87)
+
+
 def test_the_recipe_makes_as_many_structures_as_planned(copper, tmp_path: Path):
     from synthzoo.data.structures import write_structures
     from synthzoo.generation.parts import maker_of

@@ -14,7 +14,7 @@ import numpy as np
 
 from synthzoo.data.xyz_writing import write_frame
 from synthzoo.generation.packing import pack
-from synthzoo.generation.parts import Cost, P, Work, maker_of
+from synthzoo.generation.parts import Cost, P, Work, check_parts, maker_of
 from synthzoo.generation.recipe import (
     SECONDS_PER_HOUR,
     GenerateRecipe,
@@ -23,7 +23,8 @@ from synthzoo.generation.recipe import (
 )
 from synthzoo.generation.start_files import with_hashes
 from synthzoo.potentials import Model, teacher_reference
-from synthzoo.recipes.loading import settle_recipe
+from synthzoo.recipes.loading import recipe_source, settle_recipe
+from synthzoo.recipes.schema import inside
 from synthzoo.teachers import load_teacher
 from synthzoo.teachers.loading import called_apart
 
@@ -105,9 +106,12 @@ def estimate_cost(
     """
     if driver is not None:
         driver = teacher_reference(driver)
+    source = recipe_source(recipe)
     recipe = settle_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
     recipe = dataclasses.replace(recipe, driver=teacher_reference(recipe.driver))
-    recipe = with_hashes(recipe)
+    with inside(source):
+        recipe = with_hashes(recipe)
+        check_parts(recipe)
     return called_apart(partial(_estimate, recipe, steps), recipe.driver)
 
 

@@ -26,11 +26,13 @@ from synthzoo.generation.recipe import (
     ShortDynamics,
     Surfaces,
 )
+from synthzoo.recipes.schema import inside
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
+    from synthzoo.generation.recipe import GenerateRecipe
     from synthzoo.generation.species import Species
     from synthzoo.teachers import Teacher
 
@@ -114,6 +116,16 @@ class Maker(Generic[P]):
 def maker_of(part: P) -> Maker[P]:
     """Return how a part is made."""
     return MAKERS[type(part)]
+
+
+def check_parts(recipe: GenerateRecipe) -> None:
+    """Refuse elements of which a part cannot be made.
+
+    ``recipe``: as `with_hashes` returns it.
+    """
+    for index, part in enumerate(recipe.parts):
+        with inside(f"parts[{index}]"):
+            maker_of(part).check(part, recipe.species)
 
 
 def _trajectory(work: Work[MeltQuench]) -> Iterator[Named]:

@@ -15,6 +15,7 @@ from ase.spacegroup import crystal as from_spacegroup
 
 from synthzoo.data.sound import min_distance_A
 from synthzoo.errors import InputError
+from synthzoo.recipes.schema import did_you_mean
 
 VACUUM_A = 10.0
 FULLERENE_LONG_BOND_A = 1.45
@@ -188,9 +189,10 @@ def sites(name: str, bond_A: float) -> Atoms:
     if name in PROTOTYPES:
         return PROTOTYPES[name]("C", bond_A)
     if name not in ORDERED:
+        known = (*PROTOTYPES, *ORDERED)
         raise InputError(
-            f"Unknown prototype {name!r}. Known ones: "
-            f"{', '.join((*PROTOTYPES, *ORDERED))}."
+            f"Unknown prototype {name!r}.{did_you_mean(name, known)} Known ones: "
+            f"{', '.join(known)}."
         )
     atoms: Atoms = _unit_bonds(name).copy()
     atoms.set_cell(atoms.cell.array * bond_A, scale_atoms=True)

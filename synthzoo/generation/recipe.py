@@ -52,7 +52,10 @@ Distances = Positive | dict[str, Positive]
 FEW_ELEMENTS = Meta(
     max_length=MOST_ELEMENTS, description=f"at most {MOST_ELEMENTS} elements"
 )
-Composition = str | dict[Symbol, Annotated[tuple[Share, Share], RISING]]
+Composition = Annotated[
+    str | dict[Symbol, Annotated[tuple[Share, Share], RISING]],
+    Meta(description="a formula (SiO2), or ranges of shares (Si: [0, 1], C: [0, 1])"),
+]
 """A formula, or the range of each element's share.
 
 The text has no pattern: beside a dictionary, it makes msgspec 0.22 crash.

@@ -21,7 +21,7 @@ from synthzoo.data.structures import (
     write_structures,
 )
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.generation.parts import Work, maker_of
+from synthzoo.generation.parts import Work, check_parts, maker_of
 from synthzoo.generation.recipe import (
     SECONDS_PER_HOUR,
     GenerateRecipe,
@@ -36,7 +36,13 @@ from synthzoo.generation.start_files import (
 from synthzoo.generation.thin import thin_file
 from synthzoo.inspection.card import summarise_file, summary_paths
 from synthzoo.potentials import Model, teacher_reference
-from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
+from synthzoo.recipes.loading import (
+    recipe_hash,
+    recipe_source,
+    recipe_values,
+    settle_recipe,
+)
+from synthzoo.recipes.schema import inside
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.resumable import Run, join, open_run, run_in_folders
 from synthzoo.runs.workers import call_guarded, worker_threads
@@ -78,8 +84,6 @@ def generate_jobs(recipe: GenerateRecipe, driver_sha256: str) -> Iterator[Genera
     """
     species = recipe.species
     recipe_sha256 = recipe_hash(without_folders(recipe))
-    for part in recipe.parts:
-        maker_of(part).check(part, species)
     for index, part in enumerate(recipe.parts):
         settled_parts = maker_of(part).split(part, (recipe.seed, index))
         for item, settled in enumerate(settled_parts):
@@ -256,8 +260,12 @@ def generate_structures(
     output = Path(output)
     if driver is not None:
         driver = teacher_reference(driver)
+    source = recipe_source(recipe)
     recipe = settle_recipe(GenerateRecipe, recipe, teacher=driver, trust=trust)
-    recipe = with_hashes(replace(recipe, driver=teacher_reference(recipe.driver)))
+    recipe = replace(recipe, driver=teacher_reference(recipe.driver))
+    with inside(source):
+        recipe = with_hashes(recipe)
+        check_parts(recipe)
     with worker_threads(1 if executor else workers) as threads:
         about = threads.submit(after_test, recipe.driver).result()
         _check_melts(recipe, about)

@@ -16,12 +16,13 @@ from synthzoo.data.structures import iter_structures
 from synthzoo.errors import FileWarning, InputError
 from synthzoo.generation.recipe import FromFile, OfPrototypes
 from synthzoo.generation.starts import bare, resized, vacuum_axes
+from synthzoo.recipes.schema import inside
 from synthzoo.runs.files import hash_files
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.generation.recipe import GenerateRecipe
+    from synthzoo.generation.recipe import GenerateRecipe, Part
 
 
 P = TypeVar("P", bound=FromFile | OfPrototypes)
@@ -29,10 +30,13 @@ P = TypeVar("P", bound=FromFile | OfPrototypes)
 
 def with_hashes(recipe: GenerateRecipe) -> GenerateRecipe:
     """Return a recipe that says which content its files have, and where they lie."""
-    parts = [
-        with_hash(part) if isinstance(part, FromFile | OfPrototypes) else part
-        for part in recipe.parts
-    ]
+    parts: list[Part] = []
+    for index, part in enumerate(recipe.parts):
+        with inside(f"parts[{index}]"):
+            if isinstance(part, FromFile | OfPrototypes):
+                parts.append(with_hash(part))
+            else:
+                parts.append(part)
     return _with_elements(replace(recipe, parts=tuple(parts)))
 
 

@@ -102,6 +102,13 @@ def settle_recipe(
     return dataclasses.replace(recipe, **changes)
 
 
+def recipe_source(recipe: Section | Path | str) -> str:
+    """Return what error messages call a recipe; nothing if it is not from a file."""
+    if isinstance(recipe, Section):
+        return ""
+    return str(find_recipe(recipe))
+
+
 def _teacher_key(recipe: Any) -> str | None:
     names = (field.name for field in dataclasses.fields(recipe))
     return next((name for name in names if name in TEACHER_KEYS), None)

@@ -15,7 +15,8 @@ import functools
 import itertools
 import reprlib
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import (
     Annotated,
     Any,
@@ -193,6 +194,30 @@ def from_values(cls: type[Record], values: Any, *, source: str) -> Record:
         raise InputError(f"{source}: {complaint}") from error
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question after the known name that is closest, if one is close.
+
+    Examples
+    --------
+    >>> did_you_mean("rocksallt", ["diamond", "rocksalt"])
+    ' Did you mean rocksalt?'
+    """
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+@contextmanager
+def inside(place: str) -> Iterator[None]:
+    """Put a place before what an input error says.
+
+    ``place``: such as a file or ``parts[0]``; nothing is put before if it is empty.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(_at(place, str(error))) from error
+
+
 def hashed_values(value: Any) -> Any:
     """Return the plain values of a recipe that its hash is made of.
 
@@ -278,7 +303,10 @@ def _complaint(hint: Any, value: Any, path: str) -> str | None:
         broken = (mark for mark in marks if not _keeps(mark, base, value))
         expected = next((mark.description for mark in broken), "")
     found = f"{_shortened(value)} ({type(value).__name__})"
-    return _at(path, f"expected {expected}, found {found}.") if expected else None
+    choices = get_args(base) if get_origin(base) is Literal else ()
+    hint = did_you_mean(str(value), [str(choice) for choice in choices])
+    text = f"expected {expected}, found {found}.{hint}"
+    return _at(path, text) if expected else None
 
 
 def _wrong_keys(cls: Any, values: Any) -> str | None:
@@ -287,8 +315,7 @@ def _wrong_keys(cls: Any, values: Any) -> str | None:
     kind = cls.__struct_config__.tag_field
     known = [kind, *cls.__struct_fields__] if kind else [*cls.__struct_fields__]
     if unknown := [key for key in values if key not in known]:
-        close = difflib.get_close_matches(str(unknown[0]), known, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(str(unknown[0]), known)
         return f"unknown keys {reprlib.repr(unknown)}.{hint} Known keys: {known}."
     needed = [field.name for field in _fields(cls) if field.required]
     if missing := [key for key in needed if key not in values]:

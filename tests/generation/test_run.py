@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -362,13 +364,37 @@ def test_an_alloy_is_made_of_every_kind_of_part(tmp_path: Path):
         check_structure(atoms, elements=["Cu", "Au"])
 
 
-def test_what_a_part_cannot_be_made_of_is_said_before_any_job():
+def test_what_a_part_cannot_be_made_of_is_said_before_any_job(tmp_path: Path):
     """Not after hours of the parts that come before it."""
     needs_three = Surfaces(count=1, prototypes={"perovskite": None})
     parts = (*alloy_recipe().parts, needs_three)
     recipe = dataclasses.replace(alloy_recipe(), parts=parts)
-    with pytest.raises(InputError, match="perovskite needs 3 different elements"):
-        next(generate_jobs(recipe, ""))
+    words = rf"^parts\[{len(parts) - 1}\]: The prototype perovskite needs 3 different"
+    with pytest.raises(InputError, match=words):
+        generate_structures(recipe, tmp_path / "never.xyz", workers=1)
+
+
+@pytest.mark.parametrize("function", [generate_structures, estimate_cost])
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("prototypes: {fc: null}", "Unknown prototype 'fc'. Did you mean fcc?"),
+        ("structures: none.cif", "There is no file"),
+    ],
+)
+def test_what_cannot_be_made_is_named_with_its_file_and_part(
+    function: Callable[..., Any], wanted: str, words: str, tmp_path: Path
+):
+    """As are values of a wrong type, when the file is read."""
+    path = tmp_path / "wrong.yaml"
+    part = f"{{kind: crystals, count: 1, {wanted}}}"
+    path.write_text(
+        "generate: {element: Cu, seed: 1, driver: lammps:sw:Si.sw, parts: ["
+        f"{{kind: dimers, count: 2}}, {part}]}}"
+    )
+    output = [tmp_path / "out.xyz"] if function is generate_structures else []
+    with pytest.raises(InputError, match=re.escape(f"{path}: parts[1]: {words}")):
+        function(path, *output)
 
 
 def test_a_driver_of_other_elements_is_refused_at_once(tmp_path: Path):

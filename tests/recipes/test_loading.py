@@ -129,6 +129,11 @@ def _generate(**changes):
             _generate(part={"kind": "melting"}),
             r"parts\[0\]\.kind: expected one of .*melt-quench.*found 'melting'",
         ),
+        (
+            GenerateRecipe,
+            _generate(compositions=[{"C": "0-1"}]),
+            r"compositions\[0\]: expected .* ranges of shares \(Si: \[0, 1\], C: \[",
+        ),
         (GenerateRecipe, _generate(part={"atom": 3}), r"unknown keys \['atom'\]"),
         (
             GenerateRecipe,
@@ -186,6 +191,7 @@ def _generate(**changes):
         "key",
         "type",
         "kind",
+        "shares",
         "part-key",
         "length",
         "missing",

@@ -156,6 +156,14 @@ def test_a_misspelt_key_is_told_what_was_meant():
         from_values(Cart, {"naem": "a"}, source="cart.yaml")
 
 
+def test_a_misspelt_choice_is_told_what_was_meant():
+    """`colour: rde` means `red`; a value like none of them gets no guess."""
+    with pytest.raises(InputError, match=r"found 'rde' \(str\)\. Did you mean red\?$"):
+        Cart(name="a", colour="rde")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"found 'pink' \(str\)\.$"):
+        Cart(name="a", colour="pink")  # type: ignore[arg-type]
+
+
 def test_every_chemical_symbol_is_known():
     """Those of ASE, which is slow to import, and no other."""
     texts = [a + b for a in ascii_uppercase for b in ("", *ascii_lowercase)]

@@ -18,6 +18,7 @@ HERE = Path(__file__).parents[1]
 SEED = 5
 AT_RANDOM = 5
 STRUCTURES = 300
+CHILDREN = 3
 RUN = """
 import sys
 from pathlib import Path
@@ -104,7 +105,7 @@ def check_and_remove(output: Path, expected: Path) -> None:
         path.unlink()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_kills_of_the_whole_run_change_nothing(tmp_path: Path):
     """Killed at random moments, and while it joins its parts and cleans up.
 
@@ -145,26 +146,23 @@ def children_of(parent: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("structures", "kills"),
-    [(24, 1), pytest.param(STRUCTURES, 3, marks=pytest.mark.thorough)],
-)
-def test_killed_children_are_replaced(structures: int, kills: int, tmp_path: Path):
+@pytest.mark.slow
+def test_killed_children_are_replaced(tmp_path: Path):
     """The out-of-memory killer may hit a child that has done nothing wrong."""
     source, expected, output = places(tmp_path)
-    write_source(source, structures)
+    write_source(source, STRUCTURES)
     assert begin(source, expected).wait() == 0
     process = begin(source, output)
     killed: set[int] = set()
-    while process.poll() is None and len(killed) < kills:
+    while process.poll() is None and len(killed) < CHILDREN:
         time.sleep(0.01)
-        if len(job_folders(output)) < (len(killed) + 1) * structures // 6:
+        if len(job_folders(output)) < (len(killed) + 1) * STRUCTURES // 6:
             continue
         for child in children_of(process.pid)[:1]:
             os.kill(child, signal.SIGKILL)
             killed.add(child)
     assert process.wait() == 0
-    assert len(killed) == kills
+    assert len(killed) == CHILDREN
     check_and_remove(output, expected)
 
 

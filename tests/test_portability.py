@@ -59,6 +59,7 @@ def test_every_module_imports_without_what_only_unix_has():
     run_elsewhere(EVERY_MODULE)
 
 
+@pytest.mark.slow
 def test_labels_are_made_in_several_processes_anywhere(tmp_path: Path):
     """A crash costs its structure there, too."""
     source, output = tmp_path / "in.xyz", tmp_path / "out.xyz"
@@ -74,7 +75,7 @@ def test_labels_are_made_in_several_processes_anywhere(tmp_path: Path):
     assert failed.info["failure"] == "the teacher crashed (SIGSEGV)"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_replicas_run_in_several_processes_anywhere(tmp_path: Path):
     """Dynamics need nothing else."""
     start, protocol = tmp_path / "start.xyz", tmp_path / "short.yaml"

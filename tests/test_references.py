@@ -200,7 +200,7 @@ def plan_with(model: Any) -> None:
 
 
 LABELLERS = {
-    "distill": (plan_with, "synthzoo.distillation.costs.called_apart"),
+    "distill": (plan_with, "synthzoo.labelling.relabel.after_test"),
     "relabel": (relabel_with, "synthzoo.labelling.relabel.after_test"),
     "generate": (generate_with, "synthzoo.generation.run.after_test"),
     "estimate": (estimate_with, "synthzoo.generation.estimate.called_apart"),

@@ -106,6 +106,7 @@ def test_free_atoms_that_are_known_stay_right(start: Path, data: Path, tmp_path:
         assert read_config(tmp_path / "mine").isolated_atom_energies_eV[name] == energy
 
 
+@pytest.mark.thorough
 def test_a_constant_is_added_to_atoms_with_neighbours_alone():
     """By the bundled model, for structures that the change was not found for."""
     from synthzoo.data.labels import Labels

@@ -44,7 +44,7 @@ def binary(shared: Callable[[str], Path], tmp_path: Path) -> Path:
     return tmp_path / "binary.xyz"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_an_element_without_data_is_named_in_verdict_card_and_calculator(
     start: Path, binary: Path, tmp_path: Path
 ):
@@ -67,6 +67,7 @@ def test_an_element_without_data_is_named_in_verdict_card_and_calculator(
     copy.deepcopy(calculator).check(bulk("Ta"))  # said once
 
 
+@pytest.mark.slow
 def test_an_energy_that_is_given_is_no_guess(start: Path, binary: Path, tmp_path: Path):
     """A free atom's energy is enough to put an element on the scale of the others."""
     made = finetune(

@@ -200,6 +200,7 @@ def test_trajectories_that_fail_are_left_out_and_named(tmp_path: Path):
     assert set(tmp_path.iterdir()) == {*made, *beside}
 
 
+@pytest.mark.thorough
 def test_a_part_that_fails_as_a_whole_is_an_error(tmp_path: Path):
     """Nothing is written; the message has the part and the first reason."""
     part = dataclasses.replace(

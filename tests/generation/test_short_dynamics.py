@@ -108,6 +108,7 @@ def test_structures_take_turns_through_all_conditions(tmp_path: Path):
     assert trajectories(part, (6, 0)) != runs
 
 
+@pytest.mark.thorough
 def test_frames_say_when_and_how_hot_and_fit_both(tmp_path: Path):
     """Potential energy takes up about 3/2 kT per atom, within a factor of two."""
     excess = []

@@ -45,6 +45,7 @@ def numbered_crystals(count: int) -> list[Atoms]:
     return structures
 
 
+@pytest.mark.thorough
 def test_what_the_output_cannot_hold_is_said_at_the_start(tmp_path: Path):
     """Workers write the structures; the first one tells what will be missing."""
     source = tmp_path / "in.traj"
@@ -94,6 +95,7 @@ def test_order_and_bytes_do_not_depend_on_the_workers(
     assert numbers == list(range(9))
 
 
+@pytest.mark.thorough
 def test_each_filter_counts_what_it_leaves_out(recipe: RelabelRecipe, tmp_path: Path):
     """Force, distance and energy limits name themselves in the summary."""
     cold, squeezed, stretched = bulk("C"), bulk("C", a=2.6), bulk("C", a=5.0)
@@ -132,6 +134,7 @@ def test_a_structure_that_cannot_be_labelled_is_listed(
     )
 
 
+@pytest.mark.thorough
 def test_an_empty_result_is_an_error_each_time(tmp_path: Path):
     """No file pretends that all is well; the same command can be given again."""
     source = write_copper(tmp_path / "in.xyz", {0: 5, 1: 5, 2: 5}, count=3)
@@ -143,6 +146,7 @@ def test_an_empty_result_is_an_error_each_time(tmp_path: Path):
         assert set(tmp_path.iterdir()) == {source, tmp_path / "out.failed.xyz"}
 
 
+@pytest.mark.thorough
 def test_a_list_of_failures_does_not_outlive_its_run(tmp_path: Path):
     """A better input for the same output removes it; other files are not touched."""
     source, failed = tmp_path / "in.xyz", tmp_path / "out.failed.xyz"
@@ -173,6 +177,7 @@ def test_a_teacher_of_other_elements_is_refused_at_once(tmp_path: Path):
         assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.thorough
 def test_unknown_elements_are_counted_among_the_failures(tmp_path: Path):
     """Even if they come first in a long file, the rest is labelled."""
     source = tmp_path / "in.xyz"

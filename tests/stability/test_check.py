@@ -128,6 +128,7 @@ def test_a_potential_without_wall_fails_the_curves(tmp_path: Path) -> None:
     assert verdict.replicas == ()
 
 
+@pytest.mark.thorough
 def test_a_hole_in_the_wall_is_found_where_atoms_get_there(tmp_path: Path) -> None:
     """A curve that rises, falls and rises again has a minimum that is no bond.
 
@@ -239,12 +240,13 @@ def test_c_ace_passes(
     assert verdict.passed, list(verdict_lines(verdict))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "thermostat",
     [
-        pytest.param("langevin", marks=pytest.mark.thorough),
+        "langevin",
         "bussi",
-        pytest.param("nose-hoover", marks=pytest.mark.thorough),
+        "nose-hoover",
     ],
 )
 def test_every_thermostat_heats_as_the_protocol_says(

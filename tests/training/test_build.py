@@ -34,6 +34,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_one_command_makes_a_verified_checkpoint(recipe: Path, tmp_path: Path):
     """The files of all stages lie in one folder, and nothing is done twice."""
     from synthzoo.cli import main

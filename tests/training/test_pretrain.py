@@ -207,6 +207,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_fit_can_start_from_another(lj_set: Path, tmp_path: Path):
     """With a rate of nearly zero, what comes out is what went in."""
     from synthzoo.models.checkpoint import read_config

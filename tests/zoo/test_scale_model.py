@@ -313,6 +313,7 @@ def test_a_model_of_several_elements_needs_a_map_of_all(tmp_path: Path):
         )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "changes",
     [

@@ -48,7 +48,9 @@ CASES = [
     pytest.param(
         name,
         elements,
-        marks=() if name in QUICK and elements == ("C", "H") else pytest.mark.thorough,
+        marks=()
+        if name in {"vectors", "widened"} and elements == ("C", "H")
+        else pytest.mark.thorough,
         id=f"{name}-{''.join(elements)}",
     )
     for name in NETWORKS

@@ -108,7 +108,7 @@ def named_teachers() -> tuple[NamedTeacher, ...]:
     Examples
     --------
     >>> [found.name for found in named_teachers() if found.elements == ("C", "Si")]
-    ['Tersoff-SiC-89', 'EDIP-SiC-12']
+    ['Tersoff-SiC-89', 'EDIP-SiC-12', 'Vashishta-SiC-07', 'Tersoff-SiC-05']
     """
     text, source = CATALOGUE_FILE.read_text(encoding="utf-8"), CATALOGUE_FILE.name
     return from_values(

@@ -77,7 +77,7 @@ SYMPTOMS = {
         "mixed_theory",
     )
 }
-"""What follows from a finding, and is not told beside it."""
+"""What follows from an error, and is not told beside it."""
 
 
 def check_set(
@@ -123,5 +123,6 @@ def check_set(
 def all_findings(data: CheckedSet) -> list[Finding]:
     """Return what all checks find, errors first; see `check_set`."""
     findings = [finding for check in CHECKS for finding in check(data)]
-    told = {kind for finding in findings for kind in SYMPTOMS.get(finding.kind, ())}
+    sure = [finding.kind for finding in findings if finding.severity == "error"]
+    told = {kind for cause in sure for kind in SYMPTOMS.get(cause, ())}
     return worst([finding for finding in findings if finding.kind not in told])

@@ -17,6 +17,7 @@ from synthzoo.inspection.unit_ratios import (
     MIN_RATIOS,
     NORMAL,
     STRESS_UNITS,
+    Ratio,
     bond_stiffness_eV,
     bulk_moduli_eV_A3,
     energy_over_forces,
@@ -193,9 +194,17 @@ def stress_units(data: CheckedSet) -> list[Finding]:
     """
     if not data.stresses_eV_A3:
         return []
-    ratio = model_stress_ratio(data) or stress_over_energy(related_works(data))
+    ratio = model_stress_ratio(data)
+    if ratio is None:
+        ratio = stress_over_energy(related_works(data))
+        if ratio is not None and (found := _energies_beside_stress(ratio)):
+            return found
     if ratio is not None:
         return unit_findings("stress", ratio, STRESS_UNITS)
+    return _stress_against_volumes(data)
+
+
+def _stress_against_volumes(data: CheckedSet) -> list[Finding]:
     slopes = bulk_moduli_eV_A3(data)
     if not len(slopes.values):
         return []
@@ -216,6 +225,19 @@ def stress_units(data: CheckedSet) -> list[Finding]:
         f"Are they in {'GPa or kbar' if large else 'Hartree/bohr³ or Rydberg/bohr³'}?"
     )
     return [Finding(kind="stress_units", severity="warning", message=message)]
+
+
+def _energies_beside_stress(ratio: Ratio) -> list[Finding]:
+    """Find the unit of energies that explains what no unit of stress does."""
+    size = abs(ratio.value)
+    units = list(nearest_units(1 / size, ENERGY_UNITS))
+    if ratio.normal or not units or nearest_units(size, STRESS_UNITS):
+        return []
+    message = (
+        f"Stress times strain is {ratio.value:.3g} times what the energies say "
+        f"({ratio.evidence}): the energies seem to be in {units[0]}."
+    )
+    return [Finding(kind="energy_units", severity="error", message=message)]
 
 
 def stress_order(data: CheckedSet) -> list[Finding]:

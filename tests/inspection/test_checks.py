@@ -348,6 +348,17 @@ def test_stress_is_held_against_energies_or_volumes(
     assert words in found.message
 
 
+def test_stress_tells_the_unit_of_energies():
+    """Strained cells whose energies are in Hartree: the stress is not to blame."""
+    structures = strained_copper(rattle_A=0.0)
+    assert serious(check_set(structures)) == {}
+    for atoms in structures:
+        atoms.calc.results["energy"] /= Hartree
+    found = serious(check_set(structures))
+    assert "stress_units" not in found
+    assert "the energies seem to be in Hartree" in found["energy_units"].message
+
+
 def test_a_model_names_the_unit_of_stress():
     """With predictions, no related frames are needed."""
     structures = strained_copper(cells=4)

@@ -255,15 +255,15 @@ def test_its_energies_have_no_say_in_whether_data_are_sound(
     """Labels of another size than a mere start predicts are in no other unit."""
     transmute_model(start, tmp_path / "si", element="Si", scale=SCALE)
     labelled = []
-    for seed in range(6):
+    for seed in range(10):
         atoms = silicon()
         atoms.rattle(0.1, seed=seed)
         found = predict(tmp_path / "si", atoms)
         labelled.append(
             label(
                 atoms,
-                energy_eV=found["energy"] / 23.06,
-                forces_eV_A=found["forces"] / 23.06,
+                energy_eV=found["energy"] * 1000,
+                forces_eV_A=found["forces"] * 1000,
             )
         )
     write_structures(tmp_path / "dft.xyz", labelled)

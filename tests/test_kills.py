@@ -105,7 +105,7 @@ def check_and_remove(output: Path, expected: Path) -> None:
         path.unlink()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kills_of_the_whole_run_change_nothing(tmp_path: Path):
     """Killed at random moments, and while it joins its parts and cleans up.
 

@@ -181,7 +181,7 @@ def _runs(summary: BenchmarkSummary) -> list[Path]:
     return sorted((summary.table.parent / "runs").glob("*.json"))
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_a_killed_benchmark_goes_on(tiny_checkpoint: Path, dft: Path, tmp_path: Path):
     """SIGKILL in mid-fit, then the same call: the result of an undisturbed one."""
     output = tmp_path / "out"

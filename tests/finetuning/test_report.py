@@ -203,7 +203,7 @@ def test_the_best_of_several_seeds_is_kept(
         )
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_each_structure_is_tested_by_a_fit_that_has_not_seen_it(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path
 ):

@@ -158,8 +158,13 @@ def test_large_total_energies_keep_their_last_digits(
         np.testing.assert_array_equal(atoms.get_forces(), forces)
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize(("fit", "check_share"), [("fit", 0.0), ("check-2", 0.34)])
+@pytest.mark.parametrize(
+    ("fit", "check_share"),
+    [
+        pytest.param("fit", 0.0, marks=pytest.mark.thorough),
+        pytest.param("check-2", 0.34, marks=pytest.mark.long),
+    ],
+)
 def test_a_killed_run_ends_in_the_same_checkpoint(
     tiny_checkpoint: Path, dft: Path, tmp_path: Path, fit: str, check_share: float
 ):

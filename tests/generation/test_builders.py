@@ -98,7 +98,9 @@ def test_layers_are_brought_together():
 def test_an_unknown_prototype_names_the_known_ones():
     """A misspelt crystal is an error that lists what there is."""
     part = Crystals(count=1, prototypes={"dimond": BOND_A})
-    with pytest.raises(InputError, match=r"'dimond'. Did you mean diamond\? Known ones"):
+    with pytest.raises(
+        InputError, match=r"'dimond'. Did you mean diamond\? Known ones"
+    ):
         crystal(part, "dimond", CARBON, np.random.default_rng(0))
 
 

@@ -249,8 +249,13 @@ def write_copper(path: Path, faults: dict[int, int], count: int = 12) -> Path:
     return path
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("atoms", [0, 20])
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        pytest.param(0, marks=pytest.mark.thorough),
+        pytest.param(20, marks=pytest.mark.long),
+    ],
+)
 def test_a_fault_costs_one_structure_and_says_why(
     atoms: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -73,7 +73,7 @@ def test_two_processes_learn_what_one_does(lj_set: Path, tmp_path: Path):
         np.testing.assert_allclose(together[name], alone[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_two_processes_that_diverge_tell_it_once(lj_set: Path, tmp_path: Path):
     """Neither waits for the other, and the last good weights are kept."""
     from synthzoo.models.checkpoint import verify_checkpoint

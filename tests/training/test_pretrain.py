@@ -87,9 +87,12 @@ def test_a_checkpoint_of_a_fit_verifies_and_says_where_it_came_from(
     assert config.isolated_atom_energies_eV == {"C": 0.0}
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
-    "optimizer", ["adam", pytest.param("muon", marks=pytest.mark.thorough)]
+    "optimizer",
+    [
+        pytest.param("adam", marks=pytest.mark.thorough),
+        pytest.param("muon", marks=pytest.mark.long),
+    ],
 )
 def test_a_killed_fit_ends_in_the_same_weights(
     optimizer: str, lj_set: Path, tmp_path: Path

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -133,18 +134,18 @@ def distill(  # noqa: PLR0913  what a user may say
     ... )
     >>> calculator = synthzoo.load_calculator(made.potential)  # doctest: +SKIP
     """
-    request = Request(
-        files=find_files(data),
-        teacher=teacher_reference(teacher),
+    request = _request(
+        data,
+        teacher,
+        test=test,
+        workers=workers,
         minutes=minutes,
-        test=find_files(test) if test else [],
         energy_key=energy_key,
         forces_key=forces_key,
         format=format,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
         seed=seed,
-        workers=workers or os.cpu_count() or 1,
     )
     output, tell = Path(output), tell or _keep_silent
     _refuse_others(output)
@@ -208,24 +209,37 @@ def plan_distillation(  # noqa: PLR0913  what a user may say
     --------
     >>> print(*plan_distillation("my.xyz", "chgnet:0.3.0"))  # doctest: +SKIP
     """
-    request = Request(
-        files=find_files(data),
-        teacher=teacher_reference(teacher),
+    request = _request(
+        data,
+        teacher,
+        test=test,
+        workers=workers,
         minutes=minutes,
-        test=find_files(test) if test else [],
         energy_key=energy_key,
         forces_key=forces_key,
         format=format,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
         seed=0,
-        workers=workers or os.cpu_count() or 1,
     )
     told: list[str] = []
     found = read_data(request)
     with tempfile.TemporaryDirectory() as folder:
         _make_plan(request, found, Path(folder), told.append)
     return told
+
+
+def _request(
+    data: Sources, teacher: Model, *, test: Sources, workers: int | None, **said: Any
+) -> Request:
+    """Return what is asked for, with the files that are meant."""
+    return Request(
+        files=find_files(data),
+        teacher=teacher_reference(teacher),
+        test=find_files(test) if test else [],
+        workers=workers or os.cpu_count() or 1,
+        **said,
+    )
 
 
 def _settled_plan(

@@ -258,6 +258,10 @@ def demo(output: Path, *, as_json: bool, **options: Any) -> None:
         return
     click.echo(summary.report.read_text(encoding="utf-8"))
     note(f"Everything is in {output}; look at {summary.figure} first.")
+    note(
+        "With DFT data of your own: `synthzoo finetune carbon DATA -o OUTPUT` for carbon, "
+        "`synthzoo distill DATA --teacher TEACHER -o OUTPUT` for any other material."
+    )
 
 
 @main.command("transmute-model")

@@ -259,8 +259,8 @@ def demo(output: Path, *, as_json: bool, **options: Any) -> None:
     click.echo(summary.report.read_text(encoding="utf-8"))
     note(f"Everything is in {output}; look at {summary.figure} first.")
     note(
-        "With DFT data of your own: `synthzoo finetune carbon DATA -o OUTPUT` for carbon, "
-        "`synthzoo distill DATA --teacher TEACHER -o OUTPUT` for any other material."
+        "With DFT data of your own: `synthzoo finetune carbon DATA -o OUTPUT` for "
+        "carbon, `synthzoo distill DATA --teacher TEACHER -o OUTPUT` for anything else."
     )
 
 

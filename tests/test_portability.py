@@ -93,7 +93,7 @@ def test_replicas_run_in_several_processes_anywhere(tmp_path: Path):
     assert told.startswith("PASSED")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_committee_is_fitted_in_several_processes_anywhere(
     tiny_checkpoint: Path, rattled_diamond: Path, tmp_path: Path
 ):

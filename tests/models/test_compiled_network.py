@@ -170,7 +170,7 @@ def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
         np.testing.assert_allclose(found[name], value, atol=1e-5, rtol=1e-6)
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_compiled_networks_compute_what_nequip_does(compiled: Compiled):
     """One by one, and all at once: any number of atoms, edges and structures."""
     plain = load_calculator(compiled.checkpoint, device="cpu")
@@ -186,7 +186,7 @@ def test_compiled_networks_compute_what_nequip_does(compiled: Compiled):
     assert np.abs(plain.compute(every)[-1]["forces"]).max() > 0.01
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_compiling_is_announced_and_changes_nothing_else(compiled: Compiled):
     assert compiled.said.startswith("Compiling the network for cpu, which takes min")
     assert "Compiled in" in compiled.said
@@ -199,7 +199,7 @@ def pickled(calculator: SynthzooCalculator) -> SynthzooCalculator:
     return copy
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
 def test_it_is_compiled_once(
     compiled: Compiled, no_compiler: None, copied: Callable[[Any], Any]
@@ -217,7 +217,7 @@ def test_it_is_compiled_once(
         )
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_damaged_code_is_not_loaded_but_compiled_again(
     compiled: Compiled, no_compiler: None
 ):
@@ -230,7 +230,7 @@ def test_damaged_code_is_not_loaded_but_compiled_again(
     path.write_bytes(content)
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_code_that_computes_otherwise_is_refused(
     compiled: Compiled, no_compiler: None, tmp_path: Path
 ):

@@ -15,7 +15,6 @@ from synthzoo.data import unconstrained
 from synthzoo.data.structures import read_structures
 from synthzoo.distillation.costs import label_seconds
 from synthzoo.distillation.probes import Curve, curves_of
-from synthzoo.distillation.request import read_test
 from synthzoo.distillation.stages import (
     DYNAMICS_FOLDER,
     INDEX_KEY,
@@ -203,7 +202,7 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
         notes=data.notes,
         plan=plan,
         student=build_checkpoint(folder / RECIPE_FILE, student, trust=True),
-        errors=(_teacher_errors(folder, request, data.bulk), *_learnt_errors(metrics)),
+        errors=(_teacher_errors(folder, data), *_learnt_errors(metrics)),
         compared=_compared(metrics),
         curves=tuple(_curves(folder)),
         teacher_s=plan.costs.label_s_per_atom,
@@ -212,16 +211,15 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
     )
 
 
-def _teacher_errors(folder: Path, request: Request, data: LabelledSet) -> Errors:
+def _teacher_errors(folder: Path, data: UserData) -> Errors:
     """Return the errors of the teacher on what the others are judged on, too.
 
     A constant for each element is taken off, found on the user's structures.
     """
-    chosen, found = _judged(data, folder / STARTS_LABELLED_FILE)
+    chosen, found = _judged(data.bulk, folder / STARTS_LABELLED_FILE)
     constants = shifts_eV(chosen, found)
-    test = read_test(request)
-    if test is not None:
-        chosen, found = _judged(test, folder / TEST_LABELLED_FILE)
+    if data.test is not None:
+        chosen, found = _judged(data.test, folder / TEST_LABELLED_FILE)
     errors = shifted(chosen, found, constants).errors[0]
     return Errors(
         name=TEACHER,

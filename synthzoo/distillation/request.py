@@ -70,12 +70,14 @@ class UserData:
 
     ``frames``: those with more than one atom.
     ``bulk``: the same with their labels.
+    ``test``: those that are kept for testing, if there are any.
     ``notes``: what the checks found, in words.
     """
 
     frames: FrameSet
     keys: LabelKeys
     bulk: LabelledSet
+    test: LabelledSet | None
     notes: tuple[str, ...]
 
 
@@ -98,11 +100,12 @@ def read_data(request: Request) -> UserData:
     ]
     chosen = _part(frames, bulk)
     labelled = as_labelled(chosen, keys)
-    _check_test(request, labelled)
+    test = _read_test(request, labelled)
     return UserData(
         frames=chosen,
         keys=keys,
         bulk=labelled,
+        test=test,
         notes=(
             _facts(labelled, keys),
             *_few(request, labelled),
@@ -112,16 +115,21 @@ def read_data(request: Request) -> UserData:
     )
 
 
-def _check_test(request: Request, data: LabelledSet) -> None:
-    """Refuse test structures with elements that the potential will not know."""
-    test = read_test(request)
-    others = set(test.elements if test else ()) - set(data.elements)
+def _read_test(request: Request, data: LabelledSet) -> LabelledSet | None:
+    """Return the structures for testing; refuse elements that are not in the data."""
+    if not request.test:
+        return None
+    frames, keys = _read(request, request.test)
+    bulk = [i for i, atoms in enumerate(frames.structures) if len(atoms) > 1]
+    test = as_labelled(_part(frames, bulk), keys)
+    others = set(test.elements) - set(data.elements)
     if others:
         names = ", ".join(path.name for path in request.test)
         raise InputError(
             f"{names} (--test) has {listed(others)}, which your data do not have: a "
             f"potential of {listed(data.elements)} cannot be tested on it."
         )
+    return test
 
 
 def _facts(data: LabelledSet, keys: LabelKeys) -> str:
@@ -144,15 +152,6 @@ def _few(request: Request, data: LabelledSet) -> list[str]:
         "So few structures are all needed for the fit: nothing is left to test the "
         "potential on, and its report gives no errors. Give --test, or more structures."
     ]
-
-
-def read_test(request: Request) -> LabelledSet | None:
-    """Return the structures that are kept for testing, if there are any."""
-    if not request.test:
-        return None
-    frames, keys = _read(request, request.test)
-    bulk = [i for i, atoms in enumerate(frames.structures) if len(atoms) > 1]
-    return as_labelled(_part(frames, bulk), keys)
 
 
 def _read(request: Request, files: Sequence[Path]) -> tuple[FrameSet, LabelKeys]:

@@ -277,7 +277,7 @@ def _make_plan(
     """Compare the labels with the teacher's and return a plan; tell of both."""
     for note in found.notes:
         tell(note)
-    write_inputs(folder, request, found.bulk)
+    write_inputs(folder, found)
     label_starts(request, found, folder)
     plan = make_plan(request, found.bulk)
     for line in plan.lines():

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms
 
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.distillation.probes import probe_structures
-from synthzoo.distillation.request import check_against, read_test
+from synthzoo.distillation.request import check_against
 from synthzoo.finetuning.run import finetune
+from synthzoo.generation.starts import bare
 from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
-from synthzoo.runs.resumable import working_folder
+from synthzoo.runs.resumable import is_missing
 from synthzoo.stability.check import run_md
 from synthzoo.training.build import CHECKPOINT_FOLDER, LABELLED_FILE, build_checkpoint
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from synthzoo.data.labelled_set import LabelledSet
     from synthzoo.distillation.request import Request, UserData
 
@@ -67,17 +69,11 @@ def stages(
     yield "dynamics", lambda: _run_md(request, data.bulk, potential, folder)
 
 
-def is_missing(output: Path) -> bool:
-    """Return whether a stage has not left its output, or not tidied up."""
-    return not output.exists() or working_folder(output).exists()
-
-
-def write_inputs(folder: Path, request: Request, data: LabelledSet) -> None:
+def write_inputs(folder: Path, data: UserData) -> None:
     """Write the structures that the teacher labels first."""
-    inputs = {STARTS_FILE: _bare(data), PROBES_FILE: probe_structures(data)}
-    test = read_test(request)
-    if test is not None:
-        inputs[TEST_FILE] = _bare(test)
+    inputs = {STARTS_FILE: _bare(data.bulk), PROBES_FILE: probe_structures(data.bulk)}
+    if data.test is not None:
+        inputs[TEST_FILE] = _bare(data.test)
     for name, structures in inputs.items():
         for index, atoms in enumerate(structures):
             atoms.info[INDEX_KEY] = index
@@ -85,11 +81,7 @@ def write_inputs(folder: Path, request: Request, data: LabelledSet) -> None:
 
 
 def _bare(data: LabelledSet) -> list[Atoms]:
-    """Return structures without labels and constraints."""
-    return [
-        Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        for atoms in data.structures
-    ]
+    return [bare(atoms, pbc=atoms.pbc) for atoms in data.structures]
 
 
 def _label(request: Request, source: Path, output: Path) -> None:

@@ -47,6 +47,11 @@ def working_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
+def is_missing(output: Path) -> bool:
+    """Return whether an output is not there, or something is left to be tidied up."""
+    return not output.exists() or working_folder(output).exists()
+
+
 def refuse_finished(output: Path) -> None:
     """Raise `InputError` if an output is there and nothing is left of its run."""
     if not working_folder(output).exists():

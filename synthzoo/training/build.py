@@ -15,7 +15,7 @@ from synthzoo.labelling.relabel import relabel_file
 from synthzoo.models.checkpoint import read_config, verify_checkpoint
 from synthzoo.recipes.loading import load_recipe, recipe_hash, teacher_name
 from synthzoo.runs.files import sole_writer
-from synthzoo.runs.resumable import working_folder
+from synthzoo.runs.resumable import is_missing, working_folder
 from synthzoo.runs.stages import StageRecord
 from synthzoo.training.curves import read_errors
 from synthzoo.training.place import TrainingPlace
@@ -140,10 +140,10 @@ def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
     with sole_writer(output), record:
         made, labelled = output / STRUCTURES_FILE, output / LABELLED_FILE
         checkpoint = output / CHECKPOINT_FOLDER
-        if _is_missing(made):
+        if is_missing(made):
             with record.timed("generate"):
                 generate_structures(recipes.generate, made, workers=workers)
-        if _is_missing(labelled):
+        if is_missing(labelled):
             with record.timed("relabel"):
                 relabel_file(made, labelled, recipe=recipes.relabel, workers=workers)
         if not checkpoint.exists():
@@ -155,11 +155,6 @@ def build_checkpoint(  # noqa: PLR0913  what a recipe leaves to its user
 
 def _is_begun(output: Path) -> bool:
     return output.exists() or working_folder(output).exists()
-
-
-def _is_missing(output: Path) -> bool:
-    """Return whether a file is not there, or something is left to be tidied up."""
-    return not output.exists() or working_folder(output).exists()
 
 
 def _verified(checkpoint: Path) -> str:

@@ -16,6 +16,10 @@ Use a model
     fetch_all            the same for all models with a licence
     run_demo             crystals, dynamics and fine-tuning in two minutes
 
+Take it to LAMMPS
+    run_lammps           run an input file of LAMMPS with a model
+    attach               let a model compute for a LAMMPS object of Python
+
 Fine-tune it on your own data
     inspect_files        what is in labelled files, and what seems wrong
     inspect_structures   the same for structures in memory
@@ -78,6 +82,8 @@ if _TYPE_CHECKING:
     from synthzoo.evaluation.crystals import reference_values as reference_values
     from synthzoo.evaluation.errors import evaluate_models as evaluate_models
     from synthzoo.evaluation.predict_file import predict_file as predict_file
+    from synthzoo.export.lammps import run_lammps as run_lammps
+    from synthzoo.export.lammps_forces import attach as attach
     from synthzoo.finetuning.committee import load_committee as load_committee
     from synthzoo.finetuning.data_check import check_data as check_data
     from synthzoo.finetuning.run import finetune as finetune
@@ -114,6 +120,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "SynthzooError": "errors",
+    "attach": "export.lammps_forces",
     "build_checkpoint": "training.build",
     "check_crystals": "stability.crystals",
     "check_data": "finetuning.data_check",
@@ -149,6 +156,7 @@ _HOME = {
     "relabel_file": "labelling.relabel",
     "run_benchmark": "benchmarking.learning_curves",
     "run_demo": "demo.run",
+    "run_lammps": "export.lammps",
     "run_md": "stability.check",
     "sample_names": "data.samples",
     "sample_path": "data.samples",

@@ -55,6 +55,10 @@ class TeacherError(SynthzooError):
     """A label source that cannot be loaded or fails its start-up test."""
 
 
+class SimulationError(SynthzooError):
+    """Another program that runs a simulation with a model stopped, or went away."""
+
+
 class DivergedError(SynthzooError):
     """A fit whose loss or gradient is not a finite number any more.
 

@@ -280,8 +280,8 @@ def refuse_starting_point(model: Model) -> None:
     found = resolve(model)
     if isinstance(found, Checkpoint) and found.config.kind == "starting-point":
         raise InputError(
-            f"{found} is a starting point for fine-tuning, not yet a potential; there "
-            "is nothing to test before it is fine-tuned."
+            f"{found} is a starting point for fine-tuning, not yet a potential: run "
+            "`synthzoo finetune` with it first."
         )
 
 

@@ -24,6 +24,7 @@ from synthzoo.errors import InputError, SynthzooError, UnknownModelError
 from synthzoo.evaluation.crystals import reference_values
 from synthzoo.evaluation.errors import evaluate_models
 from synthzoo.evaluation.predict_file import predict_file
+from synthzoo.export.lammps import run_lammps
 from synthzoo.finetuning import data_check
 from synthzoo.finetuning import run as finetuning
 from synthzoo.finetuning.committee import load_committee
@@ -46,6 +47,7 @@ from synthzoo.teachers.loading import KINDS
 from synthzoo.training import pretrain
 from synthzoo.zoo import find, registry
 from tests.example_card import example_head, files_of, write_card
+from tests.extras import need
 from tests.toy import generate_recipe, pretrain_recipe
 
 LJ = (
@@ -162,7 +164,26 @@ def md(model: Any) -> None:
     assert found.scans
 
 
-ANYTHING = {"predict": predict, "evaluate": evaluate, "md": md}
+LAMMPS_INPUT = """
+units metal
+lattice diamond 3.57
+region cube block 0 1 0 1 0 1
+create_box 1 cube
+create_atoms 1 box
+mass 1 12.011
+run 0
+"""
+
+
+def lammps(model: Any) -> None:
+    need("lammps", "lammps")
+    Path("in.lammps").write_text(LAMMPS_INPUT)
+    quiet = ("-screen", "none", "-log", "none")
+    found = run_lammps(model, "in.lammps", arguments=quiet, device="cpu")
+    assert found.force_calls == 1
+
+
+ANYTHING = {"predict": predict, "evaluate": evaluate, "md": md, "lammps": lammps}
 
 
 @pytest.mark.parametrize("kind", [*CHECKPOINTS, *TEACHERS, *CALCULATORS])

@@ -1,6 +1,6 @@
 """The command line: parse, call one function, print."""
 
-from synthzoo.cli import distill, finetune, legacy, make, md, teachers, zoo
+from synthzoo.cli import distill, finetune, legacy, make, md, simulate, teachers, zoo
 from synthzoo.cli.options import main
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "main",
     "make",
     "md",
+    "simulate",
     "teachers",
     "zoo",
 ]

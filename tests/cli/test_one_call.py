@@ -27,6 +27,7 @@ PUBLIC = {
     "generate": {"generate_structures"},
     "import-paper": {"import_paper"},
     "inspect": {"inspect_files"},
+    "lammps": {"run_lammps"},
     "list": {"model_cards"},
     "md": {"compare_md"},
     "predict": {"predict_file"},

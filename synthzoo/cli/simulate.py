@@ -1,0 +1,65 @@
+"""Commands that take a model to where simulations run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import synthzoo
+from synthzoo.cli.options import (
+    MODEL,
+    READ,
+    device_option,
+    given,
+    main,
+    note,
+    threads_option,
+)
+
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    help="Precision; float32 by default.",
+)
+
+
+def _symbols(
+    _: click.Context, __: click.Parameter, text: str | None
+) -> tuple[str, ...]:
+    """Return the symbols of a list with commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+@main.command()
+@click.argument("model", type=MODEL)
+@click.argument("script", type=READ)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--elements",
+    callback=_symbols,
+    metavar="C,Si,...",
+    help="Elements of the atom types, in order. Otherwise type labels, `pair_coeff * "
+    "*` or masses say what they are.",
+)
+@device_option
+@dtype_option
+@threads_option
+def lammps(
+    model: str, script: Path, *, arguments: tuple[str, ...], **options: Any
+) -> None:
+    """Run an input file of LAMMPS with MODEL as the potential.
+
+    SCRIPT is your own file, in units metal: MODEL takes the place of its pair_style.
+    ARGUMENTS are LAMMPS's own switches, behind two dashes: synthzoo lammps carbon
+    in.melt -- -var T 300 -log melt.log
+    """
+    done = synthzoo.run_lammps(model, script, **given(arguments=arguments, **options))
+    if done.rank == 0 and done.force_calls:
+        own = done.seconds - done.model_seconds
+        note(
+            f"{done.force_calls} force calls for {done.atoms} atoms: "
+            f"{1000 * done.model_seconds / done.force_calls:.3g} ms each; LAMMPS took "
+            f"{100 * own / done.model_seconds:.2g} % more."
+        )

@@ -1,0 +1,1 @@
+"""Models where simulations run: LAMMPS, i-PI, compiled networks."""

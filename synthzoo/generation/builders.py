@@ -23,6 +23,8 @@ from synthzoo.generation.start_files import read_hashed
 from synthzoo.generation.starts import bare
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from synthzoo.generation.recipe import (
         Compressed,
         Crystals,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         Surfaces,
     )
     from synthzoo.generation.species import Species
+    from synthzoo.recipes.schema import Range
 
 DIMER_SPREAD = (0.6, 2.5)
 """Default range of the distances of dimers, as shares of the bond length."""
@@ -50,15 +53,40 @@ def crystal(
     ``prototype``: one of `crystal_names`.
     """
     atoms, _ = _filled(part, prototype, species, rng)
-    strain = rng.uniform(-part.max_strain, part.max_strain, size=(3, 3))
-    deformation = np.eye(3) * draw(part.stretch, rng) + (strain + strain.T) / 2
-    cell = atoms.cell.array @ deformation
+    cell = strained_cell(atoms, part.stretch, part.max_strain, rng)
     if part.squeeze_c != (1.0, 1.0):  # older recipes draw the same numbers as before
         cell[2] *= draw(part.squeeze_c, rng)
     atoms.set_cell(cell, scale_atoms=True)
-    _rattle(atoms, draw(part.rattle_A, rng), rng)
+    rattle(atoms, draw(part.rattle_A, rng), rng)
     _add_defects(atoms, part, species, rng)
+    if part.contact_A is not None:
+        _bring_together(atoms, draw(part.contact_A, rng), rng)
     return atoms
+
+
+def strained_cell(
+    atoms: Atoms, stretch: Range, max_strain: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the cell of a structure, scaled and strained as much as is drawn.
+
+    ``stretch``: range of the factor on all lengths.
+    ``max_strain``: largest entry of the symmetric strain on top of it.
+    """
+    strain = rng.uniform(-max_strain, max_strain, size=(3, 3))
+    deformation = np.eye(3) * draw(stretch, rng) + (strain + strain.T) / 2
+    return np.asarray(atoms.cell.array @ deformation)
+
+
+def _bring_together(atoms: Atoms, distance_A: float, rng: np.random.Generator) -> None:
+    """Move an atom and its nearest neighbour along their bond, to this distance."""
+    pairs = find_pairs(atoms, SEARCHED_A)
+    chosen = np.flatnonzero(pairs.first == rng.integers(len(atoms)))
+    if len(chosen) == 0:
+        return
+    nearest = chosen[int(pairs.distances_A[chosen].argmin())]
+    move = pairs.vectors_A[nearest] * (1 - distance_A / pairs.distances_A[nearest]) / 2
+    atoms.positions[pairs.first[nearest]] += move
+    atoms.positions[pairs.second[nearest]] -= move
 
 
 def _add_defects(
@@ -85,7 +113,7 @@ def slab(
     axis = int(rng.integers(3))
     atoms.positions += rng.random() * atoms.cell.array[axis]
     atoms = cut_open(atoms, axis, draw(part.vacuum_A, rng))
-    _rattle(atoms, draw(part.rattle_A, rng), rng)
+    rattle(atoms, draw(part.rattle_A, rng), rng)
     return atoms
 
 
@@ -97,7 +125,7 @@ def compressed(
     ``prototype``: one of `crystal_names`.
     """
     atoms, bond_A = _filled(part, prototype, species, rng)
-    _rattle(atoms, draw(part.rattle_A, rng), rng)
+    rattle(atoms, draw(part.rattle_A, rng), rng)
     wanted_A = bond_A * draw(part.shortest, rng)
     found_A = min_distance_A(atoms, cutoff_A=2 * bond_A)
     atoms.set_cell(atoms.cell.array * wanted_A / found_A, scale_atoms=True)
@@ -236,5 +264,9 @@ def _repeated(atoms: Atoms, max_atoms: int) -> Atoms:
     return atoms
 
 
-def _rattle(atoms: Atoms, width_A: float, rng: np.random.Generator) -> None:
+def rattle(atoms: Atoms, width_A: float, rng: np.random.Generator) -> None:
+    """Displace all atoms at random.
+
+    ``width_A``: standard deviation along each direction.
+    """
     atoms.positions += rng.normal(scale=width_A, size=atoms.positions.shape)

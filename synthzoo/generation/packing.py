@@ -13,6 +13,7 @@ from ase.units import _amu as amu_kg
 
 from synthzoo.errors import InputError
 from synthzoo.generation.grids import draw, grid_points
+from synthzoo.generation.prototypes import VACUUM_A
 from synthzoo.generation.sizes import bond_lengths_A, volume_A3
 
 if TYPE_CHECKING:
@@ -54,6 +55,30 @@ def pack(
         )
     symbols = [elements[kind] for kind in kinds]  # the largest were placed first
     return Atoms(symbols, positions=positions, cell=np.eye(3) * length_A, pbc=True)
+
+
+def pack_plane(
+    symbols: Sequence[str],
+    area_A2: float,
+    min_distance_A: float,
+    rng: np.random.Generator,
+) -> Atoms:
+    """Return atoms at random places of a square in a plane, with vacuum above it.
+
+    ``min_distance_A``: no two atoms are placed closer than this.
+    """
+    length_A = area_A2**0.5
+    closest_A = np.full((len(symbols), len(symbols)), min_distance_A)
+    sides_A = np.array([length_A, length_A, 0.0])
+    positions = _placed(closest_A, sides_A, rng)
+    if positions is None:
+        raise InputError(
+            f"{len(symbols)} atoms cannot be placed {min_distance_A:g} Å apart on "
+            f"{area_A2:.0f} Å²; raise area_A2 or lower min_distance_A."
+        )
+    cell = [length_A, length_A, VACUUM_A]
+    middle = [0.0, 0.0, VACUUM_A / 2]
+    return Atoms(list(symbols), positions=positions + middle, cell=cell, pbc=True)
 
 
 def density_points(part: Packing | MeltQuench) -> list[Range | None]:
@@ -100,11 +125,14 @@ def _closest_A(
 
 
 def _placed(
-    closest_A: NDArray[np.float64], length_A: float, rng: np.random.Generator
+    closest_A: NDArray[np.float64],
+    length_A: float | NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> NDArray[np.float64] | None:
-    """Return positions in a cube, found one after the other; None if there is no room.
+    """Return positions in a box, found one after the other; None if there is no room.
 
     ``closest_A``: shortest distance of each pair of atoms, of shape ``(n, n)``.
+    ``length_A``: of the side of a cube, or of the three sides.
     """
     count = len(closest_A)
     positions = np.empty((count, 3))

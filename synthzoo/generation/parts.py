@@ -11,6 +11,7 @@ from synthzoo.generation import (
     around,
     builders,
     melt_quench,
+    sheets,
     short_dynamics,
     start_files,
 )
@@ -20,7 +21,9 @@ from synthzoo.generation.recipe import (
     Compressed,
     Crystals,
     Dimers,
+    Layers,
     MeltQuench,
+    Networks,
     Packing,
     Part,
     ShortDynamics,
@@ -153,6 +156,17 @@ def _packings(work: Work[Packing]) -> Iterator[Named]:
         yield str(index), pack(settled, work.species, work.rng)
 
 
+def _stacks(work: Work[Layers]) -> Iterator[Named]:
+    for index in range(work.part.count):
+        yield str(index), sheets.stack(work.part, work.species, work.rng)
+
+
+def _networks(work: Work[Networks]) -> Iterator[Named]:
+    driver = work.mover.forces_calculator
+    for index in range(work.part.count):
+        yield str(index), sheets.network(work.part, work.species, driver, work.rng)
+
+
 def _dimers(work: Work[Dimers]) -> Iterator[Named]:
     for index, atoms in enumerate(builders.dimers(work.part, work.species)):
         yield str(index), atoms
@@ -188,7 +202,7 @@ def _of_prototypes(
     )
 
 
-def _mean_size(part: MeltQuench | Packing, species: Species) -> float:  # noqa: ARG001
+def _mean_size(part: MeltQuench | Networks | Packing, species: Species) -> float:  # noqa: ARG001
     return sum(part.atoms) / 2
 
 
@@ -216,6 +230,22 @@ MAKERS: dict[type[Any], Maker[Any]] = {
     Crystals: _of_prototypes(builders.crystal),
     Surfaces: _of_prototypes(builders.slab),
     Compressed: _of_prototypes(builders.compressed),
+    Layers: Maker(
+        make=_stacks,
+        structures=lambda part, _: part.count,
+        mean_atoms=lambda part, _: sheets.mean_stack(part),
+    ),
+    Networks: Maker(
+        make=_networks,
+        structures=lambda part, _: part.count,
+        mean_atoms=_mean_size,
+        split=sheets.jobs,
+        dynamics=Cost(
+            limit_hours=lambda part: part.max_hours,
+            atom_steps=sheets.atom_steps,
+            sample=sheets.sample,
+        ),
+    ),
     Dimers: Maker(
         make=_dimers,
         structures=builders.dimer_count,

@@ -83,10 +83,17 @@ def _beta_tin(element: str, bond_A: float) -> Atoms:
     return Atoms([element] * 4, scaled_positions=scaled, cell=cell, pbc=True)
 
 
-def _tube(element: str, bond_A: float) -> Atoms:
-    atoms: Atoms = ase.build.nanotube(4, 4, length=1, bond=bond_A, symbol=element)
-    atoms.center(vacuum=VACUUM_A / 2, axis=(0, 1))
-    return atoms
+def _tube(n: int, m: int) -> Callable[[str, float], Atoms]:
+    def build(element: str, bond_A: float) -> Atoms:
+        atoms: Atoms = ase.build.nanotube(n, m, length=1, bond=bond_A, symbol=element)
+        atoms.center(vacuum=VACUUM_A / 2, axis=(0, 1))
+        return atoms
+
+    return build
+
+
+def _chain(element: str, bond_A: float) -> Atoms:
+    return Atoms([element], cell=[VACUUM_A, VACUUM_A, bond_A], pbc=True)
 
 
 def _fullerene(element: str, bond_A: float) -> Atoms:
@@ -123,7 +130,12 @@ PROTOTYPES: dict[str, Callable[[str, float], Atoms]] = {
     "beta-tin": _beta_tin,
     "fcc": _cubic("fcc", math.sqrt(0.5)),
     "hcp": _hcp,
-    "nanotube": _tube,
+    "nanotube": _tube(4, 4),
+    "nanotube-6-6": _tube(6, 6),
+    "nanotube-7-0": _tube(7, 0),
+    "nanotube-10-0": _tube(10, 0),
+    "nanotube-6-3": _tube(6, 3),
+    "chain": _chain,
     "fullerene": _fullerene,
     "prismane-3": _prismane(3),
     "prismane-4": _prismane(4),

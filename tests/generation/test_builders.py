@@ -1,5 +1,7 @@
 """Structures made without a potential are what their names say."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
@@ -34,6 +36,11 @@ NEIGHBOURS = {
     "fcc": 12,
     "hcp": 12,
     "nanotube": 3,
+    "nanotube-6-6": 3,
+    "nanotube-7-0": 3,
+    "nanotube-10-0": 3,
+    "nanotube-6-3": 3,
+    "chain": 2,
     "fullerene": 3,
     "prismane-3": 3,
     "prismane-4": 3,
@@ -93,6 +100,14 @@ def test_layers_are_brought_together():
     ratios = squeezed.cell.lengths() / free.cell.lengths()
     assert ratios == pytest.approx([1.0, 1.0, 0.6])
     assert min_distance_A(squeezed) == pytest.approx(BOND_A)
+
+
+def test_two_atoms_are_brought_together():
+    """One pair, and no other, is at the distance that was asked for."""
+    part = dataclasses.replace(perfect("diamond"), contact_A=(0.8, 0.8), max_atoms=8)
+    close = crystal(part, "diamond", CARBON, np.random.default_rng(0))
+    assert min_distance_A(close) == pytest.approx(0.8)
+    assert len(neighbor_list("i", close, 0.9)) == 2
 
 
 def test_an_unknown_prototype_names_the_known_ones():

@@ -28,6 +28,7 @@ Fine-tune it on your own data
     finetune             from a model and a few DFT structures to your own model
     load_committee       ASE calculator of a committee, with its uncertainty
     evaluate_models      errors of models against labels
+    measure_physics      crystals, layers, phonons and defects by models
     run_benchmark        learning curves of several models
     sample_names         small DFT sets that come with synthzoo
     load_sample          structures of such a set
@@ -81,6 +82,7 @@ if _TYPE_CHECKING:
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.evaluation.crystals import reference_values as reference_values
     from synthzoo.evaluation.errors import evaluate_models as evaluate_models
+    from synthzoo.evaluation.physics import measure_physics as measure_physics
     from synthzoo.evaluation.predict_file import predict_file as predict_file
     from synthzoo.export.lammps import run_lammps as run_lammps
     from synthzoo.export.lammps_forces import attach as attach
@@ -130,6 +132,7 @@ _HOME = {
     "distill": "distillation.run",
     "estimate_cost": "generation.estimate",
     "evaluate_models": "evaluation.errors",
+    "measure_physics": "evaluation.physics",
     "examine_teacher": "teachers.catalogue",
     "fetch": "zoo.find",
     "fetch_all": "zoo.find",

@@ -40,6 +40,7 @@ from synthzoo.cli.options import (
 
 if TYPE_CHECKING:
     from synthzoo.evaluation.errors import Evaluation
+    from synthzoo.evaluation.physics import PhysicsRow
 
 driver_option = click.option(
     "--driver",
@@ -193,7 +194,7 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("model", type=MODEL)
-@click.argument("data", nargs=-1, required=True)
+@click.argument("data", nargs=-1)
 @click.option(
     "--with",
     "others",
@@ -209,6 +210,18 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
     help="Remove the constant energy per atom by which model and labels differ.",
 )
 @click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
+@click.option(
+    "--physics",
+    "element",
+    type=click.Choice(["C", "Si"]),
+    help="Measure crystals, layers, phonons and defects of this element instead; takes "
+    "no DATA.",
+)
+@click.option(
+    "--against",
+    type=MODEL,
+    help="With --physics: model that judges the others, usually the teacher.",
+)
 @energy_key_option
 @forces_key_option
 @format_option
@@ -219,13 +232,19 @@ def evaluate(
     others: tuple[str, ...],
     output: Path | None,
     *,
+    element: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure the errors of MODEL against the labels in DATA.
+    """Measure the errors of MODEL against the labels in DATA, or its physics.
 
     Errors are printed for all structures and for each group of them.
     """
+    against = options.pop("against")
+    _check_evaluation(data, element, against, options)
+    if element is not None:
+        _evaluate_physics([model, *others], element, against, output, as_json=as_json)
+        return
     options = given(figure=output, **options)
     results = synthzoo.evaluate_models([model, *others], data, **options)
     if as_json:
@@ -245,6 +264,59 @@ def evaluate(
             note(f"Subtracted from the labels: {listed}.")
     if output is not None:
         note(f"The figure is in {output}.")
+
+
+def _check_evaluation(
+    data: tuple[str, ...],
+    element: str | None,
+    against: str | None,
+    options: dict[str, Any],
+) -> None:
+    """Refuse options that do not go together."""
+    if element is not None:
+        if data or given(**options | {"shift": options["shift"] or None}):
+            raise click.UsageError("--physics takes neither DATA nor its options.")
+    elif not data:
+        raise click.UsageError("Missing argument 'DATA...', or --physics ELEMENT.")
+    elif against is not None:
+        raise click.UsageError("--against is for --physics.")
+
+
+def _evaluate_physics(
+    models: list[str],
+    element: str,
+    against: str | None,
+    figure: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    found = synthzoo.measure_physics(
+        models, element=element, **given(against=against, figure=figure)
+    )
+    if as_json:
+        echo_json(dataclasses.asdict(found))
+        return
+    judge = () if found.against is None else (found.against,)
+    heads = [Path(name).name for name in (*found.models, *judge)]
+    echo_table(
+        ("QUANTITY", *heads, "LITERATURE"), list(map(_physics_cells, found.rows))
+    )
+    for name, failed in zip(found.models, found.failed, strict=True):
+        if found.against is not None:
+            note(f"{name}: {failed} of {len(found.rows)} quantities (✗) are wrong.")
+    if figure is not None:
+        note(f"The figure is in {figure}.")
+
+
+def _physics_cells(row: PhysicsRow) -> tuple[str, ...]:
+    marks = {True: " ✓", False: " ✗", None: ""}
+    values = [
+        f"{value:.4g}{marks[passed]}"
+        for value, passed in zip(row.values, row.passed, strict=True)
+    ]
+    judge = () if row.against is None else (f"{row.against:.4g}",)
+    known = "" if row.literature is None else f"{row.literature:g}"
+    return (row.quantity, *values, *judge, known)
 
 
 def _echo_errors(result: Evaluation) -> None:

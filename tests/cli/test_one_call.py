@@ -21,7 +21,7 @@ PUBLIC = {
     "demo": {"run_demo"},
     "distill": {"distill", "plan_distillation"},
     "estimate": {"estimate_cost"},
-    "evaluate": {"evaluate_models"},
+    "evaluate": {"evaluate_models", "measure_physics"},
     "fetch": {"fetch", "fetch_all"},
     "finetune": {"finetune", "check_data"},
     "generate": {"generate_structures"},

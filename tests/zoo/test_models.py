@@ -9,10 +9,10 @@ from ase.build import bulk
 from ase.calculators.fd import calculate_numerical_forces
 from click.testing import CliRunner
 
-from benchmarks.carbon_physics import layer_energies, measure
 from synthzoo import import_paper, load_calculator
 from synthzoo.cli import main
 from synthzoo.evaluation.crystals import relax_crystals
+from synthzoo.evaluation.physics_measures import carbon, layer_energies
 from synthzoo.models.checkpoint import load_model, verify_checkpoint
 from synthzoo.models.config import WEIGHTS_FILE
 from synthzoo.models.isolation import nequip_session
@@ -163,7 +163,7 @@ def test_cards_set_their_failures_beside_what_their_teacher_gives(shared):
     """C-ACE's numbers, which stand on several cards, are measured once."""
     pytest.importorskip("pyace", reason="python-ace is not installed")
     teacher = load_teacher(f"ace:{shared('potentials/c_ace.yace')}")
-    found = measure(teacher.calculator)
+    found = dict(carbon(teacher.calculator))
     cards = [card for card in model_cards() if card.teacher.name == "C-ACE"]
     failures = [failure for card in cards for failure in card.known_failures]
     assert failures
@@ -175,7 +175,7 @@ def test_cards_set_their_failures_beside_what_their_teacher_gives(shared):
 def check_failures(card: ModelCard, checkpoint: Path) -> None:
     """Measure what a card says that its model gets wrong."""
     assert card.known_failures
-    found = measure(load_calculator(checkpoint, device="cpu"))
+    found = dict(carbon(load_calculator(checkpoint, device="cpu")))
     for failure in card.known_failures:
         for value in failure.values:
             stated = pytest.approx(value.model, rel=0.01, abs=0.01)

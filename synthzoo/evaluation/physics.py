@@ -338,7 +338,8 @@ def _draw(path: Path, found: Physics) -> None:
                 linestyle="--" if judge else "-",
             )
         axes.set(title=curve.title, xlabel=curve.x_label, ylabel=curve.y_label)
-        axes.set_ylim(top=curve.drawn_to)
+        if curve.drawn_to is not None:
+            axes.set_ylim(-curve.drawn_to, curve.drawn_to)
         tidy(axes)
     figure.legend(*panels[0].get_legend_handles_labels(), **BELOW)
     save_figure(figure, path)

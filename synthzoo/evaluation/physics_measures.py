@@ -89,8 +89,8 @@ class Curve:
     x, y
         Points, each of shape ``(n,)``.
     drawn_to
-        Upper end of the axis in figures, below the top of a wall; where the highest
-        point is if not given.
+        Ends of the axis in figures, up and down, where walls are far higher; where the
+        points end if not given.
     """
 
     title: str

@@ -53,8 +53,9 @@ from synthzoo.cli.options import (
 @click.option("--drop-bad", is_flag=True, help="Leave out structures with errors.")
 @click.option(
     "--compare-direct/--no-compare-direct",
-    default=True,
-    help="Also train a new network on your structures alone, for comparison.",
+    default=None,
+    help="Also train a new network on your structures alone, for comparison; by "
+    "default where that takes a small part of the time.",
 )
 @click.option("--seed", type=int, default=0, help="Of everything that is random.")
 @workers_option

@@ -74,6 +74,13 @@ LONGEST_AVERAGE, AVERAGED_OVER = 0.999, 20.0
 """Of the moving average of the weights: largest decay, and its length: the steps of the
 fit over this."""
 
+DEAR_COMPARISON = 0.3
+"""Training on the user's structures alone is left out if it takes more than this share
+of the time, unless it is asked for."""
+
+REPLAY_SHARE = 0.3
+"""Of the atoms that fine-tuning sees, so many are of synthetic structures."""
+
 SPARE = 1.2
 """What is measured again may take longer by this factor."""
 
@@ -99,6 +106,10 @@ class Plan:
     generation_s, training_s, tuning_s
         What structures and labels, pre-training, and fine-tuning with its comparisons
         will take.
+    compare_direct
+        Whether a new network is trained on the user's structures alone.
+    direct_s
+        What that takes; it is part of ``tuning_s`` if it is done.
     """
 
     structures: int
@@ -109,6 +120,8 @@ class Plan:
     generation_s: float
     training_s: float
     tuning_s: float
+    compare_direct: bool
+    direct_s: float
 
     @property
     def minutes(self) -> float:
@@ -130,7 +143,16 @@ class Plan:
             f"structure {self.epochs} times: {_minutes(self.training_s)}.",
             "Fine-tuning on your structures, and what it is tested and compared with: "
             f"{_minutes(self.tuning_s)}.",
+            *self._left_out(),
             f"In all about {self.minutes:.0f} minutes on this machine if it is idle.",
+        ]
+
+    def _left_out(self) -> list[str]:
+        if self.compare_direct:
+            return []
+        return [
+            "No comparison with training on your structures alone (--compare-direct), "
+            f"which would take {_minutes(self.direct_s)}."
         ]
 
 
@@ -167,7 +189,26 @@ def spend(
     request: Request, data: LabelledSet, model: ModelRecipe, costs: Costs
 ) -> Plan:
     """Return a plan for one network; there may be no time for any structure."""
-    tuning_s = _tuning_seconds(request, data, costs)
+    if request.compare_direct is not None:
+        return _spend(request, data, model, costs, compare=request.compare_direct)
+    plan = _spend(request, data, model, costs, compare=True)
+    limit_s = DEAR_COMPARISON * request.minutes * SECONDS_PER_MINUTE
+    if plan.direct_s <= limit_s and plan.structures >= FEWEST_STRUCTURES:
+        return plan
+    return _spend(request, data, model, costs, compare=False)
+
+
+def _spend(
+    request: Request,
+    data: LabelledSet,
+    model: ModelRecipe,
+    costs: Costs,
+    *,
+    compare: bool,
+) -> Plan:
+    tuning_s, direct_s = _tuning_seconds(request, data, costs)
+    if compare:
+        tuning_s += direct_s
     left_s = SHARE_OF_STUDENT * (request.minutes * SECONDS_PER_MINUTE - tuning_s)
     making_s, visit_s = _structure_seconds(request, data, costs)
     structures = math.floor(max(0.0, left_s) / (making_s + EPOCHS * visit_s))
@@ -185,6 +226,8 @@ def spend(
         generation_s=structures * making_s,
         training_s=structures * epochs * visit_s,
         tuning_s=tuning_s,
+        compare_direct=compare,
+        direct_s=direct_s,
     )
 
 
@@ -225,16 +268,22 @@ def _least_minutes(request: Request, data: LabelledSet, plan: Plan) -> float:
     return (student_s + plan.tuning_s) / SECONDS_PER_MINUTE
 
 
-def _tuning_seconds(request: Request, data: LabelledSet, costs: Costs) -> float:
-    """Return what fine-tuning, its further fits and those from scratch take."""
+def _tuning_seconds(
+    request: Request, data: LabelledSet, costs: Costs
+) -> tuple[float, float]:
+    """Return what fine-tuning with its further fits takes, and those from scratch."""
     sizes = [len(atoms) for atoms in data.structures]
     recipe = resolve_recipe(FinetuneRecipe(), sizes)
-    checks = round(1 / recipe.check_share) if recipe.check_share else 0
-    visits = (1 + checks) * (recipe.visits or 0)
-    if request.compare_direct:
-        visits += max(1, checks) * visits_from_scratch(sizes)
+    checks = 0 if request.test else _fits_that_check(recipe)
     at_a_time = min(request.workers, 1 + checks)
-    return visits * data.atoms / len(data) * costs.visit_s_per_atom / at_a_time
+    visit_s = data.atoms / len(data) * costs.visit_s_per_atom / at_a_time
+    replayed = 1 / (1 - REPLAY_SHARE)
+    tuning_s = (1 + checks) * (recipe.visits or 0) * replayed * visit_s
+    return tuning_s, max(1, checks) * visits_from_scratch(sizes) * visit_s
+
+
+def _fits_that_check(recipe: FinetuneRecipe) -> int:
+    return round(1 / recipe.check_share) if recipe.check_share else 0
 
 
 def cutoff_for(structures: Sequence[Atoms]) -> float:

@@ -44,7 +44,7 @@ class Request:
     forces_key: str | None
     format: str | None
     drop_bad: bool
-    compare_direct: bool
+    compare_direct: bool | None
     seed: int
     workers: int
 

@@ -74,7 +74,7 @@ def distill(  # noqa: PLR0913  what a user may say
     forces_key: str | None = None,
     format: str | None = None,
     drop_bad: bool = False,
-    compare_direct: bool = True,
+    compare_direct: bool | None = None,
     seed: int = 0,
     workers: int | None = None,
     tell: Callable[[str], object] | None = None,
@@ -109,7 +109,8 @@ def distill(  # noqa: PLR0913  what a user may say
     drop_bad
         Leave out structures in which the checks find errors.
     compare_direct
-        Also train a new network on your structures alone, for comparison.
+        Also train a new network on your structures alone, for comparison; if not
+        given, where that takes a small part of the time.
     seed
         Of everything that is random.
     workers
@@ -159,7 +160,7 @@ def distill(  # noqa: PLR0913  what a user may say
     with sole_writer(output), record:
         found = read_data(request)
         plan = _settled_plan(request, found, output, tell)
-        for name, work in stages(request, found, output):
+        for name, work in stages(request, found, plan, output):
             tell(f"{name[0].upper()}{name[1:]}.")
             with record.timed(name):
                 work()
@@ -183,7 +184,7 @@ def plan_distillation(  # noqa: PLR0913  what a user may say
     forces_key: str | None = None,
     format: str | None = None,
     drop_bad: bool = False,
-    compare_direct: bool = True,
+    compare_direct: bool | None = None,
     workers: int | None = None,
 ) -> list[str]:
     """Return what `distill` would do and what that takes, in words; make nothing.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.data.structures import read_structures, write_structures
+from synthzoo.distillation.plan import REPLAY_SHARE
 from synthzoo.distillation.probes import probe_structures
 from synthzoo.distillation.request import check_against
 from synthzoo.finetuning.run import finetune
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.distillation.plan import Plan
     from synthzoo.distillation.request import Request, UserData
 
 RECIPE_FILE = "recipe.yaml"
@@ -34,19 +36,17 @@ STUDENT_FOLDER, POTENTIAL_FOLDER, DYNAMICS_FOLDER = "student", "potential", "md"
 INDEX_KEY = "index"
 """Key in ``Atoms.info``: number of a structure in the file before its labelling."""
 
-REPLAY_SHARE = 0.3
-"""Of the atoms that fine-tuning sees, so many are of synthetic structures."""
-
 DYNAMICS_ATOMS = 32
 """Smaller cells are repeated for the dynamics."""
 
 
 def stages(
-    request: Request, data: UserData, folder: Path
+    request: Request, data: UserData, plan: Plan, folder: Path
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield what to do, one after the other: a name in words, and a function.
 
-    ``data``: the user's structures. ``folder``: with the recipe and the starts.
+    ``data``: the user's structures. ``plan``: how the time is spent. ``folder``: with
+    the recipe and the starts.
     """
     student, potential = folder / STUDENT_FOLDER, folder / POTENTIAL_FOLDER
 
@@ -65,7 +65,7 @@ def stages(
             folder / RECIPE_FILE, student, workers=request.workers, trust=True
         ),
     )
-    yield "fine-tuning", lambda: _tune(request, student, potential)
+    yield "fine-tuning", lambda: _tune(request, plan, student, potential)
     yield "dynamics", lambda: _run_md(request, data.bulk, potential, folder)
 
 
@@ -98,7 +98,7 @@ def label_starts(request: Request, data: UserData, folder: Path) -> None:
     check_against(data, numbers, computed)
 
 
-def _tune(request: Request, student: Path, potential: Path) -> None:
+def _tune(request: Request, plan: Plan, student: Path, potential: Path) -> None:
     if is_missing(potential):
         finetune(
             student / CHECKPOINT_FOLDER,
@@ -111,7 +111,7 @@ def _tune(request: Request, student: Path, potential: Path) -> None:
             replay=student / LABELLED_FILE,
             replay_share=REPLAY_SHARE,
             drop_bad=request.drop_bad,
-            compare_direct=request.compare_direct,
+            compare_direct=plan.compare_direct,
             seed=request.seed,
             workers=request.workers,
         )

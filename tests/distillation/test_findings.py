@@ -65,6 +65,8 @@ def distilled(errors: dict[str, Pair], *, failure: Failure | None = None) -> Dis
             generation_s=60.0,
             training_s=120.0,
             tuning_s=60.0,
+            compare_direct=True,
+            direct_s=30.0,
         ),
         student=BuildSummary(
             checkpoint=Path("student/checkpoint"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,18 @@ COSTS = Costs(label_s_per_atom=1e-3, visit_s_per_atom=2e-4)
 SLOW = Costs(label_s_per_atom=2e-2, visit_s_per_atom=2e-4)
 
 
-def request(minutes: float = 30.0, *, direct: bool = True, workers: int = 1) -> Request:
+def request(
+    minutes: float = 30.0,
+    *,
+    direct: bool | None = True,
+    workers: int = 1,
+    test: Sequence[Path] = (),
+) -> Request:
     return Request(
         files=[],
         teacher="nep:some.txt",
         minutes=minutes,
-        test=[],
+        test=list(test),
         energy_key=None,
         forces_key=None,
         format=None,
@@ -69,6 +76,24 @@ def test_no_comparison_leaves_more_for_the_student(copper):
     without = spend(request(direct=False), copper, ModelRecipe(), COSTS)
     assert without.tuning_s < with_it.tuning_s / 2
     assert without.structures > with_it.structures
+
+
+def test_a_comparison_that_takes_much_of_the_time_is_left_out_and_told(copper):
+    """It is made if somebody asks for it, or has the time."""
+    short, long, asked = (
+        spend(request(minutes, direct=direct), copper, ModelRecipe(), COSTS)
+        for minutes, direct in ((4, None), (60, None), (60, True))
+    )
+    assert not short.compare_direct
+    assert "--compare-direct" in " ".join(short.lines())
+    assert long == asked
+    assert "--compare-direct" not in " ".join(long.lines())
+
+
+def test_a_test_set_saves_the_fits_that_leave_a_part_out(copper):
+    alone = spend(request(), copper, ModelRecipe(), COSTS)
+    tested = spend(request(test=[Path("test.xyz")]), copper, ModelRecipe(), COSTS)
+    assert tested.tuning_s == pytest.approx(alone.tuning_s / 5.5, rel=0.1)
 
 
 def test_too_short_a_time_is_refused_with_the_one_that_is_enough(copper, monkeypatch):

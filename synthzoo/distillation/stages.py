@@ -11,6 +11,7 @@ import numpy as np
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.distillation.plan import REPLAY_SHARE
 from synthzoo.distillation.probes import probe_structures
+from synthzoo.distillation.replay import to_replay
 from synthzoo.distillation.request import check_against
 from synthzoo.finetuning.run import finetune
 from synthzoo.generation.starts import bare
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 RECIPE_FILE = "recipe.yaml"
 STARTS_FILE, STARTS_LABELLED_FILE = "starts.xyz", "starts-teacher.xyz"
 TEST_FILE, TEST_LABELLED_FILE = "test.xyz", "test-teacher.xyz"
+REPLAY_FILE = "replay.xyz"
 PROBES_FILE, PROBES_LABELLED_FILE = "probes.xyz", "probes-teacher.xyz"
 STUDENT_FOLDER, POTENTIAL_FOLDER, DYNAMICS_FOLDER = "student", "potential", "md"
 
@@ -65,7 +67,7 @@ def stages(
             folder / RECIPE_FILE, student, workers=request.workers, trust=True
         ),
     )
-    yield "fine-tuning", lambda: _tune(request, plan, student, potential)
+    yield "fine-tuning", lambda: _tune(request, data.bulk, plan, folder)
     yield "dynamics", lambda: _run_md(request, data.bulk, potential, folder)
 
 
@@ -98,7 +100,12 @@ def label_starts(request: Request, data: UserData, folder: Path) -> None:
     check_against(data, numbers, computed)
 
 
-def _tune(request: Request, plan: Plan, student: Path, potential: Path) -> None:
+def _tune(request: Request, data: LabelledSet, plan: Plan, folder: Path) -> None:
+    student, potential = folder / STUDENT_FOLDER, folder / POTENTIAL_FOLDER
+    replay = folder / REPLAY_FILE
+    if is_missing(replay):
+        synthetic = read_structures(student / LABELLED_FILE)
+        write_structures(replay, to_replay(synthetic, data.structures))
     if is_missing(potential):
         finetune(
             student / CHECKPOINT_FOLDER,
@@ -108,7 +115,7 @@ def _tune(request: Request, plan: Plan, student: Path, potential: Path) -> None:
             forces_key=request.forces_key,
             format=request.format,
             test=request.test,
-            replay=student / LABELLED_FILE,
+            replay=replay,
             replay_share=REPLAY_SHARE,
             drop_bad=request.drop_bad,
             compare_direct=plan.compare_direct,

@@ -64,6 +64,10 @@ AROUND_CALLS, DYNAMICS_CALLS = 7.0, 83.0
 """What the driver computes for each structure that is kept, on average: 5.5 to 10 in
 the part `around`; in `dynamics` once for each step at constant volume, of which there
 are 50, and twice under pressure."""
+THRIFTY: dict[str, Any] = {"relax_steps": 3, "max_atoms": 48}
+THRIFTY_CALLS = 3.5
+"""Of the part `around`, and what it computes then, where the labels of a structure
+would take longer than its training."""
 DYNAMICS_FRAMES = 10
 """Structures that are kept of each trajectory."""
 HYDROGEN_STEP_FS = 0.5
@@ -241,17 +245,23 @@ def _structure_seconds(
     request: Request, data: LabelledSet, costs: Costs
 ) -> tuple[float, float]:
     """Return what a synthetic structure costs to make and label, and to see once."""
-    atoms = _mean_atoms(data)
-    calls = AROUND_CALLS
+    atoms = _mean_atoms(data, costs)
+    calls = THRIFTY_CALLS if _around(costs) else AROUND_CALLS
     if _cheap(costs):
         calls += DYNAMICS_SHARE * (DYNAMICS_CALLS - AROUND_CALLS)
     making_s = (1 + calls) * atoms * costs.label_s_per_atom / request.workers
     return making_s, atoms * costs.visit_s_per_atom
 
 
-def _mean_atoms(data: LabelledSet) -> float:
+def _around(costs: Costs) -> dict[str, Any]:
+    """Return what the part `around` does otherwise than by default."""
+    dear = AROUND_CALLS * costs.label_s_per_atom > EPOCHS * costs.visit_s_per_atom
+    return THRIFTY if dear else {}
+
+
+def _mean_atoms(data: LabelledSet, costs: Costs) -> float:
     """Return the mean size of structures around those of the user."""
-    part = Around(structures="", count=1)  # small cells are repeated, large ones cut
+    part = Around(structures="", count=1, **_around(costs))  # repeats and cuts cells
     sizes = [len(atoms) for atoms in data.structures]
     return float(np.clip(sizes, part.min_atoms, part.max_atoms).mean())
 
@@ -307,7 +317,7 @@ def cutoff_for(structures: Sequence[Atoms]) -> float:
 
 def _averaging(plan: Plan, data: LabelledSet) -> float:
     """Return a decay that forgets the first weights of a short fit, too."""
-    atoms = plan.epochs * plan.structures * _mean_atoms(data)
+    atoms = plan.epochs * plan.structures * _mean_atoms(data, plan.costs)
     steps = atoms / FitRecipe().batch_atoms
     return round(min(LONGEST_AVERAGE, max(0.0, 1 - AVERAGED_OVER / steps)), 4)
 
@@ -329,7 +339,8 @@ def recipe_of(
         each = round(ALLOY_SHARE * plan.structures / len(ALLOYS["prototypes"]))
         parts.append({"kind": "crystals", "count": each} | ALLOYS)
         around -= each * len(ALLOYS["prototypes"])
-    parts.insert(0, {"kind": "around", "structures": str(starts), "count": around})
+    around_part = {"kind": "around", "structures": str(starts), "count": around}
+    parts.insert(0, around_part | _around(plan.costs))
     if plan.dynamics:
         dynamics: dict[str, Any] = {"kind": "dynamics", "structures": str(starts)}
         dynamics["trajectories"] = plan.dynamics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from synthzoo.distillation.costs import Costs
 from synthzoo.distillation.plan import FEWEST_STRUCTURES, make_plan, recipe_of, spend
 from synthzoo.distillation.request import Request
 from synthzoo.errors import InputError
+from synthzoo.generation.recipe import Around
 from synthzoo.models.recipe import ModelRecipe
 
 COSTS = Costs(label_s_per_atom=1e-3, visit_s_per_atom=2e-4)
@@ -88,6 +90,19 @@ def test_a_comparison_that_takes_much_of_the_time_is_left_out_and_told(copper):
     assert "--compare-direct" in " ".join(short.lines())
     assert long == asked
     assert "--compare-direct" not in " ".join(long.lines())
+
+
+def test_a_slow_teacher_computes_less_for_each_structure(copper, tmp_path: Path):
+    """Most of the time would otherwise go into relaxations in large cells."""
+
+    def around(costs: Costs) -> dict[str, Any]:
+        plan = spend(request(), copper, ModelRecipe(), costs)
+        sections = recipe_of(plan, request(), copper, tmp_path / "starts.xyz")
+        return sections["generate"]["parts"][0]
+
+    quick = Costs(label_s_per_atom=5e-4, visit_s_per_atom=2e-4)
+    assert "relax_steps" not in around(quick)
+    assert around(SLOW)["relax_steps"] < Around(structures="", count=1).relax_steps
 
 
 def test_a_test_set_saves_the_fits_that_leave_a_part_out(copper):

@@ -12,11 +12,15 @@ from tqdm import tqdm
 LOG_EVERY_S = 30.0
 """Time between two lines in a log; what ends earlier leaves none."""
 
-_LINE = "{desc}: {n_fmt} {unit}s, {elapsed} so far{postfix}"
+_LINE = "{desc}: {n_fmt} {unit}, {elapsed} so far{postfix}"
 _LINE_OF_TOTAL = (
-    "{desc}: {n_fmt} of {total_fmt} {unit}s ({percentage:.0f} %), {elapsed} so far, "
+    "{desc}: {n_fmt} of {total_fmt} {unit} ({percentage:.0f} %), {elapsed} so far, "
     "{remaining} to go{postfix}"
 )
+
+
+SYMBOLS = ("fs",)
+"""Units that are written alike for one and for many."""
 
 
 class _Lines(io.TextIOBase):
@@ -57,4 +61,5 @@ def progress_bar(
             "miniters": 1,
             "bar_format": _LINE if total is None else _LINE_OF_TOTAL,
         }
+        unit = unit if unit in SYMBOLS else f"{unit}s"
     return tqdm(items, desc=desc, unit=unit, total=total, initial=initial, **settings)

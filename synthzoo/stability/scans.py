@@ -84,7 +84,7 @@ def scan_squeeze(
         failure = _failure("wall", stage.name, detail)
     return Scan(
         kind="squeeze",
-        name=str(atoms.symbols),
+        name=atoms.get_chemical_formula(),
         x=tuple(scales.tolist()),
         energies_eV=tuple(energies.tolist()),
         failure=failure,

@@ -52,6 +52,14 @@ def test_a_log_tells_the_errors_of_an_epoch_when_its_line_is_due(
     assert "generate: 2 jobs, 00:00 so far, epoch 3" in stream.getvalue()
 
 
+def test_a_symbol_of_a_unit_has_no_plural(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    monkeypatch.setattr("sys.stderr", stream := io.StringIO())
+    with progress_bar(desc="md", unit="fs", total=20.0) as bar:
+        bar.update(10)
+    assert "md: 10 of 20.0 fs (50 %)" in stream.getvalue()
+
+
 def test_what_ends_soon_leaves_no_line(monkeypatch: pytest.MonkeyPatch):
     """Logs of many short commands stay short."""
     assert go_through(monkeypatch, io.StringIO()) == ""

@@ -98,7 +98,8 @@ def test_a_slow_teacher_computes_less_for_each_structure(copper, tmp_path: Path)
     def around(costs: Costs) -> dict[str, Any]:
         plan = spend(request(), copper, ModelRecipe(), costs)
         sections = recipe_of(plan, request(), copper, tmp_path / "starts.xyz")
-        return sections["generate"]["parts"][0]
+        part: dict[str, Any] = sections["generate"]["parts"][0]
+        return part
 
     quick = Costs(label_s_per_atom=5e-4, visit_s_per_atom=2e-4)
     assert "relax_steps" not in around(quick)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from synthzoo.models.calculator import SynthzooCalculator
     from synthzoo.models.config import CheckpointConfig
 
@@ -132,15 +135,21 @@ def lj_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_tiny_checkpoint(folder: Path) -> None:
-    """Write a checkpoint of an untrained two-layer NequIP model of carbon."""
+def mixed(atoms: Atoms, elements: Sequence[str]) -> Atoms:
+    """Return a structure with these elements on its sites, one after the other."""
+    atoms.symbols[:] = list(itertools.islice(itertools.cycle(elements), len(atoms)))
+    return atoms
+
+
+def write_tiny_checkpoint(folder: Path, elements: tuple[str, ...] = ("C",)) -> None:
+    """Write a checkpoint of an untrained two-layer NequIP model."""
     from ase.build import bulk
 
     from synthzoo.models.checkpoint import write_checkpoint
     from synthzoo.models.network import build_model
 
-    config = tiny_config()
-    golden = [bulk("C", cubic=cubic) for cubic in (False, True)]
+    config = tiny_config(elements)
+    golden = [mixed(bulk("C", cubic=cubic), elements) for cubic in (False, True)]
     for seed, atoms in enumerate(golden):
         atoms.rattle(0.05, seed=seed)
     model = build_model(config, seed=0)

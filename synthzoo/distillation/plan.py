@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -323,11 +322,11 @@ def _averaging(plan: Plan, data: LabelledSet) -> float:
 
 
 def recipe_of(
-    plan: Plan, request: Request, data: LabelledSet, starts: Path
+    plan: Plan, request: Request, data: LabelledSet, starts: str
 ) -> dict[str, Any]:
     """Return the sections of a recipe that `synthzoo build` understands.
 
-    ``starts``: file with the structures of the user.
+    ``starts``: name of the file with the structures of the user, beside the recipe.
     """
     elements = list(data.elements)
     pairs = len(elements) * (len(elements) + 1) // 2
@@ -339,10 +338,10 @@ def recipe_of(
         each = round(ALLOY_SHARE * plan.structures / len(ALLOYS["prototypes"]))
         parts.append({"kind": "crystals", "count": each} | ALLOYS)
         around -= each * len(ALLOYS["prototypes"])
-    around_part = {"kind": "around", "structures": str(starts), "count": around}
+    around_part = {"kind": "around", "structures": starts, "count": around}
     parts.insert(0, around_part | _around(plan.costs))
     if plan.dynamics:
-        dynamics: dict[str, Any] = {"kind": "dynamics", "structures": str(starts)}
+        dynamics: dict[str, Any] = {"kind": "dynamics", "structures": starts}
         dynamics["trajectories"] = plan.dynamics
         if "H" in elements:
             dynamics["timestep_fs"] = HYDROGEN_STEP_FS

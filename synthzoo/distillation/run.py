@@ -256,7 +256,7 @@ def _settled_plan(
     except BaseException:
         _clear(output)
         raise
-    recipe = recipe_of(plan, request, found.bulk, (output / STARTS_FILE).absolute())
+    recipe = recipe_of(plan, request, found.bulk, STARTS_FILE)
     write_text(output / RECIPE_FILE, yaml.safe_dump(recipe, sort_keys=False))
     with new_file(path) as partial:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -30,6 +31,8 @@ from synthzoo.recipes.schema import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from synthzoo.generation.species import Species
 
 SECONDS_PER_HOUR = 3600.0
@@ -601,6 +604,21 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
                 self._check_packing(part)
             elif isinstance(part, Crystals):
                 self._check_defects(part)
+
+    def beside(self, folder: Path) -> GenerateRecipe:
+        """Return the recipe, with the files of structures that lie in a folder.
+
+        Others are looked for in the current folder.
+        """
+        parts = [
+            replace(part, structures=str(folder / part.structures))
+            if isinstance(part, FromFile | OfPrototypes)
+            and part.structures
+            and (folder / part.structures).exists()
+            else part
+            for part in self.parts
+        ]
+        return replace(self, parts=tuple(parts))
 
     @property
     def species(self) -> Species:

@@ -71,6 +71,7 @@ def load_recipe(
         path = find_recipe(beside if is_there(beside) else section)
         section = _section(path, name)
     recipe = parse_recipe(cls, section, source=f"{path}, section {name}")
+    recipe = recipe.beside(path.parent)
     if teacher is not None and (key := _teacher_key(recipe)):
         override: dict[str, Any] = {key: teacher}
         return dataclasses.replace(recipe, **override)

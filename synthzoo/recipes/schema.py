@@ -18,6 +18,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
@@ -33,6 +34,9 @@ import msgspec
 from msgspec import Meta
 
 from synthzoo.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Record = TypeVar("Record", bound="Checked")
 
@@ -159,10 +163,21 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise InputError(f"{cls.__name__}: {_complaint(_twin(cls), values, '')}")
 
 
+Beside = TypeVar("Beside", bound="Section")
+
+
 class Section(Checked, frozen=True, kw_only=True):
     """Base of the recipes that are one section of a recipe file."""
 
     section: ClassVar[str] = ""
+
+    def beside(self: Beside, folder: Path) -> Beside:
+        """Return the recipe, with the files that it names and that lie in a folder.
+
+        ``folder``: of the recipe file.
+        """
+        del folder
+        return self
 
 
 class Kind(Checked, tag_field="kind", frozen=True, kw_only=True):

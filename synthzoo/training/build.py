@@ -10,6 +10,7 @@ from synthzoo.data.frames import iter_raw_frames
 from synthzoo.errors import CheckpointError
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import generate_structures
+from synthzoo.generation.start_files import with_hashes, without_folders
 from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.labelling.relabel import relabel_file
 from synthzoo.models.checkpoint import read_config, verify_checkpoint
@@ -71,10 +72,12 @@ class _Recipes:
     pretrain: PretrainRecipe
 
     def manifest(self) -> dict[str, str]:
-        """Return what decides the result."""
+        """Return what decides the result, wherever the files of the recipe lie."""
+        generate = without_folders(with_hashes(self.generate))
+        settled = dataclasses.replace(self, generate=generate)
         return {
-            field.name: recipe_hash(getattr(self, field.name))
-            for field in dataclasses.fields(self)
+            field.name: recipe_hash(getattr(settled, field.name))
+            for field in dataclasses.fields(settled)
         }
 
 

@@ -29,6 +29,7 @@ from synthzoo.generation.recipe import (
 )
 from synthzoo.generation.run import GenerateSummary, generate_structures
 from synthzoo.generation.start_files import check_starts, starts, with_hashes
+from synthzoo.recipes.loading import load_recipe
 from synthzoo.runs.resumable import working_folder
 from tests.faulty_calculators import FAULTS, FAULTY, copper
 
@@ -53,6 +54,30 @@ def around(file: Path, count: int, **changes: Any) -> Around:
 def dynamics(file: Path, trajectories: int, **changes: Any) -> ShortDynamics:
     settings = {"min_atoms": 8, "duration_fs": 20, "sample_fs": 10} | changes
     return ShortDynamics(structures=str(file), trajectories=trajectories, **settings)
+
+
+def test_a_file_beside_its_recipe_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A folder with both can be moved; others lie in the current folder."""
+    text = (
+        f"generate: {{seed: 1, driver: '{FAULTY}', parts: "
+        "[{kind: around, structures: mine.xyz, count: 4}]}"
+    )
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "there" / "recipe.yaml").write_text(text)
+
+    def found() -> Path:
+        given = load_recipe(GenerateRecipe, tmp_path / "there/recipe.yaml", trust=True)
+        (part,) = given.parts
+        assert isinstance(part, Around)
+        return Path(part.structures)
+
+    assert found() == Path("mine.xyz")
+    (tmp_path / "there" / "mine.xyz").touch()
+    assert found() == tmp_path / "there" / "mine.xyz"
 
 
 def toy_recipe(file: Path) -> GenerateRecipe:

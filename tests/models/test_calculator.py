@@ -30,27 +30,39 @@ from ase.phonons import Phonons
 
 from synthzoo.errors import InputError
 from synthzoo.models.calculator import SynthzooCalculator, calculator_of
-from synthzoo.models.checkpoint import load_model, write_checkpoint
+from synthzoo.models.checkpoint import load_model, read_config, write_checkpoint
 from synthzoo.models.devices import find_device
 from synthzoo.models.isolation import nequip_session, preserved_process_state
 from synthzoo.models.network import build_model
 from synthzoo.zoo.load import StartingPointWarning, load_calculator
-from tests.conftest import tiny_config
+from tests.conftest import mixed, tiny_config, write_tiny_checkpoint
 
 ROUNDING_EV = 1e-9
 """Energies of the float64 model differ by less when only the order of sums changes."""
 
 
+@pytest.fixture(
+    scope="module", params=[("C",), ("C", "Si"), ("C", "Si", "Ge")], ids="".join
+)
+def checkpoint(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a tiny checkpoint of one, two and three elements."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    write_tiny_checkpoint(folder, request.param)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def precise(tiny_checkpoint: Path) -> SynthzooCalculator:
-    """Return the tiny potential in float64."""
-    return load_calculator(tiny_checkpoint, device="cpu", dtype="float64")
+def precise(checkpoint: Path) -> SynthzooCalculator:
+    """Return each tiny potential in float64."""
+    return load_calculator(checkpoint, device="cpu", dtype="float64")
 
 
 @pytest.fixture
 def crystal(precise: SynthzooCalculator) -> Atoms:
     """Return a rattled and sheared diamond cell, with no symmetry left."""
-    atoms = bulk("C", cubic=True)
+    atoms = mixed(bulk("C", cubic=True), precise.config.elements)
     atoms.rattle(0.1, seed=3)
     strain = np.array([[0.02, 0.03, 0], [0, -0.01, 0.02], [0.01, 0, 0.03]])
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
@@ -73,7 +85,7 @@ def structures() -> dict[str, Atoms]:
 @pytest.fixture(params=structures())
 def structure(request: pytest.FixtureRequest, precise: SynthzooCalculator) -> Atoms:
     """Return each kind of structure in turn."""
-    atoms = structures()[request.param]
+    atoms = mixed(structures()[request.param], precise.config.elements)
     atoms.calc = precise
     return atoms
 
@@ -84,7 +96,7 @@ def structure(request: pytest.FixtureRequest, precise: SynthzooCalculator) -> At
 def test_forces_are_the_negative_gradient(structure: Atoms):
     """F = -dE/dx by central differences."""
     numerical = calculate_numerical_forces(structure, eps=1e-4)
-    assert np.abs(structure.get_forces()).max() > 0.01
+    assert np.abs(structure.get_forces()).max() > 0.005
     np.testing.assert_allclose(structure.get_forces(), numerical, atol=1e-5)
 
 
@@ -142,16 +154,16 @@ def test_energy_does_not_change_with_translation_and_wrapping(crystal: Atoms):
 def test_order_of_atoms_does_not_matter(crystal: Atoms):
     """A permutation permutes forces and energies per atom."""
     order = np.random.default_rng(0).permutation(len(crystal))
-    mixed = crystal[order]
-    mixed.calc = copy.copy(crystal.calc)
-    assert mixed.get_potential_energy() == pytest.approx(
+    other = crystal[order]
+    other.calc = copy.copy(crystal.calc)
+    assert other.get_potential_energy() == pytest.approx(
         crystal.get_potential_energy(), abs=ROUNDING_EV
     )
     np.testing.assert_allclose(
-        mixed.get_forces(), crystal.get_forces()[order], atol=1e-8
+        other.get_forces(), crystal.get_forces()[order], atol=1e-8
     )
     np.testing.assert_allclose(
-        mixed.get_potential_energies(), crystal.get_potential_energies()[order]
+        other.get_potential_energies(), crystal.get_potential_energies()[order]
     )
 
 
@@ -255,21 +267,24 @@ def nequip_calculator(folder: Path, dtype: str) -> Any:
     from nequip.integrations.utils import basic_transforms
     from nequip.model import NequIPGNNModel
 
-    config = tiny_config()
+    config = read_config(folder)
+    names = list(config.elements)
     model = NequIPGNNModel(
-        seed=99, model_dtype=dtype, type_names=["C"], r_max=4.0, **config.arguments
+        seed=99, model_dtype=dtype, type_names=names, r_max=4.0, **config.arguments
     )
     model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
-    transforms = basic_transforms(model.metadata, 4.0, ["C"], {"C": "C"})
+    transforms = basic_transforms(
+        model.metadata, 4.0, names, dict(zip(names, names, strict=True))
+    )
     return NequIPCalculator(model=model.eval(), device="cpu", transforms=transforms)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_numbers_are_those_of_nequip(tiny_checkpoint: Path, crystal: Atoms, dtype: str):
+def test_numbers_are_those_of_nequip(checkpoint: Path, crystal: Atoms, dtype: str):
     """A micro-eV per atom and 1e-5 eV/Å are allowed; the very same operations run."""
-    ours = load_calculator(tiny_checkpoint, device="cpu", dtype=dtype)
+    ours = load_calculator(checkpoint, device="cpu", dtype=dtype)
     with nequip_session():
-        theirs = nequip_calculator(tiny_checkpoint, dtype)
+        theirs = nequip_calculator(checkpoint, dtype)
     for atoms in (crystal, *structures().values()):
         ours.calculate(atoms)
         with nequip_session():
@@ -287,9 +302,9 @@ def check_equal(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     np.testing.assert_allclose(stress, theirs["stress"], atol=1e-6)
 
 
-def test_single_precision_is_close_to_double(crystal: Atoms, tiny_checkpoint: Path):
+def test_single_precision_is_close_to_double(crystal: Atoms, checkpoint: Path):
     """Rounding of float32 is a millionth of an eV per atom here."""
-    single = load_calculator(tiny_checkpoint, device="cpu", dtype="float32")
+    single = load_calculator(checkpoint, device="cpu", dtype="float32")
     single.calculate(crystal)
     difference = single.results["energy"] - crystal.get_potential_energy()
     assert 0 < abs(difference) < 1e-5 * len(crystal)
@@ -300,12 +315,12 @@ def test_single_precision_is_close_to_double(crystal: Atoms, tiny_checkpoint: Pa
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_default_dtype_of_the_caller_does_not_matter(
-    crystal: Atoms, tiny_checkpoint: Path, dtype: torch.dtype
+    crystal: Atoms, checkpoint: Path, dtype: torch.dtype
 ):
     """Not while loading, and not while computing."""
     with preserved_process_state():
         torch.set_default_dtype(dtype)
-        calculator = load_calculator(tiny_checkpoint, device="cpu", dtype="float64")
+        calculator = load_calculator(checkpoint, device="cpu", dtype="float64")
         calculator.calculate(crystal)
     np.testing.assert_array_equal(calculator.results["forces"], crystal.get_forces())
 
@@ -405,18 +420,19 @@ def test_deepcopy_keeps_its_own_results(tiny_calculator: SynthzooCalculator):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_pickle_outlives_the_folder(tiny_checkpoint: Path, tmp_path: Path, dtype: str):
+def test_pickle_outlives_the_folder(checkpoint: Path, tmp_path: Path, dtype: str):
     """The pickle holds the content: dtype, weights, results; not the path."""
-    folder = shutil.copytree(tiny_checkpoint, tmp_path / "moved")
+    folder = shutil.copytree(checkpoint, tmp_path / "moved")
     calculator = load_calculator(folder, device="cpu", dtype=dtype)
-    calculator.calculate(bulk("C"))
+    atoms = mixed(bulk("C"), calculator.config.elements)
+    calculator.calculate(atoms)
     pickled = pickle.dumps(calculator)
     shutil.rmtree(folder)
     again = pickle.loads(pickled)  # noqa: S301  our own
     assert again.results["energy"] == calculator.results["energy"]
     assert again.atoms == calculator.atoms
     assert str(folder).encode() not in pickled
-    again.calculate(bulk("C"))
+    again.calculate(atoms)
     assert again.results["energy"] == calculator.results["energy"]
 
 

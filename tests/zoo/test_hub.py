@@ -38,6 +38,7 @@ from synthzoo.runs.files import hash_files
 from synthzoo.zoo import find, registry
 from synthzoo.zoo.cards import render_card
 from synthzoo.zoo.publish import publish
+from tests.conftest import mixed, write_tiny_checkpoint
 from tests.example_card import example_head, write_card
 from tests.hub_server import (
     READ_TOKEN,
@@ -864,15 +865,18 @@ def author(cache: Path, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
 
 
+@pytest.mark.parametrize("elements", [("C",), ("C", "Si"), ("C", "Si", "Ge")])
 def test_a_published_model_predicts_the_same_everywhere(
-    author: None, server: FakeHub, zoo: Zoo, files: dict[str, bytes], tmp_path: Path
+    author: None, server: FakeHub, zoo: Zoo, elements: tuple[str, ...], tmp_path: Path
 ):
     """Publish, fetch, verify, predict: the whole way round through the hub."""
     from ase.build import bulk
 
     from synthzoo.zoo.load import load_calculator
 
-    card = zoo.add(files)
+    write_tiny_checkpoint(tmp_path / "made", elements)
+    files = {name: (tmp_path / "made" / name).read_bytes() for name in MODEL_FILES}
+    card = zoo.add(files, elements=list(elements))
     bundled = zoo.bundle(card, files)
     publication = publish("tiny", REPOSITORY)
     assert publication.commit is not None
@@ -885,7 +889,7 @@ def test_a_published_model_predicts_the_same_everywhere(
     assert verify_checkpoint(folder).passed
     energies = []
     for place in (bundled, folder):
-        atoms = bulk("C")
+        atoms = mixed(bulk("C", cubic=True), elements)
         atoms.calc = load_calculator(place, device="cpu")
         energies.append(atoms.get_potential_energy())
     assert energies[0] == energies[1]

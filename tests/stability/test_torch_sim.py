@@ -23,6 +23,7 @@ from synthzoo.stability.protocol import Conservation, Dimers, Dynamics, Limits, 
 from synthzoo.stability.replica import ReplicaJob, first_state
 from synthzoo.stability.state import read_state, settle_states, write_states
 from synthzoo.stability.torch_sim import SKIN_A, Batch
+from tests.conftest import mixed
 from tests.extras import need
 
 if TYPE_CHECKING:
@@ -83,13 +84,27 @@ def frames_of(verdict: Verdict) -> list[list[Atoms]]:
     return [read_structures(replica.trajectory) for replica in verdict.replicas]
 
 
-def test_a_batch_has_the_forces_of_its_structures(carbon: SynthzooCalculator) -> None:
-    """Whatever is periodic, and after the atoms have moved on."""
-    structures = several()
+def alloys() -> list[Atoms]:
+    """Return bcc crystals of one, two and three elements."""
+    crystals = [bulk("W", cubic=True).repeat((2, 2, 1)) for _ in range(3)]
+    for number, atoms in enumerate(crystals):
+        mixed(atoms, ("Ta", "Mo", "W")[: number + 1]).rattle(0.1, seed=number)
+    return crystals
+
+
+@pytest.mark.parametrize(
+    ("model", "structures"), [("carbon", several()), ("motaw-nep-2k", alloys())]
+)
+def test_a_batch_has_the_forces_of_its_structures(
+    model: str, structures: list[Atoms]
+) -> None:
+    """Whatever is periodic, whatever the elements, and after the atoms have moved."""
+    calculator = load_calculator(model, device="cpu")
+    structures = [atoms.copy() for atoms in structures]
     rng = np.random.default_rng(1)
     for atoms in structures:
-        atoms.set_momenta(rng.normal(0, 4, (len(atoms), 3)))
-    batch = Batch(carbon, structures, SETTINGS, heated=False)
+        atoms.set_velocities(rng.normal(0, 1 / 3, (len(atoms), 3)))
+    batch = Batch(calculator, structures, SETTINGS, heated=False)
     first = [atoms.copy() for atoms in structures]
     for _ in range(15):
         batch.step(None)
@@ -97,7 +112,7 @@ def test_a_batch_has_the_forces_of_its_structures(carbon: SynthzooCalculator) ->
     for atoms, before in zip(structures, first, strict=True):
         assert np.abs(atoms.positions - before.positions).max() > SKIN_A / 2
         alone = atoms.copy()
-        alone.calc = carbon
+        alone.calc = calculator
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
         assert energy == pytest.approx(alone.get_potential_energy(), abs=1e-4)
         assert forces == pytest.approx(alone.get_forces(), abs=1e-3)

@@ -16,9 +16,10 @@ Use a model
     fetch_all            the same for all models with a licence
     run_demo             crystals, dynamics and fine-tuning in two minutes
 
-Take it to LAMMPS
+Simulate elsewhere
     run_lammps           run an input file of LAMMPS with a model
     attach               let a model compute for a LAMMPS object of Python
+    serve                compute for i-PI through a socket
 
 Fine-tune it on your own data
     inspect_files        what is in labelled files, and what seems wrong
@@ -86,6 +87,7 @@ if _TYPE_CHECKING:
     from synthzoo.evaluation.predict_file import predict_file as predict_file
     from synthzoo.export.lammps import run_lammps as run_lammps
     from synthzoo.export.lammps_forces import attach as attach
+    from synthzoo.export.serve import serve as serve
     from synthzoo.finetuning.committee import load_committee as load_committee
     from synthzoo.finetuning.data_check import check_data as check_data
     from synthzoo.finetuning.run import finetune as finetune
@@ -163,6 +165,7 @@ _HOME = {
     "run_md": "stability.check",
     "sample_names": "data.samples",
     "sample_path": "data.samples",
+    "serve": "export.serve",
     "thin_file": "generation.thin",
     "transmute_file": "data.transmute",
     "transmute_model": "zoo.scale_model",

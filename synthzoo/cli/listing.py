@@ -9,7 +9,7 @@ import click
 
 SECTIONS = {
     "Use a model": ("list", "show", "predict", "md", "verify", "fetch", "demo"),
-    "Take it to LAMMPS": ("lammps",),
+    "Simulate elsewhere": ("lammps", "serve"),
     "Fine-tune it on your own data": ("inspect", "finetune", "evaluate", "benchmark"),
     "Make a model of any material": ("distill",),
     "Make a model step by step": (

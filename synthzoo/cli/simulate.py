@@ -63,3 +63,31 @@ def lammps(
             f"{1000 * done.model_seconds / done.force_calls:.3g} ms each; LAMMPS took "
             f"{100 * own / done.model_seconds:.2g} % more."
         )
+
+
+@main.command()
+@click.argument("model", type=MODEL)
+@click.argument("structure", type=READ)
+@click.option("--unix", metavar="NAME", help="UNIX socket, as i-PI's input names it.")
+@click.option("--host", help="Machine of i-PI; localhost by default.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port; 31415 by default.")
+@click.option(
+    "--wait-s",
+    type=click.FloatRange(min=0),
+    help="Seconds to wait until i-PI listens; 60 by default.",
+)
+@device_option
+@dtype_option
+@threads_option
+def serve(model: str, structure: Path, **options: Any) -> None:
+    """Compute for i-PI, through a socket, with MODEL.
+
+    STRUCTURE is a file with the atoms in i-PI's order. It says the elements and in
+    which directions the cell is periodic. Give --unix NAME, or --host and --port.
+    """
+    done = synthzoo.serve(model, structure, **given(**options))
+    if done.force_calls:
+        note(
+            f"{done.force_calls} force calls for {done.atoms} atoms: "
+            f"{1000 * done.model_seconds / done.force_calls:.3g} ms each."
+        )

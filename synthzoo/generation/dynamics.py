@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ase import units
-from ase.constraints import FixCom
+from ase.constraints import FixAtoms, FixCom
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
@@ -141,14 +141,21 @@ def make_thermostat(
     """Return ASE dynamics with ``set_temperature(temperature_K=...)``.
 
     ``atoms``: structure with momenta and a calculator; its constraints are replaced.
+    Two thermostats leave fixed atoms where they are, `nose-hoover` does not.
     """
     return _THERMOSTATS[coupling.thermostat](atoms, coupling, rng, start_K)
+
+
+def _rest(atoms: Atoms) -> None:
+    """Let fixed atoms rest, or else the centre of mass."""
+    fixed = [c for c in atoms.constraints if isinstance(c, FixAtoms)]
+    atoms.set_constraint(fixed or FixCom())
 
 
 def _langevin(
     atoms: Atoms, part: Coupling, rng: np.random.Generator, start_K: float
 ) -> Any:
-    atoms.set_constraint(FixCom())
+    _rest(atoms)
     return Langevin(
         atoms,
         part.timestep_fs * units.fs,
@@ -162,7 +169,7 @@ def _langevin(
 def _bussi(
     atoms: Atoms, part: Coupling, rng: np.random.Generator, start_K: float
 ) -> Any:
-    atoms.set_constraint(FixCom())
+    _rest(atoms)
     return _Bussi(  # type: ignore[no-untyped-call]
         atoms,
         part.timestep_fs * units.fs,

@@ -121,6 +121,7 @@ def _run(
 ) -> Iterator[float]:
     """Move atoms, and yield the time whenever a structure is to be kept."""
     atoms.calc = calculator
+    atoms.set_constraint()
     (temperature_K,) = part.temperatures_K
     watch = _Watch(atoms, part, pressure_GPa or 0.0)
     thermalize_momenta(atoms, temperature_K=temperature_K, rng=rng)

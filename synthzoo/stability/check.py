@@ -22,6 +22,7 @@ from synthzoo.potentials import (
 )
 from synthzoo.recipes.loading import find_recipe, load_recipe, recipes_folder
 from synthzoo.stability.engines import check_engine
+from synthzoo.stability.fixed import check_fixed
 from synthzoo.stability.integrators import Settings
 from synthzoo.stability.protocol import PREFIX, MdRecipe, default_step_fs, rescaled
 from synthzoo.stability.session import Session
@@ -65,7 +66,8 @@ def run_md(  # noqa: PLR0913  what a user may say
     structures
         Initial structures: one or several, which the replicas use in turn; or a file.
         Of a file the last frame is used, or those that an index behind the name
-        selects, as in ``"run.xyz@:"``. Velocities are drawn anew.
+        selects, as in ``"run.xyz@:"``. Velocities are drawn anew. Atoms that
+        ASE's ``FixAtoms`` fixes stay where they are.
     output
         Folder to make: trajectories, verdict and report.
     protocol
@@ -189,6 +191,7 @@ def compare_md(  # noqa: PLR0913  what a user may say
     for model in found:
         refuse_starting_point(model)
     settings = _settings(recipe, given)
+    check_fixed(given, recipe, engine)
     session = Session(
         models=tuple(found),
         names=unique([model_name(model) for model in found]),

@@ -13,6 +13,7 @@ from ase.data import covalent_radii
 
 from synthzoo.data import unconstrained
 from synthzoo.data.pairs import bond_cutoff_A, find_pairs
+from synthzoo.stability.fixed import degrees_of_freedom
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -167,8 +168,8 @@ class Look:
 
     @property
     def temperature_K(self) -> float:
-        """Of atoms whose centre of mass rests."""
-        freedom = max(1, 3 * len(self.atoms) - 3)
+        """Of atoms whose centre of mass rests, or of those that are not fixed."""
+        freedom = degrees_of_freedom(self.atoms)
         return 2 * self.kinetic_eV / (freedom * units.kB)
 
     @property
@@ -285,7 +286,7 @@ class Detectors:
     def _temperature(self, look: Look) -> Finding | None:
         limits = self._limits
         reference_K = self.memory.stage_K if look.target_K is None else look.target_K
-        freedom = max(1, 3 * len(look.atoms) - 3)
+        freedom = degrees_of_freedom(look.atoms)
         spread = 1 + TEMPERATURE_SIGMAS * math.sqrt(2 / freedom) / 3
         most_K = spread * limits.temperature_factor * reference_K
         most_K += limits.temperature_margin_K

@@ -13,6 +13,7 @@ from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 
 from synthzoo.generation.dynamics import make_thermostat
+from synthzoo.stability.fixed import keep_fixed
 from synthzoo.stability.protocol import Dynamics
 
 if TYPE_CHECKING:
@@ -52,11 +53,12 @@ def make_integrator(
 ) -> Any:
     """Return what moves the atoms in a stage.
 
-    ``atoms``: structure with momenta and a calculator; its constraints are replaced.
+    ``atoms``: structure with momenta and a calculator; its constraints are replaced,
+    but for fixed atoms.
     ``target_K``: temperature of the thermostat; None at constant energy.
     """
     if target_K is None:
-        atoms.set_constraint()
+        keep_fixed(atoms)
         return VelocityVerlet(atoms, settings.timestep_fs * units.fs)
     if isinstance(stage, Dynamics) and stage.ensemble == "npt":
         return _barostat(atoms, stage, settings, target_K)

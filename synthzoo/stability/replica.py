@@ -12,6 +12,7 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 
 from synthzoo.models.place import ANYWHERE, Place
 from synthzoo.potentials import Model, forget, load_potential
+from synthzoo.stability.fixed import keep_fixed
 from synthzoo.stability.protocol import plan_parts
 from synthzoo.stability.state import (
     State,
@@ -87,8 +88,9 @@ def first_state(job: ReplicaJob) -> State:
     """Return the structure at the start with velocities drawn from the seed."""
     rng = np.random.default_rng(job.seed)
     atoms = job.atoms.copy()
-    atoms.set_constraint()
+    some_rest = keep_fixed(atoms)
     thermalize_momenta(atoms, job.recipe.first_K, rng=rng)
-    Stationary(atoms)
+    if not some_rest:
+        Stationary(atoms)
     now = configuration(atoms)
     return State(now=now, stage_start=now, rng=dict(rng.bit_generator.state))

@@ -22,6 +22,7 @@ from synthzoo.runs.provenance import installed_versions
 from synthzoo.runs.resumable import open_run, refuse_finished
 from synthzoo.stability.crystals import check_model
 from synthzoo.stability.engines import Engine, engine_version
+from synthzoo.stability.fixed import fixed_atoms
 from synthzoo.stability.replica import ReplicaJob
 from synthzoo.stability.report import write_report
 from synthzoo.stability.results import (
@@ -137,7 +138,8 @@ class Session:
         return starts
 
     def _manifest(self, starts: Sequence[Start]) -> dict[str, Any]:
-        return {
+        fixed = [fixed_atoms(atoms).tolist() for atoms in self.start.structures]
+        return ({"fixed": fixed} if any(fixed) else {}) | {
             "models": dict(
                 zip(self.names, [start.provenance for start in starts], strict=True)
             ),

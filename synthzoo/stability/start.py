@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms
 from ase.data import covalent_radii
 from ase.optimize import FIRE
 
@@ -24,6 +25,7 @@ from synthzoo.potentials import (
     model_name,
 )
 from synthzoo.stability.detectors import shortest_contact
+from synthzoo.stability.fixed import fixed_atoms, keep_fixed
 from synthzoo.stability.protocol import Dynamics, longest_step_fs
 
 if TYPE_CHECKING:
@@ -107,12 +109,14 @@ class Start:
 def clean_structures(
     structures: tuple[Atoms, ...], recipe: MdRecipe, timestep_fs: float
 ) -> Start:
-    """Return structures without velocities and constraints, and notes about them."""
+    """Return structures without velocities, and notes about them.
+
+    Of their constraints only fixed atoms are left.
+    """
     notes: list[str] = []
     for number, atoms in enumerate(structures):
         _check(atoms, _called(number, structures), recipe)
-    if any(atoms.constraints for atoms in structures):
-        notes.append("Constraints are not used: all atoms move.")
+    notes += _notes_on_constraints(structures)
     if any(np.any(atoms.get_momenta()) for atoms in structures):
         notes.append("Velocities are drawn anew from each replica's seed.")
     longest_fs = min(longest_step_fs(atoms) for atoms in structures)
@@ -158,11 +162,27 @@ def _called(number: int, structures: tuple[Atoms, ...]) -> str:
     return f"Structure number {number + 1}"
 
 
+def _notes_on_constraints(structures: tuple[Atoms, ...]) -> Iterator[str]:
+    fixed = {len(fixed_atoms(atoms)): len(atoms) for atoms in structures}
+    for count, atoms in sorted(fixed.items()):
+        if count:
+            yield (
+                f"{count} of {atoms} atoms are fixed: they stay, and have no part in "
+                "the temperature."
+            )
+    if any(
+        not isinstance(constraint, FixAtoms)
+        for atoms in structures
+        for constraint in atoms.constraints
+    ):
+        yield "Constraints other than fixed atoms are not used: those atoms move."
+
+
 def _bare(atoms: Atoms) -> Atoms:
-    """Return a copy that has elements, positions, cell and masses only."""
+    """Return a copy that has elements, positions, cell, masses and fixed atoms only."""
     bare: Atoms = atoms.copy()
     bare.calc = None
-    bare.set_constraint()
+    keep_fixed(bare)
     bare.set_momenta(np.zeros((len(bare), 3)))
     bare.info.clear()
     return bare

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from ase.io.trajectory import TrajectoryWriter
 
 from synthzoo.runs.files import named_faults, new_file
 from synthzoo.stability.detectors import Line, Memory
+from synthzoo.stability.fixed import fixed_atoms
 from synthzoo.stability.verdict import (
     FAILURE_FILE,
     SERIES_COLUMNS,
@@ -65,11 +67,13 @@ def configuration(atoms: Atoms) -> Configuration:
 
 
 def set_configuration(atoms: Atoms, wanted: Configuration) -> None:
-    """Put the atoms where they were; constraints are taken off."""
+    """Put the atoms where they were; fixed ones are fixed again afterwards."""
+    fixed = FixAtoms(fixed_atoms(atoms))
     atoms.set_constraint()
     atoms.set_cell(wanted.cell_A, scale_atoms=False)
     atoms.set_positions(wanted.positions_A)
     atoms.set_momenta(wanted.momenta)
+    atoms.set_constraint(fixed if len(fixed.index) else None)
 
 
 @dataclass(kw_only=True)

@@ -35,6 +35,7 @@ PUBLIC = {
     "publish": {"publish"},
     "reference": {"reference_values"},
     "relabel": {"relabel_file"},
+    "serve": {"serve"},
     "show": {"find_card"},
     "teachers fetch": {"find_teacher", "check_teacher_file"},
     "teachers list": {"named_teachers"},

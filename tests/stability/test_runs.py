@@ -18,7 +18,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixBondLength
 from ase.md.verlet import VelocityVerlet
 from click.testing import CliRunner
 
@@ -328,20 +328,21 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_notes_tell_what_is_doubtful(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A long time step, a small cell, velocities and constraints that are not used.
+    """A long time step, a small cell, fixed atoms, velocities that are not used.
 
     They are told before the first step, and stand in the verdict.
     """
     atoms = molecule("H2O", vacuum=3.0, pbc=True)
     atoms.set_momenta(np.ones((3, 3)))
-    atoms.set_constraint(FixAtoms([0]))
+    atoms.set_constraint([FixAtoms([0]), FixBondLength(1, 2)])
     recipe = MdRecipe(stages=(WARM,), timestep_fs=2.0)
     verdict = run_md(EMT(), atoms, tmp_path / "md", protocol=recipe)
     assert caplog.messages == list(verdict.notes)
     notes = "\n".join(verdict.notes)
     assert "2 fs is too long for H: use at most 0.7 fs" in notes
     assert "Velocities are drawn anew" in notes
-    assert "Constraints are not used" in notes
+    assert "1 of 3 atoms are fixed" in notes
+    assert "Constraints other than fixed atoms are not used" in notes
     assert "The cell is only 6.0 Å high" in notes
 
 

@@ -24,6 +24,8 @@ Simulate elsewhere
 Fine-tune it on your own data
     inspect_files        what is in labelled files, and what seems wrong
     inspect_structures   the same for structures in memory
+    map_environments     environments of atoms as a map, like ones close together
+    features             what a network knows of each atom
     check_set            only what seems wrong; sees more with predictions
     check_data           what `finetune` would do with the data
     finetune             from a model and a few DFT structures to your own model
@@ -80,6 +82,8 @@ if _TYPE_CHECKING:
     from synthzoo.demo.run import run_demo as run_demo
     from synthzoo.distillation.run import distill as distill
     from synthzoo.distillation.run import plan_distillation as plan_distillation
+    from synthzoo.environments.descriptors import features as features
+    from synthzoo.environments.map import map_environments as map_environments
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.evaluation.crystals import reference_values as reference_values
     from synthzoo.evaluation.errors import evaluate_models as evaluate_models
@@ -136,6 +140,7 @@ _HOME = {
     "evaluate_models": "evaluation.errors",
     "measure_physics": "evaluation.physics",
     "examine_teacher": "teachers.catalogue",
+    "features": "environments.descriptors",
     "fetch": "zoo.find",
     "fetch_all": "zoo.find",
     "find_card": "zoo.registry",
@@ -148,6 +153,7 @@ _HOME = {
     "load_calculator": "zoo.load",
     "load_committee": "finetuning.committee",
     "load_sample": "data.samples",
+    "map_environments": "environments.map",
     "model_cards": "zoo.registry",
     "named_teachers": "teachers.catalogue",
     "observe_frames": "stability.observables",

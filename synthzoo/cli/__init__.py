@@ -1,10 +1,21 @@
 """The command line: parse, call one function, print."""
 
-from synthzoo.cli import distill, finetune, legacy, make, md, simulate, teachers, zoo
+from synthzoo.cli import (
+    distill,
+    environments,
+    finetune,
+    legacy,
+    make,
+    md,
+    simulate,
+    teachers,
+    zoo,
+)
 from synthzoo.cli.options import main
 
 __all__ = [
     "distill",
+    "environments",
     "finetune",
     "legacy",
     "main",

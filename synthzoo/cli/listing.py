@@ -10,7 +10,13 @@ import click
 SECTIONS = {
     "Use a model": ("list", "show", "predict", "md", "verify", "fetch", "demo"),
     "Simulate elsewhere": ("lammps", "serve"),
-    "Fine-tune it on your own data": ("inspect", "finetune", "evaluate", "benchmark"),
+    "Fine-tune it on your own data": (
+        "inspect",
+        "map",
+        "finetune",
+        "evaluate",
+        "benchmark",
+    ),
     "Make a model of any material": ("distill",),
     "Make a model step by step": (
         "build",

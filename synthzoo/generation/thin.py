@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo.data.structures import iter_structures, write_structures
-from synthzoo.errors import InputError, MissingExtraError
+from synthzoo.environments.soap import soap_of, spectra_of
+from synthzoo.errors import InputError
 from synthzoo.generation.recipe import ThinRecipe
 from synthzoo.runs.files import new_output
 from synthzoo.runs.progress import progress_bar
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 RADIAL_FUNCTIONS = 6
 LARGEST_ANGULAR = 4
-WIDTH_A = 0.5
-"""Of the Gaussians that stand for atoms."""
-
-VACUUM_A = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,43 +161,20 @@ def describe_structures(
     recipe.environments, n_features)``; where a structure has fewer atoms, its last one
     is repeated.
     """
-    soap = _soap(elements, recipe.cutoff_A)
+    soap = soap_of(
+        elements,
+        cutoff_A=recipe.cutoff_A,
+        radial=RADIAL_FUNCTIONS,
+        angular=LARGEST_ANGULAR,
+    )
     count = recipe.environments
     described = np.empty(
         (total, count, soap.get_number_of_features()), dtype=np.float32
     )
     bar = progress_bar(structures, desc="describe", unit="structure", total=total)
     for index, atoms in enumerate(bar):
-        described[index] = _spread(_environments(atoms, soap), count)
+        described[index] = _spread(spectra_of(atoms, soap), count)
     return described
-
-
-def _soap(elements: list[str], cutoff_A: float) -> Any:
-    try:
-        from dscribe.descriptors import SOAP
-    except ImportError as error:
-        raise MissingExtraError(
-            "Thinning needs dscribe: pip install 'synthzoo[select]'."
-        ) from error
-    return SOAP(
-        species=elements,
-        periodic=True,
-        r_cut=cutoff_A,
-        n_max=RADIAL_FUNCTIONS,
-        l_max=LARGEST_ANGULAR,
-        sigma=WIDTH_A,
-    )
-
-
-def _environments(atoms: Atoms, soap: Any) -> NDArray[np.float32]:
-    copy: Atoms = atoms.copy()
-    for axis in np.flatnonzero(~copy.pbc):  # room enough that no image is seen
-        copy.center(vacuum=soap._r_cut / 2 + VACUUM_A, axis=int(axis))
-    copy.pbc = True
-    spectra = soap.create(copy)
-    return np.asarray(
-        spectra / np.linalg.norm(spectra, axis=1, keepdims=True), dtype=np.float32
-    )
 
 
 def _spread(environments: NDArray[np.float32], count: int) -> NDArray[np.float32]:

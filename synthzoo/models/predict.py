@@ -64,11 +64,11 @@ def predict_structures(
     """
     if batch_atoms < 1:
         raise InputError(f"batch_atoms must be at least 1, not {batch_atoms}.")
-    for batch in _batches(structures, calculator, batch_atoms):
+    for batch in checked_batches(structures, calculator, batch_atoms):
         yield from _predict_batch(batch, calculator)
 
 
-def _batches(
+def checked_batches(
     structures: Iterable[Atoms], calculator: SynthzooCalculator, batch_atoms: int
 ) -> Iterator[list[tuple[str, Atoms]]]:
     """Yield runs of checked structures, with what to call them in messages."""

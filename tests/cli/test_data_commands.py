@@ -12,6 +12,7 @@ from ase.build import bulk
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.recipes.loading import recipe_values
 from tests.cli.test_commands import fails, run
+from tests.extras import need
 from tests.generation.test_run import copper_part, copper_recipe
 from tests.toy import generate_recipe
 
@@ -86,3 +87,22 @@ def test_generate_names_what_failed_on_stderr(tmp_path: Path) -> None:
     line = next(line for line in result.stderr.splitlines() if "failed:" in line)
     assert line.startswith(f"{failure['group']} (seed {failure['seed']}) failed: ")
     assert "did not converge" in line
+
+
+def test_map_draws_and_says_what_lies_outside(tmp_path: Path) -> None:
+    """First a map of diamonds, then simple cubic crystals laid onto it."""
+    need("umap", "maps")
+    need("plotly", "maps")
+    diamonds, cubes = tmp_path / "diamonds.xyz", tmp_path / "cubes.xyz"
+    for path, name, a in ((diamonds, "diamond", 3.6), (cubes, "sc", 1.8)):
+        atoms = bulk("C", name, a=a) * (2, 2, 3)
+        atoms.rattle(0.05, seed=0)
+        write_structures(path, [atoms])
+    first = run("map", "carbon-ace-2k", diamonds, "-o", tmp_path / "map.html",
+                "--method", "pca")  # fmt: skip
+    assert "24 environments" in first.stdout
+    again = run("map", "carbon-ace-2k", diamonds, cubes, "-o", tmp_path / "on.html",
+                "--onto", tmp_path / "map.safetensors")  # fmt: skip
+    assert "by model: 100.0% of cubes lies outside of the map" in again.stdout
+    message = fails("map", "carbon-ace-2k", diamonds, "-o", tmp_path / "on.html")
+    assert "on.html exists" in message

@@ -29,6 +29,7 @@ PUBLIC = {
     "inspect": {"inspect_files"},
     "lammps": {"run_lammps"},
     "list": {"model_cards"},
+    "map": {"map_environments"},
     "md": {"compare_md"},
     "predict": {"predict_file"},
     "pretrain": {"pretrain"},

@@ -26,13 +26,15 @@ class Found(NamedTuple):
 
     ``energies``: of atoms in eV, ``(n,)``; ``forces`` in eV/Å, ``(n, 3)``; ``virials``:
     derivative of each structure's energy with respect to strain in eV, ``(structures,
-    3, 3)``; ``closest_A``: the smallest distance of a pair, or infinity.
+    3, 3)``; ``closest_A``: the smallest distance of a pair, or infinity; ``features``:
+    of atoms after the last layer, which energies are read from, ``(n, channels)``.
     """
 
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     virials: NDArray[np.float64]
     closest_A: float
+    features: NDArray[Any]
 
 
 class Workspace:
@@ -98,9 +100,8 @@ class Workspace:
         memory.positions[...] = positions
         memory.cells[...] = cells
         share(self._call, self._forward, self._threads)
-        energies, slopes = network.readout.energies(
-            last[:, network.read], self._who.types
-        )
+        features = last[:, network.read]
+        energies, slopes = network.readout.energies(features, self._who.types)
         last[...] = 0
         last[:, network.read] = slopes
         memory.forces[...] = 0
@@ -110,6 +111,7 @@ class Workspace:
             memory.forces.sum(axis=0),
             self._virials(),
             float(np.sqrt(self._schedule.closest.min())),
+            features,
         )
 
     def _virials(self) -> NDArray[np.float64]:

@@ -34,13 +34,15 @@ class Result(NamedTuple):
     ``energies``: of atoms in eV, ``(n,)``; ``forces`` in eV/Å, ``(n, 3)``; ``virial``:
     derivative of the energy with respect to strain in eV, ``(3, 3)``;
     ``closest_A``: the smallest distance of a pair, or infinity; of all structures that
-    were computed together.
+    were computed together; ``features``: of atoms after the last layer, which energies
+    are read from, ``(n, channels)``; None where torch computes.
     """
 
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     virial: NDArray[np.float64]
     closest_A: float
+    features: NDArray[Any] | None = None
 
 
 class _Order(NamedTuple):
@@ -152,11 +154,12 @@ class Evaluator:
         )
         ends = np.cumsum(sizes)[:-1]
         return [
-            Result(energies, forces, virial, found.closest_A)
-            for energies, forces, virial in zip(
+            Result(energies, forces, virial, found.closest_A, features)
+            for energies, forces, virial, features in zip(
                 np.split(order.unsort(found.energies), ends),
                 np.split(order.unsort(found.forces), ends),
                 found.virials,
+                np.split(order.unsort(found.features), ends),
                 strict=True,
             )
         ]
@@ -174,6 +177,7 @@ class Evaluator:
             self._order.unsort(found.forces),
             found.virials[0],
             found.closest_A,
+            self._order.unsort(found.features),
         )
 
 

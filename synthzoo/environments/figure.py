@@ -1,0 +1,112 @@
+"""The picture of a map: one row for each description, one column for each colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+
+from synthzoo.reports.style import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from synthzoo.environments.quantities import Quantity
+
+PANEL_INCHES = 3.6
+POINTS_IN_A_PANEL = 30_000
+NUMBERS, KINDS = "viridis", "tab10"
+SPREAD = (1, 99)
+"""Percentiles between which colours change: a few odd values would take them all."""
+MOST_NAMED = 10
+BEHIND = "0.85"
+
+
+def draw_maps(
+    path: Path,
+    places: dict[str, NDArray[np.float32]],
+    quantities: Sequence[Quantity],
+    *,
+    behind: dict[str, NDArray[np.float32]],
+) -> Path:
+    """Draw the figure and return its path.
+
+    ``places``: of the environments, by what describes them, ``(n, 2)``.
+    ``behind``: of those of another map, drawn in grey.
+    """
+    rows, columns = len(places), len(quantities)
+    figure = Figure(
+        figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), layout="constrained"
+    )
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for line, (name, where) in zip(grid, places.items(), strict=True):
+        for axes, quantity in zip(line, quantities, strict=True):
+            if name in behind:
+                grey = behind[name]
+                axes.scatter(grey[:, 0], grey[:, 1], s=1, c=BEHIND, linewidths=0)
+            _draw(axes, where, quantity)
+            axes.set(xticks=[], yticks=[], title=quantity.name)
+        line[0].set_ylabel(name)
+    return save_figure(figure, path, dpi=150)
+
+
+def _draw(axes: Axes, where: NDArray[np.float32], quantity: Quantity) -> None:
+    values, categories = frequent_first(quantity)
+    order = np.random.default_rng(0).permutation(len(where))  # no kind on top
+    options: dict[str, Any] = {
+        "c": values[order],
+        "s": _size(len(where)),
+        "linewidths": 0,
+    }
+    if categories is None:
+        low, high = np.nanpercentile(values, SPREAD)
+        options |= {"cmap": NUMBERS, "vmin": low, "vmax": high}
+    else:
+        count = len(categories)
+        options |= {
+            "cmap": ListedColormap(colours_of(count)),
+            "norm": BoundaryNorm(np.arange(count + 1) - 0.5, count),
+        }
+    points = axes.scatter(where[order, 0], where[order, 1], **options)
+    bar = axes.figure.colorbar(points, ax=axes, fraction=0.046)
+    if categories is not None:
+        bar.set_ticks(range(len(categories)), labels=categories)
+
+
+def frequent_first(
+    quantity: Quantity,
+) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
+    """Return values and kinds that occur; those that are rare become one kind."""
+    if quantity.categories is None:
+        return quantity.values, None
+    counts = np.bincount(
+        quantity.values.astype(int), minlength=len(quantity.categories)
+    )
+    named = np.sort(np.argsort(-counts, kind="stable")[:MOST_NAMED])
+    named = named[counts[named] > 0]
+    numbers = np.full(len(counts), len(named))
+    numbers[named] = np.arange(len(named))
+    names = tuple(quantity.categories[i] for i in named)
+    values = numbers[quantity.values.astype(int)]
+    return values.astype(float), (*names, "others") if values.max() >= len(
+        names
+    ) else names
+
+
+def colours_of(count: int) -> list[str]:
+    """Return so many colours that differ, as hexadecimal numbers."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    table = colormaps[KINDS if count <= MOST_NAMED else "tab20"]
+    return [to_hex(table(i % table.N)) for i in range(count)]
+
+
+def _size(points: int) -> float:
+    """Return the area of a point: few are drawn large."""
+    return float(np.clip(POINTS_IN_A_PANEL / max(points, 1), 1, 20))

@@ -1,0 +1,189 @@
+"""What environments are coloured by: one number, or one kind, for each atom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.build import bulk
+from ase.lattice.hexagonal import Graphite
+
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labels import partial_labels
+from synthzoo.data.pairs import coordination, find_pairs, longest_bond_A
+from synthzoo.data.structures import read_structures
+from synthzoo.environments.descriptors import soap_features
+from synthzoo.errors import InputError
+from synthzoo.models.predict import predict_structures
+from synthzoo.runs.progress import progress_bar
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from synthzoo.environments.sample import Sample
+    from synthzoo.models.calculator import SynthzooCalculator
+
+SIMILARITY_POWER = 4
+"""Of the overlap of two spectra (doi 10.1103/PhysRevB.87.184115), as usual for SOAP."""
+MOST_BONDS = 12
+CRYSTALS: dict[str, Callable[[], Atoms]] = {
+    "diamond": lambda: bulk("C", "diamond", a=3.567),
+    "graphite": lambda: Graphite("C", latticeconstant={"a": 2.461, "c": 6.709}),
+}
+"""Crystals of carbon that environments can be compared with by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A value of each atom.
+
+    ``name``: with its unit.
+    ``values``: of shape ``(n_atoms,)``; NaN where there is none.
+    ``categories``: what the values number, if they are kinds.
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    categories: tuple[str, ...] | None = None
+
+
+def kinds(name: str, values: Sequence[str]) -> Quantity:
+    """Return a quantity of names."""
+    categories, numbers = np.unique(np.array(values), return_inverse=True)
+    return Quantity(
+        name=name, values=numbers.astype(float), categories=tuple(categories.tolist())
+    )
+
+
+def geometry_of(sample: Sample) -> Iterator[Quantity]:
+    """Yield set and element, where there are several, and the number of bonds."""
+    if len(sample.sets) > 1:
+        yield Quantity(
+            name="set",
+            values=sample.by_atom(sample.owners).astype(float),
+            categories=sample.sets,
+        )
+    if len(sample.elements) > 1:
+        symbols = [symbol for atoms in sample.structures for symbol in atoms.symbols]
+        yield kinds("element", symbols)
+    yield Quantity(
+        name="bonds",
+        values=bonds_of(sample.structures).astype(float),
+        categories=(*map(str, range(MOST_BONDS)), f"{MOST_BONDS} or more"),
+    )
+
+
+def bonds_of(structures: Sequence[Atoms]) -> NDArray[np.int64]:
+    """Return the number of bonds of each atom, at most `MOST_BONDS`."""
+    counts = [
+        coordination(atoms, find_pairs(atoms, longest_bond_A(atoms)))
+        for atoms in structures
+    ]
+    return np.minimum(np.concatenate(counts), MOST_BONDS)
+
+
+def predictions_of(
+    sample: Sample, calculator: SynthzooCalculator
+) -> Iterator[Quantity]:
+    """Yield a model's energies of atoms, and its errors of forces where it has labels.
+
+    Energies are relative to the mean of the atoms of the same element.
+    """
+    bar = progress_bar(
+        predict_structures(sample.structures, calculator),
+        desc="predict",
+        unit="structure",
+        total=len(sample.structures),
+    )
+    results = [atoms.calc.results for atoms in bar]
+    energies = np.concatenate([each["energies"] for each in results])
+    numbers = np.concatenate([atoms.numbers for atoms in sample.structures])
+    for number in np.unique(numbers):
+        energies[numbers == number] -= energies[numbers == number].mean()
+    yield Quantity(name="local energy (eV, mean 0)", values=energies)
+    errors = _force_errors(sample.structures, [each["forces"] for each in results])
+    if errors is not None:
+        yield Quantity(name="force error (eV/Å)", values=errors)
+
+
+def _force_errors(
+    structures: Sequence[Atoms], predicted: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64] | None:
+    """Return how long the errors of the forces are; None if there are no labels."""
+    try:
+        keys = find_label_keys(structures)
+    except InputError:  # no labels, or none that all agree on: nothing to compare
+        return None
+    found = []
+    for atoms, forces in zip(structures, predicted, strict=True):
+        labels = partial_labels(atoms, keys).forces_eV_A
+        found.append(
+            np.full(len(atoms), np.nan)
+            if labels is None
+            else np.linalg.norm(forces - labels, axis=1)
+        )
+    return np.concatenate(found)
+
+
+def similarity_to(
+    like: str, spectra: NDArray[np.float32], sample: Sample, soap: Any
+) -> Quantity:
+    """Return how similar environments are to those of a crystal, from 0 to 1.
+
+    ``like``: a name of `CRYSTALS`, or a file of structures.
+    ``spectra``: of the atoms of the sample, unit vectors, by ``soap``.
+    """
+    if like in CRYSTALS:
+        if sample.elements != ["C"]:
+            raise InputError(
+                f"{like} is known as a crystal of carbon; name a file with the crystal "
+                "of your own elements."
+            )
+        crystals = [CRYSTALS[like]()]
+    else:
+        crystals = read_structures(like)
+    unknown = {symbol for atoms in crystals for symbol in atoms.symbols}
+    unknown -= set(sample.elements)
+    if unknown:
+        raise InputError(
+            f"{like} has {', '.join(sorted(unknown))}, which the structures of the map "
+            "do not have."
+        )
+    overlaps = spectra @ soap_features(crystals, soap).T
+    return Quantity(
+        name=f"similarity to {like}",
+        values=(overlaps.max(axis=1) ** SIMILARITY_POWER).astype(float),
+    )
+
+
+def column_of(sample: Sample, key: str) -> Quantity:
+    """Return what files hold under a key: numbers, or names, of atoms or structures."""
+    found = [_column(atoms, key) for atoms in sample.structures]
+    if all(column is None for column in found):
+        raise InputError(f"No structure has a value for each atom under {key!r}.")
+    kept = [column for column in found if column is not None]
+    if any(column.dtype.kind not in "fiub" for column in kept):
+        names = [
+            np.full(len(atoms), "none") if column is None else column.astype(str)
+            for atoms, column in zip(sample.structures, found, strict=True)
+        ]
+        return kinds(key, np.concatenate(names).tolist())
+    numbers = [
+        np.full(len(atoms), np.nan) if column is None else column.astype(float)
+        for atoms, column in zip(sample.structures, found, strict=True)
+    ]
+    return Quantity(name=key, values=np.concatenate(numbers))
+
+
+def _column(atoms: Atoms, key: str) -> NDArray[Any] | None:
+    """Return one value of each atom, or None."""
+    value = atoms.arrays.get(key, atoms.info.get(key))
+    if value is None:
+        return None
+    column = np.asarray(value)
+    if column.ndim == 0:
+        column = np.full(len(atoms), column)
+    return column if column.shape == (len(atoms),) else None

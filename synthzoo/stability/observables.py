@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.io.trajectory import Trajectory
-from scipy.signal import find_peaks
 from scipy.stats import linregress
 
 from synthzoo.data.pairs import bonded, coordination, find_pairs, longest_bond_A
 from synthzoo.errors import InputError
+from synthzoo.stability.distances import (
+    RadialDistribution,
+    bonds_by_pair,
+    mean_distribution,
+    mean_partials,
+    partial_distributions,
+    radial_distribution,
+)
 from synthzoo.stability.survival import Lifetimes, survival_curve
 from synthzoo.stability.verdict import read_series
 
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
     from synthzoo.stability.verdict import ReplicaResult, Series, Verdict
 
 
-RDF_REACH_A = 6.0
-RDF_STEP_A = 0.05
 MOST_BONDS = 13
 """More bonds of an atom are counted as this many: no packing of spheres has more."""
 
@@ -44,22 +49,6 @@ SWING_A2 = 1.0
 """Nor does one of atoms that have moved by less: they swing about their places."""
 
 CM2_S_PER_A2_PS = 1e-4
-
-
-@dataclass(frozen=True, kw_only=True)
-class RadialDistribution:
-    """How many neighbours an atom has at a distance, over those of an ideal gas.
-
-    Attributes
-    ----------
-    distances_A
-        Middles of the bins, of shape ``(bins,)``.
-    values
-        Mean over the frames, of shape ``(bins,)``.
-    """
-
-    distances_A: NDArray[np.float64]
-    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +69,11 @@ class Observables:
         From here on the distribution and the diffusion are taken.
     radial
         None without a frame that is periodic in three directions.
+    partial
+        The same for each pair of elements; empty for one element.
+    bonds_by_pair
+        Bonds of an atom of the first element to the second one, in the last frame;
+        empty for one element.
     diffusion_cm2_s
         From the slope of the squared displacements; None with fewer than `FIT_POINTS`
         frames, or where these stay below `SWING_A2`.
@@ -93,6 +87,8 @@ class Observables:
     squared_displacements_A2: NDArray[np.float64]
     settled_ps: float
     radial: RadialDistribution | None
+    partial: dict[str, RadialDistribution]
+    bonds_by_pair: dict[str, float]
     diffusion_cm2_s: float | None
     rings: dict[int, float] | None
 
@@ -123,7 +119,7 @@ def observe_frames(
     >>> float(found.bond_shares[-1][4])  # share of atoms with four bonds
     1.0
     """
-    times, shares, squares, radial = [], [], [], []
+    times, shares, squares, settled = [], [], [], []
     first = last = None
     for time_ps, atoms in frames:
         if not np.isfinite(atoms.positions).all():
@@ -134,7 +130,7 @@ def observe_frames(
         shares.append(bond_shares(atoms))
         squares.append(float(((places - first) ** 2).sum(axis=1).mean()))
         if time_ps >= settled_ps and atoms.pbc.all():
-            radial.append(radial_distribution(atoms).values)
+            settled.append((radial_distribution(atoms), partial_distributions(atoms)))
     if last is None:
         raise InputError("No frame of this trajectory has finite positions.")
     return Observables(
@@ -142,7 +138,9 @@ def observe_frames(
         bond_shares=np.array(shares),
         squared_displacements_A2=np.array(squares),
         settled_ps=settled_ps,
-        radial=_mean_radial(radial),
+        radial=mean_distribution([radial for radial, _ in settled]),
+        partial=mean_partials([partial for _, partial in settled]),
+        bonds_by_pair=bonds_by_pair(last),
         diffusion_cm2_s=diffusion_cm2_s(times, squares, start_ps=settled_ps),
         rings=ring_counts(last) if _is_network(last, shares[-1]) else None,
     )
@@ -168,27 +166,6 @@ def bond_shares(atoms: Atoms) -> NDArray[np.float64]:
     counts = np.bincount(np.minimum(bonds, MOST_BONDS), minlength=MOST_BONDS + 1)
     shares: NDArray[np.float64] = counts / len(atoms)
     return shares
-
-
-def radial_distribution(
-    atoms: Atoms, *, reach_A: float = RDF_REACH_A, step_A: float = RDF_STEP_A
-) -> RadialDistribution:
-    """Return the radial distribution function of a periodic structure.
-
-    All elements count alike. `ase.geometry.rdf` gives the same, but no farther than
-    half of the cell.
-
-    ``atoms``: structure that is periodic in three directions, of any size.
-    """
-    if not atoms.pbc.all():
-        raise InputError("A radial distribution needs a cell that is periodic in 3D.")
-    edges = np.linspace(0.0, reach_A, round(reach_A / step_A) + 1)
-    found, _ = np.histogram(find_pairs(atoms, reach_A).distances_A, bins=edges)
-    shells_A3 = 4 / 3 * np.pi * np.diff(edges**3)
-    expected = len(atoms) ** 2 / atoms.get_volume() * shells_A3
-    return RadialDistribution(
-        distances_A=(edges[:-1] + edges[1:]) / 2, values=found / expected
-    )
 
 
 def diffusion_cm2_s(
@@ -248,22 +225,10 @@ def _bond_pairs(atoms: Atoms) -> Pairs:
     return find_pairs(atoms, longest_bond_A(atoms))
 
 
-def _mean_radial(
-    values: list[NDArray[np.float64]],
-) -> RadialDistribution | None:
-    if not values:
-        return None
-    middles = RDF_STEP_A * np.arange(0.5, len(values[0]), dtype=np.float64)
-    mean: NDArray[np.float64] = np.mean(values, axis=0)
-    return RadialDistribution(distances_A=middles, values=mean)
-
-
 MOST_FRAMES = 200
 """Of each replica that are looked at, evenly spaced."""
 SETTLED_SHARE = 0.5
 """Of the planned time, after which distances and diffusion are taken."""
-PROMINENCE = 0.3
-"""Of a peak of g(r), above its surroundings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,14 +353,18 @@ def observed_means(observables: Sequence[Observables]) -> dict[str, Any]:
     diffusion = [d for found in observables if (d := found.diffusion_cm2_s) is not None]
     rings = [found.rings for found in observables if found.rings is not None]
     sizes = sorted({size for each in rings for size in each})
-    peak = None
-    if radial:
-        mean = np.mean([found.values for found in radial], axis=0)
-        peaks, _ = find_peaks(mean, height=1.0, prominence=PROMINENCE)
-        peak = float(radial[0].distances_A[peaks[0]]) if len(peaks) else None
+    mean = mean_distribution(radial)
+    partial = mean_partials([found.partial for found in observables])
     return {
         "bond_shares_at_the_end": ends.tolist(),
-        "first_peak_A": peak,
+        "first_peak_A": mean and mean.first_peak_A,
+        "first_peaks_by_pair_A": {
+            name: found.first_peak_A for name, found in partial.items()
+        },
+        "bonds_by_pair_at_the_end": {
+            name: float(np.mean([found.bonds_by_pair[name] for found in observables]))
+            for name in observables[0].bonds_by_pair
+        },
         "diffusion_cm2_s": float(np.mean(diffusion)) if diffusion else None,
         "rings_per_atom_at_the_end": {
             size: float(np.mean([each.get(size, 0.0) for each in rings]))

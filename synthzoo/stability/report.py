@@ -180,6 +180,9 @@ def _pictures(folder: Path, models: Sequence[Shown]) -> list[Block]:
         pictures.append(Figure(file=path, caption="Bonds of the atoms"))
         path = figures.write_radial(folder, models)
         pictures.append(Figure(file=path, caption="Distances and motion"))
+    if any(found.partial for shown in models for found in shown.observables):
+        path = figures.write_partial(folder, models)
+        pictures.append(Figure(file=path, caption="Distances by pairs of elements"))
     if any(len(r.drifts) > 1 for shown in models for r in shown.verdict.replicas):
         path = figures.write_drift(folder, models)
         pictures.append(Figure(file=path, caption="Energy conservation"))
@@ -244,7 +247,26 @@ def _atoms(models: Sequence[Shown]) -> list[Block]:
         Heading(text="What the atoms did"),
         _filled(header, rows),
         Paragraph(text=f"{MEANS} {HYBRIDS if carbon else ''}".strip()),
+        *_pairs(models),
     ]
+
+
+def _pairs(models: Sequence[Shown]) -> list[Block]:
+    """Return bonds and distances by pairs of elements, if there are several."""
+    rows = [row for shown in models if shown.observables for row in _pair_rows(shown)]
+    if not rows:
+        return []
+    header = ("Model", "Atom–neighbour", "Bonds at the end", "First peak of g(r) (Å)")
+    return [_filled(header, rows)]
+
+
+def _pair_rows(shown: Shown) -> Iterator[tuple[str, ...]]:
+    means = observed_means(shown.observables)
+    peaks = means["first_peaks_by_pair_A"]
+    for name, bonds in means["bonds_by_pair_at_the_end"].items():
+        mirrored = "–".join(reversed(name.split("–")))
+        peak = peaks.get(name, peaks.get(mirrored))
+        yield shown.name, name, f"{bonds:.2f}", _number(peak, ".2f")
 
 
 def _atoms_row(shown: Shown) -> tuple[str, ...]:

@@ -11,12 +11,8 @@ from ase.md.analysis import DiffusionCoefficient
 
 from synthzoo.data.sound import check_structure
 from synthzoo.errors import InputError
-from synthzoo.stability.observables import (
-    bond_shares,
-    observe_frames,
-    radial_distribution,
-    ring_counts,
-)
+from synthzoo.stability.distances import partial_distributions, radial_distribution
+from synthzoo.stability.observables import bond_shares, observe_frames, ring_counts
 
 
 @pytest.fixture
@@ -41,6 +37,32 @@ def test_radial_distribution_of_a_cell_smaller_than_its_reach():
     assert radial_distribution(small).values == pytest.approx(
         radial_distribution(large).values
     )
+
+
+def test_partial_distributions_add_up_to_the_whole():
+    """Each counts by the shares of its elements, unlike pairs twice."""
+    crystal = bulk("InP", "zincblende", a=5.87, cubic=True).repeat(2)
+    crystal.symbols[0] = "P"
+    crystal.rattle(0.1, seed=1)
+    share = {name: float(np.mean(crystal.symbols == name)) for name in ("In", "P")}
+    whole = sum(
+        (1 if one == other else 2) * share[one] * share[other] * found.values
+        for name, found in partial_distributions(crystal).items()
+        for one, other in [name.split("–")]
+    )
+    assert whole == pytest.approx(radial_distribution(crystal).values)
+    assert partial_distributions(bulk("Si")) == {}
+
+
+def test_bonds_are_counted_by_elements():
+    """In the last frame; an antisite has like neighbours."""
+    crystal = bulk("InP", "zincblende", a=5.87, cubic=True)
+    crystal.symbols[0] = "P"  # of four In
+    found = observe_frames([(0.0, crystal)])
+    assert found.bonds_by_pair["In–P"] == 4.0
+    assert found.bonds_by_pair["P–P"] == pytest.approx(8 / 5)
+    assert found.partial["In–P"].first_peak_A == pytest.approx(2.54, abs=0.05)
+    assert observe_frames([(0.0, bulk("Si"))]).bonds_by_pair == {}
 
 
 def test_radial_distribution_needs_a_density():

@@ -15,7 +15,7 @@ from ase.calculators.morse import MorsePotential
 from PIL import Image
 
 from synthzoo.errors import InputError
-from synthzoo.stability.check import compare_md
+from synthzoo.stability.check import compare_md, run_md
 from synthzoo.stability.crystals import check_crystals
 from synthzoo.stability.observables import shown_of
 from synthzoo.stability.protocol import Conservation, Dimers, Dynamics, MdRecipe
@@ -58,6 +58,22 @@ def report(verdicts: tuple[Verdict, ...], tmp_path_factory: Any) -> Path:
     folder: Path = tmp_path_factory.mktemp("report")
     crystals = {verdicts[0].model: check_crystals(EMT(), ["Cu"])}
     return write_report(folder, verdicts, crystals)
+
+
+def test_alloys_have_bonds_and_distances_by_pairs_of_elements(tmp_path: Path):
+    """A table and a figure, which a single element does not have."""
+    alloy = bulk("CuAu", "cesiumchloride", a=3.1, cubic=True).repeat(2)
+    short = MdRecipe(stages=(Dynamics(name="warm", duration_fs=20, start_K=300),))
+    run_md(EMT(), alloy, tmp_path / "md", protocol=short, workers=1)
+    text = (tmp_path / "md" / "report.md").read_text(encoding="utf-8")
+    assert "| EMT | Cu–Au | 8.00 | 2.6" in text
+    assert (tmp_path / "md" / "partial.png").is_file()
+    found = json.loads((tmp_path / "md" / "observables.json").read_text("utf-8"))
+    assert set(found["EMT"]["observables"]["first_peaks_by_pair_A"]) == {
+        "Au–Au",
+        "Au–Cu",
+        "Cu–Cu",
+    }
 
 
 def test_the_verdicts_come_first(report: Path):

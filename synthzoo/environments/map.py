@@ -42,6 +42,7 @@ from synthzoo.environments.sample import Sample, take_sample
 from synthzoo.errors import InputError
 from synthzoo.potentials import Model, model_name
 from synthzoo.runs.files import new_output, write_text
+from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.provenance import installed_versions
 
 if TYPE_CHECKING:
@@ -217,7 +218,10 @@ class _Maker:
 
     def described(self) -> dict[str, _Described]:
         """Return the environments by each description."""
-        return {name: self._describe(name) for name in self.choice.by}
+        bar = progress_bar(
+            self.choice.by, desc="lay out", unit="map", total=len(self.choice.by)
+        )
+        return {name: self._describe(name) for name in bar}
 
     def _describe(self, name: str) -> _Described:
         if name == SOAP:

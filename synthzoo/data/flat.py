@@ -27,6 +27,7 @@ class FlatStructures:
     ``energies_eV``: of shape ``(b,)``.
     ``stresses_eV_A3``: in Voigt order and ASE's sign, of shape ``(b, 6)``; NaN where
     they are not known.
+    ``atomic_energies_eV``: of shape ``(n,)``; NaN where they are not known.
     """
 
     sizes: NDArray[np.int64]
@@ -37,6 +38,7 @@ class FlatStructures:
     energies_eV: NDArray[np.float64]
     stresses_eV_A3: NDArray[np.float64]
     forces_eV_A: NDArray[np.float64]
+    atomic_energies_eV: NDArray[np.float64]
 
 
 def flatten(structures: Sequence[tuple[Atoms, Labels]]) -> FlatStructures:
@@ -50,6 +52,14 @@ def flatten(structures: Sequence[tuple[Atoms, Labels]]) -> FlatStructures:
         energies_eV=np.array([labels.energy_eV for _, labels in structures]),
         stresses_eV_A3=stack_stresses([labels for _, labels in structures]),
         forces_eV_A=np.concatenate([labels.forces_eV_A for _, labels in structures]),
+        atomic_energies_eV=np.concatenate(
+            [
+                np.full(len(atoms), np.nan)
+                if labels.atomic_energies_eV is None
+                else labels.atomic_energies_eV
+                for atoms, labels in structures
+            ]
+        ),
     )
 
 

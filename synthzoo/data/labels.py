@@ -26,6 +26,9 @@ The energy there is the free energy of the electrons, where a structure has one.
 FREE_ENERGY = "free_energy"
 """What ASE calls the energy whose derivative the forces are; electrons are smeared."""
 
+SAME_SUM_EV_PER_ATOM = 1e-4
+"""Energies of atoms with another sum than the energy are not parts of it."""
+
 TEACHER = "teacher"
 """Key in ``Atoms.info``: who made the labels in ASE's own place."""
 
@@ -62,11 +65,14 @@ class Labels:
     ``forces_eV_A``: of shape ``(n_atoms, 3)``.
     ``stress_eV_A3``: of shape ``(6,)``, in Voigt order and ASE's sign; None where it is
     not known, or the cell is not periodic in all directions.
+    ``atomic_energies_eV``: of shape ``(n_atoms,)``, with the energy as their sum; None
+    where the source has none.
     """
 
     energy_eV: float
     forces_eV_A: NDArray[np.float64]
     stress_eV_A3: NDArray[np.float64] | None = None
+    atomic_energies_eV: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +114,7 @@ def labels_of(atoms: Atoms, keys: LabelKeys, *, name: str = "the structure") -> 
         energy_eV=_energy(energy),
         forces_eV_A=as_numbers(forces),
         stress_eV_A3=bulk_stress_eV_A3(atoms, _stress(atoms, keys.stress)),
+        atomic_energies_eV=_atomic_energies(atoms, keys.energy),
     )
     if labels.forces_eV_A.shape != (len(atoms), 3):
         raise InputError(
@@ -164,6 +171,18 @@ def own_energies_eV(atoms: Atoms) -> tuple[float, float] | None:
     if not {"energy", "free_energy"} <= results.keys():
         return None
     return _energy(results["energy"]), _energy(results["free_energy"])
+
+
+def _atomic_energies(atoms: Atoms, key: str | None) -> NDArray[np.float64] | None:
+    """Return the energies of atoms that add up to the label of the energy."""
+    if key != CALCULATOR:
+        return None
+    own = own_labels(atoms)
+    found = as_numbers(own.get("energies"))
+    if found.shape != (len(atoms),) or not np.isfinite(found).all():
+        return None
+    difference = abs(found.sum() - _energy(own["energy"]))
+    return found if difference < SAME_SUM_EV_PER_ATOM * len(atoms) else None
 
 
 def _energy(value: Any) -> float:

@@ -35,6 +35,7 @@ ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     "energies_eV": ("<f8", ()),
     "stresses_eV_A3": ("<f8", (6,)),
     "forces_eV_A": ("<f8", (3,)),
+    "atomic_energies_eV": ("<f8", ()),
     "groups": ("<i4", ()),
     "kinds": ("<i4", ()),
 }
@@ -119,6 +120,11 @@ class StoredSet:
         """The stresses, of shape ``(b, 6)``; NaN where they are not known."""
         return self._arrays["stresses_eV_A3"]
 
+    @property
+    def atomic_energies_eV(self) -> NDArray[np.float64]:
+        """The energies of atoms, of shape ``(n,)``; NaN where they are not known."""
+        return self._arrays["atomic_energies_eV"]
+
     def group(self, index: int) -> str:
         """Return the group of related structures that one belongs to."""
         return self.record.groups[int(self._arrays["groups"][index])]
@@ -131,7 +137,7 @@ class StoredSet:
         atoms = np.arange(ends[-1]) + np.repeat(
             self._starts[chosen] - (ends - sizes), sizes
         )
-        of_atoms = ("numbers", "positions_A", "forces_eV_A")
+        of_atoms = ("numbers", "positions_A", "forces_eV_A", "atomic_energies_eV")
         of_cells = ("cells_A", "periodic", "energies_eV", "stresses_eV_A3")
         return FlatStructures(
             sizes=sizes,

@@ -64,7 +64,7 @@ ENERGY = AtomicDataDict.TOTAL_ENERGY_KEY
 """Of each structure in eV, ``(b, 1)``."""
 
 ENERGIES = AtomicDataDict.PER_ATOM_ENERGY_KEY
-"""Of each atom in eV, ``(n, 1)``."""
+"""Of each atom in eV, ``(n, 1)``; NaN for labels that are not known."""
 
 FORCES = AtomicDataDict.FORCE_KEY
 """In eV/Å, ``(n, 3)``."""
@@ -137,6 +137,7 @@ def graph_of(
         ENERGY: _floats(structures.energies_eV).reshape(-1, 1),
         FORCES: _floats(structures.forces_eV_A),
         STRESS: _floats(voigt_6_to_full_3x3_stress(structures.stresses_eV_A3)),
+        ENERGIES: _floats(structures.atomic_energies_eV).reshape(-1, 1),
         STRUCTURE: _integers(np.repeat(np.arange(len(sizes)), sizes)),
         SIZES: _integers(sizes),
     }

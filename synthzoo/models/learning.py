@@ -14,7 +14,7 @@ from nequip.model import MuonParamGroups
 from nequip.model.utils import override_model_compile_mode
 from nequip.train import EMALightningModule, SimpleDDPStrategy
 
-from synthzoo.models.graphs import CELL, ENERGY, FORCES, SIZES, STRESS, Graph
+from synthzoo.models.graphs import CELL, ENERGIES, ENERGY, FORCES, SIZES, STRESS, Graph
 
 if TYPE_CHECKING:
     from lightning.pytorch.strategies import Strategy
@@ -40,23 +40,25 @@ class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untype
     ``forces``: errors of the components of forces, in eV/Å.
     ``virial``: errors of the components of `VirialPerAtom`, in eV; None to leave them
     out.
+    ``atomic_energy``: errors of the energies of atoms, in eV; None to leave them out.
     ``gaps``: whether labels may be missing (NaN), and then count nothing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what enters the loss
         self,
         *,
         network: torch.nn.Module,
         energy: Term,
         forces: Term,
         virial: Term | None,
+        atomic_energy: Term | None = None,
         gaps: bool,
         ema_decay: float,
     ) -> None:
         super().__init__(
             model=network,  # goes through _build_model
             num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
-            loss=loss_of(energy, forces, virial, gaps=gaps),
+            loss=loss_of(energy, forces, virial, atomic_energy, gaps=gaps),
             val_metrics={
                 "_target_": "nequip.train.EnergyForceMetrics",
                 "coeffs": {"per_atom_energy_rmse": None, "forces_rmse": 1.0},
@@ -99,8 +101,25 @@ class VirialPerAtom(BaseModifier):  # type: ignore[misc]  # nequip is untyped
         ]
 
 
+class KnownAtomicEnergies(BaseModifier):  # type: ignore[misc]  # nequip is untyped
+    """Energies of atoms in eV; prediction and label are zero where it is not known."""
+
+    def __init__(self) -> None:
+        super().__init__(ENERGIES)
+
+    def __call__(self, predicted: Graph, labels: Graph) -> list[torch.Tensor]:
+        """Return predictions and labels, each of shape ``(n, 1)``."""
+        known = ~torch.isnan(labels[ENERGIES])
+        return [torch.where(known, g[ENERGIES], 0.0) for g in (predicted, labels)]
+
+
 def loss_of(
-    energy: Term, forces: Term, virial: Term | None = None, *, gaps: bool = False
+    energy: Term,
+    forces: Term,
+    virial: Term | None = None,
+    atomic_energy: Term | None = None,
+    *,
+    gaps: bool = False,
 ) -> dict[str, Any]:
     """Return what nequip makes the loss of.
 
@@ -108,6 +127,7 @@ def loss_of(
     ``forces``: errors of the components of forces, in eV/Å.
     ``virial``: errors of the components of `VirialPerAtom`, in eV; None to leave them
     out.
+    ``atomic_energy``: errors of the energies of atoms, in eV; None to leave them out.
     ``gaps``: whether labels may be missing (NaN), and then count nothing.
     """
     metrics = [
@@ -127,6 +147,10 @@ def loss_of(
     if virial is not None:
         field = {"_target_": f"{__name__}.{VirialPerAtom.__name__}"}
         metrics.append({"name": "virial_mse", "field": field, **_metric(virial)})
+    if atomic_energy is not None:
+        field = {"_target_": f"{__name__}.{KnownAtomicEnergies.__name__}"}
+        name = "atomic_energies_mse"
+        metrics.append({"name": name, "field": field, **_metric(atomic_energy)})
     return {"_target_": "nequip.train.MetricsManager", "metrics": metrics}
 
 

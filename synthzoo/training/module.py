@@ -172,6 +172,9 @@ class FitModule(AveragedFit):
             virial=Term(recipe.stress_weight, recipe.stress_huber_eV)
             if stress and recipe.stress_weight
             else None,
+            atomic_energy=Term(recipe.atomic_energy_weight)
+            if recipe.atomic_energy_weight
+            else None,
             gaps=gaps,
             ema_decay=recipe.ema_decay,
         )

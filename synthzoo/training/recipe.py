@@ -95,6 +95,9 @@ class FitRecipe(StepsRecipe, frozen=True, kw_only=True):
         Learning rate of Muon for the matrices, after the warm-up.
     energy_weight
         Factor of the mean squared error of energy per atom (eV) in the loss.
+    atomic_energy_weight
+        Factor of the mean squared error of the energies of atoms (eV), for labels of
+        teachers that have them: C-ACE, GAP, NEP and others.
     validation_share
         Share of the structures that is held out, whole groups each.
     keep
@@ -120,6 +123,7 @@ class FitRecipe(StepsRecipe, frozen=True, kw_only=True):
     energy_huber_eV: Annotated[Positive | None, LATER] = None
     forces_huber_eV_A: Annotated[Positive | None, LATER] = None
     adam_beta2: Annotated[Annotated[float, number(0, 1)], LATER] = 0.999
+    atomic_energy_weight: Annotated[NotNegative, LATER] = 0.0
     optimizer: Annotated[Literal["adam", "muon"], LATER] = "adam"
     muon_rate: Annotated[LearningRate, LATER] = 0.1
 

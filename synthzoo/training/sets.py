@@ -161,6 +161,7 @@ def make_sets(
 
     _refuse_total_energies(stored, cutoff_A)
     _refuse_missing_stress(stored, recipe)
+    _refuse_missing_atomic_energies(stored, recipe)
     training, validation = _split(stored, recipe)
     _warn_of_few(stored, validation)
     elements = stored.elements
@@ -214,6 +215,17 @@ def _refuse_missing_stress(stored: StoredSet, recipe: PretrainRecipe) -> None:
             "but no structure that is periodic in all directions has a stress label. "
             "Label the structures with a teacher that gives stress, or take "
             "`stress_weight` out of the recipe."
+        )
+
+
+def _refuse_missing_atomic_energies(stored: StoredSet, recipe: PretrainRecipe) -> None:
+    weight = recipe.fit.atomic_energy_weight
+    if weight and not np.isfinite(stored.atomic_energies_eV).any():
+        raise InputError(
+            f"The recipe fits energies of atoms (`atomic_energy_weight: {weight:g}`), "
+            "but no structure has them. Label the structures with a teacher that gives "
+            "them, such as `ace:`, `gap:` or `nep:`, or take `atomic_energy_weight` "
+            "out of the recipe."
         )
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-FORM = 2
+FORM = 3
 """Counts the forms in which sets have been written."""
 
 SOURCE_KEYS = ("teacher", "teacher_sha256", "teacher_software")

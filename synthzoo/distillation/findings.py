@@ -25,6 +25,7 @@ from synthzoo.distillation.stages import (
     STARTS_LABELLED_FILE,
     STUDENT_FOLDER,
     TEST_LABELLED_FILE,
+    calm_start,
 )
 from synthzoo.evaluation.errors import Prediction, judge_set, shifted, shifts_eV
 from synthzoo.finetuning.report import METRICS_FILE
@@ -92,7 +93,7 @@ class Distilled:
     curves
         Energies over volumes and distances.
     teacher_s, potential_s
-        Processor time for each atom.
+        Processor time for each atom and step, in the cell of the dynamics.
     dynamics
         Whether the potential survived.
     """
@@ -197,6 +198,7 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
     student = folder / STUDENT_FOLDER
     metrics = json.loads((potential / METRICS_FILE).read_text())
     (dynamics,) = read_verdicts(folder / DYNAMICS_FOLDER)
+    timed = [calm_start(data.bulk)]
     return Distilled(
         teacher=request.teacher,
         notes=data.notes,
@@ -205,8 +207,8 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
         errors=(_teacher_errors(folder, data), *_learnt_errors(metrics)),
         compared=_compared(metrics),
         curves=tuple(_curves(folder)),
-        teacher_s=plan.costs.label_s_per_atom,
-        potential_s=label_seconds(f"zoo:{potential.absolute()}", data.bulk.structures),
+        teacher_s=label_seconds(request.teacher, timed),
+        potential_s=label_seconds(f"zoo:{potential.absolute()}", timed),
         dynamics=dynamics,
     )
 

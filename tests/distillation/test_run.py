@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +30,26 @@ TEACHER_REFERENCE = (
     'ase:ase.calculators.emt.EMT{"isolated_atom_energies_eV": {"Cu": null, "Au": null}}'
 )
 OFFSETS_EV = {"Cu": -1303.5, "Au": -899.2}
+SCRIPT = """
+import sys
+from pathlib import Path
+import pytest
+from tests.distillation.test_run import TEACHER_REFERENCE, be_quick, distill
+if __name__ == "__main__":
+    with pytest.MonkeyPatch.context() as patch:
+        be_quick(patch)
+        distill(
+            Path(sys.argv[1]),
+            TEACHER_REFERENCE,
+            Path(sys.argv[2]),
+            minutes=3,
+            compare_direct=False,
+            workers=1,
+        )
+"""
+MOMENTS = ("plan.json", "student/structures.xyz", "replay.xyz", "potential")
+"""A run is killed as soon as there is one of these."""
+
 STIFFER = 1.1
 """The labels are a little different from the teacher's."""
 
@@ -46,8 +72,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few structures and short fits be enough."""
     monkeypatch.setattr(planning, "FEWEST_STRUCTURES", 20)
     monkeypatch.setattr(planning, "MOST_STRUCTURES", 60)
@@ -57,6 +82,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for size, values in finetuning_recipe.DEFAULTS.items():
         monkeypatch.setitem(finetuning_recipe.DEFAULTS, size, values | {"visits": 60})
     monkeypatch.setattr(finetuning_jobs, "DIRECT_VISITS", 60)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_quick(monkeypatch)
 
 
 def request(data: Path, **changes: Any) -> Request:
@@ -177,3 +207,31 @@ def test_one_call_makes_a_potential(data: Path, quick, tmp_path: Path):
         distill(
             data, TEACHER_REFERENCE, tmp_path / "alloy", minutes=3, seed=1, workers=1
         )
+
+
+def start(data: Path, output: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(data), str(output)],
+        cwd=Path(__file__).parents[2],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.long
+def test_kills_at_every_stage_change_nothing(data: Path, tmp_path: Path):
+    """A folder with the same plan, moved and never killed, ends with the same bytes."""
+    killed, calm = tmp_path / "killed", tmp_path / "calm"
+    for moment in MOMENTS:
+        process = start(data, killed)
+        while process.poll() is None and not (killed / moment).exists():
+            time.sleep(0.02)
+        assert process.poll() is None, f"it ended before there was {moment}"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if moment == "plan.json":
+            shutil.copytree(killed, calm)
+    for folder in (killed, calm):
+        assert start(data, folder).wait() == 0
+    for file in ("student/labelled.xyz", "replay.xyz", "potential/model.safetensors"):
+        assert (killed / file).read_bytes() == (calm / file).read_bytes()

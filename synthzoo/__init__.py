@@ -20,6 +20,7 @@ Simulate elsewhere
     run_lammps           run an input file of LAMMPS with a model
     attach               let a model compute for a LAMMPS object of Python
     serve                compute for i-PI through a socket
+    export_model         compile a model for nequip's own programs
 
 Fine-tune it on your own data
     inspect_files        what is in labelled files, and what seems wrong
@@ -89,6 +90,7 @@ if _TYPE_CHECKING:
     from synthzoo.evaluation.errors import evaluate_models as evaluate_models
     from synthzoo.evaluation.physics import measure_physics as measure_physics
     from synthzoo.evaluation.predict_file import predict_file as predict_file
+    from synthzoo.export.compiled import export_model as export_model
     from synthzoo.export.lammps import run_lammps as run_lammps
     from synthzoo.export.lammps_forces import attach as attach
     from synthzoo.export.serve import serve as serve
@@ -140,6 +142,7 @@ _HOME = {
     "evaluate_models": "evaluation.errors",
     "measure_physics": "evaluation.physics",
     "examine_teacher": "teachers.catalogue",
+    "export_model": "export.compiled",
     "features": "environments.descriptors",
     "fetch": "zoo.find",
     "fetch_all": "zoo.find",

@@ -20,11 +20,18 @@ from synthzoo.cli import main
 from synthzoo.data.samples import sample_path
 from synthzoo.demo import run as demo
 from synthzoo.distillation import run as distillation
-from synthzoo.errors import InputError, SynthzooError, UnknownModelError
+from synthzoo.errors import (
+    InputError,
+    SimulationError,
+    SynthzooError,
+    UnknownModelError,
+)
 from synthzoo.evaluation.crystals import reference_values
 from synthzoo.evaluation.errors import evaluate_models
 from synthzoo.evaluation.predict_file import predict_file
+from synthzoo.export.compiled import export_model
 from synthzoo.export.lammps import run_lammps
+from synthzoo.export.serve import serve as serve_model
 from synthzoo.finetuning import data_check
 from synthzoo.finetuning import run as finetuning
 from synthzoo.finetuning.committee import load_committee
@@ -183,7 +190,18 @@ def lammps(model: Any) -> None:
     assert found.force_calls == 1
 
 
-ANYTHING = {"predict": predict, "evaluate": evaluate, "md": md, "lammps": lammps}
+def serve(model: Any) -> None:
+    with pytest.raises(SimulationError, match="No server listens"):
+        serve_model(model, bulk("C", cubic=True), unix="nobody", wait_s=0, device="cpu")
+
+
+ANYTHING = {
+    "predict": predict,
+    "evaluate": evaluate,
+    "md": md,
+    "lammps": lammps,
+    "serve": serve,
+}
 
 
 @pytest.mark.parametrize("kind", [*CHECKPOINTS, *TEACHERS, *CALCULATORS])
@@ -283,6 +301,10 @@ def continue_training(model: Any) -> None:
     pretrain.pretrain(pretrain_recipe(), Path("data.xyz"), Path("out"), start=model)
 
 
+def export(model: Any) -> None:
+    export_model(model, "out.nequip.pt2")
+
+
 def show_demo(model: Any) -> None:
     demo.run_demo(Path("out"), model=model)
 
@@ -306,6 +328,7 @@ FITTERS: dict[str, tuple[Callable[[Any], None], str | None]] = {
     "finetune --check": (check_data, "synthzoo.finetuning.data_check.read_examined"),
     "benchmark": (benchmark, "synthzoo.benchmarking.learning_curves.make_jobs"),
     "--start": (continue_training, "synthzoo.training.pretrain._begun"),
+    "export": (export, "synthzoo.export.compiled.write_portable"),
     "demo": (show_demo, "synthzoo.demo.run._check_model"),
     "a dtype or a number of atoms in a batch": (predict_in_batches, None),
     "a committee": (open_committee, None),

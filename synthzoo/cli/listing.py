@@ -9,7 +9,7 @@ import click
 
 SECTIONS = {
     "Use a model": ("list", "show", "predict", "md", "verify", "fetch", "demo"),
-    "Simulate elsewhere": ("lammps", "serve"),
+    "Simulate elsewhere": ("lammps", "serve", "export"),
     "Fine-tune it on your own data": (
         "inspect",
         "map",

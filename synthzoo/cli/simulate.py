@@ -10,9 +10,12 @@ import click
 import synthzoo
 from synthzoo.cli.options import (
     MODEL,
+    NEW,
     READ,
     device_option,
+    echo_result,
     given,
+    json_option,
     main,
     note,
     threads_option,
@@ -91,3 +94,32 @@ def serve(model: str, structure: Path, **options: Any) -> None:
             f"{done.force_calls} force calls for {done.atoms} atoms: "
             f"{1000 * done.model_seconds / done.force_calls:.3g} ms each."
         )
+
+
+@main.command()
+@click.argument("model", type=MODEL)
+@click.option(
+    "-o",
+    "--output",
+    type=NEW,
+    required=True,
+    help="File to make; its name ends in .nequip.pt2.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["ase", "batch", "pair_nequip"]),
+    help="For nequip's calculator of ASE (the default), for torch-sim, or for "
+    "pair_nequip of LAMMPS.",
+)
+@click.option("--device", help="cpu (the default) or cuda.")
+@dtype_option
+@json_option
+def export(model: str, output: Path, *, as_json: bool, **options: Any) -> None:
+    """Compile MODEL to machine code that nequip's programs load.
+
+    Compiling takes minutes. The file is compared with the model before it is kept. It
+    holds for this kind of machine and these versions of torch and nequip. Loading such
+    a file runs it as a program: load only those of people whom you trust.
+    """
+    done = synthzoo.export_model(model, output, **given(**options))
+    echo_result(done, as_json=as_json)

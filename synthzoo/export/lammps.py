@@ -33,6 +33,8 @@ HINTS = {
     "whether the model survives such conditions.",
     "Non-numeric": "The simulation has blown up: try a shorter timestep, and `synthzoo "
     "md` says whether the model survives such conditions.",
+    "Must define pair_style before Pair Coeffs": "Put the pair_style before read_data, "
+    "or write data files by `write_data FILE nocoeff`.",
     "Cannot replicate with fixes": "Put `replicate` before the first `fix`.",
 }
 """What to do about a message of LAMMPS that contains the words."""

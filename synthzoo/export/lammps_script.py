@@ -271,6 +271,9 @@ def _replaced(statement: Statement, cutoff_A: float) -> str:
         return f"pair_style {zero_style(cutoff_A)}  # {' '.join(statement.words)}\n"
     if statement.command == "pair_coeff":
         return f"# {' '.join(statement.words)}\n"
+    if statement.command == "write_data" and "nocoeff" not in statement.words:
+        # LAMMPS would write coefficients of the pair style, and ask for one later.
+        return f"{' '.join(statement.words)} nocoeff\n"
     return statement.text
 
 

@@ -60,8 +60,8 @@ def _evaluate(stored: StoredNetwork, plain: TorchPass, place: Place) -> Evaluate
 
     if not place.compiled:
         return build()
-    companion = plain.joined([_companion(stored.config)])
-    sample = plain.joined([_crystal(stored.config, 0), _companion(stored.config)])
+    companion = plain.joined([companion_of(stored.config)])
+    sample = plain.joined([crystal_of(stored.config, 0), companion_of(stored.config)])
     code = machine_code(stored, build, place, sample)
     return CompiledNetwork(code, place.device, companion)
 
@@ -74,8 +74,8 @@ def _check(found: TorchPass, plain: TorchPass, stored: StoredNetwork) -> None:
     """Refuse a network that computes otherwise than the plain one."""
     config = stored.config
     for structures in (
-        [_crystal(config, 1)],
-        [_companion(config), _crystal(config, 0), _alone(config)],
+        [crystal_of(config, 1)],
+        [companion_of(config), crystal_of(config, 0), _alone(config)],
     ):
         worst = _difference(found, plain, structures)
         if not worst <= TOLERANCES[stored.dtype]:
@@ -102,7 +102,7 @@ def _difference(
     return float(np.max(differences))  # NaN, if there is one
 
 
-def _crystal(config: CheckpointConfig, more: int) -> Atoms:
+def crystal_of(config: CheckpointConfig, more: int) -> Atoms:
     """Return a rattled cubic crystal with all elements and many edges.
 
     ``more``: atoms along each vector, beyond as many as needed.
@@ -116,7 +116,8 @@ def _crystal(config: CheckpointConfig, more: int) -> Atoms:
     return crystal
 
 
-def _companion(config: CheckpointConfig) -> Atoms:
+def companion_of(config: CheckpointConfig) -> Atoms:
+    """Return two atoms near each other in a large cell."""
     return Atoms(
         [config.elements[0]] * 2, [[0, 0, 0], [NARROW_A, 0, 0]], cell=[WIDE_A] * 3
     )

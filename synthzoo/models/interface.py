@@ -210,6 +210,22 @@ class Architecture:
         """
         raise self.cannot("be compiled")
 
+    def export_network(
+        self,
+        network: Module,
+        target: str,
+        sample: Graph,
+        path: Path,
+        notes: Mapping[str, str],
+    ) -> None:
+        """Write a package of AOTInductor for programs that know this kind of networks.
+
+        ``target``: the program; see `synthzoo.models.portable`. ``sample``: one
+        structure with more than two atoms and edges. ``notes``: to be written into the
+        package. The network may be changed.
+        """
+        raise self.cannot("be exported")
+
     def cannot(self, what: str) -> InputError:
         """Return the error that networks of this kind cannot do something."""
         return InputError(f"Networks of {self.name} cannot {what}.")

@@ -219,6 +219,52 @@ class NequIP(Architecture):
             inductor_configs={"cpp.dynamic_threads": True},
         )
 
+    def export_network(
+        self,
+        network: Module,
+        target: str,
+        sample: Graph,
+        path: Path,
+        notes: Mapping[str, str],
+    ) -> None:
+        """Do what `nequip-compile` does, without a checkpoint of Lightning."""
+        import torch
+        from nequip.scripts._compile_utils import COMPILE_TARGET_DICT
+        from nequip.utils.aot import aot_export_model
+        from nequip.utils.aoti_metadata import (
+            NEQUIP_AOTI_INPUTS_KEY,
+            NEQUIP_AOTI_OUTPUTS_KEY,
+            serialize_aoti_keys,
+        )
+        from nequip.utils.global_state import get_latest_global_state
+
+        from synthzoo.models.engine.module import undo
+
+        undo(network)
+        wanted: Any = COMPILE_TARGET_DICT[target]
+        counts = {
+            kind: torch.export.Dim(f"{kind}s", min=2)
+            for kind in ("graph", "node", "edge")
+        }
+        state = get_latest_global_state(only_metadata_related=True)
+        known: Any = network
+        facts = known.metadata | {key: str(int(on)) for key, on in state.items()}
+        facts[NEQUIP_AOTI_INPUTS_KEY] = serialize_aoti_keys(wanted["input"])
+        facts[NEQUIP_AOTI_OUTPUTS_KEY] = serialize_aoti_keys(wanted["output"])
+        aot_export_model(
+            model=network,
+            device=torch.device(next(network.parameters()).device.type),
+            input_fields=wanted["input"],
+            output_fields=wanted["output"],
+            data=wanted["data_settings"](dict(sample)),
+            batch_map=wanted["batch_map_settings"](counts),
+            output_path=str(path),
+            inductor_configs={
+                "cpp.dynamic_threads": True,
+                "aot_inductor.metadata": facts | dict(notes),
+            },
+        )
+
     def _builder(self) -> Callable[..., Module]:
         """Return a function of nequip, or ours for the networks of 2023."""
         builder: Callable[..., Module]

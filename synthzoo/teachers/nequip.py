@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synthzoo.models.portable import refuse_other_machine
 from synthzoo.teachers.networks import NetworkCalculator, made_apart, network_teacher
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ def load_nequip(reference: str, what: str, sha256: str) -> Teacher:
 
     ``what``: file that ``nequip-compile --target ase --device cpu`` has written.
     """
+    refuse_other_machine(Path(what))
     make = partial(_make, what)
     calculator, elements = made_apart(
         make, extra="nequip", reference=reference, nequip=True

@@ -22,6 +22,7 @@ PUBLIC = {
     "distill": {"distill", "plan_distillation"},
     "estimate": {"estimate_cost"},
     "evaluate": {"evaluate_models", "measure_physics"},
+    "export": {"export_model"},
     "fetch": {"fetch", "fetch_all"},
     "finetune": {"finetune", "check_data"},
     "generate": {"generate_structures"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,9 +139,23 @@ def _run_md(request: Request, data: LabelledSet, potential: Path, folder: Path) 
 
 
 def calm_start(data: LabelledSet) -> Atoms:
-    """Return the structure with the smallest forces, repeated if it is small."""
-    forces = [np.abs(labels.forces_eV_A).max() for labels in data.labels]
-    atoms: Atoms = data.structures[int(np.argmin(forces))].copy()
+    """Return the structure of lowest energy, repeated if it is small.
+
+    Only the composition counts of which there are most structures. Small forces would
+    not do: strained crystals have none by symmetry.
+    """
+    formulas = [
+        atoms.get_chemical_formula(mode="hill", empirical=True)
+        for atoms in data.structures
+    ]
+    (most, _), *_ = Counter(formulas).most_common(1)
+    energies = [
+        labels.energy_eV / len(atoms) if formula == most else np.inf
+        for atoms, labels, formula in zip(
+            data.structures, data.labels, formulas, strict=True
+        )
+    ]
+    atoms: Atoms = data.structures[int(np.argmin(energies))].copy()
     atoms.set_constraint()
     while atoms.pbc.any() and len(atoms) < DYNAMICS_ATOMS:
         lengths = np.where(atoms.pbc, atoms.cell.lengths(), np.inf)

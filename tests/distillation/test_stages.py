@@ -1,0 +1,29 @@
+"""What the stages of a distillation start from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from synthzoo.data.labelled_set import LabelledSet
+from synthzoo.data.labels import Labels
+from synthzoo.distillation.stages import calm_start
+
+
+def test_dynamics_start_from_the_crystal_of_lowest_energy():
+    """Not from a compressed one, which has no forces either, nor from an odd defect."""
+    lengths = {5.2: -30.0, 5.87: -38.0, 6.2: -36.0}
+    crystals = [bulk("InP", "zincblende", a=a, cubic=True) for a in lengths]
+    defect = crystals[1].copy()
+    defect.symbols[0] = "P"
+    structures = [*crystals, defect]
+    labels = [
+        Labels(energy_eV=energy, forces_eV_A=np.full((8, 3), force))
+        for energy, force in [*((e, 0.0) for e in lengths.values()), (-50.0, 0.0)]
+    ]
+    labels[1] = Labels(energy_eV=-38.0, forces_eV_A=np.full((8, 3), 1e-3))
+    data = LabelledSet(structures=structures, labels=labels, origins=[""] * 4)
+    start = calm_start(data)
+    assert start.get_chemical_formula() == "In16P16"
+    assert start.get_volume() / 32 == pytest.approx(crystals[1].get_volume() / 8)

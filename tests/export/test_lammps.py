@@ -208,7 +208,7 @@ def test_a_killed_run_goes_on_from_its_last_restart_file() -> None:
     """It ends where one ends that was not killed."""
     atoms = diamond()
     write_data(atoms, Path("start.data"), ("C",))
-    move = "fix 1 all nve\nrestart 20 a.restart b.restart\nrun 2000 upto\n"
+    move = "fix 1 all nve\nrestart 20 a.restart b.restart\nrun 600 upto\n"
     end = DUMPED.format("{}")
     Path("in.lammps").write_text(f"{start(atoms)}{SETUP}{move}{end.format('killed')}")
     command = [sys.executable, "-m", "synthzoo", "lammps", MODEL, "in.lammps"]

@@ -31,6 +31,15 @@ def _diamond(element: str, bond_A: float) -> Atoms:
     return ase.build.bulk(element, "diamond", a=bond_A * 4 / math.sqrt(3), cubic=True)
 
 
+def _diamond_111(element: str, bond_A: float) -> Atoms:
+    """Return diamond with (111) planes across its third cell vector."""
+    a = bond_A * math.sqrt(8 / 3)
+    cell = ase.build.bulk(element, "hcp", a=a, c=4 * bond_A).cell
+    lower = np.array([[0, 0, 0], [2 / 3, 1 / 3, 1 / 3], [1 / 3, 2 / 3, 2 / 3]])
+    scaled = np.concatenate([lower, lower + np.array([0, 0, 1 / 4])])
+    return Atoms([element] * 6, scaled_positions=scaled, cell=cell, pbc=True)
+
+
 def _lonsdaleite(element: str, bond_A: float) -> Atoms:
     a = bond_A * math.sqrt(8 / 3)
     return ase.build.bulk(f"{element}2", "wurtzite", a=a, c=a * math.sqrt(8 / 3))
@@ -121,6 +130,7 @@ def _prismane(sides: int) -> Callable[[str, float], Atoms]:
 
 PROTOTYPES: dict[str, Callable[[str, float], Atoms]] = {
     "diamond": _diamond,
+    "diamond-111": _diamond_111,
     "lonsdaleite": _lonsdaleite,
     "graphite-ab": _graphite_ab,
     "graphite-aa": _graphite_aa,

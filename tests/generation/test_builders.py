@@ -26,6 +26,7 @@ BOND_A = 1.5
 CARBON = Species(("C",))
 NEIGHBOURS = {
     "diamond": 4,
+    "diamond-111": 4,
     "lonsdaleite": 4,
     "graphite-ab": 3,
     "graphite-aa": 3,

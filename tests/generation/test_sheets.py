@@ -138,8 +138,8 @@ def test_a_network_relaxes_in_its_plane():
 
 def test_a_plane_without_room_is_refused():
     """The message says how many atoms were to be placed, and what to change."""
-    with pytest.raises(InputError, match=r"40 atoms cannot be placed 1.1 Å apart on"):
-        flat(packed_share=1.0, area_A2=(1.1, 1.1))
+    with pytest.raises(InputError, match=r"4 atoms cannot be placed 1.1 Å apart on 4"):
+        flat(atoms=(4, 4), packed_share=1.0, area_A2=(1.0, 1.0))
 
 
 def test_networks_are_made_in_shares():

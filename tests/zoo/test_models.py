@@ -126,14 +126,15 @@ def test_lattice_constants_of_carbon_are_those_of_its_teacher():
 
 
 def test_show_and_page_state_the_failures_of_carbon_before_its_errors():
-    """The false graphite is among them, with its layer distance and energy."""
-    summaries = [failure.summary for failure in CARBON.known_failures]
-    assert "2.69 Å apart, 313 meV/atom above separate layers" in summaries[0]
+    """Each summary is among the facts, each number in a table above the errors."""
+    failures = CARBON.known_failures
     shown = CliRunner().invoke(main, ["show", "carbon"]).stdout
     facts, _, page = shown.partition("\n# carbon")
-    assert all(f"known failure    {summary}" in facts for summary in summaries)
-    assert "| 2.69 | 3.816 |" in page.partition("## Known failures")[2]
-    assert page.index("## Known failures") < page.index("## Errors")
+    assert all(f"known failure    {failure.summary}" in facts for failure in failures)
+    first, _, rest = page.partition("## Known failures")[2].partition("## Errors")
+    assert rest
+    for value in [value for failure in failures for value in failure.values]:
+        assert f"| {value.model:.6g} | {value.teacher:.6g} |" in first, value.quantity
 
 
 @pytest.mark.thorough
@@ -187,13 +188,13 @@ def check_failures(card: ModelCard, checkpoint: Path) -> None:
             assert found[value.quantity] == stated, value.quantity
 
 
-def test_the_false_graphite_of_carbon_is_as_high_as_its_card_says():
-    """The quick part of the slow test above: four distances of the layers."""
-    stated = {v.quantity: v.model for v in CARBON.known_failures[0].values}
+def test_the_layers_of_carbon_are_as_its_card_says():
+    """The quick part of the slow test above: graphite at some layer distances."""
+    stated = {v.quantity: v.model for f in CARBON.known_failures for v in f.values}
     found = layer_energies(2.468, load_calculator("carbon", device="cpu"))
+    assert stated.keys() & found.keys()
     for name in stated.keys() & found.keys():
         assert found[name] == pytest.approx(stated[name], rel=0.01, abs=0.1), name
-    assert len(stated.keys() & found.keys()) == 4
 
 
 def test_a_lone_atom_of_carbon_has_no_energy():

@@ -120,6 +120,9 @@ def test_commands_that_cards_record_exist() -> None:
         recorded = [*(card.training.commands or ()), *(r.command for r in card.results)]
         for line in filter(None, recorded):
             name, *words = shlex.split(line)
+            if name == "python":
+                assert (ROOT / words[0]).is_file(), line
+                continue
             assert name == "synthzoo", line
             check_recipes(parse(words)[1])
 

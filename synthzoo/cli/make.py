@@ -301,9 +301,10 @@ def _evaluate_physics(
     echo_table(
         ("QUANTITY", *heads, "LITERATURE"), list(map(_physics_cells, found.rows))
     )
+    judged = sum(row.tolerance is not None for row in found.rows)
     for name, failed in zip(found.models, found.failed, strict=True):
-        if found.against is not None:
-            note(f"{name}: {failed} of {len(found.rows)} quantities (✗) are wrong.")
+        if judged:
+            note(f"{name}: {failed} of {judged} quantities (✗) are wrong.")
     if figure is not None:
         note(f"The figure is in {figure}.")
 

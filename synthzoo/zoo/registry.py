@@ -86,7 +86,7 @@ def find_card(name: str, folder: Path | None = None) -> ModelCard:
     --------
     >>> card = find_card("carbon")
     >>> card.name, card.elements, card.licence
-    ('carbon-ace-45k', ('C',), 'mit')
+    ('carbon-ace-54k', ('C',), 'mit')
     """
     cards = {known: card for card in model_cards(folder) for known in card.names}
     if name in cards:

@@ -94,8 +94,8 @@ def test_an_attraction_at_short_range_is_named():
 
 def test_carbon_beside_its_teacher_and_experiments():
     """The same model twice: nothing is worse; the constants are those of the card."""
-    carbon = load_calculator("carbon", device="cpu")
-    reference = find_card("carbon").reference_values
+    carbon = load_calculator("carbon-ace-45k", device="cpu")
+    reference = find_card("carbon-ace-45k").reference_values
     physics = compare_physics(carbon, carbon, ["C"], reference)
     assert physics.worse == ()
     diamond = physics.crystals[0]

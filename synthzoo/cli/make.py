@@ -236,7 +236,7 @@ def evaluate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure the errors of MODEL against the labels in DATA, or its physics.
+    """Measure errors of MODEL on labels in DATA, or its physics.
 
     Errors are printed for all structures and for each group of them.
     """

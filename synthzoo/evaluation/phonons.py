@@ -59,7 +59,7 @@ def frequencies_per_cm(
     ...     copper, EMT(), repeat=(2, 2, 2), wave_vector=(0.5, 0.5, 0)
     ... )
     >>> [round(float(value)) for value in at_x]
-    [163, 163, 245]
+    [184, 184, 271]
     """
     supercell = cell.repeat(repeat)
     supercell.calc = calculator

@@ -34,6 +34,7 @@ def labelled_structures() -> list[tuple[Atoms, Labels]]:
             energy_eV=rng.normal(),
             forces_eV_A=rng.normal(size=(len(atoms), 3)),
             stress_eV_A3=np.arange(6.0) if atoms.pbc.all() else None,
+            atomic_energies_eV=rng.normal(size=len(atoms)) if len(atoms) > 2 else None,
         )
         found.append((atoms, labels))
     return found
@@ -51,6 +52,9 @@ def of_nequip(atoms: Atoms, labels: Labels) -> Graph:
     graph["stress"] = torch.full((1, 3, 3), torch.nan, dtype=torch.float64)
     if labels.stress_eV_A3 is not None:
         graph["stress"][0] = torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+    graph["atomic_energy"] = torch.full((len(atoms), 1), torch.nan, dtype=torch.float64)
+    if labels.atomic_energies_eV is not None:
+        graph["atomic_energy"][:, 0] = torch.as_tensor(labels.atomic_energies_eV)
     found: Graph = AtomicDataDict.with_batch_(graph)
     return found
 

@@ -23,6 +23,9 @@ POINTS_IN_A_PANEL = 30_000
 NUMBERS, KINDS = "viridis", "tab10"
 SPREAD = (1, 99)
 """Percentiles between which colours change: a few odd values would take them all."""
+FRAMED = (1, 99)
+"""Percentiles of the places that a panel holds, and `MARGIN` of their range around."""
+MARGIN = 0.2
 MOST_NAMED = 10
 BEHIND = "0.85"
 
@@ -51,8 +54,9 @@ def draw_maps(
                 axes.scatter(grey[:, 0], grey[:, 1], s=1, c=BEHIND, linewidths=0)
             _draw(axes, where, quantity)
             axes.set(xticks=[], yticks=[], title=quantity.name)
+            _frame(axes, where)
         line[0].set_ylabel(name)
-    return save_figure(figure, path, dpi=150)
+    return save_figure(figure, path, dpi=100)
 
 
 def _draw(axes: Axes, where: NDArray[np.float32], quantity: Quantity) -> None:
@@ -76,6 +80,14 @@ def _draw(axes: Axes, where: NDArray[np.float32], quantity: Quantity) -> None:
     bar = axes.figure.colorbar(points, ax=axes, fraction=0.046)
     if categories is not None:
         bar.set_ticks(range(len(categories)), labels=categories)
+
+
+def _frame(axes: Axes, where: NDArray[np.float32]) -> None:
+    """Show where nearly all environments are; the page shows the few others, too."""
+    low, high = np.percentile(where, FRAMED, axis=0)
+    margin = MARGIN * (high - low) + np.finfo(np.float32).eps
+    low, high = low - margin, high + margin
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
 def frequent_first(

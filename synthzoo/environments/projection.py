@@ -7,6 +7,7 @@ among them: between the nearest ones.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -164,8 +165,9 @@ def _reach(rows: NDArray[np.float32]) -> float:
 
 def _umap(rows: NDArray[np.float32], neighbours: int, seed: int) -> NDArray[np.float32]:
     """Return places by UMAP (arXiv:1802.03426)."""
-    from umap import UMAP
-
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # TensorFlow, which it can use
+        from umap import UMAP
     umap = UMAP(n_neighbors=neighbours, min_dist=MIN_DIST, random_state=seed, n_jobs=1)
     return np.asarray(umap.fit_transform(rows), dtype=np.float32)
 

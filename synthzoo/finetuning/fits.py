@@ -206,6 +206,8 @@ def fit_recipe(job: FitJob) -> FitRecipe:
         for name, value in dataclasses.asdict(recipe).items()
         if name in names
     }
+    if all(labels.stress_eV_A3 is None for _, labels in job.training):
+        same["stress_weight"] = recipe.replay_stress_weight
     same["max_epochs"] = math.ceil(recipe.visits / len(job.training))
     if job.fresh:
         same |= {"learning_rate": FRESH_LEARNING_RATE, "frozen": (), "pull": 0.0}

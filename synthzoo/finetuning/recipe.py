@@ -58,6 +58,9 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     replay_labels
         What replayed structures are held to: what the start says itself (``start``), or
         the forces that its teacher says (``teacher``).
+    replay_stress_weight
+        Factor of the errors of stress, as ``stress_weight``, where only replayed
+        structures have stress labels: they hold the elasticity that the start knows.
     """
 
     section = "finetune"
@@ -75,6 +78,7 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     committee: CountFrom0 = 0
     replay_share: Share = 0.1
     stress_weight: Annotated[NotNegative, LATER] = 0.1
+    replay_stress_weight: Annotated[NotNegative, LATER] = 1.0
     replay_labels: ReplayLabels = "start"
     direct_visits: Annotated[Count | None, LATER] = None
 

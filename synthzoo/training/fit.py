@@ -99,7 +99,7 @@ def fit(  # noqa: PLR0913  the sets, and how
     disk. Without a validation set the weights of the last epoch must be kept.
     ``name``: returns what to call a training structure in messages, by its index.
     ``replay``: other graphs, of which every batch gets the recipe's share; an energy
-    that is NaN is not fitted, and their stress only where the others have some.
+    that is NaN is not fitted.
     ``place``: where to fit; from `synthzoo.training.place.check_place`.
     ``callbacks``: what else is done on the way, before states are saved.
     ``progress``: whether to show a bar, on a terminal.
@@ -114,7 +114,7 @@ def fit(  # noqa: PLR0913  the sets, and how
         total_steps=recipe.max_epochs * len(batches),
         names=partial(_names, batches, len(training), name),
         gaps=bool(replay),
-        stress=have_stress(training),
+        stress=have_stress(graphs),
     )
     held_out = _held_out(validation, recipe, place.processes)
     first = [*callbacks, Progress()] if progress and is_first_process() else callbacks

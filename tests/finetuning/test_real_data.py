@@ -107,7 +107,7 @@ LDA_BULK_MODULUS_GPA = 469
 def test_a_small_set_keeps_the_physics_of_diamond(
     shared: Callable[[str], Path], tmp_path: Path
 ):
-    """Without replay, these thirty frames made it 18 % too stiff (555 GPa)."""
+    """Without stress of replayed structures, thirty frames made it 18 % too stiff."""
     frames = ase.io.read(shared("data/carbon-gap17-dft-train.extxyz"), ":")
     frames = [atoms for atoms in frames if len(atoms) > 2]
     order = np.random.default_rng(11).permutation(len(frames))
@@ -120,7 +120,7 @@ def test_a_small_set_keeps_the_physics_of_diamond(
     assert diamond["a_A"] == pytest.approx(3.535, abs=0.01)
     assert diamond["bulk_modulus_GPa"] == pytest.approx(LDA_BULK_MODULUS_GPA, rel=0.1)
     (carbon_pair,) = metrics["physics"]["repulsions"]
-    assert carbon_pair["after_A"] < 0.51  # the shortest distance looked at
+    assert carbon_pair["after_A"] <= carbon_pair["before_A"] < 0.6  # beyond 50 eV
     (after,) = (
         errors for errors in metrics["unseen"][0]["after"] if errors["name"] == "all"
     )

@@ -266,9 +266,14 @@ class _Maker:
         """Power spectra of all atoms."""
         return soap_features(self.sample.structures, self.soap)
 
+    @cached_property
+    def bonds(self) -> NDArray[np.int64]:
+        """Number of bonds of each atom."""
+        return bonds_of(self.sample.structures)
+
     def quantities(self, described: dict[str, _Described]) -> Iterator[Quantity]:
         """Yield what environments are coloured by."""
-        yield from geometry_of(self.sample)
+        yield from geometry_of(self.sample, self.bonds)
         yield from predictions_of(self.sample, self.calculator)
         for like in self.choice.like:
             yield similarity_to(like, self.spectra, self.sample, self.soap)
@@ -356,15 +361,12 @@ def _separations(
     maker: _Maker, described: dict[str, _Described]
 ) -> tuple[Separation, ...]:
     sample = maker.sample
-    bonds, owners = (
-        bonds_of(sample.structures),
-        sample.by_atom(range(len(sample.sizes))),
-    )
+    owners = sample.by_atom(range(len(sample.sizes)))
     return tuple(
         separation_of(
             name,
             each.projection.components(each.features),
-            bonds,
+            maker.bonds,
             owners,
             seed=maker.choice.seed,
         )

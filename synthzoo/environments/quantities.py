@@ -58,8 +58,11 @@ def kinds(name: str, values: Sequence[str]) -> Quantity:
     )
 
 
-def geometry_of(sample: Sample) -> Iterator[Quantity]:
-    """Yield set and element, where there are several, and the number of bonds."""
+def geometry_of(sample: Sample, bonds: NDArray[np.int64]) -> Iterator[Quantity]:
+    """Yield set and element, where there are several, and the number of bonds.
+
+    ``bonds``: of each atom, from `bonds_of`.
+    """
     if len(sample.sets) > 1:
         yield Quantity(
             name="set",
@@ -71,7 +74,7 @@ def geometry_of(sample: Sample) -> Iterator[Quantity]:
         yield kinds("element", symbols)
     yield Quantity(
         name="bonds",
-        values=bonds_of(sample.structures).astype(float),
+        values=bonds.astype(float),
         categories=(*map(str, range(MOST_BONDS)), f"{MOST_BONDS} or more"),
     )
 

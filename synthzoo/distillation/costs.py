@@ -59,8 +59,9 @@ def label_seconds(teacher: str, structures: Sequence[Atoms]) -> float:
     """Return what a teacher takes for each atom, measured in a process of its own.
 
     Structures are moved a little from label to label, as in dynamics and relaxations.
+    The time for each atom is larger in small ones: those of about the mean size count.
     """
-    chosen = _middle_sized(structures)
+    chosen = _mean_sized(structures)
     return called_apart(partial(_label_seconds, teacher, chosen), teacher)
 
 
@@ -76,10 +77,10 @@ def _label_seconds(teacher: str, structures: Sequence[Atoms]) -> float:
     return sum(found) / sum(map(len, structures))
 
 
-def _middle_sized(structures: Sequence[Atoms]) -> list[Atoms]:
-    order = np.argsort([len(atoms) for atoms in structures], kind="stable")
-    start = max(0, (len(order) - TIMED_STRUCTURES) // 2)
-    return [structures[index] for index in order[start : start + TIMED_STRUCTURES]]
+def _mean_sized(structures: Sequence[Atoms]) -> list[Atoms]:
+    sizes = np.array([len(atoms) for atoms in structures])
+    order = np.argsort(np.abs(sizes - sizes.mean()), kind="stable")
+    return [structures[index] for index in order[:TIMED_STRUCTURES]]
 
 
 def visit_seconds(model: ModelRecipe, data: LabelledSet) -> float:

@@ -16,6 +16,7 @@ from synthzoo.finetuning.jobs import visits_from_scratch
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.generation.recipe import Around
 from synthzoo.generation.sizes import are_metals
+from synthzoo.generation.starts import resized
 from synthzoo.models.recipe import ModelRecipe
 from synthzoo.training.recipe import FitRecipe
 
@@ -67,6 +68,9 @@ THRIFTY: dict[str, Any] = {"relax_steps": 3, "max_atoms": 48}
 THRIFTY_CALLS = 3.5
 """Of the part `around`, and what it computes then, where the labels of a structure
 would take longer than its training."""
+AROUND: dict[str, Any] = {"structures": "", "count": 1}
+"""Of the part, as far as its sizes go."""
+
 DYNAMICS_FRAMES = 10
 """Structures that are kept of each trajectory."""
 HYDROGEN_STEP_FS = 0.5
@@ -168,7 +172,7 @@ def make_plan(request: Request, data: LabelledSet) -> Plan:
 
     ``data``: the user's structures, none of them an isolated atom.
     """
-    label_s = label_seconds(request.teacher, data.structures)
+    label_s = label_seconds(request.teacher, _resized(data, Around(**AROUND)))
     cutoff_A = cutoff_for(data.structures)
     needed: list[float] = []
     for number, features in enumerate(FEATURES):
@@ -260,9 +264,16 @@ def _around(costs: Costs) -> dict[str, Any]:
 
 def _mean_atoms(data: LabelledSet, costs: Costs) -> float:
     """Return the mean size of structures around those of the user."""
-    part = Around(structures="", count=1, **_around(costs))  # repeats and cuts cells
-    sizes = [len(atoms) for atoms in data.structures]
-    return float(np.clip(sizes, part.min_atoms, part.max_atoms).mean())
+    part = Around(**AROUND, **_around(costs))
+    return float(np.mean([len(atoms) for atoms in _resized(data, part)]))
+
+
+def _resized(data: LabelledSet, part: Around) -> list[Atoms]:
+    """Return the structures of the user as the part starts from them."""
+    rng = np.random.default_rng(0)
+    return [
+        resized(atoms, part.min_atoms, part.max_atoms, rng) for atoms in data.structures
+    ]
 
 
 def _cheap(costs: Costs) -> bool:

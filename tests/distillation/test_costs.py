@@ -30,3 +30,10 @@ def test_structures_are_labelled_one_after_the_other_as_they_move(
     calls = 1 + costs.TIMED_LABELS
     assert [size for size, _ in seen] == [1] * calls + [4] * calls
     assert len(set(seen)) == len(seen)
+
+
+def test_the_size_that_counts_is_the_mean_one():
+    """Most structures of a set may be dimers, and most time goes into the others."""
+    sizes = [*[2] * 12, 15, 16, 17, *[40] * 8]
+    structures = [bulk("Cu").repeat((size, 1, 1)) for size in sizes]
+    assert [len(atoms) for atoms in costs._mean_sized(structures)] == [15, 16, 17][::-1]

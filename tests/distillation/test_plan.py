@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from synthzoo.distillation.request import Request
 from synthzoo.errors import InputError
 from synthzoo.generation.recipe import Around
 from synthzoo.models.recipe import ModelRecipe
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 COSTS = Costs(label_s_per_atom=1e-3, visit_s_per_atom=2e-4)
 SLOW = Costs(label_s_per_atom=2e-2, visit_s_per_atom=2e-4)
@@ -64,6 +67,23 @@ def copper() -> LabelledSet:
 def test_a_plan_keeps_to_its_time_and_uses_it(copper, costs: Costs, minutes: float):
     plan = spend(request(minutes), copper, ModelRecipe(), costs)
     assert 0.85 * minutes < plan.minutes <= minutes
+
+
+def test_the_teacher_is_timed_on_cells_as_large_as_synthetic_ones(monkeypatch):
+    """A label of two atoms takes nearly as long as one of sixteen."""
+    timed: list[int] = []
+
+    def seconds(_: str, structures: Sequence[Atoms]) -> float:
+        timed.extend(len(atoms) for atoms in structures)
+        return 1e-3
+
+    monkeypatch.setattr(planning, "label_seconds", seconds)
+    monkeypatch.setattr(planning, "visit_seconds", lambda *_: 2e-4)
+    crystal = bulk("CuAu", "cesiumchloride", a=3.1)
+    labels = Labels(energy_eV=-1.0, forces_eV_A=np.zeros((2, 3)))
+    data = LabelledSet(structures=[crystal], labels=[labels], origins=[""])
+    make_plan(request(60), data)
+    assert timed == [Around(structures="", count=1).min_atoms]
 
 
 def test_more_time_and_quicker_teachers_give_more_structures(copper):

@@ -39,6 +39,8 @@ from synthzoo.training.build import (
 from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ase import Atoms
     from numpy.typing import NDArray
 
@@ -49,6 +51,14 @@ if TYPE_CHECKING:
 
 TEACHER, STUDENT, POTENTIAL = "teacher", "student", "fine-tuned"
 DIRECT = "trained directly"
+
+KIND_ERRORS = (
+    ("energy_rmse_meV_per_atom", 1, "meV/atom"),
+    ("force_rmse_eV_A", 3, "eV/Å"),
+)
+"""Field of the errors of a kind of structures, digits, and unit."""
+CLEARLY, FEWEST_OF_A_KIND = 1.1, 3
+"""A kind became worse if its error is larger by this factor, on so many structures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +100,9 @@ class Distilled:
         structures that they have not seen.
     compared
         Which structures those are, in words.
+    worse
+        Kinds of these structures of which fine-tuning made the errors clearly larger,
+        in words.
     curves
         Energies over volumes and distances.
     teacher_s, potential_s
@@ -104,6 +117,7 @@ class Distilled:
     student: BuildSummary
     errors: tuple[Errors, ...]
     compared: str
+    worse: tuple[str, ...]
     curves: tuple[Curve, ...]
     teacher_s: float
     potential_s: float
@@ -138,6 +152,7 @@ def _on_errors(found: Distilled) -> list[str]:
     student = found.of(STUDENT)
     if student is not None:
         texts += _on_tuning(student, tuned)
+    texts += _on_kinds(found.worse)
     if direct is not None:
         worse = tuned.energy_meV_per_atom >= direct.energy_meV_per_atom
         texts.append(
@@ -164,8 +179,16 @@ def _on_tuning(student: Errors, tuned: Errors) -> list[str]:
         return []
     return [
         f"Before fine-tuning, the student had {_pair(student)}: fine-tuning made its "
-        f"{' and '.join(worse)} worse. The report of the fine-tuning says for which "
-        "kinds of structures; add some of these."
+        f"{' and '.join(worse)} worse."
+    ]
+
+
+def _on_kinds(worse: Sequence[str]) -> list[str]:
+    if not worse:
+        return []
+    return [
+        f"Fine-tuning made some kinds of structures worse: {'; '.join(worse)}. Add "
+        "some of these to your structures if they matter."
     ]
 
 
@@ -206,6 +229,7 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
         student=build_checkpoint(folder / RECIPE_FILE, student, trust=True),
         errors=(_teacher_errors(folder, data), *_learnt_errors(metrics)),
         compared=_compared(metrics),
+        worse=tuple(_worse_kinds(metrics)),
         curves=tuple(_curves(folder)),
         teacher_s=label_seconds(request.teacher, timed),
         potential_s=label_seconds(f"zoo:{potential.absolute()}", timed),
@@ -254,6 +278,21 @@ def _learnt_errors(metrics: dict[str, Any]) -> list[Errors]:
         )
         for name, groups in found
     ]
+
+
+def _worse_kinds(metrics: dict[str, Any]) -> Iterator[str]:
+    """Yield the kinds that were better before fine-tuning, with their errors."""
+    for unseen in metrics["unseen"][:1]:
+        after = {each["name"]: each for each in unseen["after"][1:]}
+        for before in unseen["before"][1:]:
+            changes = [
+                f"{before[key]:.{digits}f} → {after[before['name']][key]:.{digits}f} "
+                f"{unit}"
+                for key, digits, unit in KIND_ERRORS
+                if after[before["name"]][key] > CLEARLY * before[key]
+            ]
+            if changes and before["structures"] >= FEWEST_OF_A_KIND:
+                yield f"{before['name']} ({', '.join(changes)})"
 
 
 def _compared(metrics: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -150,6 +151,7 @@ def distill(  # noqa: PLR0913  what a user may say
     )
     output, tell = Path(output), tell or _keep_silent
     _refuse_others(output)
+    _refuse_other_minutes(output, minutes)
     output.parent.mkdir(parents=True, exist_ok=True)
     record = StageRecord(
         output / RECORD_FILE,
@@ -296,6 +298,20 @@ def _refuse_others(output: Path) -> None:
         and any(output.iterdir())
     ):
         raise InputError(f"{output} exists and holds other files; name a new folder.")
+
+
+def _refuse_other_minutes(output: Path, minutes: float) -> None:
+    """Refuse to plan again what was planned, and say what to do for a larger set."""
+    if not (output / PLAN_FILE).exists():
+        return
+    planned = json.loads((output / RECORD_FILE).read_text())["recipe"]["minutes"]
+    if minutes != planned:
+        raise InputError(
+            f"{output} was planned for {planned:g} minutes, and its structures and "
+            f"network with it: --minutes {planned:g} goes on there or shows its "
+            f"result. For {minutes:g} minutes give a new folder; this one stays as it "
+            "is."
+        )
 
 
 def _keep_silent(text: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from synthzoo.distillation.findings import (
     TEACHER,
     Distilled,
     Errors,
+    _worse_kinds,
 )
 from synthzoo.distillation.plan import Plan
 from synthzoo.distillation.probes import Curve
@@ -52,7 +55,12 @@ def dynamics(failure: Failure | None = None) -> Verdict:
     )
 
 
-def distilled(errors: dict[str, Pair], *, failure: Failure | None = None) -> Distilled:
+def distilled(
+    errors: dict[str, Pair],
+    *,
+    failure: Failure | None = None,
+    worse: tuple[str, ...] = (),
+) -> Distilled:
     return Distilled(
         teacher="nep:some.txt",
         notes=(),
@@ -85,6 +93,7 @@ def distilled(errors: dict[str, Pair], *, failure: Failure | None = None) -> Dis
             for name, (energy, force) in errors.items()
         ),
         compared="25 structures, which no fit had seen",
+        worse=worse,
         curves=(
             Curve(
                 name="Cu–Cu",
@@ -123,6 +132,30 @@ def test_a_fine_tuning_that_does_harm_is_named():
     text = " ".join(distilled(found).verdict)
     assert "the student had 7.0 meV/atom" in text
     assert "made its energies worse" in text
+
+
+def of_kind(name: str, pair: Pair, structures: int = 5) -> dict[str, Any]:
+    energy, force = pair
+    return {
+        "name": name,
+        "structures": structures,
+        "energy_rmse_meV_per_atom": energy,
+        "force_rmse_eV_A": force,
+    }
+
+
+def test_kinds_of_structures_that_became_worse_are_named():
+    """Those with clearly larger errors, on more than one or two structures."""
+    before = [("all", (9.0, 0.1)), ("melt", (9.0, 0.2)), ("bulk", (2.0, 0.1))]
+    after = [("all", (5.0, 0.1)), ("melt", (15.0, 0.19)), ("bulk", (2.1, 0.05))]
+    unseen = {
+        "before": [*starmap(of_kind, before), of_kind("slab", (1.0, 0.1), 2)],
+        "after": [*starmap(of_kind, after), of_kind("slab", (3.0, 0.1), 2)],
+    }
+    worse = tuple(_worse_kinds({"unseen": [unseen]}))
+    assert worse == ("melt (9.0 → 15.0 meV/atom)",)
+    assert worse[0] in " ".join(distilled(GOOD, worse=worse).verdict)
+    assert tuple(_worse_kinds({"unseen": []})) == ()
 
 
 def test_dynamics_that_fail_say_how():

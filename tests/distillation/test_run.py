@@ -169,6 +169,20 @@ def test_sets_that_are_too_small_to_be_tested_are_told(data: Path, tmp_path: Pat
     assert "nothing is left to test" not in enough
 
 
+def test_another_time_does_not_touch_a_folder_and_says_what_to_do(
+    data: Path, tmp_path: Path
+):
+    """Neither of one that is finished nor of one that was killed."""
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "plan.json").write_text("{}")
+    record = '{"recipe": {"minutes": 30.0}, "seconds": {}}'
+    (made / "distill.json").write_text(record)
+    with pytest.raises(InputError, match=r"--minutes 30 goes on .* give a new folder"):
+        distill(data, TEACHER_REFERENCE, made, minutes=60, workers=1)
+    assert (made / "distill.json").read_text() == record
+
+
 @pytest.mark.thorough
 def test_labels_in_another_unit_are_noticed_before_the_student_learns(
     quick, tmp_path: Path

@@ -20,7 +20,8 @@ from ase.build import bulk
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
-from synthzoo import load_calculator
+from synthzoo.models.place import Place
+from synthzoo.potentials import load_potential
 from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def main() -> None:
     say("| --- | --- | --- |")
     for size in given.atoms:
         atoms = bulk("C", cubic=True).repeat(CELLS[size])
-        atoms.calc = load_calculator(given.model, device="cpu")
+        atoms.calc = load_potential(given.model, place=Place(device="cpu")).calculator
         times, energies = run(atoms, given.ps, given.timestep_fs)
         drift, start = np.polyfit(times, energies, 1)
         largest = np.abs(energies - (start + drift * times)).max()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -52,16 +53,15 @@ class Batch:
         self._state = _state_of(structures, self._model.device)
         self._fill(self._model(self._state))
         self._heated = heated
-        torch_sim = _quiet_import()
         timestep = self._number(settings.timestep_fs * units.fs)
-        none = self._number(0.0)  # each step of a thermostat is given its temperature
         if heated:
             friction = self._number(settings.friction_per_fs / units.fs)
-            _, self._update = torch_sim.nvt_langevin(
-                self._model, dt=timestep, kT=none, gamma=friction
+            self._update = _update(
+                "nvt_langevin", self._model, timestep, gamma=friction
             )
         else:
-            _, self._update = torch_sim.nve(self._model, dt=timestep, kT=none)
+            self._update = _update("nve", self._model, timestep)
+        self._state.rng = torch.initial_seed()
 
     def step(self, target_K: float | None) -> None:
         """Move all atoms by one time step.
@@ -280,6 +280,20 @@ def _quiet_import() -> Any:
         warnings.simplefilter("ignore")
         import torch_sim
     return torch_sim
+
+
+def _update(
+    kind: str, model: BatchedNetwork, timestep: Tensor, **settings: Tensor
+) -> Callable[..., Any]:
+    """Return the step of an integrator, from a state of torch-sim to the next one."""
+    torch_sim = _quiet_import()
+    if hasattr(torch_sim, f"{kind}_step"):
+        step = getattr(torch_sim, f"{kind}_step")
+        return partial(step, model=model, dt=timestep, **settings)
+    # Before torch-sim 0.4. Each step of a thermostat is given its temperature.
+    none = torch.zeros_like(timestep)
+    make = getattr(torch_sim, kind)
+    return cast("Callable[..., Any]", make(model, dt=timestep, kT=none, **settings)[1])
 
 
 def _state_of(structures: Sequence[Atoms], device: torch.device) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -18,6 +20,7 @@ from synthzoo import load_calculator, run_md
 from synthzoo.cli import main
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
+from synthzoo.stability import torch_sim as engine
 from synthzoo.stability.integrators import Settings
 from synthzoo.stability.protocol import Conservation, Dimers, Dynamics, Limits, MdRecipe
 from synthzoo.stability.replica import ReplicaJob, first_state
@@ -116,6 +119,32 @@ def test_a_batch_has_the_forces_of_its_structures(
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
         assert energy == pytest.approx(alone.get_potential_energy(), abs=1e-4)
         assert forces == pytest.approx(alone.get_forces(), abs=1e-3)
+
+
+def test_the_interface_since_torch_sim_0_6_is_served(
+    carbon: SynthzooCalculator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its steps take the model; one stands in for it, which needs Python 3.12."""
+    torch_sim = engine._quiet_import()
+    if not hasattr(torch_sim, "nve"):
+        pytest.skip("this torch-sim has that interface, and all other tests use it")
+
+    def nve_step(state: Any, model: Any, *, dt: Any) -> Any:
+        return torch_sim.nve(model, dt=dt, kT=torch.zeros(()))[1](state)
+
+    def moved() -> list[Atoms]:
+        structures = [diamond(), diamond(0.1)]
+        batch = Batch(carbon, structures, SETTINGS, heated=False)
+        for _ in range(3):
+            batch.step(None)
+        batch.show(structures)
+        return structures
+
+    before = moved()
+    present = SimpleNamespace(integrators=torch_sim.integrators, nve_step=nve_step)
+    monkeypatch.setattr(engine, "_quiet_import", lambda: present)
+    for found, expected in zip(moved(), before, strict=True):
+        assert (found.positions == expected.positions).all()
 
 
 def test_a_structure_without_numbers_leaves_the_others_alone(

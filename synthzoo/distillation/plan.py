@@ -58,7 +58,10 @@ ALLOYS: dict[str, Any] = {
     "vacancy_share": 0.1,
 }
 FEWEST_DISTANCES, MOST_DISTANCES = 10, 40
-"""Of a pair of elements."""
+"""Of a pair of elements..."""
+MOST_DIMERS, FEW_DISTANCES = 0.25, 3
+"""... but all pairs have no more than this share of the structures, or this number of
+distances each: thirty elements have 465 pairs."""
 
 AROUND_CALLS, DYNAMICS_CALLS = 7.0, 83.0
 """What the driver computes for each structure that is kept, on average: 5.5 to 10 in
@@ -332,6 +335,15 @@ def _averaging(plan: Plan, data: LabelledSet) -> float:
     return round(min(LONGEST_AVERAGE, max(0.0, 1 - AVERAGED_OVER / steps)), 4)
 
 
+def _distances(structures: float) -> int:
+    """Return at how many distances each pair of elements is put.
+
+    ``structures``: how many there are in all for each pair.
+    """
+    wanted = np.clip(DIMER_SHARE * structures, FEWEST_DISTANCES, MOST_DISTANCES)
+    return round(max(FEW_DISTANCES, min(float(wanted), MOST_DIMERS * structures)))
+
+
 def recipe_of(
     plan: Plan, request: Request, data: LabelledSet, starts: str
 ) -> dict[str, Any]:
@@ -341,9 +353,9 @@ def recipe_of(
     """
     elements = list(data.elements)
     pairs = len(elements) * (len(elements) + 1) // 2
-    distances = round(DIMER_SHARE * plan.structures / pairs)
-    distances = min(max(distances, FEWEST_DISTANCES), MOST_DISTANCES)
-    around = plan.structures - pairs * distances - DYNAMICS_FRAMES * plan.dynamics
+    distances = _distances(plan.structures / pairs)
+    dimers = min(pairs * distances, round(MOST_DIMERS * plan.structures))
+    around = plan.structures - dimers - DYNAMICS_FRAMES * plan.dynamics
     parts: list[dict[str, Any]] = [{"kind": "dimers", "count": distances}]
     if len(elements) > 1 and are_metals(elements):
         each = round(ALLOY_SHARE * plan.structures / len(ALLOYS["prototypes"]))

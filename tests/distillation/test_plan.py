@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.data import chemical_symbols
 
 from synthzoo.data.labelled_set import LabelledSet
 from synthzoo.data.labels import Labels
@@ -165,6 +166,19 @@ def test_alloys_of_other_compositions_are_made_of_metals_only():
     assert "crystals" in kinds("CuAu", "cesiumchloride", 3.1)
     assert "crystals" not in kinds("InP", "zincblende", 5.87)
     assert "around" in kinds("InP", "zincblende", 5.87)
+
+
+def test_pairs_of_thirty_elements_leave_room_for_other_structures():
+    """Nearly all structures would be dimers, or more than all."""
+    atoms = bulk("Cu", cubic=True).repeat((2, 2, 2))
+    atoms.symbols[:30] = chemical_symbols[1:31]
+    labels = Labels(energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
+    data = LabelledSet(structures=[atoms], labels=[labels], origins=[""])
+    plan = spend(request(5), data, ModelRecipe(), COSTS)
+    sections = recipe_of(plan, request(), data, "starts.xyz")
+    parts = {part["kind"]: part for part in sections["generate"]["parts"]}
+    assert parts["dimers"]["count"] < 10
+    assert parts["around"]["count"] > plan.structures / 2
 
 
 def test_the_recipe_makes_as_many_structures_as_planned(copper, tmp_path: Path):

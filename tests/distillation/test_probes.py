@@ -53,6 +53,12 @@ def test_all_pairs_of_elements_are_probed():
     assert list(names) == ["ClNa, volume", "Cl–Cl", "Cl–Na", "Na–Na"]
 
 
+def test_molecules_have_pairs_but_no_volumes():
+    data = labelled([molecule("CO"), molecule("CO2")], [-10.0, -18.0])
+    names = dict.fromkeys(a.info[CURVE_KEY] for a in probe_structures(data))
+    assert list(names) == ["C–C", "C–O", "O–O"]
+
+
 def test_curves_begin_at_their_minimum_or_at_the_widest_distance():
     """A structure that the teacher failed on leaves a gap in its curve."""
     data = labelled([bulk("Cu", cubic=True)], [-14.0])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from synthzoo.data.structures import label, write_structures
@@ -124,6 +124,18 @@ def test_states_that_no_potential_knows_are_mentioned(tmp_path: Path):
     assert "1 structure(s) have magnetic moments, which are ignored" in notes
 
 
+def test_molecules_are_known_by_their_vacuum(tmp_path: Path):
+    structures = []
+    for name in ("CO", "CH4"):
+        atoms = molecule(name)
+        forces_eV_A = np.zeros((len(atoms), 3))
+        forces_eV_A[:2, 0] = 0.3, -0.3
+        structures.append(label(atoms, energy_eV=-20.0, forces_eV_A=forces_eV_A))
+    write_structures(tmp_path / "dft.xyz", structures)
+    notes = read_data(request(tmp_path / "dft.xyz")).notes
+    assert "2 are surfaces or molecules: their vacuum is kept" in notes[0]
+
+
 def test_atoms_alone_are_no_start(tmp_path: Path):
     atom = label(
         Atoms("Cu", cell=[15] * 3, pbc=True),
@@ -162,10 +174,11 @@ def test_test_structures_of_other_elements_are_refused(data: Path, tmp_path: Pat
 
 
 def test_sets_that_are_too_small_to_be_tested_are_told(data: Path, tmp_path: Path):
-    write_structures(tmp_path / "four.xyz", [alloy(seed) for seed in range(4)])
-    few = " ".join(read_data(request(tmp_path / "four.xyz")).notes)
+    for count in (1, 4):
+        few = tmp_path / f"{count}.xyz"
+        write_structures(few, [alloy(seed) for seed in range(count)])
+        assert "nothing is left to test" in " ".join(read_data(request(few)).notes)
     enough = " ".join(read_data(request(data)).notes)
-    assert "nothing is left to test" in few
     assert "nothing is left to test" not in enough
 
 

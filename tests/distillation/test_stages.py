@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
 
 from synthzoo.data.labelled_set import LabelledSet
 from synthzoo.data.labels import Labels
@@ -27,3 +27,10 @@ def test_dynamics_start_from_the_crystal_of_lowest_energy():
     start = calm_start(data)
     assert start.get_chemical_formula() == "In16P16"
     assert start.get_volume() / 32 == pytest.approx(crystals[1].get_volume() / 8)
+
+
+def test_the_dynamics_of_a_molecule_start_from_it_alone():
+    methane = molecule("CH4")
+    labels = Labels(energy_eV=-20.0, forces_eV_A=np.zeros((5, 3)))
+    data = LabelledSet(structures=[methane], labels=[labels], origins=[""])
+    assert calm_start(data) == methane

@@ -18,7 +18,7 @@ from synthzoo.data.sound import listed
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import describe, findings_of, usable_frames
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
-from synthzoo.generation.starts import vacuum_axes
+from synthzoo.generation.starts import is_alone, vacuum_axes
 from synthzoo.inspection.findings import CheckedSet, Reference
 from synthzoo.runs.files import hash_files
 
@@ -68,7 +68,7 @@ class Request:
 class UserData:
     """The structures of the user that other structures can be made from.
 
-    ``frames``: those with more than one atom.
+    ``frames``: all but isolated atoms.
     ``bulk``: the same with their labels.
     ``test``: those that are kept for testing, if there are any.
     ``notes``: what the checks found, in words.
@@ -86,11 +86,11 @@ def read_data(request: Request) -> UserData:
     frames, keys = _read(request, request.files)
     findings = findings_of(_checked(frames, keys), frames)
     kept = usable_frames(findings, frames, drop=request.drop_bad)
-    bulk = [index for index in kept if len(frames.structures[index]) > 1]
+    bulk = [index for index in kept if not is_alone(frames.structures[index])]
     if not bulk:
         raise InputError(
-            f"The data hold {len(kept)} structure(s), all of them single atoms: there "
-            "is nothing to make other structures from."
+            f"The data hold {len(kept)} structure(s), all of them isolated atoms: "
+            "there is nothing to make other structures from."
         )
     origins = [str(origin) for origin in frames.origins]
     notes = [
@@ -120,7 +120,7 @@ def _read_test(request: Request, data: LabelledSet) -> LabelledSet | None:
     if not request.test:
         return None
     frames, keys = _read(request, request.test)
-    bulk = [i for i, atoms in enumerate(frames.structures) if len(atoms) > 1]
+    bulk = [i for i, atoms in enumerate(frames.structures) if not is_alone(atoms)]
     test = as_labelled(_part(frames, bulk), keys)
     others = set(test.elements) - set(data.elements)
     if others:

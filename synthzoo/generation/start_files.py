@@ -15,7 +15,7 @@ from synthzoo.data.sound import check_set, check_structure
 from synthzoo.data.structures import iter_structures
 from synthzoo.errors import FileWarning, InputError
 from synthzoo.generation.recipe import FromFile, OfPrototypes
-from synthzoo.generation.starts import bare, resized, vacuum_axes
+from synthzoo.generation.starts import bare, is_alone, resized
 from synthzoo.recipes.schema import inside
 from synthzoo.runs.files import hash_files
 
@@ -117,7 +117,7 @@ def starts(part: FromFile) -> dict[int, Atoms]:
             f"{len(found)} structures is {len(found) - 1}."
         )
     chosen = {number: bare(found[number], pbc=found[number].pbc) for number in numbers}
-    kept = {n: atoms for n, atoms in chosen.items() if not _is_alone(atoms)}
+    kept = {n: atoms for n, atoms in chosen.items() if not is_alone(atoms)}
     if not kept:
         raise InputError(
             f"{part.structures} holds isolated atoms only; give structures in which "
@@ -132,10 +132,6 @@ def read_hashed(path: str, sha256: str | None) -> tuple[Atoms, ...]:
     if sha256 != hash_files([Path(path)]):
         raise InputError(f"{path} has changed since the run began.")
     return tuple(iter_structures(path, tell=lambda _: None))
-
-
-def _is_alone(atoms: Atoms) -> bool:
-    return len(atoms) == 1 and bool(vacuum_axes(atoms).all())
 
 
 def group_name(part: FromFile, number: int) -> str:

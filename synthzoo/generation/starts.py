@@ -29,6 +29,18 @@ def vacuum_axes(atoms: Atoms) -> NDArray[np.bool_]:
     return vacuum
 
 
+def is_alone(atoms: Atoms) -> bool:
+    """Return whether a structure is one atom in vacuum, no crystal with one in a cell.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> is_alone(Atoms("W", cell=[15, 15, 15], pbc=True)), is_alone(bulk("W"))
+    (True, False)
+    """
+    return len(atoms) == 1 and bool(vacuum_axes(atoms).all())
+
+
 def resized(
     atoms: Atoms, min_atoms: int, max_atoms: int, rng: np.random.Generator
 ) -> Atoms:

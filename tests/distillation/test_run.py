@@ -147,6 +147,21 @@ def test_atoms_alone_are_no_start(tmp_path: Path):
         read_data(request(tmp_path / "dft.xyz"))
 
 
+def test_crystals_with_one_atom_in_a_cell_are_starts(tmp_path: Path):
+    """They are learnt and tested as all others are."""
+    alone = Atoms("Cu", cell=[15] * 3, pbc=True)
+    structures = [
+        label(atoms, energy_eV=-1300.0 - number, forces_eV_A=np.zeros((1, 3)))
+        for number, atoms in enumerate([alone, bulk("Cu", a=3.6), bulk("Cu", a=3.8)])
+    ]
+    write_structures(tmp_path / "dft.xyz", structures)
+    found = read_data(
+        request(tmp_path / "dft.xyz", test=[tmp_path / "dft.xyz"], drop_bad=True)
+    )
+    assert found.test is not None
+    assert (len(found.bulk), len(found.test)) == (2, 2)
+
+
 def test_a_teacher_without_an_element_is_refused_at_once(data: Path, tmp_path: Path):
     only = 'ase:ase.calculators.lj.LennardJones{"isolated_atom_energies_eV": {"Cu": 0}}'
     with pytest.raises((InputError, TeacherError), match="Au"):

@@ -14,7 +14,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import atomic_numbers, chemical_symbols
 
 from synthzoo.data import unconstrained
-from synthzoo.errors import InputError, one_line
+from synthzoo.errors import InputError, SimulationError, one_line
 from synthzoo.export.atom_types import (
     check_symbols,
     elements_of_types,
@@ -200,6 +200,12 @@ class LammpsForces:
 
     def _update(self, found: Local, order: NDArray[np.int64]) -> Atoms:
         """Return the atoms that LAMMPS has now, in the order of their numbers."""
+        if len(found.tags) == 0 and (before := int(self._lmp.get_natoms())):
+            raise SimulationError(
+                f"LAMMPS has lost all of its {before} atoms: they moved too far in one "
+                "step. Try a shorter timestep; `synthzoo md` says whether the model "
+                "survives such conditions."
+            )
         if (found.tags == 0).any():
             raise InputError(
                 "LAMMPS's atoms have no numbers; remove `atom_modify id no`."

@@ -329,11 +329,18 @@ def test_faults_stop_lammps_with_one_clear_error(
         run(start(diamond()) + text)
 
 
-def test_lost_atoms_end_in_one_clear_error() -> None:
+@pytest.mark.parametrize(
+    ("speed", "message"),
+    [
+        ("500", r"Lost atoms.*shorter timestep"),
+        ("1e7", r"has lost all of its \d+ atoms.*shorter timestep"),
+    ],
+)
+def test_lost_atoms_end_in_one_clear_error(speed: str, message: str) -> None:
     """LAMMPS says what happened, and the message says what to do."""
-    text = f"{start(slab())}velocity all set 0 0 500\nfix 1 all nve\nthermo 1\nrun 50\n"
-    with pytest.raises(SimulationError, match=r"Lost atoms.*shorter timestep"):
-        run(text, atoms=slab())
+    moving = f"velocity all set 0 0 {speed}\nfix 1 all nve\nthermo 1\nrun 50\n"
+    with pytest.raises(SimulationError, match=message):
+        run(start(slab()) + moving, atoms=slab())
 
 
 def test_lj_units_are_refused_where_the_input_says_nothing() -> None:

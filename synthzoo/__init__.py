@@ -52,6 +52,8 @@ Make a model step by step
     check_teacher_file   is a downloaded file the published one?
     examine_teacher      test a teacher: gradients, symmetries, known numbers
     reference_values     diamond and graphene by a teacher, for a model's card
+    learn_local_energies learning curves of a teacher's energies of atoms
+    load_local_energies  ASE calculator of what has learned them
     estimate_cost        what a recipe would make, and what it would cost
     thin_file            the structures of a file that are least alike
     transmute_file       labelled structures of another element, by scaling
@@ -105,6 +107,8 @@ if _TYPE_CHECKING:
     from synthzoo.inspection.summary import inspect_structures as inspect_structures
     from synthzoo.labelling.relabel import relabel_file as relabel_file
     from synthzoo.models.predict import predict_structures as predict_structures
+    from synthzoo.regression.kept import load_local_energies as load_local_energies
+    from synthzoo.regression.learn import learn_local_energies as learn_local_energies
     from synthzoo.stability.check import compare_md as compare_md
     from synthzoo.stability.check import run_md as run_md
     from synthzoo.stability.crystals import check_crystals as check_crystals
@@ -153,8 +157,10 @@ _HOME = {
     "import_paper": "zoo.published",
     "inspect_files": "inspection.card",
     "inspect_structures": "inspection.summary",
+    "learn_local_energies": "regression.learn",
     "load_calculator": "zoo.load",
     "load_committee": "finetuning.committee",
+    "load_local_energies": "regression.kept",
     "load_sample": "data.samples",
     "map_environments": "environments.map",
     "model_cards": "zoo.registry",

@@ -14,6 +14,7 @@ from synthzoo.cli.options import (
     MODEL,
     NEW,
     READ,
+    NumbersType,
     compile_option,
     echo_json,
     echo_result,
@@ -190,26 +191,6 @@ def _tune(
     note(f"The report is {summary.report}. Use the model as {summary.output}.")
 
 
-class NumbersType(click.ParamType[tuple[int, ...]]):
-    """Whole numbers with commas between them: 25,100,800."""
-
-    name = "numbers"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[int, ...]:
-        """Return the numbers."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not of the form 25,100,800.", param, ctx)
-
-
 @main.command()
 @click.argument("models", type=MODEL, nargs=-1, required=True)
 @click.option(
@@ -221,7 +202,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 @click.option("-o", "--output", type=NEW, required=True, help="Folder of the results.")
 @click.option(
     "--sizes",
-    type=NumbersType(),
+    type=NumbersType(int),
     required=True,
     help="Sizes of the training sets, such as 0,25,100,800; 0 is the model as it is.",
 )

@@ -25,6 +25,7 @@ SECTIONS = {
         "pretrain",
         "teachers",
         "reference",
+        "local-energies",
         "estimate",
         "thin",
         "transmute",

@@ -76,6 +76,29 @@ class ModelType(click.ParamType[str]):
         return known or [CompletionItem(incomplete, type="dir")]
 
 
+class NumbersType(click.ParamType[tuple[float, ...]]):
+    """Numbers of a kind, int or float, with commas between them: 25,100,800."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type[float]) -> None:
+        self.kind = kind
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[float, ...]:
+        """Return the numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self.kind(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not of the form 25,100,800.", param, ctx)
+
+
 MODEL = ModelType()
 READ = click.Path(path_type=Path)
 NEW = click.Path(path_type=Path)

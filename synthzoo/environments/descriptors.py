@@ -89,17 +89,22 @@ def learned_features(
     return np.concatenate(found)
 
 
-def soap_for(elements: Sequence[str]) -> Any:
-    """Return the SOAP descriptor for maps of structures of some elements."""
+def soap_settings(elements: Sequence[str]) -> dict[str, Any]:
+    """Return what `soap_of` is given for structures of some elements."""
     single = len(elements) == 1
     radial, angular = (RADIAL_FUNCTIONS, LARGEST_ANGULAR) if single else FEWER_FUNCTIONS
-    return soap_of(
-        elements,
-        cutoff_A=SOAP_CUTOFF_A,
-        radial=radial,
-        angular=angular,
-        smooth=True,
-    )
+    return {
+        "elements": list(elements),
+        "cutoff_A": SOAP_CUTOFF_A,
+        "radial": radial,
+        "angular": angular,
+        "smooth": True,
+    }
+
+
+def soap_for(elements: Sequence[str]) -> Any:
+    """Return the SOAP descriptor for structures of some elements."""
+    return soap_of(**soap_settings(elements))
 
 
 def soap_features(structures: Sequence[Atoms], soap: Any) -> NDArray[np.float32]:

@@ -106,3 +106,22 @@ def test_map_draws_and_says_what_lies_outside(tmp_path: Path) -> None:
     assert "by model: 100.0% of cubes lies outside of the map" in again.stdout
     message = fails("map", "carbon-ace-2k", diamonds, "-o", tmp_path / "on.html")
     assert "on.html exists" in message
+
+
+def test_local_energies_prints_the_table(tmp_path: Path) -> None:
+    """And takes numbers with commas between them."""
+    need("dscribe", "local-energies")
+    need("sklearn", "local-energies")
+    diamonds = tmp_path / "diamonds.xyz"
+    structures = [bulk("C", cubic=True) for _ in range(6)]
+    for number, atoms in enumerate(structures):
+        atoms.rattle(0.05, seed=number)
+    write_structures(diamonds, structures)
+    command = ("local-energies", "carbon-ace-2k", diamonds, "-o", tmp_path / "curves")
+    result = run(*command, "--sizes", "10,20", "--environments", 48, "--folds", 3,
+                 "--regressor", "gpr", "--sigma", "10,30")  # fmt: skip
+    header, _, first, second = result.stdout.splitlines()[4:8]
+    assert header == "| N | GPR, σ = 10 meV | GPR, σ = 30 meV |"
+    assert first.startswith("| 10 | ")
+    assert second.startswith("| 20 | ")
+    assert "49 environments cannot be fitted" in fails(*command, "--sizes", 49)

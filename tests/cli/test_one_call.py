@@ -30,6 +30,7 @@ PUBLIC = {
     "inspect": {"inspect_files"},
     "lammps": {"run_lammps"},
     "list": {"model_cards"},
+    "local-energies": {"learn_local_energies"},
     "map": {"map_environments"},
     "md": {"compare_md"},
     "predict": {"predict_file"},

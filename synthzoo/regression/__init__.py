@@ -1,0 +1,1 @@
+"""Regressions of the energies of atoms on SOAP, and their learning curves."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from synthzoo.environments.soap import soap_of, spectra_of
 from synthzoo.errors import InputError
-from synthzoo.models.hidden import hidden_features
+from synthzoo.models.hidden import with_features
 from synthzoo.models.predict import checked_batches
 from synthzoo.potentials import Model, is_network, load_potential, model_name
 from synthzoo.runs.progress import progress_bar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.engine.evaluator import Result
 
 BATCH_ATOMS = 256
 SOAP_CUTOFF_A = 3.7
@@ -33,7 +35,7 @@ def features(model: Model, atoms: Atoms) -> NDArray[np.float32]:
 
     These are the features after the last layer, from which the energies of the atoms
     are read. They do not change when the structure is rotated or moved, and depend on
-    neighbours within the network's reach only. They are computed on the CPU.
+    neighbours within the network's reach only.
 
     Parameters
     ----------
@@ -61,8 +63,7 @@ def features(model: Model, atoms: Atoms) -> NDArray[np.float32]:
     """
     calculator = network_calculator(model)
     calculator.check(atoms)
-    (found,) = hidden_features(calculator, [atoms])
-    return found
+    return computed_by(calculator, [atoms]).features
 
 
 def network_calculator(model: Model) -> SynthzooCalculator:
@@ -75,18 +76,36 @@ def network_calculator(model: Model) -> SynthzooCalculator:
     return cast("SynthzooCalculator", load_potential(model).calculator)
 
 
-def learned_features(
+@dataclass(frozen=True, kw_only=True)
+class Computed:
+    """What a network computes for all atoms of some structures.
+
+    ``features``: ``(n_atoms, n_features)``.
+    ``energies_eV``: of atoms, ``(n_atoms,)``.
+    ``forces_eV_A``: ``(n_atoms, 3)``.
+    """
+
+    features: NDArray[np.float32]
+    energies_eV: NDArray[np.float64]
+    forces_eV_A: NDArray[np.float64]
+
+
+def computed_by(
     calculator: SynthzooCalculator, structures: Sequence[Atoms]
-) -> NDArray[np.float32]:
-    """Return the features of all atoms of structures, ``(n_atoms, n_features)``."""
+) -> Computed:
+    """Return what a network computes for structures, each of which it sees once."""
     atoms = sum(len(each) for each in structures)
-    found: list[NDArray[np.float32]] = []
+    found: list[Result] = []
     with progress_bar(desc="features", unit="atom", total=atoms) as bar:
         for batch in checked_batches(structures, calculator, BATCH_ATOMS):
-            rows = hidden_features(calculator, [each for _, each in batch])
-            found += rows
-            bar.update(sum(map(len, rows)))
-    return np.concatenate(found)
+            found += with_features(calculator, [each for _, each in batch])
+            bar.update(sum(len(each) for _, each in batch))
+    features = [np.asarray(each.features, dtype=np.float32) for each in found]
+    return Computed(
+        features=np.concatenate(features),
+        energies_eV=np.concatenate([each.energies for each in found]),
+        forces_eV_A=np.concatenate([each.forces for each in found]),
+    )
 
 
 def soap_settings(elements: Sequence[str]) -> dict[str, Any]:

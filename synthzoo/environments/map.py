@@ -13,7 +13,8 @@ import numpy as np
 
 from synthzoo.data.structures import write_structures
 from synthzoo.environments.descriptors import (
-    learned_features,
+    Computed,
+    computed_by,
     network_calculator,
     soap_features,
     soap_for,
@@ -227,7 +228,7 @@ class _Maker:
         if name == SOAP:
             features, source = self.spectra, f"elements {self.sample.elements}"
         else:
-            features = learned_features(self.calculator, self.sample.structures)
+            features = self.computed.features
             source = f"weights {self.calculator.config.weights_sha256}"
         if name not in self.known:
             choice = self.choice
@@ -257,6 +258,11 @@ class _Maker:
         )
 
     @cached_property
+    def computed(self) -> Computed:
+        """What the model computes for all atoms."""
+        return computed_by(self.calculator, self.sample.structures)
+
+    @cached_property
     def soap(self) -> Any:
         """SOAP for the elements of the structures."""
         return soap_for(self.sample.elements)
@@ -274,7 +280,7 @@ class _Maker:
     def quantities(self, described: dict[str, _Described]) -> Iterator[Quantity]:
         """Yield what environments are coloured by."""
         yield from geometry_of(self.sample, self.bonds)
-        yield from predictions_of(self.sample, self.calculator)
+        yield from predictions_of(self.sample, self.computed)
         for like in self.choice.like:
             yield similarity_to(like, self.spectra, self.sample, self.soap)
         for key in self.choice.columns:

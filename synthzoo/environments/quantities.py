@@ -16,15 +16,13 @@ from synthzoo.data.pairs import coordination, find_pairs, longest_bond_A
 from synthzoo.data.structures import read_structures
 from synthzoo.environments.descriptors import soap_features
 from synthzoo.errors import InputError
-from synthzoo.models.predict import predict_structures
-from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from synthzoo.environments.descriptors import Computed
     from synthzoo.environments.sample import Sample
-    from synthzoo.models.calculator import SynthzooCalculator
 
 SIMILARITY_POWER = 4
 """Of the overlap of two spectra (doi 10.1103/PhysRevB.87.184115), as usual for SOAP."""
@@ -88,47 +86,35 @@ def bonds_of(structures: Sequence[Atoms]) -> NDArray[np.int64]:
     return np.minimum(np.concatenate(counts), MOST_BONDS)
 
 
-def predictions_of(
-    sample: Sample, calculator: SynthzooCalculator
-) -> Iterator[Quantity]:
+def predictions_of(sample: Sample, computed: Computed) -> Iterator[Quantity]:
     """Yield a model's energies of atoms, and its errors of forces where it has labels.
 
     Energies are relative to the mean of the atoms of the same element.
     """
-    bar = progress_bar(
-        predict_structures(sample.structures, calculator),
-        desc="predict",
-        unit="structure",
-        total=len(sample.structures),
-    )
-    results = [atoms.calc.results for atoms in bar]
-    energies = np.concatenate([each["energies"] for each in results])
+    energies = computed.energies_eV.astype(float)
     numbers = np.concatenate([atoms.numbers for atoms in sample.structures])
     for number in np.unique(numbers):
         energies[numbers == number] -= energies[numbers == number].mean()
     yield Quantity(name="local energy (eV, mean 0)", values=energies)
-    errors = _force_errors(sample.structures, [each["forces"] for each in results])
+    errors = _force_errors(sample, computed.forces_eV_A)
     if errors is not None:
         yield Quantity(name="force error (eV/Å)", values=errors)
 
 
 def _force_errors(
-    structures: Sequence[Atoms], predicted: Sequence[NDArray[np.float64]]
+    sample: Sample, forces_eV_A: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     """Return how long the errors of the forces are; None if there are no labels."""
     try:
-        keys = find_label_keys(structures)
+        keys = find_label_keys(sample.structures)
     except InputError:  # no labels, or none that all agree on: nothing to compare
         return None
-    found = []
-    for atoms, forces in zip(structures, predicted, strict=True):
-        labels = partial_labels(atoms, keys).forces_eV_A
-        found.append(
-            np.full(len(atoms), np.nan)
-            if labels is None
-            else np.linalg.norm(forces - labels, axis=1)
-        )
-    return np.concatenate(found)
+    labels = [partial_labels(atoms, keys).forces_eV_A for atoms in sample.structures]
+    known = [
+        np.full((len(atoms), 3), np.nan) if forces is None else forces
+        for atoms, forces in zip(sample.structures, labels, strict=True)
+    ]
+    return np.asarray(np.linalg.norm(forces_eV_A - np.concatenate(known), axis=1))
 
 
 def similarity_to(

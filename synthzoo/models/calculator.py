@@ -125,6 +125,11 @@ class SynthzooCalculator(Calculator):
         """Where it computes, as torch calls it."""
         return self.place.device
 
+    @property
+    def engine_computes(self) -> bool:
+        """Whether the engine computes, not torch."""
+        return self._evaluator is not None
+
     @cached_property
     def torch_pass(self) -> TorchPass:
         """What computes with torch; made when it is first asked for."""
@@ -177,16 +182,31 @@ class SynthzooCalculator(Calculator):
         OverlapError
             If two atoms are at the same position.
         """
+        return [
+            _as_ase_has_them(atoms, result)
+            for atoms, result in zip(structures, self.evaluate(structures), strict=True)
+        ]
+
+    def evaluate(self, structures: Sequence[Atoms]) -> list[Result]:
+        """Return what `compute` does as the engine has it, or torch.
+
+        Parameters
+        ----------
+        structures
+            Structures, which must have passed `check`.
+
+        Raises
+        ------
+        OverlapError
+            If two atoms are at the same position.
+        """
         if self._evaluator is not None:
             found = self._evaluator.compute_all(structures)
         else:
             found = self.torch_pass.compute(structures)
         if any(result.closest_A < SAME_PLACE_A for result in found):
             raise _overlap()
-        return [
-            _as_ase_has_them(atoms, result)
-            for atoms, result in zip(structures, found, strict=True)
-        ]
+        return found
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002
         """Return what has changed since the last calculation, however little.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from synthzoo.reports.document import markdown_table
 from synthzoo.reports.style import save_figure, tidy
@@ -131,6 +132,10 @@ def describe_points(points: Sequence[Point]) -> list[str]:
     if sigmas:
         told = ", ".join(f"{best:g} meV at N = {size:,}" for size, best in sigmas)
         found.append(f"The best σ is {told}.")
+        if "network" in curves:
+            best = [_smallest(points, size) for size, _ in sigmas]
+            crossing = _crossing(best, curves["network"])
+            found.append(f"With it, {crossing.replace('The', 'the')}")
     if {"network", "dkl"} <= curves.keys():
         ratio = curves["dkl"][-1].predict_us / curves["network"][-1].predict_us
         found.append(
@@ -180,6 +185,12 @@ def _best(points: Sequence[Point], name: str) -> list[tuple[int, float]]:
         here = [point for point in scanned if point.size == size]
         found.append((size, getattr(min(here, key=lambda each: each.rmse_meV), name)))
     return found
+
+
+def _smallest(points: Sequence[Point], size: int) -> Point:
+    """Return the point of GPR with the best sigma, and the first M."""
+    scanned = [each for each in scan_of(points, "sigma_meV") if each.size == size]
+    return min(scanned, key=lambda point: point.rmse_meV)
 
 
 def scan_of(points: Sequence[Point], name: str) -> list[Point]:
@@ -263,6 +274,9 @@ def draw(path: Path, points: Sequence[Point]) -> Path:
         panel.set_xlabel(label)
     for panel in axes:
         panel.set(xscale="log", yscale="log", ylabel=ERROR)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_locator(NullLocator())
         tidy(panel)
         panel.legend(fontsize=8, frameon=False)
     return save_figure(figure, path, dpi=150)

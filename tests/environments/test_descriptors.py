@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from ase.build import bulk, graphene
 
 from synthzoo import SynthzooError, features, load_calculator
-from synthzoo.environments.descriptors import learned_features
-from synthzoo.models import hidden
+from synthzoo.environments.descriptors import computed_by
+from synthzoo.models.calculator import calculator_of
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.models.engine.evaluator import Result
 
 ROTATION = 40.0
 NOISE_A = 0.1
@@ -36,7 +43,7 @@ def test_energies_of_atoms_are_read_from_features():
     """Atoms with the same features have the same energy, linearly for this network."""
     calculator = load_calculator("carbon-ace-2k")
     structures = [shaken(2, seed) for seed in range(2)] + [graphene(vacuum=8.0)]
-    rows = learned_features(calculator, structures)
+    rows = computed_by(calculator, structures).features
     energies = np.concatenate(
         [results["energies"] for results in calculator.compute(structures)]
     )
@@ -47,12 +54,32 @@ def test_energies_of_atoms_are_read_from_features():
 
 def test_torch_and_engine_agree():
     """Networks that the engine does not know have the same features."""
-    calculator = load_calculator("carbon-ace-2k")
+    by_engine = load_calculator("carbon-ace-2k")
+    by_torch = calculator_of(by_engine.torch_pass.network, by_engine.config)
+    by_torch._evaluator = None
     structures = [shaken(1), graphene(vacuum=8.0)]
-    by_engine = hidden.hidden_features(calculator, structures)
-    by_torch = hidden._by_torch(calculator, structures)
-    for one, other in zip(by_engine, by_torch, strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
+    one, other = (computed_by(each, structures) for each in (by_engine, by_torch))
+    assert one.features == pytest.approx(other.features, abs=1e-5)
+    assert one.energies_eV == pytest.approx(other.energies_eV, abs=1e-4)
+    assert one.forces_eV_A == pytest.approx(other.forces_eV_A, abs=1e-4)
+
+
+def test_a_structure_goes_through_the_network_once(monkeypatch: pytest.MonkeyPatch):
+    """For features and predictions together."""
+    calculator = load_calculator("carbon-ace-2k")
+    seen: list[Atoms] = []
+    evaluate = calculator.evaluate
+
+    def note(structures: list[Atoms]) -> list[Result]:
+        seen.extend(structures)
+        return evaluate(structures)
+
+    monkeypatch.setattr(calculator, "evaluate", note)
+    structures = [shaken(1), graphene(vacuum=8.0)]
+    computed = computed_by(calculator, structures)
+    assert seen == structures
+    expected = calculator.compute(structures[1:])[0]
+    assert computed.energies_eV[8:] == pytest.approx(expected["energies"], abs=1e-4)
 
 
 def test_a_teacher_has_no_features():

@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from synthzoo import SynthzooError, load_calculator, map_environments
 from synthzoo.data.structures import read_structures, write_structures
-from synthzoo.environments.descriptors import learned_features
+from synthzoo.environments.descriptors import computed_by
 from synthzoo.environments.projection import (
     Method,
     fit_projection,
@@ -219,6 +219,6 @@ def test_projections_survive_the_file(drawn):
     assert (model.method, model.name, soap.name) == ("pca", "model", "soap")
     assert model.rows.shape == (drawn.environments, 32)
     structures = read_structures(drawn.structures)
-    again, _ = model.place(learned_features(load_calculator(MODEL), structures))
+    again, _ = model.place(computed_by(load_calculator(MODEL), structures).features)
     assert again == pytest.approx(model.places, abs=0.02)
     assert soap.places[:, 0].std() > 0

@@ -268,9 +268,11 @@ def test_the_best_sigma_and_the_cost_are_named():
     points = [
         *curve("gpr", [9.0, 9.0], representatives=1, sigma_meV=10.0),
         *curve("gpr", [8.0, 10.0], representatives=1, sigma_meV=3.0),
-        *curve("network", [9.0, 8.0]),
+        *curve("network", [9.1, 8.0]),
         *curve("dkl", [9.0, 8.0], predict_us=30.0),
     ]
-    _, sigma, cost = describe_points(points)
+    crossing, sigma, best, cost = describe_points(points)
+    assert crossing == "The network overtakes GPR near 1,200 environments."
     assert sigma == "The best σ is 3 meV at N = 1,000, 10 meV at N = 10,000."
+    assert best == "With it, the network overtakes GPR near 3,300 environments."
     assert cost == "The deep kernel predicts 30.0 times slower than the network."

@@ -18,6 +18,7 @@ HERE = Path(__file__).parents[1]
 SEED = 5
 AT_RANDOM = 5
 STRUCTURES = 300
+FEW_STRUCTURES = 72
 CHILDREN = 3
 RUN = """
 import sys
@@ -150,13 +151,13 @@ def children_of(parent: int) -> list[int]:
 def test_killed_children_are_replaced(tmp_path: Path):
     """The out-of-memory killer may hit a child that has done nothing wrong."""
     source, expected, output = places(tmp_path)
-    write_source(source, STRUCTURES)
+    write_source(source, FEW_STRUCTURES)
     assert begin(source, expected).wait() == 0
     process = begin(source, output)
     killed: set[int] = set()
     while process.poll() is None and len(killed) < CHILDREN:
         time.sleep(0.01)
-        if len(job_folders(output)) < (len(killed) + 1) * STRUCTURES // 6:
+        if len(job_folders(output)) < (len(killed) + 1) * FEW_STRUCTURES // 6:
             continue
         for child in children_of(process.pid)[:1]:
             os.kill(child, signal.SIGKILL)

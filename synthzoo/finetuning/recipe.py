@@ -78,7 +78,7 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     committee: CountFrom0 = 0
     replay_share: Share = 0.1
     stress_weight: Annotated[NotNegative, LATER] = 0.1
-    replay_stress_weight: Annotated[NotNegative, LATER] = 1.0
+    replay_stress_weight: Annotated[NotNegative, LATER] = 0.1
     replay_labels: ReplayLabels = "start"
     direct_visits: Annotated[Count | None, LATER] = None
 

@@ -256,6 +256,8 @@ def evaluate(
         if others:
             click.echo(result.model)
         _echo_errors(result)
+        if result.calibration is not None:
+            note(result.calibration.text())
         if options["shift"]:
             shifts = result.energy_shifts_eV.items()
             listed = ", ".join(

@@ -69,6 +69,12 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     type=POSITIVE,
     help="Highest temperature, instead of the protocol's.",
 )
+@click.option(
+    "--max-uncertainty",
+    type=POSITIVE,
+    help="End a run where the model's own standard deviation of a force passes this, "
+    "in eV/Å. Fine-tuned models know theirs.",
+)
 @click.option("--relax", "relaxed", is_flag=True, help="Relax the structures first.")
 @click.option(
     "--crystals",

@@ -22,6 +22,8 @@ from synthzoo.data.labels import own_labels
 from synthzoo.data.sound import check_set
 from synthzoo.data.structures import kind_of
 from synthzoo.errors import InputError
+from synthzoo.evaluation.calibration import Calibration, Spread, calibration
+from synthzoo.models.uncertainty import ENERGY, FORCES
 from synthzoo.potentials import Model, load_potential, model_name, resolve, unique
 from synthzoo.reports.style import BLUE, DARK_GREY, GREEN, ORANGE
 from synthzoo.runs.progress import progress_bar
@@ -83,12 +85,17 @@ class Residual:
         Differences of the forces, of shape ``(n_atoms, 3)``.
     stress_eV_A3
         Differences of the stress, of shape ``(6,)``; NaN if there is none.
+    energy_deviation_eV, force_deviations_eV_A
+        Standard deviations that the model gave, of the energy of the structure and of
+        force components, of shape ``(n_atoms,)``; None if it gave none.
     """
 
     group: str
     energy_eV_per_atom: float
     forces_eV_A: NDArray[np.float64]
     stress_eV_A3: NDArray[np.float64]
+    energy_deviation_eV: float | None = None
+    force_deviations_eV_A: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +161,9 @@ class Evaluation:
         empty if not asked.
     groups
         Errors over all structures first, then by group.
+    calibration
+        How well the model's standard deviations describe its errors; None if it gives
+        none.
     """
 
     model: str
@@ -161,6 +171,7 @@ class Evaluation:
     labels: str
     energy_shifts_eV: dict[str, float]
     groups: tuple[GroupErrors, ...]
+    calibration: Calibration | None = None
 
 
 def evaluate_models(  # noqa: PLR0913  what to compare, and how
@@ -245,9 +256,26 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
             labels=str(keys),
             energy_shifts_eV=constants,
             groups=found.errors,
+            calibration=_calibration(found.residuals),
         )
         for name, found, constants in zip(names, predictions, shifts, strict=True)
     ]
+
+
+def _calibration(residuals: Sequence[Residual]) -> Calibration | None:
+    forces = [each.force_deviations_eV_A for each in residuals]
+    energies = [each.energy_deviation_eV for each in residuals]
+    known = [each for each in forces if each is not None]
+    if len(known) < len(residuals):
+        return None
+    errors = [each.energy_eV_per_atom * len(each.forces_eV_A) for each in residuals]
+    return calibration(
+        Spread(
+            errors=np.concatenate([each.forces_eV_A for each in residuals]),
+            deviations=np.concatenate(known),
+        ),
+        Spread(errors=np.array(errors), deviations=np.array(energies, dtype=float)),
+    )
 
 
 def shifts_eV(labelled: LabelledSet, found: Prediction) -> dict[str, float]:
@@ -354,6 +382,8 @@ def residual_of(predicted: Atoms, label: Labels) -> Residual:
         energy_eV_per_atom=difference / len(predicted),
         forces_eV_A=unconstrained.forces_eV_A(predicted) - label.forces_eV_A,
         stress_eV_A3=_stress_eV_A3(predicted) - stress,
+        energy_deviation_eV=predicted.info.get(ENERGY),
+        force_deviations_eV_A=predicted.arrays.get(FORCES),
     )
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from synthzoo.evaluation.calibration import draw_reliability
 from synthzoo.evaluation.errors import Cloud, draw_parity
 from synthzoo.reports.style import BELOW, BLUE, save_figure, tidy
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from synthzoo.evaluation.errors import GroupErrors
+    from synthzoo.finetuning.certainty import Certainty
     from synthzoo.finetuning.comparison import Comparison
     from synthzoo.finetuning.physics import Curve
     from synthzoo.training.curves import TrainingLoss
@@ -32,6 +34,7 @@ FEW_STRUCTURES = 4
 LOSS_FILE = "loss.png"
 PARITY_FILE = "parity.png"
 GROUPS_FILE = "groups.png"
+RELIABILITY_FILE = "reliability.png"
 PROBES_FILE = "probes.png"
 
 
@@ -77,6 +80,14 @@ def write_groups(folder: Path, comparison: Comparison) -> Path:
     figure.legend(handles=colour_keys(before), **BELOW)
     figure.suptitle(f"{comparison.name} structures, by group", fontsize=11)
     return save_figure(figure, folder / GROUPS_FILE)
+
+
+def write_reliability(folder: Path, certainty: Certainty) -> Path:
+    """Draw errors of forces over the standard deviations predicted for them."""
+    figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
+    draw_reliability(figure, certainty.forces)
+    figure.suptitle(f"{certainty.calibrated_on} structures", fontsize=11)
+    return save_figure(figure, folder / RELIABILITY_FILE)
 
 
 def write_probes(folder: Path, curves: Sequence[Curve]) -> Path:

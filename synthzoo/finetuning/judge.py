@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 TEST = "test"
 """Name of the set that the user keeps for testing."""
 
+LEFT_OUT = "left-out"
+"""Name of what further fits have not seen."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeedResult:
@@ -217,7 +220,7 @@ class Judge:
         """Return both models on structures that a further fit has not seen."""
         parts = [part for _, part in self.plan.checks]
         return self._compared(
-            "left-out", join_sets(parts), _predict_parts(parts, self.members)
+            LEFT_OUT, join_sets(parts), _predict_parts(parts, self.members)
         )
 
     def _judged(self, name: str, labelled: LabelledSet) -> Comparison:

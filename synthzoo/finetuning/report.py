@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synthzoo.evaluation.errors import GroupErrors
+    from synthzoo.finetuning.certainty import Certainty
     from synthzoo.finetuning.comparison import Comparison
     from synthzoo.finetuning.physics import CrystalChange
     from synthzoo.finetuning.plan import Plan
@@ -240,6 +241,7 @@ def _blocks(folder: Path, results: Results) -> list[Block]:
         *_errors(results),
         Figure(file=figures.write_parity(folder, shown), caption="Parity"),
         *_groups(folder, shown),
+        *_certainty(folder, results.certainty),
         Heading(text="What was found in the data"),
         Paragraph(text=data_text(results.plan)),
         Paragraph(text=results.plan.reference.summary),
@@ -297,6 +299,23 @@ def _groups(folder: Path, shown: Comparison) -> list[Block]:
     return [
         Table(header=("Group", "Number", *after), rows=tuple(rows)),
         Figure(file=figures.write_groups(folder, shown), caption="Errors by group"),
+    ]
+
+
+def _certainty(folder: Path, certainty: Certainty | None) -> list[Block]:
+    if certainty is None:
+        return []
+    return [
+        Heading(text="How sure the model is"),
+        Paragraph(
+            text="The model also predicts how large its errors are, as standard "
+            "deviations: the less an atom is like those that were fitted, the larger. "
+            f"Their size was fitted to the errors on the {certainty.calibrated_on} "
+            f"structures. {certainty.calibration.text()}"
+        ),
+        Figure(
+            file=figures.write_reliability(folder, certainty), caption="Reliability"
+        ),
     ]
 
 

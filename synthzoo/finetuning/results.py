@@ -11,6 +11,7 @@ from synthzoo.finetuning.comparison import LEAST_GROUPS
 from synthzoo.recipes.loading import recipe_values
 
 if TYPE_CHECKING:
+    from synthzoo.finetuning.certainty import Certainty
     from synthzoo.finetuning.comparison import Change, Comparison
     from synthzoo.finetuning.judge import SeedResult
     from synthzoo.finetuning.physics import Curve, Physics
@@ -137,6 +138,7 @@ class Results:
     any.
     ``direct``: training from scratch, if asked for.
     ``physics``: crystals and the repulsion of near atoms, before and after.
+    ``certainty``: how sure the model is, if that is known.
     ``seconds``: time that it took, up to the report.
     """
 
@@ -153,6 +155,7 @@ class Results:
     direct: DirectTraining | None
     curves: Sequence[Curve]
     physics: Physics
+    certainty: Certainty | None
     provenance: dict[str, Any]
     seconds: float
 
@@ -180,6 +183,11 @@ def metrics(results: Results) -> dict[str, Any]:
         "synthetic": _values(results.synthetic) if results.synthetic else None,
         "direct": _direct_values(results.direct) if results.direct else None,
         "physics": dataclasses.asdict(results.physics),
+        "calibration": (
+            dataclasses.asdict(results.certainty.calibration)
+            if results.certainty
+            else None
+        ),
         "probes": [dataclasses.asdict(curve) for curve in results.curves],
         "seeds": [dataclasses.asdict(entry) for entry in results.seeds],
         "selection": [dataclasses.asdict(entry) for entry in results.selection],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from synthzoo.finetuning.certainty import find_certainty
 from synthzoo.finetuning.committee import MEMBERS_FOLDER
 from synthzoo.finetuning.fits import (
     WEIGHTS_FILE,
@@ -68,6 +69,7 @@ def write_tuned(
         config=config,
         golden=judge.plan.start.golden,
         card=card_text(results, name),
+        uncertainty=results.certainty.uncertainty if results.certainty else None,
     )
     if judge.plan.recipe.committee:
         _write_committee(folder, judge)
@@ -341,6 +343,7 @@ def _make(
         direct=_direct(judge, jobs, run),
         curves=judge.curves(),
         physics=judge.physics(),
+        certainty=find_certainty(judge),
         provenance=config.provenance | {"versions": installed_versions()},
         seconds=time.monotonic() - started,
     )

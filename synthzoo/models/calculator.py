@@ -48,6 +48,11 @@ class SynthzooCalculator(Calculator):
     computes, which needs no torch; on other devices, and for networks that the engine
     does not know, torch does.
 
+    Where the checkpoint knows how sure it is, and the engine computes, ``results`` also
+    holds standard deviations: ``energy_uncertainty`` (eV, of the whole cell) and
+    ``forces_uncertainty`` (eV/Å, of each component of the force on an atom, of shape
+    ``(n_atoms,)``).
+
     Pickles carry the weights with them, so that they work in other processes and
     without the checkpoint's folder; copies share the weights, which computing does not
     change. Each thread needs its own copy. The numbers depend neither on the number of
@@ -164,7 +169,7 @@ class SynthzooCalculator(Calculator):
         if found.closest_A < SAME_PLACE_A:
             check_structure(atoms, name="The structure")  # says which atoms
             raise _overlap()
-        self.results = _as_ase_has_them(atoms, found)
+        self.results = self._as_ase_has_them(atoms, found)
 
     def compute(self, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
         """Return the results of several structures from one evaluation of the model.
@@ -183,7 +188,7 @@ class SynthzooCalculator(Calculator):
             If two atoms are at the same position.
         """
         return [
-            _as_ase_has_them(atoms, result)
+            self._as_ase_has_them(atoms, result)
             for atoms, result in zip(structures, self.evaluate(structures), strict=True)
         ]
 
@@ -257,6 +262,17 @@ class SynthzooCalculator(Calculator):
         """Pickle the checkpoint's content: no code, and no path that may move."""
         return _restore, (self.stored, self.place, self.threads), self._memory()
 
+    def _as_ase_has_them(self, atoms: Atoms, found: Result) -> dict[str, Any]:
+        energy = float(found.energies.sum())
+        results: dict[str, Any] = {"energy": energy, "free_energy": energy}
+        results["energies"], results["forces"] = found.energies, found.forces
+        if atoms.cell.rank == 3:
+            stress = found.virial / atoms.cell.volume
+            results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        if self.stored.uncertainty is not None and found.features is not None:
+            results |= self.stored.uncertainty.results(found.features)
+        return results
+
     def _memory(self) -> dict[str, Any]:
         names = ("atoms", "results", "advise", "_guessed")
         return {name: getattr(self, name) for name in names}
@@ -322,13 +338,3 @@ def _overlap() -> OverlapError:
     return OverlapError(
         f"Two atoms are at the same position (closer than {SAME_PLACE_A} Å)."
     )
-
-
-def _as_ase_has_them(atoms: Atoms, found: Result) -> dict[str, Any]:
-    energy = float(found.energies.sum())
-    results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-    results["energies"], results["forces"] = found.energies, found.forces
-    if atoms.cell.rank == 3:
-        stress = found.virial / atoms.cell.volume
-        results["stress"] = full_3x3_to_voigt_6_stress(stress)
-    return results

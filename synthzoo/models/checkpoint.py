@@ -16,6 +16,7 @@ from synthzoo.models.config import (
     CARD_FILE,
     CONFIG_FILE,
     GOLDEN_FILE,
+    UNCERTAINTY_FILE,
     WEIGHTS_FILE,
     CheckpointConfig,
     parse_config,
@@ -35,6 +36,7 @@ from synthzoo.models.golden import (
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model, load_weights
 from synthzoo.models.place import Place
+from synthzoo.models.uncertainty import pack_uncertainty, unpack_uncertainty
 from synthzoo.runs.files import hash_content, new_output_folder, refuse_existing
 from synthzoo.runs.provenance import installed_versions
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from synthzoo.models.stored import StoredNetwork
+    from synthzoo.models.uncertainty import Uncertainty
 
 
 OLD_TOLERANCE = 10.0
@@ -53,6 +56,7 @@ MAX_BYTES = {
     CONFIG_FILE: 2**20,
     WEIGHTS_FILE: 2**31,
     GOLDEN_FILE: 2**26,
+    UNCERTAINTY_FILE: 2**26,
     CARD_FILE: 2**20,
 }
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -170,6 +174,7 @@ def write_checkpoint(
     config: CheckpointConfig,
     golden: Sequence[Atoms],
     card: str | None = None,
+    uncertainty: Uncertainty | None = None,
 ) -> None:
     """Write a checkpoint folder; it appears only when it is complete.
 
@@ -178,6 +183,7 @@ def write_checkpoint(
     precision; it is not changed.
     ``config``: description of the model; hashes and versions are filled in.
     ``golden``: a few structures whose predictions are stored, for `verify_checkpoint`.
+    ``uncertainty``: of what the model predicts, if it is known.
     """
     folder = Path(folder)
     refuse_existing(folder)
@@ -187,6 +193,10 @@ def write_checkpoint(
     contents = _contents(replace(config, provenance=provenance), model, golden)
     if card is not None:
         contents[CARD_FILE] = card.encode()
+    if uncertainty is not None:
+        contents[UNCERTAINTY_FILE] = pack_uncertainty(
+            uncertainty, weights_sha256=hash_content(contents[WEIGHTS_FILE])
+        )
     with new_output_folder(folder) as partial:
         for name, content in contents.items():
             (partial / name).write_bytes(content)
@@ -216,7 +226,15 @@ def _load(checkpoint: Checkpoint, dtype: str | None) -> StoredNetwork:
     folder, config = checkpoint.folder, checkpoint.config
     weights = _read_tensors(folder, WEIGHTS_FILE, sha256=config.weights_sha256)
     where = str(folder / WEIGHTS_FILE)
-    return StoredNetwork(config, weights, dtype or config.dtype, where)
+    uncertainty = None
+    if (folder / UNCERTAINTY_FILE).exists():
+        content = _read_bytes(folder, UNCERTAINTY_FILE)
+        uncertainty = unpack_uncertainty(
+            content,
+            weights_sha256=config.weights_sha256,
+            where=str(folder / UNCERTAINTY_FILE),
+        )
+    return StoredNetwork(config, weights, dtype or config.dtype, where, uncertainty)
 
 
 def _read_golden(checkpoint: Checkpoint) -> list[Golden]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import synthzoo
@@ -28,7 +29,16 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 CARD_FILE = "README.md"
+UNCERTAINTY_FILE = "uncertainty.safetensors"
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
+OPTIONAL_FILES = (UNCERTAINTY_FILE,)
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the files of a checkpoint: those of each, and those that this one has."""
+    extra = (name for name in OPTIONAL_FILES if (folder / name).is_file())
+    return [*MODEL_FILES, *extra]
+
 
 GUESSED = "guessed_elements"
 """In ``labels``: elements of whose energies the data that were fitted say nothing."""

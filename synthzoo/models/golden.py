@@ -158,10 +158,14 @@ def read_seal(content: bytes) -> str | None:
 
     ``content``: of the file; the first ones that were written carry none.
     """
+    return header_of(content).get(SEAL)
+
+
+def header_of(content: bytes) -> dict[str, str]:
+    """Return the metadata of a valid safetensors file."""
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    seal: str | None = header.get("__metadata__", {}).get(SEAL)
-    return seal
+    header: dict[str, dict[str, str]] = json.loads(content[8 : 8 + length])
+    return header.get("__metadata__", {})
 
 
 def representative(entries: Sequence[Golden]) -> list[Golden]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthzoo.models.architectures import architecture_of
+from synthzoo.models.predict import BATCH_ATOMS, checked_batches
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Module
 
@@ -41,6 +43,15 @@ def with_features(
         result._replace(features=part)
         for result, part in zip(found, parts, strict=True)
     ]
+
+
+def features_of_each(
+    calculator: SynthzooCalculator, structures: Iterable[Atoms]
+) -> Iterator[NDArray[np.floating]]:
+    """Yield the features of the atoms of each structure, a batch at a time."""
+    for batch in checked_batches(structures, calculator, BATCH_ATOMS):
+        for found in with_features(calculator, [atoms for _, atoms in batch]):
+            yield np.asarray(found.features)
 
 
 @contextmanager

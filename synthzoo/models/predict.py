@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthzoo.data.label_names import PREDICTED_BY
 from synthzoo.errors import InputError
+from synthzoo.models.uncertainty import ENERGY, FORCES
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,7 +47,8 @@ def predict_structures(
     ------
     atoms
         Copy with energy, forces, energies per atom and, where the cell has a volume,
-        stress, in a `SinglePointCalculator`.
+        stress, in a `SinglePointCalculator`. Where the model knows how sure it is,
+        there are ``info["energy_uncertainty"]`` and ``arrays["forces_uncertainty"]``.
 
     Raises
     ------
@@ -107,7 +109,13 @@ def _labelled(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
 
     labelled: Atoms = atoms.copy()
     _keep_labels(labelled, atoms.calc.results if atoms.calc else {})
-    labelled.calc = SinglePointCalculator(labelled, **results)
+    places: dict[str, dict[str, Any]] = {ENERGY: labelled.info, FORCES: labelled.arrays}
+    for name, place in places.items():
+        place.pop(name, None)
+        if name in results:
+            place[name] = results[name]
+    known = {name: value for name, value in results.items() if name not in places}
+    labelled.calc = SinglePointCalculator(labelled, **known)
     return labelled
 
 

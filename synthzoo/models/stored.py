@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from synthzoo.models.config import CheckpointConfig
     from synthzoo.models.engine.network import Network
+    from synthzoo.models.uncertainty import Uncertainty
 
 Weights = Mapping[str, "NDArray[Any]"]
 """Arrays by name; nobody changes them."""
@@ -34,12 +35,14 @@ class StoredNetwork:
 
     ``dtype``: precision in which to compute: ``float32`` or ``float64``.
     ``where``: what to call the weights in a message.
+    ``uncertainty``: of what the network predicts, where it is known.
     """
 
     config: CheckpointConfig
     weights: Weights
     dtype: str
     where: str = "The network"
+    uncertainty: Uncertainty | None = None
 
     def __post_init__(self) -> None:
         checked_dtype(self.dtype)

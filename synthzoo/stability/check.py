@@ -98,8 +98,10 @@ def run_md(  # noqa: PLR0913  what a user may say
     **changes
         What to change in the protocol: ``replicas``; ``timestep_fs``; ``thermostat``
         (``langevin``, ``bussi`` or ``nose-hoover``); ``duration``, a factor of all
-        durations; ``hottest_K``, instead of its highest temperature; or any other field
-        of `synthzoo.stability.protocol.MdRecipe`.
+        durations; ``hottest_K``, instead of its highest temperature;
+        ``max_uncertainty``, the standard deviation of a force (eV/Å) at which a run
+        ends, for models that know theirs; or any other field of
+        `synthzoo.stability.protocol.MdRecipe`.
 
     Raises
     ------
@@ -235,10 +237,14 @@ def _changed(
     *,
     duration: float = 1.0,
     hottest_K: float | None = None,
+    max_uncertainty: float | None = None,
     **fields: Any,
 ) -> MdRecipe:
     """Return a protocol with some of its values changed."""
     recipe = dataclasses.replace(recipe, **fields)
+    if max_uncertainty is not None:
+        limits = dataclasses.replace(recipe.limits, uncertainty_eV_A=max_uncertainty)
+        recipe = dataclasses.replace(recipe, limits=limits)
     return rescaled(recipe, duration=duration, hottest_K=hottest_K)
 
 

@@ -13,6 +13,7 @@ from ase.data import covalent_radii
 
 from synthzoo.data import unconstrained
 from synthzoo.data.pairs import bond_cutoff_A, find_pairs
+from synthzoo.models.uncertainty import FORCES
 from synthzoo.stability.fixed import degrees_of_freedom
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ class Look:
     ``time_fs``: since the start of the replica.
     ``target_K``: temperature of the thermostat; None at constant energy.
     ``forces_eV_A``: of shape ``(n, 3)``.
+    ``deviations_eV_A``: the model's own standard deviations of force components, of
+    shape ``(n,)``; None if it gives none.
     """
 
     atoms: Atoms
@@ -165,6 +168,7 @@ class Look:
     potential_eV: float
     forces_eV_A: NDArray[np.float64]
     kinetic_eV: float
+    deviations_eV_A: NDArray[np.float64] | None = None
 
     @property
     def temperature_K(self) -> float:
@@ -192,6 +196,7 @@ def look_at(atoms: Atoms, *, time_fs: float, target_K: float | None) -> Look:
         potential_eV=unconstrained.energy_eV(atoms),
         forces_eV_A=unconstrained.forces_eV_A(atoms),
         kinetic_eV=float(atoms.get_kinetic_energy()),
+        deviations_eV_A=atoms.calc.results.get(FORCES),
     )
 
 
@@ -204,6 +209,8 @@ class Memory:
     ``volume_A3``: at the start of the replica; 0 without a cell.
     ``stage_total_eV``, ``stage_K``: total energy and temperature when the stage began.
     ``last_total_eV``, ``last_fs``: total energy and time of the last look.
+    ``doubt_eV_A``, ``doubt_fs``: largest standard deviation of a force component that
+    the model gave, and when.
     ``suspects``: for each kind of failure that has to persist: the atoms, and since
     when.
     """
@@ -215,6 +222,8 @@ class Memory:
     stage_K: float = 0.0
     last_total_eV: float = 0.0
     last_fs: float = 0.0
+    doubt_eV_A: float | None = None
+    doubt_fs: float | None = None
     suspects: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -245,7 +254,7 @@ class Detectors:
 
     def check(self, look: Look, *, ensemble: str) -> Finding | None:
         """Return what is wrong with a structure, causes before their effects."""
-        finding = self._numbers(look)
+        finding = self._numbers(look) or self._doubt(look)
         if finding is None and ensemble == "npt":
             finding = self._cell(look.atoms)
         if finding is None:
@@ -282,6 +291,23 @@ class Detectors:
         if not math.isfinite(look.kinetic_eV):
             return Finding("nan", f"the kinetic energy is {look.kinetic_eV}")
         return None
+
+    def _doubt(self, look: Look) -> Finding | None:
+        """Return whether the model is less sure than is allowed, before atoms fuse."""
+        if look.deviations_eV_A is None:
+            return None
+        atom = int(look.deviations_eV_A.argmax())
+        largest = float(look.deviations_eV_A[atom])
+        if largest > (self.memory.doubt_eV_A or 0.0):
+            self.memory.doubt_eV_A, self.memory.doubt_fs = largest, look.time_fs
+        limit = self._limits.uncertainty_eV_A
+        if limit is None or largest <= limit:
+            return None
+        detail = (
+            f"a standard deviation of {largest:.1f} eV/Å of the force on "
+            f"{_name(look.atoms, atom)}"
+        )
+        return Finding("unsure", detail, (atom,))
 
     def _temperature(self, look: Look) -> Finding | None:
         limits = self._limits

@@ -180,6 +180,9 @@ class Limits(Checked, frozen=True, kw_only=True):
     drift_meV_per_atom_ps
         Largest slope of the total energy in a stage at constant energy, at the
         protocol's time step; beyond what the fluctuations explain.
+    uncertainty_eV_A
+        The model's own standard deviation of no force component may be larger, where it
+        gives one; no limit if None.
     order
         Smallest power of the time step with which the energy may fluctuate.
     volume_ratio
@@ -214,6 +217,7 @@ class Limits(Checked, frozen=True, kw_only=True):
     wall_eV: Number = 1.0
     wall_eV_per_atom: Number = 0.5
     thermal_reach: Annotated[Positive, LATER] = 20.0
+    uncertainty_eV_A: Annotated[Positive | None, LATER] = None
 
 
 class MdRecipe(Section, frozen=True, kw_only=True):

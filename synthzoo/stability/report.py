@@ -127,6 +127,7 @@ def _overview(models: Sequence[Shown]) -> Table:
         "First failure",
         "Energy drift (meV/atom/ps)",
         "Order in the time step",
+        "Largest uncertainty of a force (eV/Å)",
     )
     return _filled(header, [_overview_row(shown) for shown in models])
 
@@ -149,6 +150,7 @@ def _overview_row(shown: Shown) -> tuple[str, ...]:
     failures = sorted(verdict.failures, key=lambda failure: failure.time_fs)
     drifts = [drift for r in verdict.replicas for drift in r.drifts]
     orders = [r.order for r in verdict.replicas if r.order is not None]
+    doubts = [r.doubt_eV_A for r in verdict.replicas if r.doubt_eV_A is not None]
     worst = max((abs(d.drift_meV_per_atom_ps) for d in drifts), default=None)
     return (
         shown.name,
@@ -158,6 +160,7 @@ def _overview_row(shown: Shown) -> tuple[str, ...]:
         IN_WORDS[failures[0].kind] if failures else "none",
         _number(worst, ".3g"),
         _number(min(orders, default=None), ".2f"),
+        _number(max(doubts, default=None), ".3g"),
     )
 
 

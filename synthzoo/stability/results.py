@@ -51,6 +51,8 @@ def replica_result(
         simulated_fs=state.time_fs if failure is None else failure.time_fs,
         steps=state.steps,
         failure=failure,
+        doubt_eV_A=state.memory.doubt_eV_A,
+        doubt_fs=state.memory.doubt_fs,
         drifts=state.drifts,
         order=_order(state, job.recipe),
         seconds=state.seconds,

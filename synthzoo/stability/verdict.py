@@ -21,6 +21,7 @@ VERDICT_FILE = "verdict.json"
 
 FailureKind = Literal[
     "nan",
+    "unsure",
     "fused",
     "lost",
     "crowded",
@@ -38,6 +39,7 @@ FailureKind = Literal[
 
 IN_WORDS: dict[FailureKind, str] = {
     "nan": "a number that is not finite",
+    "unsure": "the model became unsure of its forces",
     "fused": "atoms fused",
     "lost": "atoms lost",
     "crowded": "too many neighbours",
@@ -156,6 +158,9 @@ class ReplicaResult:
         Steps done.
     failure
         What ended it, if anything.
+    doubt_eV_A, doubt_fs
+        Largest standard deviation of a force component that the model itself gave, and
+        when; None if it gave none.
     drifts
         Of the stages at constant energy, one for each time step.
     order
@@ -177,6 +182,8 @@ class ReplicaResult:
     simulated_fs: float
     steps: int
     failure: Failure | None
+    doubt_eV_A: float | None = None
+    doubt_fs: float | None = None
     drifts: tuple[Drift, ...] = ()
     order: float | None = None
     seconds: float

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import synthzoo
 from synthzoo.errors import HubError
 from synthzoo.models.checkpoint import MAX_BYTES
-from synthzoo.models.config import CARD_FILE, MODEL_FILES
+from synthzoo.models.config import CARD_FILE, MODEL_FILES, OPTIONAL_FILES
 from synthzoo.zoo.hub_errors import endpoint, may_pass, one_clear_error
 from synthzoo.zoo.limits import limited_answers
 from synthzoo.zoo.references import check_files, check_own_hashes
@@ -137,7 +137,8 @@ def _names_to_download(info: ModelInfo, remote: Remote) -> list[str]:
             f"{remote.repository}@{remote.revision} on {endpoint()} is not a synthzoo "
             f"checkpoint: {missing} missing."
         )
-    return [*MODEL_FILES, *([CARD_FILE] if CARD_FILE in there else [])]
+    extra = (*OPTIONAL_FILES, CARD_FILE)
+    return [*MODEL_FILES, *(name for name in extra if name in there)]
 
 
 def _download_file(api: HfApi, remote: Remote, name: str, *, revision: str) -> Path:

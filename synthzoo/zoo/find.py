@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from synthzoo.errors import InputError
 from synthzoo.models.checkpoint import Checkpoint, as_checkpoint
-from synthzoo.models.config import CARD_FILE, MODEL_FILES
+from synthzoo.models.config import CARD_FILE, files_of
 from synthzoo.runs.files import new_folder
 from synthzoo.zoo import registry
 from synthzoo.zoo.cards import NO_LICENCE, ModelCard
@@ -34,7 +34,7 @@ def copy_checkpoint(checkpoint: Checkpoint, destination: Path) -> Path:
     wanted = None
     try:
         with new_folder(destination) as partial:
-            for name in MODEL_FILES:
+            for name in files_of(checkpoint.folder):
                 shutil.copyfile(checkpoint.folder / name, partial / name)
             if page is not None:
                 (partial / CARD_FILE).write_text(page, encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import synthzoo
 from synthzoo.errors import CheckpointError, HubError, InputError
 from synthzoo.models.checkpoint import Checkpoint, verify_checkpoint
-from synthzoo.models.config import CARD_FILE, MODEL_FILES
+from synthzoo.models.config import CARD_FILE, files_of
 from synthzoo.runs.files import hash_content
 from synthzoo.zoo.card_records import REPOSITORY, FileRecord
 from synthzoo.zoo.cards import NO_LICENCE
@@ -146,7 +146,7 @@ def _upload_contents(source: Checkpoint) -> dict[str, bytes]:
             f"{folder} has no {CARD_FILE}. Write one that says what the model was "
             "trained on, and its errors, limits and licence; then publish again."
         )
-    contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
+    contents = {name: (folder / name).read_bytes() for name in files_of(folder)}
     return {**contents, CARD_FILE: page.encode(), **_figures(page, folder)}
 
 

@@ -67,6 +67,7 @@ def test_a_report_compares_on_structures_that_were_left_out(
 ):
     """Committee, scratch and test set in one run: every number and file is there."""
     from synthzoo.finetuning.committee import load_committee
+    from synthzoo.zoo.load import load_calculator
 
     output = tmp_path / "mine"
     recipe = FinetuneRecipe(visits=24, committee=2, direct_visits=48, threads=1)
@@ -79,11 +80,14 @@ def test_a_report_compares_on_structures_that_were_left_out(
         compare_direct=True,
         workers=2,
     )
-    assert {path.name for path in output.iterdir()} == FILES | {"committee"}
+    sure = {"uncertainty.safetensors", "reliability.png"}
+    assert {path.name for path in output.iterdir()} == FILES | sure | {"committee"}
     metrics = json.loads((output / "metrics.json").read_text())
     assert [found["name"] for found in metrics["unseen"]] == ["test", "left-out"]
     assert metrics["unseen"][1]["after"][0]["structures"] == 12
     assert metrics["direct"]["name"] == "test"
+    assert metrics["calibration"]["structures"] == 12
+    assert load_calculator(output).stored.uncertainty is not None
     assert (metrics["direct"]["visits"], metrics["direct"]["epochs"]) == (48, 4)
     assert metrics["verdict"] == summary.verdict
     assert len(metrics["losses"]) == 2
@@ -94,7 +98,7 @@ def test_a_report_compares_on_structures_that_were_left_out(
     assert (
         "saw 48 structures in all, 4 times each (the tuned model: 24 in all)" in report
     )
-    assert (output / "report.html").read_text().count("data:image/png;base64") == 3
+    assert (output / "report.html").read_text().count("data:image/png;base64") == 4
     _committee_agrees_with_its_members(load_committee(output))
 
 

@@ -18,6 +18,7 @@ from ase.calculators.emt import EMT
 from synthzoo import run_md
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
+from synthzoo.models.uncertainty import FORCES
 from synthzoo.stability.check import find_protocol, protocol_names
 from synthzoo.stability.detectors import Contacts, Line, energy_order
 from synthzoo.stability.protocol import (
@@ -118,6 +119,39 @@ def test_each_failure_is_named_and_timed(
     whole_stage = kind in {"drift", "order"}
     assert (before.info["time_fs"] == after.info["time_fs"]) == whole_stage
     assert after.info["time_fs"] >= failure.time_fs
+
+
+class Unsure(EMT):
+    """Copper that is less sure of its forces with every step."""
+
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
+        """Compute as EMT does, and say less and less surely how well."""
+        super().calculate(*args, **kwargs)
+        self.steps = getattr(self, "steps", 0) + 1
+        deviations = np.full(len(self.atoms), 0.01 * self.steps)
+        deviations[2] *= 2
+        self.results[FORCES] = deviations
+
+
+def test_a_run_ends_where_the_model_is_unsure(tmp_path: Path) -> None:
+    """The atom is named; without a limit the largest deviation is told."""
+    found = check(Unsure(), copper(), tmp_path, recipe(MILD))
+    assert found.passed
+    (replica,) = found.replicas
+    assert replica.doubt_eV_A == pytest.approx(1.0, abs=0.1)  # 50 steps of 0.02
+    assert replica.doubt_fs == MILD.duration_fs
+    assert "uncertainty" in (tmp_path / "md" / "report.md").read_text()
+    verdict = run_md(
+        Unsure(),
+        copper(),
+        tmp_path / "held",
+        protocol=recipe(MILD, check_steps=1),
+        max_uncertainty=0.5,
+    )
+    (failure,) = verdict.failures
+    assert (failure.kind, failure.atoms) == ("unsure", (2,))
+    assert failure.time_fs == pytest.approx(25 * STEP_FS, abs=3 * STEP_FS)
+    assert "of the force on Cu 2" in failure.detail
 
 
 def test_a_potential_without_wall_fails_the_curves(tmp_path: Path) -> None:

@@ -1,0 +1,112 @@
+"""How sure a fine-tuned model is: its posterior, brought to the size of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthzoo.evaluation.calibration import Calibration, Spread, calibration
+from synthzoo.finetuning.judge import LEFT_OUT, Judge
+from synthzoo.models.hidden import features_of_each
+from synthzoo.models.uncertainty import (
+    Uncertainty,
+    distances,
+    posterior_root,
+    total_distance,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from synthzoo.data.labelled_set import LabelledSet
+    from synthzoo.evaluation.errors import Residual
+    from synthzoo.models.calculator import SynthzooCalculator
+
+LEAST_ATOMS = 100
+"""With fewer to compare, nothing is said about how sure a model is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certainty:
+    """What is known of a model's errors before they are made.
+
+    ``calibrated_on``: name of the set of structures.
+    ``forces``: errors of that set, with the deviations that are predicted for them.
+    """
+
+    uncertainty: Uncertainty
+    calibrated_on: str
+    forces: Spread
+    calibration: Calibration
+
+
+def find_certainty(judge: Judge) -> Certainty | None:
+    """Return how sure the tuned model is; None where too little was kept from the fit.
+
+    Distances from the data come from the features of what was fitted. Their factors
+    come from the errors on structures that a fit has not seen: those of a test set, or
+    of each part that was left out, by the model that was fitted to the others.
+    """
+    if not judge.unseen or judge.plan.energies_only:
+        return None
+    shown = judge.unseen[0]
+    atoms = sum(len(atoms) for atoms in shown.labelled.structures)
+    if atoms < LEAST_ATOMS:
+        return None
+    parts = [(judge.tuned, judge.plan.training, shown.labelled)]
+    if shown.name == LEFT_OUT:
+        parts = [
+            (member, fitted, left_out)
+            for member, (fitted, left_out) in zip(
+                judge.members, judge.plan.checks, strict=True
+            )
+        ]
+    forces, energies = _spreads(parts, shown.after.residuals)
+    found = Uncertainty(
+        root=_root(judge.tuned, judge.plan.training),
+        energy_eV=energies.factor(),
+        forces_eV_A=forces.factor(),
+    )
+    forces = Spread(
+        errors=forces.errors, deviations=found.forces_eV_A * forces.deviations
+    )
+    energies = Spread(
+        errors=energies.errors, deviations=found.energy_eV * energies.deviations
+    )
+    return Certainty(
+        uncertainty=found,
+        calibrated_on=shown.name,
+        forces=forces,
+        calibration=calibration(forces, energies),
+    )
+
+
+def _spreads(
+    parts: Iterable[tuple[SynthzooCalculator, LabelledSet, LabelledSet]],
+    residuals: Sequence[Residual],
+) -> tuple[Spread, Spread]:
+    """Return errors of forces and energies with distances from what was fitted.
+
+    ``parts``: a model, what it was fitted to, and what it was tested on.
+    ``residuals``: of all that was tested, in order.
+    """
+    far, far_in_all = [], []
+    for model, fitted, tested in parts:
+        root = _root(model, fitted)
+        for features in features_of_each(model, tested.structures):
+            far.append(distances(features, root))
+            far_in_all.append(total_distance(features, root))
+    sizes = list(map(len, far))
+    energies = np.array([each.energy_eV_per_atom for each in residuals]) * sizes
+    forces = np.concatenate([each.forces_eV_A for each in residuals])
+    return (
+        Spread(errors=forces, deviations=np.concatenate(far)),
+        Spread(errors=energies, deviations=np.array(far_in_all)),
+    )
+
+
+def _root(model: SynthzooCalculator, fitted: LabelledSet) -> NDArray[np.float64]:
+    return posterior_root(list(features_of_each(model, fitted.structures)))

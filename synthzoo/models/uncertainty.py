@@ -1,0 +1,135 @@
+"""How sure a network is of its forces and energies: a posterior over its last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from synthzoo.errors import CheckpointError, IntegrityError
+from synthzoo.models.config import UNCERTAINTY_FILE
+from synthzoo.models.golden import header_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ENERGY, FORCES = "energy_uncertainty", "forces_uncertainty"
+"""What the standard deviations are called among the results of a calculator."""
+
+RIDGE = 1e-6
+"""Added to each variance of the features, over their mean: no direction is certain."""
+
+_WEIGHTS = "weights_sha256"
+_NAMES = ("root", "energy_eV", "forces_eV_A")
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """Standard deviations of what a network predicts, from the features of its atoms.
+
+    As the energies of atoms are linear in the last features, the posterior of a linear
+    model says how far the data pin an energy down: the last-layer approximation of
+    Bigi, Chong, Ceriotti and Grasselli, arXiv:2403.02251. The numbers are large where
+    the features are unlike all that were fitted. One factor each for energies and
+    forces brings them to the size of errors on structures that were not fitted.
+
+    ``root``: so that ``|features @ root|`` is the distance of an atom from the data,
+    without unit; of shape ``(n_features, n_features)``.
+    ``energy_eV``, ``forces_eV_A``: the factors.
+    """
+
+    root: NDArray[np.float64]
+    energy_eV: float
+    forces_eV_A: float
+
+    def results(self, features: NDArray[Any]) -> dict[str, Any]:
+        """Return standard deviations of the energy and of force components.
+
+        ``features``: of the atoms of one structure, ``(n_atoms, n_features)``. The
+        energy's is a number in eV, the forces' has one in eV/Å for each atom.
+        """
+        return {
+            ENERGY: self.energy_eV * total_distance(features, self.root),
+            FORCES: self.forces_eV_A * distances(features, self.root),
+        }
+
+
+def posterior_root(features: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """Return the root of the covariance of the last layer's weights.
+
+    The mean over atoms is taken, not the sum: twice as many structures of the same
+    kinds leave distances as they are, and the factors say how large errors are.
+
+    ``features``: of the atoms of each structure that was fitted.
+    """
+    rows = np.concatenate(features).astype(np.float64)
+    moments = rows.T @ rows / len(rows)
+    moments += RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
+    values, vectors = np.linalg.eigh(moments)
+    root: NDArray[np.float64] = vectors / np.sqrt(values)
+    return root
+
+
+def distances(features: NDArray[Any], root: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far each atom is from the data, ``(n_atoms,)``."""
+    found: NDArray[np.float64] = np.linalg.norm(features @ root, axis=1)
+    return found
+
+
+def total_distance(features: NDArray[Any], root: NDArray[np.float64]) -> float:
+    """Return how far the sum of a structure's features is from the data."""
+    return float(np.linalg.norm(features.sum(axis=0, dtype=np.float64) @ root))
+
+
+def pack_uncertainty(found: Uncertainty, *, weights_sha256: str) -> bytes:
+    """Return an uncertainty as the content of a file that belongs to some weights."""
+    values = (found.root, found.energy_eV, found.forces_eV_A)
+    arrays = {
+        name: np.array(value, dtype=np.float64, order="C")
+        for name, value in zip(_NAMES, values, strict=True)
+    }
+    return save(arrays, metadata={_WEIGHTS: weights_sha256})
+
+
+def unpack_uncertainty(
+    content: bytes, *, weights_sha256: str, where: str
+) -> Uncertainty:
+    """Return the uncertainty that a file holds.
+
+    ``where``: what to call it in a message.
+
+    Raises
+    ------
+    IntegrityError
+        If it belongs to other weights.
+    CheckpointError
+        If the file is damaged.
+    """
+    try:
+        arrays = load(content)
+    except (SafetensorError, KeyError) as error:
+        raise CheckpointError(
+            f"{where} is no valid safetensors file: {error}."
+        ) from error
+    if header_of(content).get(_WEIGHTS) != weights_sha256:
+        raise IntegrityError(
+            f"{where} belongs to other weights than those beside it. Fetch or copy the "
+            f"checkpoint again, or remove {UNCERTAINTY_FILE}."
+        )
+    if set(arrays) != set(_NAMES) or not _is_sound(arrays):
+        raise CheckpointError(f"{where} does not hold what it should.")
+    root, energy_eV, forces_eV_A = (arrays[name] for name in _NAMES)
+    return Uncertainty(root, float(energy_eV), float(forces_eV_A))
+
+
+def _is_sound(arrays: dict[str, NDArray[Any]]) -> bool:
+    root, *factors = (arrays[name] for name in _NAMES)
+    square = root.ndim == 2 and root.shape[0] == root.shape[1]
+    single = all(factor.shape == () for factor in factors)
+    return (
+        square and single and all(np.isfinite(each).all() for each in arrays.values())
+    )

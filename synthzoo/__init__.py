@@ -34,6 +34,7 @@ Fine-tune it on your own data
     evaluate_models      errors of models against labels
     measure_physics      crystals, layers, phonons and defects by models
     run_benchmark        learning curves of several models
+    suggest              structures that are most worth computing next
     sample_names         small DFT sets that come with synthzoo
     load_sample          structures of such a set
     sample_path          file of such a set
@@ -77,6 +78,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from synthzoo.advice.next_structures import suggest as suggest
     from synthzoo.benchmarking.learning_curves import run_benchmark as run_benchmark
     from synthzoo.data.samples import load_sample as load_sample
     from synthzoo.data.samples import sample_names as sample_names
@@ -181,6 +183,7 @@ _HOME = {
     "sample_names": "data.samples",
     "sample_path": "data.samples",
     "serve": "export.serve",
+    "suggest": "advice.next_structures",
     "thin_file": "generation.thin",
     "transmute_file": "data.transmute",
     "transmute_model": "zoo.scale_model",

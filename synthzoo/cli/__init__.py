@@ -1,6 +1,7 @@
 """The command line: parse, call one function, print."""
 
 from synthzoo.cli import (
+    advice,
     distill,
     environments,
     finetune,
@@ -14,6 +15,7 @@ from synthzoo.cli import (
 from synthzoo.cli.options import main
 
 __all__ = [
+    "advice",
     "distill",
     "environments",
     "finetune",

@@ -16,6 +16,7 @@ SECTIONS = {
         "finetune",
         "evaluate",
         "benchmark",
+        "suggest",
     ),
     "Make a model of any material": ("distill",),
     "Make a model step by step": (

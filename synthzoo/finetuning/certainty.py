@@ -67,6 +67,7 @@ def find_certainty(judge: Judge) -> Certainty | None:
     forces, energies = _spreads(parts, shown.after.residuals)
     found = Uncertainty(
         root=_root(judge.tuned, judge.plan.training),
+        atoms=sum(map(len, judge.plan.training.structures)),
         energy_eV=energies.factor(),
         forces_eV_A=forces.factor(),
     )

@@ -36,7 +36,6 @@ from synthzoo.models.golden import (
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model, load_weights
 from synthzoo.models.place import Place
-from synthzoo.models.uncertainty import pack_uncertainty, unpack_uncertainty
 from synthzoo.runs.files import hash_content, new_output_folder, refuse_existing
 from synthzoo.runs.provenance import installed_versions
 
@@ -194,6 +193,8 @@ def write_checkpoint(
     if card is not None:
         contents[CARD_FILE] = card.encode()
     if uncertainty is not None:
+        from synthzoo.models.uncertainty import pack_uncertainty
+
         contents[UNCERTAINTY_FILE] = pack_uncertainty(
             uncertainty, weights_sha256=hash_content(contents[WEIGHTS_FILE])
         )
@@ -226,15 +227,18 @@ def _load(checkpoint: Checkpoint, dtype: str | None) -> StoredNetwork:
     folder, config = checkpoint.folder, checkpoint.config
     weights = _read_tensors(folder, WEIGHTS_FILE, sha256=config.weights_sha256)
     where = str(folder / WEIGHTS_FILE)
-    uncertainty = None
-    if (folder / UNCERTAINTY_FILE).exists():
-        content = _read_bytes(folder, UNCERTAINTY_FILE)
-        uncertainty = unpack_uncertainty(
-            content,
-            weights_sha256=config.weights_sha256,
-            where=str(folder / UNCERTAINTY_FILE),
-        )
+    uncertainty = _read_uncertainty(folder, config.weights_sha256)
     return StoredNetwork(config, weights, dtype or config.dtype, where, uncertainty)
+
+
+def _read_uncertainty(folder: Path, weights_sha256: str) -> Uncertainty | None:
+    if not (folder / UNCERTAINTY_FILE).exists():
+        return None
+    from synthzoo.models.uncertainty import unpack_uncertainty
+
+    content = _read_bytes(folder, UNCERTAINTY_FILE)
+    where = str(folder / UNCERTAINTY_FILE)
+    return unpack_uncertainty(content, weights_sha256=weights_sha256, where=where)
 
 
 def _read_golden(checkpoint: Checkpoint) -> list[Golden]:

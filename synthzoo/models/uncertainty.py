@@ -24,7 +24,7 @@ RIDGE = 1e-6
 """Added to each variance of the features, over their mean: no direction is certain."""
 
 _WEIGHTS = "weights_sha256"
-_NAMES = ("root", "energy_eV", "forces_eV_A")
+_NAMES = ("root", "atoms", "energy_eV", "forces_eV_A")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,12 @@ class Uncertainty:
 
     ``root``: so that ``|features @ root|`` is the distance of an atom from the data,
     without unit; of shape ``(n_features, n_features)``.
+    ``atoms``: how many were fitted.
     ``energy_eV``, ``forces_eV_A``: the factors.
     """
 
     root: NDArray[np.float64]
+    atoms: int
     energy_eV: float
     forces_eV_A: float
 
@@ -68,7 +70,13 @@ def posterior_root(features: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """
     rows = np.concatenate(features).astype(np.float64)
     moments = rows.T @ rows / len(rows)
-    moments += RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
+    return root_of(
+        moments + RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
+    )
+
+
+def root_of(moments: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return a matrix whose product with its transpose is the inverse of moments."""
     values, vectors = np.linalg.eigh(moments)
     root: NDArray[np.float64] = vectors / np.sqrt(values)
     return root
@@ -87,7 +95,7 @@ def total_distance(features: NDArray[Any], root: NDArray[np.float64]) -> float:
 
 def pack_uncertainty(found: Uncertainty, *, weights_sha256: str) -> bytes:
     """Return an uncertainty as the content of a file that belongs to some weights."""
-    values = (found.root, found.energy_eV, found.forces_eV_A)
+    values = (getattr(found, name) for name in _NAMES)
     arrays = {
         name: np.array(value, dtype=np.float64, order="C")
         for name, value in zip(_NAMES, values, strict=True)
@@ -122,8 +130,8 @@ def unpack_uncertainty(
         )
     if set(arrays) != set(_NAMES) or not _is_sound(arrays):
         raise CheckpointError(f"{where} does not hold what it should.")
-    root, energy_eV, forces_eV_A = (arrays[name] for name in _NAMES)
-    return Uncertainty(root, float(energy_eV), float(forces_eV_A))
+    root, atoms, energy_eV, forces_eV_A = (arrays[name] for name in _NAMES)
+    return Uncertainty(root, int(atoms), float(energy_eV), float(forces_eV_A))
 
 
 def _is_sound(arrays: dict[str, NDArray[Any]]) -> bool:

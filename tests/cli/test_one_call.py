@@ -48,6 +48,7 @@ PUBLIC = {
     "transmute": {"transmute_file"},
     "transmute-model": {"transmute_model"},
     "verify": {"verify_model"},
+    "suggest": {"suggest"},
 }
 """Command: what does its job in Python; two where an option asks for another job."""
 

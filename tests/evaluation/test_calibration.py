@@ -56,5 +56,5 @@ def test_the_picture_has_both_panels(count: int):
     figure = Figure()
     draw_reliability(figure, drawn(count))
     left, right = figure.axes
-    assert len(left.lines[1].get_xdata()) == (10 if count == 500 else 1)
+    assert np.size(left.lines[1].get_xdata()) == (10 if count == 500 else 1)
     assert right.get_ylabel() == "share that is there"

@@ -52,7 +52,7 @@ def sure(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     model, config = load_model(tiny_checkpoint)
     calculator = load_calculator(tiny_checkpoint)
     seen = list(features_of_each(calculator, [rattled(seed) for seed in range(5)]))
-    found = Uncertainty(posterior_root(seen), energy_eV=2.0, forces_eV_A=0.5)
+    found = Uncertainty(posterior_root(seen), 40, energy_eV=2.0, forces_eV_A=0.5)
     folder = tmp_path_factory.mktemp("sure") / "sure"
     write_checkpoint(
         folder,

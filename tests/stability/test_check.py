@@ -128,7 +128,7 @@ class Unsure(EMT):
         """Compute as EMT does, and say less and less surely how well."""
         super().calculate(*args, **kwargs)
         self.steps = getattr(self, "steps", 0) + 1
-        deviations = np.full(len(self.atoms), 0.01 * self.steps)
+        deviations = np.full(len(self.results["forces"]), 0.01 * self.steps)
         deviations[2] *= 2
         self.results[FORCES] = deviations
 

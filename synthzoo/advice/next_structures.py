@@ -1,0 +1,270 @@
+"""The structures to compute next by DFT, from a pool or from dynamics of the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ase.io.trajectory import Trajectory
+
+from synthzoo.advice.choice import Choice, choose
+from synthzoo.data.frames import read_frames
+from synthzoo.data.structures import content_hash, write_structures
+from synthzoo.errors import InputError
+from synthzoo.models.hidden import features_of_each
+from synthzoo.models.uncertainty import FORCES, distances
+from synthzoo.potentials import Model, is_network, load_potential, model_name, resolve
+from synthzoo.runs.resumable import open_run, refuse_finished
+from synthzoo.stability.check import find_protocol, run_md
+from synthzoo.stability.detectors import shortest_contact
+from synthzoo.stability.protocol import Limits
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from synthzoo.data.frames import FrameSet
+    from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.uncertainty import Uncertainty
+
+DYNAMICS_FOLDER = "dynamics"
+PROTOCOL = "ramp"
+RUNS = 4
+LEAST_RATIO = 0.6
+"""Atoms nearer than this share of the sum of their covalent radii have met by a fault
+of the model: such structures teach little that is of use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuggestSummary:
+    """What `suggest` has chosen.
+
+    Attributes
+    ----------
+    output
+        Structures, the most worthwhile first.
+    structures
+        How many were chosen.
+    candidates
+        Of how many.
+    left_out
+        Candidates that the model cannot compute, with atoms that almost coincide, or
+        that occur twice.
+    first_eV_A, last_eV_A
+        Predicted standard deviation of a force component in the first and the last
+        structure chosen, root mean square over its atoms; that of the last one as if
+        the others were known.
+    """
+
+    output: Path
+    structures: int
+    candidates: int
+    left_out: int
+    first_eV_A: float
+    last_eV_A: float
+
+
+def suggest(  # noqa: PLR0913  what a user may say
+    model: Model,
+    source: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    count: int = 20,
+    protocol: str | Path | None = None,
+    runs: int = RUNS,
+    hottest_K: float | None = None,
+    duration: float = 1.0,
+    seed: int = 0,
+    format: str | None = None,
+    workers: int | None = None,
+) -> SuggestSummary:
+    """Choose the structures that are most worth computing next, and write them.
+
+    Candidates are the structures of the files. If there are too few to choose from, or
+    if a protocol is named, the model runs dynamics from them, whose frames are
+    candidates, too. Those are chosen of whose forces the model is least sure; after
+    each choice it is reckoned what the model would know with that structure. Structures
+    are written without labels, with ``forces_uncertainty`` (eV/Å) for each atom.
+
+    Parameters
+    ----------
+    model
+        A model that knows how sure it is, as `finetune` makes it.
+    source
+        Candidates, or structures from which to start: files in any format that ASE
+        reads, or patterns.
+    output
+        Extended XYZ file to make. Labels it needs; then give old and new files to
+        `finetune`.
+    count
+        How many structures to choose.
+    protocol
+        Dynamics that explore, as for `run_md`. If not given, ``ramp`` is run where the
+        files hold no more structures than are to be chosen.
+    runs
+        Runs of the dynamics; they start from the structures in turn.
+    hottest_K, duration
+        Highest temperature, and factor of all durations, of the protocol.
+    seed
+        Of the first run; the others have the following numbers.
+    format
+        Of all files, as ASE calls it; guessed for each if not given.
+    workers
+        Runs at a time; one for each core if not given.
+
+    Raises
+    ------
+    InputError
+        If the model does not know how sure it is, the output exists, or no candidate is
+        left.
+    SynthzooError
+        If the model cannot be loaded.
+
+    Examples
+    --------
+    >>> done = suggest("my-carbon", "start.xyz", "next.xyz")  # doctest: +SKIP
+    >>> done.structures  # doctest: +SKIP
+    20
+    """
+    output = Path(output)
+    refuse_finished(output)
+    if count < 1 or runs < 1:
+        raise InputError("Choose at least one structure, by at least one run.")
+    found = resolve(model)
+    calculator, uncertainty = _sure(found)
+    frames = read_frames(source, format=format)
+    if protocol is None and len(frames.structures) <= count:
+        protocol = PROTOCOL
+    manifest = {
+        "model": calculator.config.weights_sha256,
+        "structures": [content_hash(atoms) for atoms in frames.structures],
+        "protocol": None if protocol is None else find_protocol(protocol).name,
+        "settings": [count, runs, hottest_K, duration, seed],
+    }
+    with open_run(output, manifest, results=(f"{DYNAMICS_FOLDER}*",)) as run:
+        if run.finished is None:
+            pool = [*_named(frames)]
+            if protocol is not None:
+                folder = run.folder / DYNAMICS_FOLDER
+                if not folder.exists():
+                    run_md(
+                        found,
+                        frames.structures,
+                        folder,
+                        protocol=dataclasses.replace(
+                            find_protocol(protocol), replicas=runs
+                        ),
+                        hottest_K=hottest_K,
+                        duration=duration,
+                        seed=seed,
+                        workers=workers,
+                    )
+                pool += _explored(folder)
+            made = _write(output, pool, calculator, uncertainty, count)
+            run.complete(made)
+        summary = run.summary or {}
+        run.close()
+    return SuggestSummary(output=output, **summary)
+
+
+def _sure(model: Any) -> tuple[SynthzooCalculator, Uncertainty]:
+    calculator: SynthzooCalculator | None = None
+    if is_network(model):
+        calculator = cast("SynthzooCalculator", load_potential(model).calculator)
+    uncertainty = None if calculator is None else calculator.stored.uncertainty
+    if calculator is None or uncertainty is None:
+        raise InputError(
+            f"{model_name(model)} does not know how sure it is. Models that `synthzoo "
+            "finetune` makes do, if structures enough were left out to find out: "
+            "fine-tune it on your data first."
+        )
+    return calculator, uncertainty
+
+
+def _named(frames: FrameSet) -> Iterator[Atoms]:
+    for atoms, origin in zip(frames.structures, frames.origins, strict=True):
+        yield _bare(atoms, str(origin))
+
+
+def _explored(folder: Path) -> Iterator[Atoms]:
+    """Yield the frames of all runs, but those at their starts."""
+    for path in sorted(folder.rglob("*.traj")):
+        name = path.parent.name
+        with Trajectory(path) as frames:
+            for atoms in frames:
+                time_ps = atoms.info["time_fs"] / 1000
+                if time_ps > 0:
+                    yield _bare(atoms, f"dynamics, {name}, {time_ps:.2f} ps")
+
+
+def _bare(atoms: Atoms, origin: str) -> Atoms:
+    """Return a structure without labels and velocities, with where it comes from."""
+    from ase import Atoms
+
+    bare = Atoms(
+        atoms.symbols,
+        positions=atoms.positions,
+        cell=atoms.cell,
+        pbc=atoms.pbc,
+        info={"origin": origin},
+    )
+    kind = atoms.info.get("config_type", atoms.info.get("kind"))
+    if kind is not None:
+        bare.info["kind"] = kind
+    return bare
+
+
+def _sound(pool: Iterable[Atoms], calculator: SynthzooCalculator) -> Iterator[Atoms]:
+    """Yield each candidate once that a person would compute, and the model can."""
+    seen: set[str] = set()
+    for atoms in pool:
+        try:
+            calculator.check(atoms)
+        except InputError:
+            continue
+        nearest = shortest_contact(atoms, Limits())
+        key = content_hash(atoms)
+        if key in seen or (nearest is not None and nearest.ratio < LEAST_RATIO):
+            continue
+        seen.add(key)
+        yield atoms
+
+
+def _write(
+    output: Path,
+    pool: Sequence[Atoms],
+    calculator: SynthzooCalculator,
+    uncertainty: Uncertainty,
+    count: int,
+) -> dict[str, Any]:
+    kept = list(_sound(pool, calculator))
+    if not kept:
+        raise InputError(
+            f"None of the {len(pool)} candidates can be computed: the model does not "
+            "know their elements, or atoms almost coincide."
+        )
+    features = list(features_of_each(calculator, kept))
+    chosen = choose(features, uncertainty, count)
+    for rank, choice in enumerate(chosen, start=1):
+        _describe(kept[choice.index], choice, rank)
+        kept[choice.index].arrays[FORCES] = uncertainty.forces_eV_A * distances(
+            features[choice.index], uncertainty.root
+        )
+    write_structures(output, [kept[choice.index] for choice in chosen])
+    return {
+        "structures": len(chosen),
+        "candidates": len(pool),
+        "left_out": len(pool) - len(kept),
+        "first_eV_A": chosen[0].deviation_eV_A,
+        "last_eV_A": chosen[-1].deviation_eV_A,
+    }
+
+
+def _describe(atoms: Atoms, choice: Choice, rank: int) -> None:
+    atoms.info["suggestion"] = rank
+    atoms.info["reason"] = (
+        f"standard deviation of forces {choice.deviation_eV_A:.2f} eV/A, in the mean "
+        "over atoms, with the structures before it known"
+    )

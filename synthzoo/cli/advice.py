@@ -1,0 +1,75 @@
+"""The command that says which structures to compute next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import synthzoo
+from synthzoo.cli.options import (
+    MODEL,
+    NEW,
+    READ,
+    echo_result,
+    format_option,
+    given,
+    json_option,
+    main,
+)
+
+POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@main.command()
+@click.argument("model", type=MODEL)
+@click.argument("structures", type=READ, nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=NEW, required=True, help="Extended XYZ file to write."
+)
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(min=1),
+    help="Number of structures to choose; 20 by default.",
+)
+@click.option(
+    "--protocol",
+    help="Dynamics that explore, as for md: quick, ramp, anneal, npt, melt-quench or a "
+    "YAML file. By default ramp, if STRUCTURES are no more than are to be chosen.",
+)
+@click.option(
+    "--runs", type=click.IntRange(min=1), help="Number of these runs; 4 by default."
+)
+@click.option(
+    "--hottest-K",
+    "hottest_K",
+    type=POSITIVE,
+    help="Highest temperature, instead of the protocol's.",
+)
+@click.option("--duration", type=POSITIVE, help="Factor for all durations.")
+@click.option("--seed", type=int, help="Random seed of the first run; 0 by default.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Runs at a time; one for each core by default.",
+)
+@format_option
+@json_option
+def suggest(
+    model: str,
+    structures: tuple[Path, ...],
+    output: Path,
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Choose the structures that are most worth computing next.
+
+    They are chosen from STRUCTURES, or from dynamics that MODEL runs from them: those
+    of whose forces MODEL is least sure, no two alike. MODEL has to know how sure it is,
+    as models made by finetune do.
+    """
+    summary = synthzoo.suggest(model, structures, output, **given(**options))
+    echo_result(summary, as_json=as_json)

@@ -1,0 +1,143 @@
+"""Structures to compute next: the least certain first, no two alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from synthzoo.advice.choice import choose
+from synthzoo.advice.next_structures import suggest
+from synthzoo.data.structures import read_structures, write_structures
+from synthzoo.errors import InputError
+from synthzoo.models.checkpoint import load_model, write_checkpoint
+from synthzoo.models.hidden import features_of_each
+from synthzoo.models.uncertainty import Uncertainty, posterior_root
+from synthzoo.zoo.load import load_calculator
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+SHORT = """
+md:
+  timestep_fs: 1
+  frame_fs: 2
+  stages: [{kind: dynamics, name: warm, duration_fs: 10, start_K: 300}]
+"""
+
+
+def rattled(seed: int, by_A: float) -> Atoms:
+    atoms = bulk("C", cubic=True)
+    atoms.rattle(by_A, seed=seed)
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def sure(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a model that was fitted to almost perfect diamond, and knows it."""
+    model, config = load_model(tiny_checkpoint)
+    calculator = load_calculator(tiny_checkpoint)
+    seen = list(features_of_each(calculator, [rattled(n, 0.02) for n in range(5)]))
+    folder = tmp_path_factory.mktemp("sure") / "sure"
+    write_checkpoint(
+        folder,
+        model=model,
+        config=config,
+        golden=[bulk("C")],
+        uncertainty=Uncertainty(posterior_root(seen), 40, 1.0, 1.0),
+    )
+    return folder
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    """Write near and far structures, one twice, and one in which atoms have met."""
+    fused = rattled(1, 0.02)
+    fused.positions[1] = fused.positions[0] + 0.3
+    frames = [
+        rattled(1, 0.02),
+        rattled(2, 0.3),
+        rattled(2, 0.3),
+        rattled(3, 0.1),
+        fused,
+    ]
+    write_structures(tmp_path / "pool.xyz", frames)
+    return tmp_path / "pool.xyz"
+
+
+def test_what_is_known_is_not_chosen_again():
+    """Two pairs of twins: one of each pair, then the others, less worth."""
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(100, 4)) * [1, 1, 1e-3, 1e-3]
+    one, two = np.array([[0, 0, 1.0, 0]] * 3), np.array([[0, 0, 0, 0.9]] * 3)
+    known = Uncertainty(posterior_root([seen]), 100, 1.0, 1.0)
+    found = choose([one, one, two, two, seen[:3]], known, 4)
+    assert {found[0].index, found[1].index} == {0, 2}
+    assert {found[2].index, found[3].index} == {1, 3}
+    deviations = [choice.deviation_eV_A for choice in found]
+    assert deviations[1] > 10 * deviations[2]
+
+
+def test_of_two_that_are_as_good_the_smaller_is_chosen():
+    """DFT of the larger costs more."""
+    known = Uncertainty(posterior_root([np.eye(3)]), 3, 1.0, 1.0)
+    row = np.array([[5.0, 0, 0]])
+    (found,) = choose([row.repeat(8, axis=0), row.repeat(2, axis=0)], known, 1)
+    assert found.index == 1
+
+
+def test_the_least_certain_come_first(sure: Path, pool: Path, tmp_path: Path):
+    """Copies, and atoms that coincide, are left out; no labels are written."""
+    done = suggest(sure, pool, tmp_path / "next.xyz", count=2)
+    assert (done.structures, done.candidates, done.left_out) == (2, 5, 2)
+    assert done.first_eV_A > done.last_eV_A
+    first, second = read_structures(tmp_path / "next.xyz")
+    np.testing.assert_allclose(first.positions, rattled(2, 0.3).positions, atol=1e-6)
+    assert (first.info["suggestion"], second.info["suggestion"]) == (1, 2)
+    assert first.info["origin"].endswith("pool.xyz@1")
+    assert first.arrays["forces_uncertainty"].shape == (8,)
+    assert first.calc is None or not first.calc.results
+
+
+@pytest.mark.thorough
+def test_a_single_structure_is_explored_by_dynamics(sure: Path, tmp_path: Path):
+    """Frames of the runs are candidates; the same call gives the same structures."""
+    rattled(1, 0.02).write(tmp_path / "start.xyz")
+    (tmp_path / "short.yaml").write_text(SHORT)
+    options: dict[str, Any] = {
+        "count": 3,
+        "protocol": tmp_path / "short.yaml",
+        "runs": 2,
+        "workers": 1,
+    }
+    for name in ("one.xyz", "two.xyz"):
+        done = suggest(sure, tmp_path / "start.xyz", tmp_path / name, **options)
+        assert done.candidates == 1 + 2 * 5
+    assert (tmp_path / "one.xyz").read_bytes() == (tmp_path / "two.xyz").read_bytes()
+    first = read_structures(tmp_path / "one.xyz")[0]
+    assert "dynamics, replica-" in first.info["origin"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "start.xyz",
+        "short.yaml",
+        "one.xyz",
+        "two.xyz",
+    }
+
+
+def test_a_model_that_does_not_know_is_refused(
+    tiny_checkpoint: Path, pool: Path, tmp_path: Path
+):
+    """The message says how it comes to know."""
+    with pytest.raises(InputError, match="does not know how sure it is"):
+        suggest(tiny_checkpoint, pool, tmp_path / "next.xyz")
+
+
+def test_other_elements_leave_nothing_to_choose(sure: Path, tmp_path: Path):
+    """No output and no working folder is left."""
+    write_structures(tmp_path / "copper.xyz", [bulk("Cu"), bulk("Cu", a=3.7)])
+    with pytest.raises(InputError, match="None of the 2 candidates"):
+        suggest(sure, tmp_path / "copper.xyz", tmp_path / "next.xyz", count=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["copper.xyz"]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from synthzoo.evaluation.errors import Residual
     from synthzoo.models.calculator import SynthzooCalculator
 
+FAR = 3.0
+"""So many times the usual deviation are a reason to stop a run."""
+
 LEAST_ATOMS = 100
 """With fewer to compare, nothing is said about how sure a model is."""
 
@@ -41,6 +44,11 @@ class Certainty:
     calibrated_on: str
     forces: Spread
     calibration: Calibration
+
+    @property
+    def usual_eV_A(self) -> float:
+        """Deviation of forces that only one atom of a hundred exceeds in that set."""
+        return float(np.quantile(self.forces.deviations, 0.99))
 
 
 def find_certainty(judge: Judge) -> Certainty | None:

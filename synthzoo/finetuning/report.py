@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from synthzoo.evaluation.errors import error_columns
 from synthzoo.finetuning import figures
+from synthzoo.finetuning.certainty import FAR
 from synthzoo.finetuning.results import metrics
 from synthzoo.reports.document import (
     Figure,
@@ -305,6 +306,7 @@ def _groups(folder: Path, shown: Comparison) -> list[Block]:
 def _certainty(folder: Path, certainty: Certainty | None) -> list[Block]:
     if certainty is None:
         return []
+    usual = certainty.usual_eV_A
     return [
         Heading(text="How sure the model is"),
         Paragraph(
@@ -312,6 +314,12 @@ def _certainty(folder: Path, certainty: Certainty | None) -> list[Block]:
             "deviations: the less an atom is like those that were fitted, the larger. "
             f"Their size was fitted to the errors on the {certainty.calibrated_on} "
             f"structures. {certainty.calibration.text()}"
+        ),
+        Paragraph(
+            text=f"99 % of the deviations of these atoms are below {usual:.2g} eV/Å. "
+            f"`synthzoo md --max-uncertainty {FAR * usual:.2g}` ends a run where atoms "
+            "are far from all of them, and `synthzoo suggest` chooses the structures "
+            "that would teach the model most."
         ),
         Figure(
             file=figures.write_reliability(folder, certainty), caption="Reliability"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from ase.build import bulk
+from click.testing import CliRunner
 
 from synthzoo.advice.choice import choose
 from synthzoo.advice.next_structures import suggest
+from synthzoo.cli import main
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.models.checkpoint import load_model, write_checkpoint
@@ -100,6 +103,26 @@ def test_the_least_certain_come_first(sure: Path, pool: Path, tmp_path: Path):
     assert first.info["origin"].endswith("pool.xyz@1")
     assert first.arrays["forces_uncertainty"].shape == (8,)
     assert first.calc is None or not first.calc.results
+
+
+def test_the_command_says_what_it_chose(sure: Path, pool: Path, tmp_path: Path):
+    """How many of how many, and how uncertain they are."""
+    command = [
+        "suggest",
+        str(sure),
+        str(pool),
+        "-n",
+        "2",
+        "-o",
+        str(tmp_path / "n.xyz"),
+    ]
+    result = CliRunner().invoke(main, [*command, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["structures"], found["candidates"]) == (2, 5)
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 1
+    assert "exists" in again.stderr
 
 
 @pytest.mark.thorough

@@ -1,4 +1,4 @@
-"""Which of many structures would teach a model most: the least certain, one by one."""
+"""Which of many structures would teach a model most about all of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthzoo.models.uncertainty import Uncertainty, distances, root_of
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from synthzoo.models.uncertainty import Uncertainty
+
 ALIKE = 0.95
-"""Structures above this share of the largest uncertainty are as good; the smallest of
+"""Structures that bring this share of the largest gain are as good; the smallest of
 them is taken."""
 
 
@@ -23,8 +23,9 @@ class Choice:
     """A structure that was chosen.
 
     ``index``: among the candidates.
-    ``deviation_eV_A``: standard deviation of its force components, root mean square
-    over the atoms, once the structures chosen before it are known.
+    ``deviation_eV_A``: predicted standard deviation of force components, root mean
+    square over the atoms of all candidates, once this structure and those chosen
+    before it are known.
     """
 
     index: int
@@ -34,28 +35,41 @@ class Choice:
 def choose(
     features: Sequence[NDArray[Any]], uncertainty: Uncertainty, count: int
 ) -> list[Choice]:
-    """Return so many candidates, the one that is least certain first.
+    """Return so many candidates, the one that teaches most first.
 
-    After each choice the posterior is that of a model that was fitted to it, too. So
-    what is much like a structure that was chosen is no longer uncertain, and the choice
-    is diverse by itself. Labels are not needed: the posterior of a linear model does
-    not depend on them.
+    The next one is that with which, once it is known, the variance of all candidates is
+    smallest (A-optimal design, one by one). So what is rare counts little, what is much
+    like a choice made before brings nothing, and the choice is diverse by itself. No
+    labels are needed: the posterior of a linear model does not depend on them.
 
     ``features``: of the atoms of each candidate.
     """
     rows = [each.astype(np.float64) for each in features]
     sizes = np.array([len(each) for each in rows])
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    together = np.concatenate(rows)
-    moments = np.linalg.inv(uncertainty.root @ uncertainty.root.T)
-    left = np.ones(len(rows), dtype=bool)
+    moments = np.array([each.T @ each for each in rows])
+    wanted = (moments / sizes[:, None, None]).mean(axis=0)
+    known = uncertainty.atoms * np.linalg.inv(uncertainty.root @ uncertainty.root.T)
+    left = list(range(len(rows)))
     chosen: list[Choice] = []
     while len(chosen) < min(count, len(rows)):
-        squared = distances(together, root_of(moments)) ** 2
-        found = np.sqrt(np.add.reduceat(squared, starts) / sizes)
-        as_good = np.flatnonzero(left & (found >= ALIKE * found[left].max()))
-        index = int(min(as_good, key=lambda each: (sizes[each], -found[each])))
-        left[index] = False
-        chosen.append(Choice(index, uncertainty.forces_eV_A * float(found[index])))
-        moments = moments + rows[index].T @ rows[index] / uncertainty.atoms
+        now = _variance(wanted, known[None])[0]
+        after = _variance(wanted, known + moments[left])
+        as_good = np.flatnonzero(now - after >= ALIKE * (now - after.min()))
+        place = int(min(as_good, key=lambda each: (sizes[left[each]], after[each])))
+        index = left.pop(place)
+        known = known + moments[index]
+        mean = uncertainty.atoms * after[place]
+        chosen.append(Choice(index, uncertainty.forces_eV_A * float(np.sqrt(mean))))
     return chosen
+
+
+def _variance(
+    wanted: NDArray[np.float64], known: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the mean variance of atoms, for each of several states of knowledge.
+
+    ``wanted``: mean of f fᵀ over the atoms that matter.
+    ``known``: sum of f fᵀ over the atoms that were fitted, ``(n, k, k)``.
+    """
+    found: NDArray[np.float64] = np.einsum("ij,nji->n", wanted, np.linalg.inv(known))
+    return found

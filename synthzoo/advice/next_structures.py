@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from ase.io.trajectory import Trajectory
 
-from synthzoo.advice.choice import Choice, choose
+from synthzoo.advice.choice import choose
 from synthzoo.data.frames import read_frames
+from synthzoo.data.labelled_set import rms
 from synthzoo.data.structures import content_hash, write_structures
 from synthzoo.errors import InputError
 from synthzoo.models.hidden import features_of_each
@@ -44,7 +46,7 @@ class SuggestSummary:
     Attributes
     ----------
     output
-        Structures, the most worthwhile first.
+        Structures, the one that teaches most first.
     structures
         How many were chosen.
     candidates
@@ -52,18 +54,17 @@ class SuggestSummary:
     left_out
         Candidates that the model cannot compute, with atoms that almost coincide, or
         that occur twice.
-    first_eV_A, last_eV_A
-        Predicted standard deviation of a force component in the first and the last
-        structure chosen, root mean square over its atoms; that of the last one as if
-        the others were known.
+    before_eV_A, after_eV_A
+        Predicted standard deviation of force components over all candidates, root mean
+        square, now and when the chosen ones are known.
     """
 
     output: Path
     structures: int
     candidates: int
     left_out: int
-    first_eV_A: float
-    last_eV_A: float
+    before_eV_A: float
+    after_eV_A: float
 
 
 def suggest(  # noqa: PLR0913  what a user may say
@@ -84,9 +85,10 @@ def suggest(  # noqa: PLR0913  what a user may say
 
     Candidates are the structures of the files. If there are too few to choose from, or
     if a protocol is named, the model runs dynamics from them, whose frames are
-    candidates, too. Those are chosen of whose forces the model is least sure; after
-    each choice it is reckoned what the model would know with that structure. Structures
-    are written without labels, with ``forces_uncertainty`` (eV/Å) for each atom.
+    candidates, too. Those are chosen with which the model would be surest of all
+    candidates; after each choice it is reckoned what the model would know with it.
+    Structures are written without labels, with ``forces_uncertainty`` (eV/Å) for each
+    atom.
 
     Parameters
     ----------
@@ -246,25 +248,23 @@ def _write(
             "know their elements, or atoms almost coincide."
         )
     features = list(features_of_each(calculator, kept))
+    deviations = [
+        uncertainty.forces_eV_A * distances(each, uncertainty.root) for each in features
+    ]
     chosen = choose(features, uncertainty, count)
     for rank, choice in enumerate(chosen, start=1):
-        _describe(kept[choice.index], choice, rank)
-        kept[choice.index].arrays[FORCES] = uncertainty.forces_eV_A * distances(
-            features[choice.index], uncertainty.root
+        atoms = kept[choice.index]
+        atoms.info["suggestion"] = rank
+        atoms.info["reason"] = (
+            f"standard deviation of its forces {rms(deviations[choice.index]):.2f} "
+            f"eV/A; once it is known, {choice.deviation_eV_A:.2f} over all candidates"
         )
+        atoms.arrays[FORCES] = deviations[choice.index]
     write_structures(output, [kept[choice.index] for choice in chosen])
     return {
         "structures": len(chosen),
         "candidates": len(pool),
         "left_out": len(pool) - len(kept),
-        "first_eV_A": chosen[0].deviation_eV_A,
-        "last_eV_A": chosen[-1].deviation_eV_A,
+        "before_eV_A": rms(np.array([rms(each) for each in deviations])),
+        "after_eV_A": chosen[-1].deviation_eV_A,
     }
-
-
-def _describe(atoms: Atoms, choice: Choice, rank: int) -> None:
-    atoms.info["suggestion"] = rank
-    atoms.info["reason"] = (
-        f"standard deviation of forces {choice.deviation_eV_A:.2f} eV/A, in the mean "
-        "over atoms, with the structures before it known"
-    )

@@ -72,16 +72,40 @@ def pool(tmp_path: Path) -> Path:
 
 
 def test_what_is_known_is_not_chosen_again():
-    """Two pairs of twins: one of each pair, then the others, less worth."""
+    """Two pairs of twins: one of each pair, then the others, which bring little."""
     rng = np.random.default_rng(0)
-    seen = rng.normal(size=(100, 4)) * [1, 1, 1e-3, 1e-3]
+    seen = rng.normal(size=(100, 4)) * [1, 1, 1e-2, 1e-2]
     one, two = np.array([[0, 0, 1.0, 0]] * 3), np.array([[0, 0, 0, 0.9]] * 3)
     known = Uncertainty(posterior_root([seen]), 100, 1.0, 1.0)
     found = choose([one, one, two, two, seen[:3]], known, 4)
     assert {found[0].index, found[1].index} == {0, 2}
-    assert {found[2].index, found[3].index} == {1, 3}
-    deviations = [choice.deviation_eV_A for choice in found]
-    assert deviations[1] > 10 * deviations[2]
+    first, second, third, last = [choice.deviation_eV_A for choice in found]
+    assert first > 5 * second
+    assert second < 2 * last < 2 * third < 2 * second
+
+
+def test_what_is_rare_counts_little():
+    """Nine of ten candidates are alike: one of them, though the tenth is farther."""
+    seen = np.random.default_rng(0).normal(size=(100, 4)) * [1, 1, 1e-2, 1e-2]
+    known = Uncertainty(posterior_root([seen]), 100, 1.0, 1.0)
+    common, rare = np.array([[0, 0, 1.0, 0]] * 3), np.array([[0, 0, 0, 1.5]] * 3)
+    (first,) = choose([rare] + 9 * [common], known, 1)
+    assert first.index != 0
+
+
+def test_the_variance_is_that_of_the_posterior():
+    """What is reported is the mean over the candidates with the choice included."""
+    rng = np.random.default_rng(0)
+    seen, others = rng.normal(size=(50, 3)), list(rng.normal(size=(4, 5, 3)))
+    known = Uncertainty(posterior_root([seen]), 50, 1.0, 2.0)
+    (first,) = choose(others, known, 1)
+    moments = 50 * np.linalg.inv(known.root @ known.root.T)
+    moments += others[first.index].T @ others[first.index]
+    together = np.concatenate(others)
+    variances = np.einsum(
+        "ij,jk,ik->i", together, np.linalg.inv(moments / 50), together
+    )
+    assert first.deviation_eV_A == pytest.approx(2 * np.sqrt(variances.mean()))
 
 
 def test_of_two_that_are_as_good_the_smaller_is_chosen():
@@ -92,11 +116,11 @@ def test_of_two_that_are_as_good_the_smaller_is_chosen():
     assert found.index == 1
 
 
-def test_the_least_certain_come_first(sure: Path, pool: Path, tmp_path: Path):
+def test_the_most_telling_come_first(sure: Path, pool: Path, tmp_path: Path):
     """Copies, and atoms that coincide, are left out; no labels are written."""
     done = suggest(sure, pool, tmp_path / "next.xyz", count=2)
     assert (done.structures, done.candidates, done.left_out) == (2, 5, 2)
-    assert done.first_eV_A > done.last_eV_A
+    assert done.before_eV_A > done.after_eV_A
     first, second = read_structures(tmp_path / "next.xyz")
     np.testing.assert_allclose(first.positions, rattled(2, 0.3).positions, atol=1e-6)
     assert (first.info["suggestion"], second.info["suggestion"]) == (1, 2)

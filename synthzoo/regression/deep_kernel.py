@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from synthzoo.errors import MissingExtraError
 from synthzoo.regression.fitting import (
     NetworkChoice,
     fit_modules,
@@ -37,14 +36,9 @@ PROCESS_RATE = 10.0
 
 
 def _gpytorch() -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # it uses TorchScript
-            import gpytorch
-    except ImportError as error:
-        raise MissingExtraError(
-            "Deep kernels need gpytorch: pip install 'synthzoo[local-energies]'."
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it uses TorchScript
+        import gpytorch
     return gpytorch
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from synthzoo.data.labels import CALCULATOR, LabelKeys, labels_of, own_labels
 from synthzoo.data.structures import group_of
 from synthzoo.environments.descriptors import soap_features, soap_for
-from synthzoo.errors import InputError
+from synthzoo.errors import InputError, one_line
 from synthzoo.potentials import load_potential, model_name
 from synthzoo.runs.files import new_file
 from synthzoo.runs.progress import progress_bar
@@ -120,14 +120,19 @@ def kept(path: Path, description: dict[str, Any]) -> Environments | None:
 
     ``description``: what decides them.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         return None
-    with safe_open(path, framework="numpy") as file:
-        if json.loads((file.metadata() or {})[FORMAT]) != description:
-            return None
-        return Environments(**{name: file.get_tensor(name) for name in ARRAYS})
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if json.loads((file.metadata() or {})[FORMAT]) != description:
+                return None
+            return Environments(**{name: file.get_tensor(name) for name in ARRAYS})
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged: {one_line(error)}. Remove it; it is made again."
+        ) from error
 
 
 def keep(path: Path, found: Environments, description: dict[str, Any]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthzoo.data.frames import find_files
 from synthzoo.environments.descriptors import soap_for, soap_settings
 from synthzoo.environments.sample import Sample, take_sample
-from synthzoo.errors import InputError, InterruptedRunError
+from synthzoo.errors import InputError, InterruptedRunError, MissingExtraError
 from synthzoo.potentials import (
     Model,
     load_potential,
@@ -52,6 +53,7 @@ TABLE_FILE = "table.md"
 VALUES_FILE = "table.json"
 FIGURE_FILE = "learning-curves.png"
 
+PACKAGES, PACKAGES_OF_DKL = ("dscribe", "psutil", "sklearn"), ("gpytorch",)
 TEACHER = "teacher"
 M = "representatives"
 
@@ -199,6 +201,7 @@ def learn_local_energies(  # noqa: PLR0913  what a user may say
         dropout=dropout,
         seed=seed,
     )
+    check_installed(regressors)
     _check(settings, regressors, _Folds(count=folds, tested=tested or folds))
     teacher_reference(teacher)  # refuses what no later call could name
     files = find_files(sources)
@@ -221,6 +224,17 @@ def learn_local_energies(  # noqa: PLR0913  what a user may say
     with sole_writer(run.output):
         sample = take_sample(files, atoms=environments, seed=seed, format=format)
         return run(sample, sizes, _Folds(count=folds, tested=tested or folds))
+
+
+def check_installed(regressors: Sequence[str]) -> None:
+    """Raise `MissingExtraError` if what regressions need is not installed."""
+    needed = [*PACKAGES, *(PACKAGES_OF_DKL if "dkl" in regressors else ())]
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"Regressions need {', '.join(missing)}: pip install "
+            "'synthzoo[local-energies]'."
+        )
 
 
 def _check(settings: Settings, regressors: Sequence[str], folds: _Folds) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 
-from synthzoo.errors import InputError, MissingExtraError
+from synthzoo.errors import InputError
 from synthzoo.regression.gpr import needed_bytes
 
 USABLE_SHARE = 0.9
@@ -15,12 +15,8 @@ GB = 1e9
 
 def free_bytes() -> int:
     """Return how much memory is free."""
-    try:
-        import psutil
-    except ImportError as error:
-        raise MissingExtraError(
-            "Regressions need psutil: pip install 'synthzoo[local-energies]'."
-        ) from error
+    import psutil
+
     return int(USABLE_SHARE * psutil.virtual_memory().available)
 
 

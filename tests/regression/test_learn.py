@@ -210,6 +210,31 @@ def test_bad_input_is_named(
         learn_local_energies(MODEL, diamonds, tmp_path / "out", **settings(**changed))
 
 
+def test_damaged_environments_are_named(diamonds: Path, tmp_path: Path):
+    """What is kept for the next run was cut off."""
+    output = tmp_path / "out"
+    few = settings(sizes=[10], regressors=["gpr"], representatives=[5], tested=1)
+    learn_local_energies(MODEL, diamonds, output, **few)
+    (kept,) = output.glob("environments-*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(SynthzooError, match=rf"{kept.name} is damaged"):
+        learn_local_energies(MODEL, diamonds, output, **few)
+
+
+def test_a_package_that_is_missing_is_named(
+    diamonds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With what to install; gpytorch is needed for deep kernels only."""
+    monkeypatch.setattr(
+        "synthzoo.regression.learn.find_spec",
+        lambda name: None if name == "gpytorch" else name,
+    )
+    with pytest.raises(SynthzooError, match=r"need gpytorch: .*\[local-energies\]"):
+        learn_local_energies(
+            MODEL, diamonds, tmp_path / "out", **settings(regressors=["dkl"])
+        )
+
+
 def test_a_calculator_of_the_program_is_refused(diamonds: Path, tmp_path: Path):
     """Another run could not tell it from others of its class."""
     with pytest.raises(SynthzooError, match="EMT is a calculator of this program"):

@@ -46,6 +46,12 @@ def _symbols(
     help="Elements of the atom types, in order. Otherwise type labels, `pair_coeff * "
     "*` or masses say what they are.",
 )
+@click.option(
+    "--max-uncertainty",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop where the model's own standard deviation of a force passes this, in "
+    "eV/Å. Fine-tuned models know theirs.",
+)
 @device_option
 @dtype_option
 @threads_option
@@ -65,6 +71,11 @@ def lammps(
             f"{done.force_calls} force calls for {done.atoms} atoms: "
             f"{1000 * done.model_seconds / done.force_calls:.3g} ms each; LAMMPS took "
             f"{100 * own / done.model_seconds:.2g} % more."
+        )
+    if done.doubt_eV_A is not None:
+        note(
+            "Largest standard deviation of a force, by the model: "
+            f"{done.doubt_eV_A:.2g} eV/Å."
         )
 
 

@@ -61,6 +61,9 @@ class LammpsSummary:
         Time taken, loading the model left out.
     model_seconds
         Time of that in which the model computed.
+    doubt_eV_A
+        Largest standard deviation of a force component that the model itself gave;
+        None if it gives none.
     rank
         Number of this process among those of LAMMPS.
     """
@@ -71,10 +74,11 @@ class LammpsSummary:
     force_calls: int
     seconds: float
     model_seconds: float
+    doubt_eV_A: float | None
     rank: int
 
 
-def run_lammps(
+def run_lammps(  # noqa: PLR0913  what a user may say
     model: Model,
     script: str | Path,
     *,
@@ -82,6 +86,7 @@ def run_lammps(
     arguments: Sequence[str] = (),
     device: str = "auto",
     dtype: str = "float32",
+    max_uncertainty: float | None = None,
 ) -> LammpsSummary:
     """Run an input file of LAMMPS with a model as its potential.
 
@@ -102,6 +107,9 @@ def run_lammps(
         Switches for LAMMPS, such as ``["-var", "T", "300", "-log", "run.log"]``.
     device, dtype
         Where and how precisely a checkpoint computes, as for `load_calculator`.
+    max_uncertainty
+        Standard deviation of a force (eV/Å) at which LAMMPS is stopped, for models that
+        know theirs.
 
     Raises
     ------
@@ -109,7 +117,7 @@ def run_lammps(
         If the input file asks for what a model cannot do, if an atom type has no
         element, or if the model does not know it.
     SimulationError
-        If LAMMPS stops with an error.
+        If LAMMPS stops with an error, or the model has become too unsure.
     MissingExtraError
         If LAMMPS is not installed, or if several processes need mpi4py.
     SynthzooError
@@ -128,7 +136,7 @@ def run_lammps(
     with _lammps(arguments) as lmp:
         potential = load_potential(model, place=Place(device=device), dtype=dtype)
         begin = time.perf_counter()
-        forces = LammpsForces(lmp, potential, symbols or read.elements)
+        forces = LammpsForces(lmp, potential, symbols or read.elements, max_uncertainty)
         _run(lmp, read, forces)
         return LammpsSummary(
             script=Path(script),
@@ -137,6 +145,7 @@ def run_lammps(
             force_calls=forces.calls,
             seconds=time.perf_counter() - begin,
             model_seconds=forces.seconds,
+            doubt_eV_A=forces.doubt_eV_A,
             rank=forces.rank,
         )
 

@@ -23,6 +23,7 @@ from synthzoo.export.atom_types import (
 from synthzoo.export.lammps_ranks import ranks_of
 from synthzoo.export.lammps_script import zero_style
 from synthzoo.models.place import Place
+from synthzoo.models.uncertainty import FORCES
 from synthzoo.potentials import Model, load_potential, refuse_starting_point
 
 if TYPE_CHECKING:
@@ -85,12 +86,21 @@ class LammpsForces:
         How long it has computed in all.
     failure
         The error that stopped LAMMPS, or None.
+    doubt_eV_A
+        Largest standard deviation of a force component that the model itself gave;
+        None if it gives none.
     """
 
     def __init__(
-        self, lmp: Any, potential: Potential, elements: Sequence[str] = ()
+        self,
+        lmp: Any,
+        potential: Potential,
+        elements: Sequence[str] = (),
+        max_uncertainty: float | None = None,
     ) -> None:
         self.potential, self.calls, self.seconds = potential, 0, 0.0
+        self.doubt_eV_A: float | None = None
+        self._most_eV_A = max_uncertainty
         self.failure: BaseException | None = None
         self._lmp, self._ranks = lmp, ranks_of(lmp)
         self._named = check_symbols(elements)
@@ -184,6 +194,7 @@ class LammpsForces:
         atoms = self._update(found, order)
         begin = time.perf_counter()
         energy, energies, forces, virial = _evaluate(self.potential, atoms)
+        self._doubt(atoms)
         self.seconds += time.perf_counter() - begin
         self.calls += 1
         back = np.empty_like(order)
@@ -197,6 +208,21 @@ class LammpsForces:
                 strict=True,
             )
         ]
+
+    def _doubt(self, atoms: Atoms) -> None:
+        """Remember how unsure the model is, and stop where that is too much."""
+        deviations = getattr(atoms.calc, "results", {}).get(FORCES)
+        if deviations is None:
+            return
+        atom = int(deviations.argmax())
+        largest = float(deviations[atom])
+        self.doubt_eV_A = max(self.doubt_eV_A or 0.0, largest)
+        if self._most_eV_A is not None and largest > self._most_eV_A:
+            raise SimulationError(
+                f"The model became unsure: the standard deviation of the force on "
+                f"{atoms.symbols[atom]}, number {atom + 1} in the order of the IDs, is "
+                f"{largest:.1f} eV/Å. The limit is {self._most_eV_A:g} eV/Å."
+            )
 
     def _update(self, found: Local, order: NDArray[np.int64]) -> Atoms:
         """Return the atoms that LAMMPS has now, in the order of their numbers."""
@@ -267,6 +293,7 @@ def attach(
     elements: Sequence[str] = (),
     device: str = "auto",
     dtype: str = "float32",
+    max_uncertainty: float | None = None,
 ) -> LammpsForces:
     """Let a model compute for a LAMMPS object of Python.
 
@@ -286,6 +313,9 @@ def attach(
         masses say what they are.
     device, dtype
         Where and how precisely a checkpoint computes, as for `load_calculator`.
+    max_uncertainty
+        Standard deviation of a force (eV/Å) at which LAMMPS is stopped, for models that
+        know theirs.
 
     Returns
     -------
@@ -312,7 +342,7 @@ def attach(
     """
     refuse_starting_point(model)
     potential = load_potential(model, place=Place(device=device), dtype=dtype)
-    forces = LammpsForces(lmp, potential, elements)
+    forces = LammpsForces(lmp, potential, elements, max_uncertainty)
     forces.connect()
     return forces
 

@@ -20,6 +20,7 @@ from synthzoo.export.lammps import LammpsSummary, run_lammps
 from synthzoo.export.lammps_forces import attach
 from synthzoo.models.calculator import calculator_of
 from synthzoo.models.network import build_model
+from synthzoo.models.uncertainty import FORCES
 from synthzoo.teachers.lammps_library import preload_mpi
 from synthzoo.zoo.load import load_calculator
 from tests.conftest import tiny_config
@@ -48,6 +49,29 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder of one's own, with LAMMPS."""
     need("lammps", "lammps")
     monkeypatch.chdir(tmp_path)
+
+
+class Unsure(LennardJones):
+    """Two bodies, and less sure with every step."""
+
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
+        """Compute, and say how unsure that is."""
+        super().calculate(*args, **kwargs)
+        self.steps = getattr(self, "steps", 0) + 1
+        deviations = np.full(len(self.results["forces"]), 0.1 * self.steps)
+        deviations[3] *= 2
+        self.results[FORCES] = deviations
+
+
+def test_lammps_stops_where_the_model_is_unsure():
+    """The atom is named; without a limit the largest deviation is in the summary."""
+    atoms = diamond()
+    write_data(atoms, Path("start.data"), ("C",))
+    Path("in.lammps").write_text(f"{start(atoms)}fix 1 all nve\nrun 20\n")
+    free = run_lammps(Unsure(), "in.lammps", arguments=QUIET)
+    assert free.doubt_eV_A == pytest.approx(0.2 * free.force_calls)
+    with pytest.raises(SimulationError, match=r"force on C, number 4.* is 1\.2 eV/Å"):
+        run_lammps(Unsure(), "in.lammps", arguments=QUIET, max_uncertainty=1.1)
 
 
 def diamond(symbol: str = "C", a_A: float = 3.57) -> Atoms:

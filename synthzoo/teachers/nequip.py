@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthzoo.models.portable import refuse_other_machine
 from synthzoo.teachers.networks import NetworkCalculator, made_apart, network_teacher
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from synthzoo.teachers.teacher import Teacher
 
 
@@ -39,4 +42,26 @@ def _make(file: str) -> tuple[NetworkCalculator, tuple[str, ...]]:
     theirs = NequIPCalculator.from_compiled_model(
         file, device="cpu", chemical_species_to_atom_type_map=True
     )
+    theirs.atoms_to_data = partial(_graph_in_double, theirs.transforms)
     return NetworkCalculator(theirs), tuple(theirs.transforms[0].model_type_names)
+
+
+def _graph_in_double(transforms: Sequence[Any], atoms: Atoms) -> dict[str, Any]:
+    """Return a structure as compiled networks read it: in double precision.
+
+    nequip takes torch's default instead, which is that of the caller here. Machine code
+    does not look at it, and would read single precision as if it were double.
+    """
+    import torch
+    from nequip.data import AtomicDataDict, from_ase
+
+    graph: dict[str, Any] = from_ase(atoms)
+    places, cell = atoms.positions, atoms.cell.array[None]
+    graph[AtomicDataDict.POSITIONS_KEY] = torch.tensor(places, dtype=torch.float64)
+    graph[AtomicDataDict.CELL_KEY] = torch.tensor(cell, dtype=torch.float64)
+    for transform in transforms:
+        graph = transform(graph)
+    return {
+        name: value.double() if torch.is_floating_point(value) else value
+        for name, value in graph.items()
+    }

@@ -270,7 +270,7 @@ def _of_curves(curves: Curves, judge: Curves | None) -> dict[str, float]:
         if not title.startswith("graphite"):
             continue
         name = f"{title}: minima of the energy below {NO_MINIMUM_BELOW_A} Å"
-        found[name] = minima_below(curve, NO_MINIMUM_BELOW_A)
+        found[name] = len(minima_below(curve, NO_MINIMUM_BELOW_A))
         if judge is not None:
             x, apart = np.array(curve.x), np.array(curve.y) - np.array(judge[title].y)
             compared = (x > COMPARED_A[0]) & (x < COMPARED_A[1])

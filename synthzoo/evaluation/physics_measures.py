@@ -201,11 +201,12 @@ def layer_energies(a_A: float, calculator: Calculator) -> dict[str, float]:
     }
 
 
-def minima_below(curve: Curve, limit: float) -> int:
-    """Return how many minima a curve has between its ends and below a limit."""
+def minima_below(curve: Curve, limit: float) -> list[tuple[float, float]]:
+    """Return the minima of a curve, x and y, between its ends and below a limit."""
     y = np.array(curve.y)
     inside = (y[1:-1] < y[:-2]) & (y[1:-1] < y[2:])
-    return int((inside & (np.array(curve.x[1:-1]) < limit)).sum())
+    points = zip(curve.x[1:-1], curve.y[1:-1], inside, strict=True)
+    return [(x, y) for x, y, is_minimum in points if is_minimum and x < limit]
 
 
 def _pressed_graphite(a_A: float, calculator: Calculator) -> Values:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from synthzoo.reports.document import markdown_table
 from synthzoo.reports.style import save_figure, tidy
@@ -274,7 +274,7 @@ def draw(path: Path, points: Sequence[Point]) -> Path:
         panel.set_xlabel(label)
     for panel in axes:
         panel.set(xscale="log", yscale="log", ylabel=ERROR)
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        panel.yaxis.set_major_locator(MaxNLocator(nbins=7))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_locator(NullLocator())
         tidy(panel)

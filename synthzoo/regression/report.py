@@ -233,7 +233,7 @@ def page(
             markdown_table(["N", *curves], rows),
             "",
             *(f"- {finding}" for finding in findings),
-            "",
+            *([""] if findings else []),
             "CPU time of the largest fit, and of a prediction without SOAP:\n",
             markdown_table(["", "N", "fit (s)", "prediction (µs/atom)"], costs),
             "",

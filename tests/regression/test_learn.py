@@ -21,6 +21,7 @@ from synthzoo import (
 )
 from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.environments.sample import Sample
+from synthzoo.errors import InterruptedRunError
 from synthzoo.potentials import Potential
 from synthzoo.regression.environments import describe
 from synthzoo.regression.report import Point, describe_points
@@ -208,6 +209,21 @@ def test_bad_input_is_named(
     """One line each, before anything is fitted."""
     with pytest.raises(SynthzooError, match=message):
         learn_local_energies(MODEL, diamonds, tmp_path / "out", **settings(**changed))
+
+
+def test_an_interruption_says_that_results_are_kept(
+    learned, diamonds: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """After Ctrl-C in the middle of a fit."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("synthzoo.regression.learn.run_job", interrupt)
+    with pytest.raises(InterruptedRunError, match="run the same command again"):
+        learn_local_energies(
+            MODEL, diamonds, learned.table.parent, **settings(sizes=[30])
+        )
 
 
 def test_damaged_environments_are_named(diamonds: Path, tmp_path: Path):

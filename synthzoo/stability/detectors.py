@@ -304,8 +304,8 @@ class Detectors:
         if limit is None or largest <= limit:
             return None
         detail = (
-            f"a standard deviation of {largest:.1f} eV/Å of the force on "
-            f"{_name(look.atoms, atom)}"
+            f"a standard deviation of {largest:.3g} eV/Å of the force on "
+            f"{_name(look.atoms, atom)}, with {limit:.3g} allowed"
         )
         return Finding("unsure", detail, (atom,))
 

@@ -48,6 +48,8 @@ def _obstacles(recipe: MdRecipe, models: Sequence[Model]) -> Iterator[str]:
     for stage in recipe.moving:
         if isinstance(stage, Dynamics) and stage.ensemble == "npt":
             yield f"stage {stage.name} has a barostat"
+    if recipe.limits.uncertainty_eV_A is not None:
+        yield "it gives no uncertainty that could be limited"
     if recipe.thermostat != "langevin":
         yield f"it has no thermostat {recipe.thermostat} here, only langevin"
     for model in models:

@@ -154,6 +154,19 @@ def test_a_run_ends_where_the_model_is_unsure(tmp_path: Path) -> None:
     assert "of the force on Cu 2" in failure.detail
 
 
+def test_a_limit_for_what_is_not_known_is_refused(tmp_path: Path) -> None:
+    """Otherwise a run would pass as one that had stayed near the data."""
+    with pytest.raises(InputError, match="gives no uncertainty"):
+        run_md(
+            EMT(),
+            copper(),
+            tmp_path / "md",
+            protocol=recipe(MILD),
+            max_uncertainty=0.5,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_potential_without_wall_fails_the_curves(tmp_path: Path) -> None:
     """Dimer and squeezed structure are judged before any dynamics."""
     verdict = check(unsound.NoWall(), copper(), tmp_path, recipe(Dimers(), Squeeze()))

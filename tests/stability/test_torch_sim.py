@@ -315,6 +315,12 @@ def test_the_states_of_a_batch_are_saved_together(tmp_path: Path) -> None:
             "pressure has a barostat",
         ),
         ("carbon", {"thermostat": "bussi"}, "torch-sim", "no thermostat bussi"),
+        (
+            "carbon",
+            {"limits": Limits(uncertainty_eV_A=1.0)},
+            "torch-sim",
+            "gives no uncertainty",
+        ),
         (EMT(), {}, "torch-sim", "EMT is not a checkpoint.*Use the engine ase"),
         ("lammps:tersoff", {}, "torch-sim", "lammps:tersoff is not a checkpoint"),
         ("carbon", {}, "gromacs", "'gromacs', but must be ase or torch-sim"),

@@ -9,11 +9,13 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from synthzoo.errors import InputError
+from synthzoo.models.calculator import properties_of
 from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from ase.outputs import Properties
 
     from synthzoo.models.calculator import SynthzooCalculator
 
@@ -83,6 +85,10 @@ class CommitteeCalculator(Calculator):
             self.results[spread] = np.std(
                 [results[name] for results in found], axis=0, ddof=1
             )
+
+    def export_properties(self) -> Properties:
+        """Return the results that ASE has names for, for ``Atoms.get_properties``."""
+        return properties_of(self.results)
 
 
 def load_committee(

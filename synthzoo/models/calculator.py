@@ -6,13 +6,14 @@ import copy
 import functools
 import logging
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ase.calculators.calculator import Calculator, all_changes, compare_atoms
 from ase.data import atomic_numbers, chemical_symbols
+from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from synthzoo.data.sound import SAME_PLACE_A, check_structure
@@ -247,6 +248,10 @@ class SynthzooCalculator(Calculator):
         if not self._guessed.isdisjoint(atoms.numbers.tolist()):
             self._tell_of_guesses()
 
+    def export_properties(self) -> Properties:
+        """Return the results that ASE has names for, for ``Atoms.get_properties``."""
+        return properties_of(self.results)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> SynthzooCalculator:
         """Return a calculator with its own results, and with the same weights."""
         other = SynthzooCalculator(
@@ -303,6 +308,12 @@ def _guessed_numbers(config: CheckpointConfig) -> set[int]:
     named = config.labels.get(GUESSED)
     known = named if isinstance(named, list) else []
     return {atomic_numbers[element] for element in config.elements if element in known}
+
+
+def properties_of(results: Mapping[str, Any]) -> Properties:
+    """Return results without those of synthzoo's own, which ASE would refuse."""
+    known = {name: value for name, value in results.items() if name in all_outputs}
+    return Properties(known)
 
 
 def calculator_of(

@@ -29,6 +29,7 @@ from synthzoo.models.uncertainty import (
 from synthzoo.zoo.find import fetch
 from synthzoo.zoo.load import load_calculator
 from synthzoo.zoo.publish import publish
+from synthzoo.zoo.scale_model import transmute_model
 
 if TYPE_CHECKING:
     from synthzoo.models.calculator import SynthzooCalculator
@@ -105,6 +106,30 @@ def test_results_hold_deviations_in_every_way_of_computing(sure: Path):
     (predicted,) = predict_structures([near], calculator)
     np.testing.assert_allclose(predicted.arrays[FORCES], found[FORCES], rtol=1e-4)
     assert predicted.info[ENERGY] == pytest.approx(found[ENERGY], rel=1e-4)
+
+
+def test_ase_gets_the_properties_that_it_knows(sure: Path):
+    """ASE has no name for a deviation, and refuses what it cannot name."""
+    atoms = rattled(1)
+    atoms.calc = load_calculator(sure)
+    found = atoms.get_properties(["energy", "forces"])
+    assert found["energy"] == atoms.get_potential_energy()
+    assert ENERGY not in found
+
+
+def test_an_atom_without_neighbours_has_no_uncertainty(sure: Path):
+    """Its energy is not predicted: the network adds nothing, and knows that."""
+    calculator = load_calculator(sure)
+    calculator.calculate(Atoms("C"))
+    assert calculator.results[ENERGY] == 0
+    assert calculator.results[FORCES] == [0]
+
+
+@pytest.mark.thorough
+def test_a_scaled_model_does_not_claim_to_know(sure: Path, tmp_path: Path):
+    """Nothing is known of its errors for another element."""
+    made = transmute_model(sure, tmp_path / "si", element="Si", scale=1.5)
+    assert not (made.output / UNCERTAINTY_FILE).exists()
 
 
 def test_a_model_that_does_not_know_says_nothing(tiny_checkpoint: Path, sure: Path):

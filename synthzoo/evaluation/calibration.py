@@ -19,8 +19,10 @@ BANDS = (0.68, 0.95)
 """Shares of errors that should lie within a band; see `band_width`."""
 
 BINS = 10
+"""At most so many groups of atoms are drawn, from the surest to the least sure."""
+
 LEAST_IN_BIN = 20
-"""Fewer errors have no root mean square worth drawing."""
+"""The errors of fewer atoms have no root mean square worth drawing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,13 @@ class Spread:
 
         The most likely one, if errors are normally distributed.
         """
-        ratios = self.errors.T / self.deviations
-        return float(np.sqrt(np.mean(ratios**2)))
+        ratios = self._ratios()
+        return float(np.sqrt(np.mean(ratios**2))) if ratios.size else float("nan")
 
     def within(self, share: float) -> float:
         """Return the share of the errors in the band where this share should be."""
-        ratios = np.abs(self.errors.T) / self.deviations
-        return float(np.mean(ratios <= band_width(share)))
+        inside = np.abs(self._ratios()) <= band_width(share)
+        return float(np.mean(inside)) if inside.size else float("nan")
 
     def rank_correlation(self) -> float:
         """Return Spearman's coefficient of the deviations and the sizes of errors."""
@@ -55,6 +57,12 @@ class Spread:
         if len(sizes) < 2:
             return float("nan")
         return float(spearmanr(self.deviations, sizes).statistic)
+
+    def _ratios(self) -> NDArray[np.float64]:
+        """Return errors over deviations; there is none for atoms without neighbours."""
+        some = self.deviations > 0
+        found: NDArray[np.float64] = self.errors[some].T / self.deviations[some]
+        return found
 
 
 def band_width(share: float) -> float:
@@ -120,14 +128,12 @@ def calibration(forces: Spread, energies: Spread) -> Calibration:
 def draw_reliability(figure: Figure, forces: Spread) -> None:
     """Draw errors over the standard deviations that were predicted for them.
 
-    ``figure``: empty. Left: the error in each tenth of the atoms. Right: the share of
-    the errors in each band, over the share that should be there.
+    ``figure``: empty. Left: the error in groups of equally many atoms, by deviation.
+    Right: the share of the errors in each band, over the share that should be there.
     """
     left, right = figure.subplots(1, 2)
     order = np.argsort(forces.deviations)
-    bins = [
-        part for part in np.array_split(order, BINS) if part.size >= LEAST_IN_BIN
-    ] or [order]
+    bins = np.array_split(order, max(1, min(BINS, len(order) // LEAST_IN_BIN)))
     predicted = [np.sqrt(np.mean(forces.deviations[part] ** 2)) for part in bins]
     found = [np.sqrt(np.mean(forces.errors[part] ** 2)) for part in bins]
     ends = [min(*predicted, *found), max(*predicted, *found)]
@@ -137,7 +143,7 @@ def draw_reliability(figure: Figure, forces: Spread) -> None:
         xlabel="predicted standard deviation (eV/Å)",
         ylabel="error of forces, RMS (eV/Å)",
     )
-    left.set_title("a tenth of the atoms each", fontsize=10)
+    left.set_title(f"{len(bins)} equal groups of atoms", fontsize=10)
     shares = np.linspace(0.01, 0.99, 50)
     right.plot([0, 1], [0, 1], color=DARK_GREY, linewidth=0.8)
     right.plot(shares, [forces.within(share) for share in shares], color=ORANGE)

@@ -73,11 +73,14 @@ def find_certainty(judge: Judge) -> Certainty | None:
             )
         ]
     forces, energies = _spreads(parts, shown.after.residuals)
+    factors = (energies.factor(), forces.factor())
+    if not np.isfinite(factors).all():
+        return None  # of atoms without neighbours there is nothing to compare
     found = Uncertainty(
         root=_root(judge.tuned, judge.plan.training),
         atoms=sum(map(len, judge.plan.training.structures)),
-        energy_eV=energies.factor(),
-        forces_eV_A=forces.factor(),
+        energy_eV=factors[0],
+        forces_eV_A=factors[1],
     )
     forces = Spread(
         errors=forces.errors, deviations=found.forces_eV_A * forces.deviations

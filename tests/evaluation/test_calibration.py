@@ -41,6 +41,19 @@ def test_normal_errors_are_in_their_bands():
     assert band_width(0.6827) == pytest.approx(1, abs=1e-3)
 
 
+def test_atoms_without_neighbours_do_not_count():
+    """Nothing is predicted for them: their deviation is 0, and so is their force."""
+    some = drawn(100)
+    more = Spread(
+        errors=np.concatenate([some.errors, np.zeros((5, 3))]),
+        deviations=np.concatenate([some.deviations, np.zeros(5)]),
+    )
+    assert more.factor() == some.factor()
+    assert more.within(0.68) == some.within(0.68)
+    alone = Spread(errors=np.ones(2), deviations=np.zeros(2))
+    assert np.isnan([alone.factor(), alone.within(0.95)]).all()
+
+
 def test_the_rank_correlation_tells_order_from_chance():
     """It is high where deviations differ, and none where they are shuffled."""
     forces = drawn(5000)
@@ -50,11 +63,12 @@ def test_the_rank_correlation_tells_order_from_chance():
     assert abs(mixed.rank_correlation()) < 0.05
 
 
-@pytest.mark.parametrize("count", [5, 500])
-def test_the_picture_has_both_panels(count: int):
-    """Few atoms give a single point."""
+@pytest.mark.parametrize(("count", "points"), [(5, 1), (150, 7), (500, 10)])
+def test_the_picture_has_both_panels(count: int, points: int):
+    """Few atoms make few points, of at least 20 atoms each."""
     figure = Figure()
     draw_reliability(figure, drawn(count))
     left, right = figure.axes
-    assert np.size(left.lines[1].get_xdata()) == (10 if count == 500 else 1)
+    assert np.size(left.lines[1].get_xdata()) == points
+    assert left.get_title().startswith(f"{points} equal group")
     assert right.get_ylabel() == "share that is there"

@@ -23,9 +23,9 @@ class Choice:
     """A structure that was chosen.
 
     ``index``: among the candidates.
-    ``deviation_eV_A``: predicted standard deviation of force components, root mean
-    square over the atoms of all candidates, once this structure and those chosen
-    before it are known.
+    ``deviation_eV_A``: predicted standard deviation of force components once this
+    structure and those chosen before it are known: root mean square over the atoms of
+    all candidates, each of which counts the same, whatever its size.
     """
 
     index: int
@@ -35,7 +35,7 @@ class Choice:
 def choose(
     features: Sequence[NDArray[Any]], uncertainty: Uncertainty, count: int
 ) -> list[Choice]:
-    """Return so many candidates, the one that teaches most first.
+    """Return the indices of the candidates to compute, the most telling first.
 
     The next one is that with which, once it is known, the variance of all candidates is
     smallest (A-optimal design, one by one). So what is rare counts little, what is much
@@ -44,32 +44,38 @@ def choose(
 
     ``features``: of the atoms of each candidate.
     """
-    rows = [each.astype(np.float64) for each in features]
-    sizes = np.array([len(each) for each in rows])
-    moments = np.array([each.T @ each for each in rows])
+    sizes = np.array([len(each) for each in features])
+    moments = np.array([_moments(each) for each in features])
     wanted = (moments / sizes[:, None, None]).mean(axis=0)
     known = uncertainty.atoms * np.linalg.inv(uncertainty.root @ uncertainty.root.T)
-    left = list(range(len(rows)))
+    left = np.arange(len(features))
     chosen: list[Choice] = []
-    while len(chosen) < min(count, len(rows)):
-        now = _variance(wanted, known[None])[0]
-        after = _variance(wanted, known + moments[left])
-        as_good = np.flatnonzero(now - after >= ALIKE * (now - after.min()))
-        place = int(min(as_good, key=lambda each: (sizes[left[each]], after[each])))
-        index = left.pop(place)
+    for _ in range(min(count, len(features))):
+        now = _variance(wanted, known)
+        after = np.array([_variance(wanted, known + moments[each]) for each in left])
+        gain = now - after
+        spared = (1 - ALIKE) * abs(gain.max())  # of rounding, it may be negative
+        as_good = np.flatnonzero(gain >= gain.max() - spared)
+        place = min(as_good, key=lambda each: (sizes[left[each]], after[each]))
+        index = int(left[place])
+        left = np.delete(left, place)
         known = known + moments[index]
         mean = uncertainty.atoms * after[place]
         chosen.append(Choice(index, uncertainty.forces_eV_A * float(np.sqrt(mean))))
     return chosen
 
 
-def _variance(
-    wanted: NDArray[np.float64], known: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Return the mean variance of atoms, for each of several states of knowledge.
+def _moments(features: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the sum of f fᵀ over the atoms of a structure."""
+    rows = features.astype(np.float64)
+    found: NDArray[np.float64] = rows.T @ rows
+    return found
+
+
+def _variance(wanted: NDArray[np.float64], known: NDArray[np.floating]) -> float:
+    """Return the mean variance of atoms, without the factor of the model.
 
     ``wanted``: mean of f fᵀ over the atoms that matter.
-    ``known``: sum of f fᵀ over the atoms that were fitted, ``(n, k, k)``.
+    ``known``: sum of f fᵀ over the atoms that were fitted.
     """
-    found: NDArray[np.float64] = np.einsum("ij,nji->n", wanted, np.linalg.inv(known))
-    return found
+    return float(np.vdot(wanted, np.linalg.inv(known)))

@@ -19,6 +19,7 @@ from synthzoo.errors import InputError
 from synthzoo.models.hidden import features_of_each
 from synthzoo.models.uncertainty import FORCES, distances
 from synthzoo.potentials import Model, is_network, load_potential, model_name, resolve
+from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.resumable import open_run, refuse_finished
 from synthzoo.stability.check import find_protocol, run_md
 from synthzoo.stability.detectors import shortest_contact
@@ -139,25 +140,26 @@ def suggest(  # noqa: PLR0913  what a user may say
     frames = read_frames(source, format=format)
     if protocol is None and len(frames.structures) <= count:
         protocol = PROTOCOL
+    recipe = None if protocol is None else find_protocol(protocol)
     manifest = {
         "model": calculator.config.weights_sha256,
         "structures": [content_hash(atoms) for atoms in frames.structures],
-        "protocol": None if protocol is None else find_protocol(protocol).name,
+        "protocol": None
+        if protocol is None
+        else recipe_values(find_protocol(protocol)),
         "settings": [count, runs, hottest_K, duration, seed],
     }
     with open_run(output, manifest, results=(f"{DYNAMICS_FOLDER}*",)) as run:
         if run.finished is None:
             pool = [*_named(frames)]
-            if protocol is not None:
+            if recipe is not None:
                 folder = run.folder / DYNAMICS_FOLDER
                 if not folder.exists():
                     run_md(
                         found,
                         frames.structures,
                         folder,
-                        protocol=dataclasses.replace(
-                            find_protocol(protocol), replicas=runs
-                        ),
+                        protocol=dataclasses.replace(recipe, replicas=runs),
                         hottest_K=hottest_K,
                         duration=duration,
                         seed=seed,
@@ -179,8 +181,8 @@ def _sure(model: Any) -> tuple[SynthzooCalculator, Uncertainty]:
     if calculator is None or uncertainty is None:
         raise InputError(
             f"{model_name(model)} does not know how sure it is. Models that `synthzoo "
-            "finetune` makes do, if structures enough were left out to find out: "
-            "fine-tune it on your data first."
+            "finetune` makes do, where enough structures were left out of a fit to "
+            "find out: fine-tune it on your data first."
         )
     return calculator, uncertainty
 
@@ -256,8 +258,8 @@ def _write(
         atoms = kept[choice.index]
         atoms.info["suggestion"] = rank
         atoms.info["reason"] = (
-            f"standard deviation of its forces {rms(deviations[choice.index]):.2f} "
-            f"eV/A; once it is known, {choice.deviation_eV_A:.2f} over all candidates"
+            f"standard deviation of its forces {rms(deviations[choice.index]):.3g} "
+            f"eV/A; once it is known, {choice.deviation_eV_A:.3g} over all candidates"
         )
         atoms.arrays[FORCES] = deviations[choice.index]
     write_structures(output, [kept[choice.index] for choice in chosen])

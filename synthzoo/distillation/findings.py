@@ -13,6 +13,7 @@ import numpy as np
 
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import read_structures
+from synthzoo.distillation.atoms import strange_atoms
 from synthzoo.distillation.costs import label_seconds
 from synthzoo.distillation.probes import Curve, curves_of
 from synthzoo.distillation.stages import (
@@ -224,7 +225,7 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
     timed = [calm_start(data.bulk)]
     return Distilled(
         teacher=request.teacher,
-        notes=data.notes,
+        notes=(*data.notes, *atom_notes(folder, data)),
         plan=plan,
         student=build_checkpoint(folder / RECIPE_FILE, student, trust=True),
         errors=(_teacher_errors(folder, data), *_learnt_errors(metrics)),
@@ -235,6 +236,15 @@ def find(folder: Path, request: Request, data: UserData, plan: Plan) -> Distille
         potential_s=label_seconds(f"zoo:{potential.absolute()}", timed),
         dynamics=dynamics,
     )
+
+
+def atom_notes(folder: Path, data: UserData) -> list[str]:
+    """Return whether isolated atoms of the user contradict the teacher, in words.
+
+    ``folder``: with the user's structures as the teacher labels them.
+    """
+    chosen, found = _judged(data.bulk, folder / STARTS_LABELLED_FILE)
+    return strange_atoms(chosen, found, data.isolated_eV)
 
 
 def _teacher_errors(folder: Path, data: UserData) -> Errors:

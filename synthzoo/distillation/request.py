@@ -14,6 +14,7 @@ from synthzoo.data import unconstrained
 from synthzoo.data.frames import read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import LabelledSet, as_labelled
+from synthzoo.data.labels import partial_labels
 from synthzoo.data.sound import listed
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import describe, findings_of, usable_frames
@@ -70,6 +71,7 @@ class UserData:
 
     ``frames``: all but isolated atoms.
     ``bulk``: the same with their labels.
+    ``isolated_eV``: labels of isolated atoms, by element.
     ``test``: those that are kept for testing, if there are any.
     ``notes``: what the checks found, in words.
     """
@@ -77,6 +79,7 @@ class UserData:
     frames: FrameSet
     keys: LabelKeys
     bulk: LabelledSet
+    isolated_eV: dict[str, float]
     test: LabelledSet | None
     notes: tuple[str, ...]
 
@@ -98,6 +101,7 @@ def read_data(request: Request) -> UserData:
         for finding in findings
         if finding.severity != "error"
     ]
+    alone = [frames.structures[index] for index in sorted(set(kept) - set(bulk))]
     chosen = _part(frames, bulk)
     labelled = as_labelled(chosen, keys)
     test = _read_test(request, labelled)
@@ -105,6 +109,7 @@ def read_data(request: Request) -> UserData:
         frames=chosen,
         keys=keys,
         bulk=labelled,
+        isolated_eV=_isolated_eV(alone, keys),
         test=test,
         notes=(
             _facts(labelled, keys),
@@ -113,6 +118,12 @@ def read_data(request: Request) -> UserData:
             *_ignored_states(frames.structures),
         ),
     )
+
+
+def _isolated_eV(atoms: Sequence[Atoms], keys: LabelKeys) -> dict[str, float]:
+    """Return the energies of isolated atoms, which need no forces."""
+    energies = {each.symbols[0]: partial_labels(each, keys).energy_eV for each in atoms}
+    return {name: value for name, value in energies.items() if value is not None}
 
 
 def _read_test(request: Request, data: LabelledSet) -> LabelledSet | None:

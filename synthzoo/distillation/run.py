@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from synthzoo.data.frames import find_files
-from synthzoo.distillation.findings import find
+from synthzoo.distillation.findings import atom_notes, find
 from synthzoo.distillation.plan import Plan, make_plan, recipe_of
 from synthzoo.distillation.report import write_report
 from synthzoo.distillation.request import Request, UserData, read_data
@@ -282,6 +282,8 @@ def _make_plan(
         tell(note)
     write_inputs(folder, found)
     label_starts(request, found, folder)
+    for note in atom_notes(folder, found):
+        tell(note)
     plan = make_plan(request, found.bulk)
     for line in plan.lines():
         tell(line)

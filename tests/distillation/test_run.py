@@ -160,6 +160,7 @@ def test_crystals_with_one_atom_in_a_cell_are_starts(tmp_path: Path):
     )
     assert found.test is not None
     assert (len(found.bulk), len(found.test)) == (2, 2)
+    assert found.isolated_eV == {"Cu": -1300.0}
 
 
 def test_a_teacher_without_an_element_is_refused_at_once(data: Path, tmp_path: Path):

@@ -51,13 +51,13 @@ class SuggestSummary:
     structures
         How many were chosen.
     candidates
-        Of how many.
+        How many there were to choose from, with those that were left out.
     left_out
-        Candidates that the model cannot compute, with atoms that almost coincide, or
-        that occur twice.
+        How many of these were not looked at: the model cannot compute them, atoms
+        almost coincide, or they occur twice.
     before_eV_A, after_eV_A
-        Predicted standard deviation of force components over all candidates, root mean
-        square, now and when the chosen ones are known.
+        Predicted standard deviation of force components, root mean square over all
+        candidates, now and once the chosen ones are known (eV/Å).
     """
 
     output: Path
@@ -86,10 +86,9 @@ def suggest(  # noqa: PLR0913  what a user may say
 
     Candidates are the structures of the files. If there are too few to choose from, or
     if a protocol is named, the model runs dynamics from them, whose frames are
-    candidates, too. Those are chosen with which the model would be surest of all
-    candidates; after each choice it is reckoned what the model would know with it.
-    Structures are written without labels, with ``forces_uncertainty`` (eV/Å) for each
-    atom.
+    candidates, too. Each choice is the candidate whose labels would make the model
+    surest of all candidates, once those chosen before are known. Structures are written
+    without labels, with ``forces_uncertainty`` (eV/Å) for each atom.
 
     Parameters
     ----------
@@ -99,8 +98,8 @@ def suggest(  # noqa: PLR0913  what a user may say
         Candidates, or structures from which to start: files in any format that ASE
         reads, or patterns.
     output
-        Extended XYZ file to make. Labels it needs; then give old and new files to
-        `finetune`.
+        Extended XYZ file to make. Compute labels for its structures, then give the old
+        and the new file to `finetune`.
     count
         How many structures to choose.
     protocol

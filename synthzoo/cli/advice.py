@@ -36,11 +36,14 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option(
     "--protocol",
-    help="Dynamics that explore, as for md: quick, ramp, anneal, npt, melt-quench or a "
-    "YAML file. By default ramp, if STRUCTURES are no more than are to be chosen.",
+    help="Dynamics whose frames are candidates, too: quick, ramp, anneal, npt, "
+    "melt-quench or a YAML file, as for md. If STRUCTURES are no more than are to be "
+    "chosen, ramp by default; otherwise none.",
 )
 @click.option(
-    "--runs", type=click.IntRange(min=1), help="Number of these runs; 4 by default."
+    "--runs",
+    type=click.IntRange(min=1),
+    help="Number of runs of these dynamics; 4 by default.",
 )
 @click.option(
     "--hottest-K",
@@ -67,9 +70,9 @@ def suggest(
 ) -> None:
     """Choose the structures that are most worth computing next.
 
-    They are chosen from STRUCTURES, or from dynamics that MODEL runs from them: those
-    of whose forces MODEL is least sure, no two alike. MODEL has to know how sure it is,
-    as models made by finetune do.
+    They are chosen from STRUCTURES, or also from dynamics that MODEL runs from them:
+    those with whose labels MODEL would be surest of all candidates, no two alike. MODEL
+    has to know how sure it is, as models made by finetune do.
     """
     summary = synthzoo.suggest(model, structures, output, **given(**options))
     echo_result(summary, as_json=as_json)

@@ -72,8 +72,8 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--max-uncertainty",
     type=POSITIVE,
-    help="End a run where the model's own standard deviation of a force passes this, "
-    "in eV/Å. Fine-tuned models know theirs.",
+    help="End a run as failed where the model's own standard deviation of a force "
+    "passes this, in eV/Å. For fine-tuned models that give one, on the CPU.",
 )
 @click.option("--relax", "relaxed", is_flag=True, help="Relax the structures first.")
 @click.option(

@@ -26,7 +26,7 @@ from synthzoo import evaluate_models, finetune, load_calculator
 from synthzoo.advice.choice import choose
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.models.hidden import features_of_each
-from synthzoo.models.uncertainty import Uncertainty, posterior_root
+from synthzoo.models.uncertainty import Uncertainty
 from synthzoo.reports.document import markdown_table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -44,8 +44,7 @@ def suggested(
     known: Features, others: Features, count: int, _: np.random.Generator
 ) -> list[int]:
     """Return what `suggest` chooses."""
-    uncertainty = Uncertainty(posterior_root(known), sum(map(len, known)), 1.0, 1.0)
-    return [choice.index for choice in choose(others, uncertainty, count)]
+    return [choice.index for choice in choose(others, Uncertainty.of(known), count)]
 
 
 def drawn(

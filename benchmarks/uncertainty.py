@@ -46,11 +46,6 @@ def joined(spreads: list[Spread]) -> Spread:
     )
 
 
-def scaled(spread: Spread, factor: float) -> Spread:
-    """Return it with other deviations."""
-    return Spread(errors=spread.errors, deviations=factor * spread.deviations)
-
-
 def own(model: str, labelled: LabelledSet) -> Judged:
     """Return what the model says of itself."""
     found = predict_set(labelled, load_calculator(model)).residuals
@@ -102,7 +97,7 @@ def main() -> None:
     for judged in found:
         factor = judged.half(0).factor()
         rows.append(
-            row(f"{judged.name}, factor {factor:.2f}", scaled(judged.half(1), factor))
+            row(f"{judged.name}, factor {factor:.2f}", judged.half(1).scaled(factor))
         )
     head = ("UNCERTAINTY", "IN 68 %", "IN 95 %", "RANK CORRELATION", "RMSE (eV/Å)")
     echo_table(head, rows)

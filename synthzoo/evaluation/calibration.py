@@ -44,6 +44,10 @@ class Spread:
         ratios = self._ratios()
         return float(np.sqrt(np.mean(ratios**2))) if ratios.size else float("nan")
 
+    def scaled(self, factor: float) -> Spread:
+        """Return it with other deviations."""
+        return Spread(errors=self.errors, deviations=factor * self.deviations)
+
     def within(self, share: float) -> float:
         """Return the share of the errors in the band where this share should be."""
         inside = np.abs(self._ratios()) <= band_width(share)

@@ -268,13 +268,16 @@ def _calibration(residuals: Sequence[Residual]) -> Calibration | None:
     known = [each for each in forces if each is not None]
     if len(known) < len(residuals):
         return None
-    errors = [each.energy_eV_per_atom * len(each.forces_eV_A) for each in residuals]
+    sizes = np.array([len(each.forces_eV_A) for each in residuals])
     return calibration(
         Spread(
             errors=np.concatenate([each.forces_eV_A for each in residuals]),
             deviations=np.concatenate(known),
         ),
-        Spread(errors=np.array(errors), deviations=np.array(energies, dtype=float)),
+        Spread(
+            errors=np.array([each.energy_eV_per_atom for each in residuals]),
+            deviations=np.array(energies, dtype=float) / sizes,
+        ),
     )
 
 

@@ -14,13 +14,10 @@ from synthzoo.models.hidden import features_of_each
 from synthzoo.models.uncertainty import (
     Uncertainty,
     distances,
-    posterior_root,
-    total_distance,
+    mean_features,
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from synthzoo.data.labelled_set import LabelledSet
     from synthzoo.evaluation.errors import Residual
     from synthzoo.models.calculator import SynthzooCalculator
@@ -76,18 +73,13 @@ def find_certainty(judge: Judge) -> Certainty | None:
     factors = (energies.factor(), forces.factor())
     if not np.isfinite(factors).all():
         return None  # of atoms without neighbours there is nothing to compare
-    found = Uncertainty(
-        root=_root(judge.tuned, judge.plan.training),
-        atoms=sum(map(len, judge.plan.training.structures)),
-        energy_eV=factors[0],
+    found = Uncertainty.of(
+        list(features_of_each(judge.tuned, judge.plan.training.structures)),
+        energy_eV_per_atom=factors[0],
         forces_eV_A=factors[1],
     )
-    forces = Spread(
-        errors=forces.errors, deviations=found.forces_eV_A * forces.deviations
-    )
-    energies = Spread(
-        errors=energies.errors, deviations=found.energy_eV * energies.deviations
-    )
+    forces = forces.scaled(found.forces_eV_A)
+    energies = energies.scaled(found.energy_eV_per_atom)
     return Certainty(
         uncertainty=found,
         calibrated_on=shown.name,
@@ -100,25 +92,24 @@ def _spreads(
     parts: Iterable[tuple[SynthzooCalculator, LabelledSet, LabelledSet]],
     residuals: Sequence[Residual],
 ) -> tuple[Spread, Spread]:
-    """Return errors of forces and energies with distances from what was fitted.
+    """Return errors of forces, and of energies per atom, with distances from the data.
 
     ``parts``: a model, what it was fitted to, and what it was tested on.
     ``residuals``: of all that was tested, in order.
     """
-    far, far_in_all = [], []
+    far, far_in_mean = [], []
     for model, fitted, tested in parts:
-        root = _root(model, fitted)
+        known = Uncertainty.of(list(features_of_each(model, fitted.structures)))
         for features in features_of_each(model, tested.structures):
-            far.append(distances(features, root))
-            far_in_all.append(total_distance(features, root))
-    sizes = list(map(len, far))
-    energies = np.array([each.energy_eV_per_atom for each in residuals]) * sizes
-    forces = np.concatenate([each.forces_eV_A for each in residuals])
+            far.append(distances(features, known.root))
+            far_in_mean.append(distances(mean_features(features), known.root))
     return (
-        Spread(errors=forces, deviations=np.concatenate(far)),
-        Spread(errors=energies, deviations=np.array(far_in_all)),
+        Spread(
+            errors=np.concatenate([each.forces_eV_A for each in residuals]),
+            deviations=np.concatenate(far),
+        ),
+        Spread(
+            errors=np.array([each.energy_eV_per_atom for each in residuals]),
+            deviations=np.concatenate(far_in_mean),
+        ),
     )
-
-
-def _root(model: SynthzooCalculator, fitted: LabelledSet) -> NDArray[np.float64]:
-    return posterior_root(list(features_of_each(model, fitted.structures)))

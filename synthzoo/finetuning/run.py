@@ -111,7 +111,8 @@ def _write_committee(folder: Path, judge: Judge) -> None:
     (folder / MEMBERS_FOLDER).mkdir()
     for number, member in enumerate(judge.members, start=1):
         place = folder / MEMBERS_FOLDER / str(number)
-        write_checkpoint(place, model=member.model, config=member.config, golden=golden)
+        config = dataclasses.replace(member.config, kind="potential")
+        write_checkpoint(place, model=member.model, config=config, golden=golden)
 
 
 def _write_recipe(path: Path, recipe: FinetuneRecipe) -> None:

@@ -24,7 +24,14 @@ RIDGE = 1e-6
 """Added to each variance of the features, over their mean: no direction is certain."""
 
 _WEIGHTS = "weights_sha256"
-_NAMES = ("root", "atoms", "energy_eV", "forces_eV_A")
+_NAMES = (
+    "root",
+    "energy_root",
+    "atoms",
+    "structures",
+    "energy_eV_per_atom",
+    "forces_eV_A",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +46,39 @@ class Uncertainty:
 
     ``root``: so that ``|features @ root|`` is the distance of an atom from the data,
     without unit; of shape ``(n_features, n_features)``.
-    ``atoms``: how many were fitted.
-    ``energy_eV``, ``forces_eV_A``: the factors.
+    ``energy_root``: the same for the mean features of a structure, from those of the
+    structures that were fitted; too few for deviations, but they tell kinds apart.
+    ``atoms``, ``structures``: how many were fitted.
+    ``energy_eV_per_atom``, ``forces_eV_A``: the factors.
     """
 
     root: NDArray[np.float64]
+    energy_root: NDArray[np.float64]
     atoms: int
-    energy_eV: float
+    structures: int
+    energy_eV_per_atom: float
     forces_eV_A: float
+
+    @classmethod
+    def of(
+        cls,
+        features: Sequence[NDArray[Any]],
+        *,
+        energy_eV_per_atom: float = 1.0,
+        forces_eV_A: float = 1.0,
+    ) -> Uncertainty:
+        """Return that of a network that was fitted to some structures.
+
+        ``features``: of the atoms of each structure.
+        """
+        return cls(
+            root=posterior_root(features),
+            energy_root=posterior_root(list(map(mean_features, features))),
+            atoms=sum(map(len, features)),
+            structures=len(features),
+            energy_eV_per_atom=energy_eV_per_atom,
+            forces_eV_A=forces_eV_A,
+        )
 
     def results(self, features: NDArray[Any]) -> dict[str, Any]:
         """Return standard deviations of the energy and of force components.
@@ -54,19 +86,31 @@ class Uncertainty:
         ``features``: of the atoms of one structure, ``(n_atoms, n_features)``. The
         energy's is a number in eV, the forces' has one in eV/Å for each atom.
         """
+        if len(self.root) != features.shape[1]:
+            raise CheckpointError(
+                f"{UNCERTAINTY_FILE} is for {len(self.root)} features; the network has "
+                f"{features.shape[1]}."
+            )
+        far = float(distances(mean_features(features), self.root)[0])
         return {
-            ENERGY: self.energy_eV * total_distance(features, self.root),
+            ENERGY: self.energy_eV_per_atom * len(features) * far,
             FORCES: self.forces_eV_A * distances(features, self.root),
         }
+
+
+def mean_features(features: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean over the atoms of a structure, ``(1, n_features)``."""
+    found: NDArray[np.float64] = features.mean(axis=0, keepdims=True, dtype=np.float64)
+    return found
 
 
 def posterior_root(features: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """Return the root of the covariance of the last layer's weights.
 
-    The mean over atoms is taken, not the sum: twice as many structures of the same
+    The mean over all rows is taken, not the sum: twice as many structures of the same
     kinds leave distances as they are, and the factors say how large errors are.
 
-    ``features``: of the atoms of each structure that was fitted.
+    ``features``: rows for what was fitted, in several parts.
     """
     rows = np.concatenate(features).astype(np.float64)
     moments = rows.T @ rows / len(rows)
@@ -83,14 +127,9 @@ def root_of(moments: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def distances(features: NDArray[Any], root: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far each atom is from the data, ``(n_atoms,)``."""
+    """Return how far each row is from the data, ``(n,)``."""
     found: NDArray[np.float64] = np.linalg.norm(features @ root, axis=1)
     return found
-
-
-def total_distance(features: NDArray[Any], root: NDArray[np.float64]) -> float:
-    """Return how far the sum of a structure's features is from the data."""
-    return float(np.linalg.norm(features.sum(axis=0, dtype=np.float64) @ root))
 
 
 def pack_uncertainty(found: Uncertainty, *, weights_sha256: str) -> bytes:
@@ -130,14 +169,19 @@ def unpack_uncertainty(
         )
     if set(arrays) != set(_NAMES) or not _is_sound(arrays):
         raise CheckpointError(f"{where} does not hold what it should.")
-    root, atoms, energy_eV, forces_eV_A = (arrays[name] for name in _NAMES)
-    return Uncertainty(root, int(atoms), float(energy_eV), float(forces_eV_A))
+    return Uncertainty(
+        root=arrays["root"],
+        energy_root=arrays["energy_root"],
+        atoms=int(arrays["atoms"]),
+        structures=int(arrays["structures"]),
+        energy_eV_per_atom=float(arrays["energy_eV_per_atom"]),
+        forces_eV_A=float(arrays["forces_eV_A"]),
+    )
 
 
 def _is_sound(arrays: dict[str, NDArray[Any]]) -> bool:
-    root, *factors = (arrays[name] for name in _NAMES)
+    root, other, *single = (arrays[name] for name in _NAMES)
     square = root.ndim == 2 and root.shape[0] == root.shape[1]
-    single = all(factor.shape == () for factor in factors)
-    return (
-        square and single and all(np.isfinite(each).all() for each in arrays.values())
-    )
+    fits = square and other.shape == root.shape
+    alone = all(value.shape == () for value in single)
+    return fits and alone and all(np.isfinite(each).all() for each in arrays.values())

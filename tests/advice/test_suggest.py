@@ -18,7 +18,7 @@ from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.models.checkpoint import load_model, write_checkpoint
 from synthzoo.models.hidden import features_of_each
-from synthzoo.models.uncertainty import Uncertainty, posterior_root
+from synthzoo.models.uncertainty import Uncertainty
 from synthzoo.zoo.load import load_calculator
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def sure(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         model=model,
         config=config,
         golden=[bulk("C")],
-        uncertainty=Uncertainty(posterior_root(seen), 40, 1.0, 1.0),
+        uncertainty=Uncertainty.of(seen),
     )
     return folder
 
@@ -76,7 +76,7 @@ def test_what_is_known_is_not_chosen_again():
     rng = np.random.default_rng(0)
     seen = rng.normal(size=(100, 4)) * [1, 1, 1e-2, 1e-2]
     one, two = np.array([[0, 0, 1.0, 0]] * 3), np.array([[0, 0, 0, 0.9]] * 3)
-    known = Uncertainty(posterior_root([seen]), 100, 1.0, 1.0)
+    known = Uncertainty.of(list(seen[:, None]))
     found = choose([one, one, two, two, seen[:3]], known, 4)
     assert {found[0].index, found[1].index} == {0, 2}
     first, second, third, last = [choice.deviation_eV_A for choice in found]
@@ -87,7 +87,7 @@ def test_what_is_known_is_not_chosen_again():
 def test_what_is_rare_counts_little():
     """Nine of ten candidates are alike: one of them, though the tenth is farther."""
     seen = np.random.default_rng(0).normal(size=(100, 4)) * [1, 1, 1e-2, 1e-2]
-    known = Uncertainty(posterior_root([seen]), 100, 1.0, 1.0)
+    known = Uncertainty.of(list(seen[:, None]))
     common, rare = np.array([[0, 0, 1.0, 0]] * 3), np.array([[0, 0, 0, 1.5]] * 3)
     (first,) = choose([rare] + 9 * [common], known, 1)
     assert first.index != 0
@@ -107,7 +107,7 @@ def test_the_variance_is_that_of_the_posterior():
     """What is reported is the mean over the candidates with the choice included."""
     rng = np.random.default_rng(0)
     seen, others = rng.normal(size=(50, 3)), list(rng.normal(size=(4, 5, 3)))
-    known = Uncertainty(posterior_root([seen]), 50, 1.0, 2.0)
+    known = Uncertainty.of(list(seen[:, None]), forces_eV_A=2.0)
     (first,) = choose(others, known, 1)
     moments = 50 * np.linalg.inv(known.root @ known.root.T)
     moments += others[first.index].T @ others[first.index]
@@ -120,7 +120,7 @@ def test_the_variance_is_that_of_the_posterior():
 
 def test_of_two_that_are_as_good_the_smaller_is_chosen():
     """DFT of the larger costs more."""
-    known = Uncertainty(posterior_root([np.eye(3)]), 3, 1.0, 1.0)
+    known = Uncertainty.of(list(np.eye(3)[:, None]))
     row = np.array([[5.0, 0, 0]])
     (found,) = choose([row.repeat(8, axis=0), row.repeat(2, axis=0)], known, 1)
     assert found.index == 1

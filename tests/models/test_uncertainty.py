@@ -24,7 +24,6 @@ from synthzoo.models.uncertainty import (
     Uncertainty,
     distances,
     posterior_root,
-    total_distance,
 )
 from synthzoo.zoo.find import fetch
 from synthzoo.zoo.load import load_calculator
@@ -53,7 +52,7 @@ def sure(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     model, config = load_model(tiny_checkpoint)
     calculator = load_calculator(tiny_checkpoint)
     seen = list(features_of_each(calculator, [rattled(seed) for seed in range(5)]))
-    found = Uncertainty(posterior_root(seen), 40, energy_eV=2.0, forces_eV_A=0.5)
+    found = Uncertainty.of(seen, energy_eV_per_atom=2.0, forces_eV_A=0.5)
     folder = tmp_path_factory.mktemp("sure") / "sure"
     write_checkpoint(
         folder,
@@ -76,8 +75,19 @@ def test_distances_are_those_of_the_posterior():
     moments += 1e-6 * np.trace(moments) / 6 * np.eye(6)
     variances = np.einsum("ij,jk,ik->i", new, np.linalg.inv(moments), new)
     np.testing.assert_allclose(distances(new, root), np.sqrt(variances))
-    one = new.sum(axis=0)[None]
-    assert total_distance(new, root) == pytest.approx(distances(one, root)[0])
+
+
+def test_energies_are_judged_by_mean_features():
+    """Twice the structure has twice the energy, and is twice as uncertain."""
+    rng = np.random.default_rng(0)
+    seen = [rng.normal(size=(3, 2)) for _ in range(10)]
+    known = Uncertainty.of(seen, energy_eV_per_atom=0.1)
+    means = np.array([each.mean(axis=0) for each in seen])
+    np.testing.assert_allclose(known.energy_root, posterior_root([means]))
+    found = known.results(seen[0])[ENERGY]
+    assert found == pytest.approx(0.3 * distances(means[:1], known.root)[0])
+    double = np.concatenate([seen[0], seen[0]])
+    assert known.results(double)[ENERGY] == pytest.approx(2 * found)
 
 
 def test_what_was_seen_often_enough_is_as_near_as_before():

@@ -97,7 +97,7 @@ def test_what_brings_nothing_is_chosen_without_fault():
     """Of gains no larger than rounding errors, all may be negative."""
     rng = np.random.default_rng(0)
     seen = rng.normal(size=(2000, 32)) * np.logspace(0, -3, 32)
-    known = Uncertainty(posterior_root([seen]), 2000, 1.0, 1.0)
+    known = Uncertainty.of(list(seen[:, None]))
     for size in 10.0 ** -np.arange(4, 9).repeat(40):
         pool = [seen[:1] * size * factor for factor in rng.normal(size=2)]
         assert sorted(found.index for found in choose(pool, known, 5)) == [0, 1]

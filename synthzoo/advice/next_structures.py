@@ -17,7 +17,7 @@ from synthzoo.data.labelled_set import rms
 from synthzoo.data.structures import content_hash, write_structures
 from synthzoo.errors import InputError
 from synthzoo.models.hidden import features_of_each
-from synthzoo.models.uncertainty import FORCES, distances
+from synthzoo.models.uncertainty import FORCES, WHO_KNOWS, distances
 from synthzoo.potentials import Model, is_network, load_potential, model_name, resolve
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.resumable import open_run, refuse_finished
@@ -179,9 +179,8 @@ def _sure(model: Any) -> tuple[SynthzooCalculator, Uncertainty]:
     uncertainty = None if calculator is None else calculator.stored.uncertainty
     if calculator is None or uncertainty is None:
         raise InputError(
-            f"{model_name(model)} does not know how sure it is. Models that `synthzoo "
-            "finetune` makes do, where enough structures were left out of a fit to "
-            "find out: fine-tune it on your data first."
+            f"{model_name(model)} does not know how sure it is. {WHO_KNOWS} Fine-tune "
+            "it on your data first."
         )
     return calculator, uncertainty
 

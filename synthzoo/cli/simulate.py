@@ -50,7 +50,7 @@ def _symbols(
     "--max-uncertainty",
     type=click.FloatRange(min=0, min_open=True),
     help="Stop where the model's own standard deviation of a force passes this, in "
-    "eV/Å. Fine-tuned models know theirs.",
+    "eV/Å. For fine-tuned models that give one, on the CPU.",
 )
 @device_option
 @dtype_option

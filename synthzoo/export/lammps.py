@@ -108,8 +108,8 @@ def run_lammps(  # noqa: PLR0913  what a user may say
     device, dtype
         Where and how precisely a checkpoint computes, as for `load_calculator`.
     max_uncertainty
-        Standard deviation of a force (eV/Å) at which LAMMPS is stopped, for models that
-        know theirs.
+        Standard deviation of a force (eV/Å) above which LAMMPS is stopped. Only for
+        models that give one; others are refused at the first step.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from synthzoo.export.atom_types import (
 from synthzoo.export.lammps_ranks import ranks_of
 from synthzoo.export.lammps_script import zero_style
 from synthzoo.models.place import Place
-from synthzoo.models.uncertainty import FORCES
+from synthzoo.models.uncertainty import FORCES, WHO_KNOWS
 from synthzoo.potentials import Model, load_potential, refuse_starting_point
 
 if TYPE_CHECKING:
@@ -212,6 +212,11 @@ class LammpsForces:
     def _doubt(self, atoms: Atoms) -> None:
         """Remember how unsure the model is, and stop where that is too much."""
         deviations = getattr(atoms.calc, "results", {}).get(FORCES)
+        if deviations is None and self._most_eV_A is not None:
+            raise InputError(
+                "The model gives no uncertainty here, so none can be limited. "
+                f"{WHO_KNOWS} Choose such a model, or give no limit."
+            )
         if deviations is None:
             return
         atom = int(deviations.argmax())
@@ -221,7 +226,7 @@ class LammpsForces:
             raise SimulationError(
                 f"The model became unsure: the standard deviation of the force on "
                 f"{atoms.symbols[atom]}, number {atom + 1} in the order of the IDs, is "
-                f"{largest:.1f} eV/Å. The limit is {self._most_eV_A:g} eV/Å."
+                f"{largest:.3g} eV/Å. The limit is {self._most_eV_A:g} eV/Å."
             )
 
     def _update(self, found: Local, order: NDArray[np.int64]) -> Atoms:
@@ -314,8 +319,8 @@ def attach(
     device, dtype
         Where and how precisely a checkpoint computes, as for `load_calculator`.
     max_uncertainty
-        Standard deviation of a force (eV/Å) at which LAMMPS is stopped, for models that
-        know theirs.
+        Standard deviation of a force (eV/Å) above which LAMMPS is stopped. Only for
+        models that give one; others are refused at the first step.
 
     Returns
     -------

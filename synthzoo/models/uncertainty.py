@@ -23,6 +23,12 @@ ENERGY, FORCES = "energy_uncertainty", "forces_uncertainty"
 RIDGE = 1e-6
 """Added to each variance of the features, over their mean: no direction is certain."""
 
+WHO_KNOWS = (
+    "Models that `synthzoo finetune` makes do, on the CPU, where enough structures "
+    "were left out of a fit to find out."
+)
+"""Which models give an uncertainty, to say where one does not."""
+
 _WEIGHTS = "weights_sha256"
 _NAMES = (
     "root",

@@ -17,7 +17,7 @@ from synthzoo.data import unconstrained
 from synthzoo.data.pairs import find_pairs
 from synthzoo.data.sound import check_structure
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.models.uncertainty import FORCES
+from synthzoo.models.uncertainty import FORCES, WHO_KNOWS
 from synthzoo.potentials import (
     Model,
     Potential,
@@ -247,9 +247,8 @@ def _check_energy(
     limit = recipe.limits.uncertainty_eV_A
     if limit is not None and FORCES not in tried.calc.results:
         raise InputError(
-            f"{model} gives no uncertainty here, so none can be limited. Models that "
-            "`synthzoo finetune` makes do, on the CPU, where enough structures were "
-            "left out of a fit to find out. Choose such a model, or give no limit."
+            f"{model} gives no uncertainty here, so none can be limited. {WHO_KNOWS} "
+            "Choose such a model, or give no limit."
         )
     return _notes(potential, atoms, float(forces_eV_A.max()))
 

@@ -72,6 +72,8 @@ def test_lammps_stops_where_the_model_is_unsure():
     assert free.doubt_eV_A == pytest.approx(0.2 * free.force_calls)
     with pytest.raises(SimulationError, match=r"force on C, number 4.* is 1\.2 eV/Å"):
         run_lammps(Unsure(), "in.lammps", arguments=QUIET, max_uncertainty=1.1)
+    with pytest.raises(InputError, match="gives no uncertainty"):
+        run_lammps(LennardJones(), "in.lammps", arguments=QUIET, max_uncertainty=1.1)
 
 
 def diamond(symbol: str = "C", a_A: float = 3.57) -> Atoms:

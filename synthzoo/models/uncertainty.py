@@ -174,7 +174,11 @@ def unpack_uncertainty(
             f"checkpoint again, or remove {UNCERTAINTY_FILE}."
         )
     if set(arrays) != set(_NAMES) or not _is_sound(arrays):
-        raise CheckpointError(f"{where} does not hold what it should.")
+        raise CheckpointError(
+            f"{where} does not hold what it should: it is damaged, or comes from "
+            "another version of synthzoo. Without this file the model can be used, and "
+            "gives no uncertainty; fine-tune again to have one."
+        )
     return Uncertainty(
         root=arrays["root"],
         energy_root=arrays["energy_root"],

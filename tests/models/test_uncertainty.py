@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from safetensors.numpy import save
 
 from synthzoo.errors import CheckpointError, IntegrityError
 from synthzoo.models.checkpoint import load_model, write_checkpoint
@@ -171,6 +172,19 @@ def test_a_file_of_another_model_is_refused(
     )
     with pytest.raises(IntegrityError, match="belongs to other weights"):
         load_calculator(folder)
+
+
+def test_a_file_of_another_version_is_refused(sure: Path, tmp_path: Path):
+    """The message says that the model can be used without it."""
+    folder = shutil.copytree(sure, tmp_path / "other")
+    own = load_calculator(sure).config.weights_sha256
+    (folder / UNCERTAINTY_FILE).write_bytes(
+        save({"root": np.eye(2)}, metadata={"weights_sha256": own})
+    )
+    with pytest.raises(CheckpointError, match="another version of synthzoo"):
+        load_calculator(folder)
+    (folder / UNCERTAINTY_FILE).unlink()
+    assert load_calculator(folder).stored.uncertainty is None
 
 
 @pytest.mark.parametrize(

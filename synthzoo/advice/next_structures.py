@@ -96,7 +96,8 @@ def suggest(  # noqa: PLR0913  what a user may say
         A model that knows how sure it is, as `finetune` makes it.
     source
         Candidates, or structures from which to start: files in any format that ASE
-        reads, or patterns.
+        reads, or patterns. Dynamics start from none that is a single atom, or would be
+        left out.
     output
         Extended XYZ file to make. Compute labels for its structures, then give the old
         and the new file to `finetune`.
@@ -156,7 +157,7 @@ def suggest(  # noqa: PLR0913  what a user may say
                 if not folder.exists():
                     run_md(
                         found,
-                        frames.structures,
+                        _starts(frames.structures, calculator),
                         folder,
                         protocol=dataclasses.replace(recipe, replicas=runs),
                         hottest_K=hottest_K,
@@ -188,6 +189,14 @@ def _sure(model: Any) -> tuple[SynthzooCalculator, Uncertainty]:
 def _named(frames: FrameSet) -> Iterator[Atoms]:
     for atoms, origin in zip(frames.structures, frames.origins, strict=True):
         yield _bare(atoms, str(origin))
+
+
+def _starts(
+    structures: Sequence[Atoms], calculator: SynthzooCalculator
+) -> Sequence[Atoms]:
+    """Return the structures that can move; all, to be refused, if none can."""
+    able = [atoms for atoms in _sound(structures, calculator) if len(atoms) > 1]
+    return able or structures
 
 
 def _explored(folder: Path) -> Iterator[Atoms]:

@@ -12,7 +12,7 @@ from ase.build import bulk
 from click.testing import CliRunner
 
 from synthzoo.advice.choice import choose
-from synthzoo.advice.next_structures import suggest
+from synthzoo.advice.next_structures import _starts, suggest
 from synthzoo.cli import main
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError
@@ -182,6 +182,15 @@ def test_a_single_structure_is_explored_by_dynamics(sure: Path, tmp_path: Path):
         "one.xyz",
         "two.xyz",
     }
+
+
+def test_dynamics_start_from_what_can_move(sure: Path):
+    """Not from single atoms, or elements that the model does not know."""
+    calculator = load_calculator(sure)
+    others = [bulk("C")[:1], bulk("Cu", cubic=True)]
+    able = rattled(1, 0.02)
+    assert list(_starts([*others, able, able], calculator)) == [able]
+    assert list(_starts(others, calculator)) == others
 
 
 def test_a_model_that_does_not_know_is_refused(

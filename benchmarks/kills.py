@@ -645,7 +645,7 @@ def try_command(
 
 def import_everything() -> None:
     """Load what the commands load, so that their forks need not."""
-    import synthzoo.evaluation.errors
+    import synthzoo.evaluation.evaluate
     import synthzoo.finetuning.run
     import synthzoo.finetuning.snapshots  # noqa: F401
 

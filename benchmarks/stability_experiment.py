@@ -39,7 +39,7 @@ from ase import Atoms
 from synthzoo.data.frames import read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.structures import density_g_cm3, kind_of, read_structures
-from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.evaluate import evaluate_models
 from synthzoo.finetuning.checks import examine
 from synthzoo.finetuning.energy_reference import with_reference
 from synthzoo.finetuning.fits import FitJob, run_fits

@@ -21,7 +21,8 @@ from ase.eos import EquationOfState
 from ase.units import GPa
 
 from synthzoo.data.structures import read_structures, write_structures
-from synthzoo.evaluation.errors import error_columns, evaluate_models
+from synthzoo.evaluation.errors import error_columns
+from synthzoo.evaluation.evaluate import evaluate_models
 from synthzoo.finetuning.run import finetune
 from synthzoo.reports.document import markdown_table
 from synthzoo.zoo.load import load_calculator

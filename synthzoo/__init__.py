@@ -91,7 +91,7 @@ if _TYPE_CHECKING:
     from synthzoo.environments.map import map_environments as map_environments
     from synthzoo.errors import SynthzooError as SynthzooError
     from synthzoo.evaluation.crystals import reference_values as reference_values
-    from synthzoo.evaluation.errors import evaluate_models as evaluate_models
+    from synthzoo.evaluation.evaluate import evaluate_models as evaluate_models
     from synthzoo.evaluation.physics import measure_physics as measure_physics
     from synthzoo.evaluation.predict_file import predict_file as predict_file
     from synthzoo.export.compiled import export_model as export_model
@@ -145,7 +145,7 @@ _HOME = {
     "compare_md": "stability.check",
     "distill": "distillation.run",
     "estimate_cost": "generation.estimate",
-    "evaluate_models": "evaluation.errors",
+    "evaluate_models": "evaluation.evaluate",
     "measure_physics": "evaluation.physics",
     "examine_teacher": "teachers.catalogue",
     "export_model": "export.compiled",

@@ -34,7 +34,7 @@ from synthzoo.data.labels import labels_of
 from synthzoo.data.sound import check_structure
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import SynthzooError
-from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.evaluate import evaluate_models
 from synthzoo.evaluation.predict_file import predict_file
 from synthzoo.finetuning.data_check import check_data
 from synthzoo.inspection.card import inspect_files

@@ -27,7 +27,7 @@ from synthzoo.errors import (
     UnknownModelError,
 )
 from synthzoo.evaluation.crystals import reference_values
-from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.evaluate import evaluate_models
 from synthzoo.evaluation.predict_file import predict_file
 from synthzoo.export.compiled import export_model
 from synthzoo.export.lammps import run_lammps

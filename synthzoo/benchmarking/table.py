@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from synthzoo.errors import InputError
-from synthzoo.evaluation.errors import COLOURS
+from synthzoo.evaluation.parity import COLOURS
 from synthzoo.reports.document import markdown_table
 from synthzoo.reports.style import save_figure
 

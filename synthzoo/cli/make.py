@@ -39,7 +39,7 @@ from synthzoo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from synthzoo.evaluation.errors import Evaluation
+    from synthzoo.evaluation.evaluate import Evaluation
     from synthzoo.evaluation.physics import PhysicsRow
 
 driver_option = click.option(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,33 +13,20 @@ from ase.units import GPa
 
 from synthzoo.data import unconstrained
 from synthzoo.data.flat import stack_stresses
-from synthzoo.data.frames import read_frames
-from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import rms
 from synthzoo.data.labels import own_labels
-from synthzoo.data.sound import check_set
 from synthzoo.data.structures import kind_of
-from synthzoo.errors import InputError
-from synthzoo.evaluation.calibration import Calibration, Spread, calibration
 from synthzoo.models.uncertainty import ENERGY, FORCES
-from synthzoo.potentials import Model, load_potential, model_name, resolve, unique
-from synthzoo.reports.style import BLUE, DARK_GREY, GREEN, ORANGE
-from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from synthzoo.data.frames import FrameSet
     from synthzoo.data.labelled_set import LabelledSet
-    from synthzoo.data.labels import LabelKeys, Labels
+    from synthzoo.data.labels import Labels
 
 
 ALL = "all"
-MAX_NAME = 24
-"""Characters of a model's name in a figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,141 +131,6 @@ class Prediction:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Errors of a model on a set.
-
-    Attributes
-    ----------
-    model, data
-        What was compared.
-    labels
-        Where energies and forces were read.
-    energy_shifts_eV
-        Constant for each element that was taken off the labels before the comparison;
-        empty if not asked.
-    groups
-        Errors over all structures first, then by group.
-    calibration
-        How well the model's standard deviations describe its errors; None if it gives
-        none.
-    """
-
-    model: str
-    data: str
-    labels: str
-    energy_shifts_eV: dict[str, float]
-    groups: tuple[GroupErrors, ...]
-    calibration: Calibration | None = None
-
-
-def evaluate_models(  # noqa: PLR0913  what to compare, and how
-    models: Sequence[Model],
-    source: Path | str | Sequence[Path | str],
-    *,
-    figure: str | Path | None = None,
-    shift: bool = False,
-    skip: Sequence[str] = (),
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    format: str | None = None,
-) -> list[Evaluation]:
-    """Compare models with the same labels.
-
-    Parameters
-    ----------
-    models
-        Checkpoints, teachers such as ``ase:mace.calculators.MACECalculator{…}``, or
-        ASE calculators; see `synthzoo.potentials.resolve`. Energies of teachers are
-        relative to their isolated atoms.
-    source
-        Labelled structures: files in any format that ASE reads, or patterns.
-    figure
-        Picture to write, of predictions over labels.
-    shift
-        Whether to subtract a constant for each element from the labels, with which
-        they agree best with each model (least squares of energies per atom). This is
-        for total energies whose isolated atoms are not known. Where the compositions
-        leave freedom, the smallest constants are taken.
-    skip
-        Groups to leave out.
-    energy_key, forces_key
-        Where the labels are; found among the usual names if not given.
-    format
-        Of all files, as ASE calls it; guessed for each if not given.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, a group to skip does not occur, no structure is left,
-        or labels are missing or ambiguous.
-
-    Examples
-    --------
-    >>> from synthzoo import sample_path
-    >>> (found,) = evaluate_models(["carbon-ace-2k"], sample_path("carbon-pbe"))
-    >>> found.groups[0].name, found.groups[0].structures
-    ('all', 153)
-    """
-    frames = read_frames(source, format=format)
-    keys = find_label_keys(
-        frames.structures, energy_key=energy_key, forces_key=forces_key
-    )
-    labelled, data = _labelled(frames, keys, skip)
-    models = [resolve(model) for model in models]
-    names = unique([model_name(model) for model in models])
-    potentials = list(map(load_potential, models))
-    for name, potential in zip(names, potentials, strict=True):
-        if potential.elements is not None:
-            check_set(labelled.structures, potential.elements, by=name)
-    predictions = []
-    for model, potential in zip(models, potentials, strict=True):
-        predicted = progress_bar(
-            potential.predict(labelled.structures),
-            desc=f"evaluate {model_name(model)}",
-            unit="structure",
-            total=len(labelled),
-        )
-        predictions.append(judge_set(labelled, predicted))
-    shifts = [shifts_eV(labelled, found) if shift else {} for found in predictions]
-    predictions = [
-        shifted(labelled, found, constants)
-        for found, constants in zip(predictions, shifts, strict=True)
-    ]
-    if figure is not None:
-        _draw(Path(figure), labelled, dict(zip(names, predictions, strict=True)))
-    return [
-        Evaluation(
-            model=name,
-            data=data,
-            labels=str(keys),
-            energy_shifts_eV=constants,
-            groups=found.errors,
-            calibration=_calibration(found.residuals),
-        )
-        for name, found, constants in zip(names, predictions, shifts, strict=True)
-    ]
-
-
-def _calibration(residuals: Sequence[Residual]) -> Calibration | None:
-    forces = [each.force_deviations_eV_A for each in residuals]
-    energies = [each.energy_deviation_eV for each in residuals]
-    known = [each for each in forces if each is not None]
-    if len(known) < len(residuals):
-        return None
-    sizes = np.array([len(each.forces_eV_A) for each in residuals])
-    return calibration(
-        Spread(
-            errors=np.concatenate([each.forces_eV_A for each in residuals]),
-            deviations=np.concatenate(known),
-        ),
-        Spread(
-            errors=np.array([each.energy_eV_per_atom for each in residuals]),
-            deviations=np.array(energies, dtype=float) / sizes,
-        ),
-    )
-
-
 def shifts_eV(labelled: LabelledSet, found: Prediction) -> dict[str, float]:
     """Return a constant for each element that brings predictions closest to labels.
 
@@ -330,50 +180,6 @@ def judge_set(labelled: LabelledSet, predicted: Iterable[Atoms]) -> Prediction:
 def _stress_eV_A3(predicted: Atoms) -> NDArray[np.float64]:
     """Return the stress that a model gave with the energy; NaN if it gave none."""
     return np.asarray(own_labels(predicted).get("stress", np.full(6, np.nan)))
-
-
-def _labelled(
-    frames: FrameSet, keys: LabelKeys, skip: Sequence[str]
-) -> tuple[LabelledSet, str]:
-    """Return a set without the groups to skip, and the names of its files."""
-    from synthzoo.data.labelled_set import as_labelled
-
-    found = as_labelled(frames, keys)
-    names = ", ".join(file.name for file in frames.files)
-    groups = [kind_of(atoms, unnamed=ALL) for atoms in found.structures]
-    if unknown := sorted(set(skip) - set(groups)):
-        raise InputError(
-            f"{names} holds no structure of the group {', '.join(unknown)} to skip. "
-            f"Its groups are: {', '.join(sorted(set(groups)))}."
-        )
-    kept = [index for index, group in enumerate(groups) if group not in skip]
-    if not kept:
-        raise InputError(f"{names} holds no structure outside of {', '.join(skip)}.")
-    return found.part(kept), names
-
-
-def _short(model: str) -> str:
-    """Return a name for a legend: no folder, no module, no arguments."""
-    name = Path(str(model).partition("{")[0]).name
-    return (name.rpartition(".")[2] if name.startswith("ase:") else name)[:MAX_NAME]
-
-
-def _draw(
-    path: Path, labelled: LabelledSet, predictions: Mapping[str, Prediction]
-) -> None:
-    from matplotlib.figure import Figure
-
-    from synthzoo.reports.style import save_figure
-
-    figure = Figure(dpi=120, layout="constrained")
-    clouds = [
-        Cloud(name=_short(name), prediction=found, colour=colour)
-        for (name, found), colour in zip(
-            predictions.items(), itertools.cycle(COLOURS), strict=False
-        )
-    ]
-    draw_parity(figure, labelled, clouds)
-    save_figure(figure, path)
 
 
 def residual_of(predicted: Atoms, label: Labels) -> Residual:
@@ -430,99 +236,3 @@ def error_columns(errors: Sequence[GroupErrors]) -> dict[str, list[str]]:
             "–" if stress is None else f"{stress:.2f}" for stress in stresses
         ]
     return columns
-
-
-COLOURS = (BLUE, ORANGE, GREEN, "#8a5fbf", DARK_GREY)
-"""One for each model; then again."""
-
-MAX_POINTS = 20_000
-"""More force components are thinned evenly: nobody sees them all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cloud:
-    """One model's predictions.
-
-    ``prediction``: what the model says about the set.
-    """
-
-    name: str
-    prediction: Prediction
-    colour: str
-
-
-def draw_parity(figure: Figure, labelled: LabelledSet, clouds: Sequence[Cloud]) -> None:
-    """Draw energies per atom, force components and stress over their labels.
-
-    ``figure``: empty; it gets two panels, or three where stress is known.
-    """
-    stresses = labelled.stresses_eV_A3.ravel() / GPa
-    known = np.isfinite(stresses)
-    panels = 3 if known.any() else 2
-    figure.set_size_inches(4.5 * panels, 4.4)
-    left, middle, *right = figure.subplots(1, panels)
-    sizes = np.array([len(atoms) for atoms in labelled.structures])
-    energies = labelled.energies_eV / sizes
-    forces = labelled.forces_eV_A.ravel()
-    step = max(1, len(forces) // MAX_POINTS)
-    for cloud in clouds:
-        errors = cloud.prediction.errors[0]
-        _scatter(
-            left,
-            energies,
-            cloud.prediction.energies_eV_per_atom,
-            cloud.colour,
-            f"{cloud.name}: {errors.energy_rmse_meV_per_atom:.1f} meV/atom",
-        )
-        _scatter(
-            middle,
-            forces[::step],
-            cloud.prediction.forces_eV_A.ravel()[::step],
-            cloud.colour,
-            f"{cloud.name}: {errors.force_rmse_eV_A:.3f} eV/Å",
-        )
-        if right and errors.stress_rmse_GPa is not None:
-            _scatter(
-                right[0],
-                stresses[known],
-                cloud.prediction.stresses_eV_A3.ravel()[known] / GPa,
-                cloud.colour,
-                f"{cloud.name}: {errors.stress_rmse_GPa:.2f} GPa",
-            )
-    _finish(left, "energy", "eV/atom")
-    _finish(middle, "force component", "eV/Å")
-    for axes in right:
-        _finish(axes, "stress component", "GPa")
-
-
-def _scatter(
-    axes: Axes,
-    labels: NDArray[np.float64],
-    predictions: NDArray[np.float64],
-    colour: str,
-    name: str,
-) -> None:
-    size = 14 if len(labels) < 500 else 4
-    axes.scatter(
-        labels,
-        predictions,
-        s=size,
-        color=colour,
-        alpha=0.6,
-        linewidths=0,
-        label=name,
-        rasterized=True,
-    )
-
-
-def _finish(axes: Axes, quantity: str, unit: str) -> None:
-    ends = np.array([*axes.get_xlim(), *axes.get_ylim()])
-    limits = ends.min(), ends.max()
-    axes.plot(limits, limits, color="0.4", linewidth=0.8, zorder=0)
-    axes.set(xlim=limits, ylim=limits, aspect="equal")
-    axes.ticklabel_format(useOffset=False)
-    axes.locator_params(nbins=6)
-    axes.set_xlabel(f"{quantity}, label ({unit})")
-    axes.set_ylabel(f"{quantity}, predicted ({unit})")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")

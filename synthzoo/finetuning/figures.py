@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from synthzoo.evaluation.calibration import draw_reliability
-from synthzoo.evaluation.errors import Cloud, draw_parity
+from synthzoo.evaluation.parity import Cloud, draw_parity
 from synthzoo.reports.style import BELOW, BLUE, save_figure, tidy
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from synthzoo.data.labels import (
 )
 from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import InputError
-from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.evaluate import evaluate_models
 from synthzoo.finetuning.data_check import check_data
 from synthzoo.training.recipe import FitRecipe, PretrainRecipe
 from synthzoo.training.sets import make_sets

@@ -38,7 +38,7 @@ from ase.constraints import (
 import synthzoo
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import label, read_structures
-from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.evaluate import evaluate_models
 from synthzoo.evaluation.predict_file import predict_file
 from synthzoo.zoo.load import load_calculator
 from tests.toy import finetuning_plan

@@ -11,7 +11,7 @@ from ase.units import GPa
 
 from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
-from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.evaluate import evaluate_models
 
 OFFSET_EV = -3.0
 

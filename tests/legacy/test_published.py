@@ -34,7 +34,7 @@ from synthzoo.errors import (
     IntegrityError,
     UnknownModelError,
 )
-from synthzoo.evaluation.errors import evaluate_models
+from synthzoo.evaluation.evaluate import evaluate_models
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune
 from synthzoo.legacy.calibrate import calibrate, with_neighbours

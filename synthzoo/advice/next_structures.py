@@ -22,7 +22,7 @@ from synthzoo.potentials import Model, is_network, load_potential, model_name, r
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.resumable import open_run, refuse_finished
 from synthzoo.stability.check import find_protocol, run_md
-from synthzoo.stability.detectors import shortest_contact
+from synthzoo.stability.contacts import shortest_contact
 from synthzoo.stability.protocol import Limits
 
 if TYPE_CHECKING:

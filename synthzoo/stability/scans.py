@@ -14,7 +14,7 @@ from ase.units import kB
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import dimer
 from synthzoo.potentials import Model, forget, load_potential
-from synthzoo.stability.detectors import shortest_contact
+from synthzoo.stability.contacts import shortest_contact
 from synthzoo.stability.protocol import Dimers, Squeeze
 from synthzoo.stability.verdict import Failure, Scan
 

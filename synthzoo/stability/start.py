@@ -25,7 +25,7 @@ from synthzoo.potentials import (
     load_potential,
     model_name,
 )
-from synthzoo.stability.detectors import shortest_contact
+from synthzoo.stability.contacts import shortest_contact
 from synthzoo.stability.fixed import fixed_atoms, keep_fixed
 from synthzoo.stability.protocol import Dynamics, longest_step_fs
 

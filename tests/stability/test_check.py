@@ -20,7 +20,8 @@ from synthzoo.data.structures import read_structures
 from synthzoo.errors import InputError
 from synthzoo.models.uncertainty import FORCES
 from synthzoo.stability.check import find_protocol, protocol_names
-from synthzoo.stability.detectors import Contacts, Line, energy_order
+from synthzoo.stability.contacts import Contacts
+from synthzoo.stability.detectors import Line, energy_order
 from synthzoo.stability.protocol import (
     Conservation,
     Dimers,

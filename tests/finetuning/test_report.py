@@ -13,6 +13,7 @@ from synthzoo.data.labels import Labels
 from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
 from synthzoo.evaluation.errors import judge_set
+from synthzoo.finetuning import certainty
 from synthzoo.finetuning.comparison import compare
 from synthzoo.finetuning.fits import FitJob
 from synthzoo.finetuning.jobs import DIRECT_VISITS, make_jobs
@@ -63,12 +64,13 @@ def dft(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.mark.thorough
 def test_a_report_compares_on_structures_that_were_left_out(
-    tiny_checkpoint: Path, dft: Path, tmp_path: Path
+    tiny_checkpoint: Path, dft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Committee, scratch and test set in one run: every number and file is there."""
     from synthzoo.finetuning.committee import load_committee
     from synthzoo.zoo.load import load_calculator
 
+    monkeypatch.setattr(certainty, "LEAST_ATOMS", 60)  # the crystals have no more
     output = tmp_path / "mine"
     recipe = FinetuneRecipe(visits=24, committee=2, direct_visits=48, threads=1)
     summary = finetune(

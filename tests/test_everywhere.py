@@ -111,7 +111,7 @@ def test_draws_on_a_cluster_are_those_of_a_local_run(folder: Path, scheduler: st
     assert local == cluster
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_committee_of_a_cluster_is_that_of_a_local_run(folder: Path, scheduler: str):
     """The weights of all members are the same bytes."""
     command = ("finetune", "tiny", "diamond.xyz", "--recipe", "recipe.yaml")

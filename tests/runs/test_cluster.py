@@ -18,7 +18,7 @@ from tests.dask_cluster import HERE, DaskCluster, dask_cluster
 from tests.extras import need
 from tests.faulty_calculators import FAULTY, copper
 
-CHUNKS, SLOW = 12, 7
+CHUNKS, SLOW = 8, 7
 RECIPE = f"""
 relabel:
   teacher: '{FAULTY}'

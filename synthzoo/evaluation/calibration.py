@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from synthzoo.evaluation.errors import Residual
+
 BANDS = (0.68, 0.95)
 """Shares of errors that should lie within a band; see `band_width`."""
 
@@ -115,6 +117,27 @@ class Calibration:
 
 def _percents(shares: Sequence[float]) -> str:
     return " and ".join(f"{100 * share:.0f} %" for share in shares)
+
+
+def spreads(
+    residuals: Sequence[Residual],
+    forces_eV_A: Sequence[NDArray[np.float64]],
+    energies_eV_per_atom: NDArray[np.float64],
+) -> tuple[Spread, Spread]:
+    """Return the errors of forces, and of energies per atom, with their deviations.
+
+    ``forces_eV_A``: deviations for the atoms of each structure.
+    """
+    return (
+        Spread(
+            errors=np.concatenate([each.forces_eV_A for each in residuals]),
+            deviations=np.concatenate(forces_eV_A),
+        ),
+        Spread(
+            errors=np.array([each.energy_eV_per_atom for each in residuals]),
+            deviations=energies_eV_per_atom,
+        ),
+    )
 
 
 def calibration(forces: Spread, energies: Spread) -> Calibration:

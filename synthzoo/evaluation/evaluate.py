@@ -14,7 +14,7 @@ from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.sound import check_set
 from synthzoo.data.structures import kind_of
 from synthzoo.errors import InputError
-from synthzoo.evaluation.calibration import Calibration, Spread, calibration
+from synthzoo.evaluation.calibration import Calibration, calibration, spreads
 from synthzoo.evaluation.errors import (
     ALL,
     GroupErrors,
@@ -159,14 +159,7 @@ def _calibration(residuals: Sequence[Residual]) -> Calibration | None:
         return None
     sizes = np.array([len(each.forces_eV_A) for each in residuals])
     return calibration(
-        Spread(
-            errors=np.concatenate([each.forces_eV_A for each in residuals]),
-            deviations=np.concatenate(known),
-        ),
-        Spread(
-            errors=np.array([each.energy_eV_per_atom for each in residuals]),
-            deviations=np.array(energies, dtype=float) / sizes,
-        ),
+        *spreads(residuals, known, np.array(energies, dtype=float) / sizes)
     )
 
 

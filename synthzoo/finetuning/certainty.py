@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthzoo.evaluation.calibration import Calibration, Spread, calibration
+from synthzoo.evaluation.calibration import Calibration, Spread, calibration, spreads
 from synthzoo.finetuning.judge import LEFT_OUT, Judge
 from synthzoo.models.hidden import features_of_each
 from synthzoo.models.uncertainty import (
@@ -61,10 +62,11 @@ def find_certainty(judge: Judge) -> Certainty | None:
     atoms = sum(len(atoms) for atoms in shown.labelled.structures)
     if atoms < LEAST_ATOMS:
         return None
-    parts = [(judge.tuned, judge.plan.training, shown.labelled)]
+    known = _known(judge.tuned, judge.plan.training)
+    parts = [(judge.tuned, known, shown.labelled)]
     if shown.name == LEFT_OUT:
         parts = [
-            (member, fitted, left_out)
+            (member, _known(member, fitted), left_out)
             for member, (fitted, left_out) in zip(
                 judge.members, judge.plan.checks, strict=True
             )
@@ -73,10 +75,8 @@ def find_certainty(judge: Judge) -> Certainty | None:
     factors = (energies.factor(), forces.factor())
     if not np.isfinite(factors).all():
         return None  # of atoms without neighbours there is nothing to compare
-    found = Uncertainty.of(
-        list(features_of_each(judge.tuned, judge.plan.training.structures)),
-        energy_eV_per_atom=factors[0],
-        forces_eV_A=factors[1],
+    found = dataclasses.replace(
+        known, energy_eV_per_atom=factors[0], forces_eV_A=factors[1]
     )
     forces = forces.scaled(found.forces_eV_A)
     energies = energies.scaled(found.energy_eV_per_atom)
@@ -88,28 +88,23 @@ def find_certainty(judge: Judge) -> Certainty | None:
     )
 
 
+def _known(model: SynthzooCalculator, fitted: LabelledSet) -> Uncertainty:
+    """Return how far the data pin a model down, before its errors are known."""
+    return Uncertainty.of(list(features_of_each(model, fitted.structures)))
+
+
 def _spreads(
-    parts: Iterable[tuple[SynthzooCalculator, LabelledSet, LabelledSet]],
+    parts: Iterable[tuple[SynthzooCalculator, Uncertainty, LabelledSet]],
     residuals: Sequence[Residual],
 ) -> tuple[Spread, Spread]:
     """Return errors of forces, and of energies per atom, with distances from the data.
 
-    ``parts``: a model, what it was fitted to, and what it was tested on.
+    ``parts``: a model, what it knows, and what it was tested on.
     ``residuals``: of all that was tested, in order.
     """
     far, far_in_mean = [], []
-    for model, fitted, tested in parts:
-        known = Uncertainty.of(list(features_of_each(model, fitted.structures)))
+    for model, known, tested in parts:
         for features in features_of_each(model, tested.structures):
             far.append(distances(features, known.root))
             far_in_mean.append(distances(mean_features(features), known.root))
-    return (
-        Spread(
-            errors=np.concatenate([each.forces_eV_A for each in residuals]),
-            deviations=np.concatenate(far),
-        ),
-        Spread(
-            errors=np.array([each.energy_eV_per_atom for each in residuals]),
-            deviations=np.concatenate(far_in_mean),
-        ),
-    )
+    return spreads(residuals, far, np.concatenate(far_in_mean))

@@ -12,14 +12,14 @@ from synthzoo.cli.options import (
     MODEL,
     NEW,
     READ,
+    duration_option,
     echo_result,
     format_option,
     given,
+    hottest_option,
     json_option,
     main,
 )
-
-POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @main.command()
@@ -45,13 +45,8 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     type=click.IntRange(min=1),
     help="Number of runs of these dynamics; 4 by default.",
 )
-@click.option(
-    "--hottest-K",
-    "hottest_K",
-    type=POSITIVE,
-    help="Highest temperature, instead of the protocol's.",
-)
-@click.option("--duration", type=POSITIVE, help="Factor for all durations.")
+@hottest_option
+@duration_option
 @click.option("--seed", type=int, help="Random seed of the first run; 0 by default.")
 @click.option(
     "--workers",

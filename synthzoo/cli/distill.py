@@ -11,6 +11,7 @@ import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
+    POSITIVE,
     READ,
     echo_json,
     echo_result,
@@ -35,7 +36,7 @@ from synthzoo.cli.options import (
 @click.option("-o", "--output", type=NEW, help="Folder to make.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     default=30.0,
     show_default=True,
     help="Time that it may take on this machine, about.",

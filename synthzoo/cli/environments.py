@@ -12,6 +12,7 @@ import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
+    POSITIVE,
     READ,
     NumbersType,
     echo_json,
@@ -155,7 +156,7 @@ def _print(summary: MapSummary) -> None:
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Of networks; 0.001 by default.",
 )
 @click.option(

@@ -10,6 +10,7 @@ import click
 import synthzoo
 from synthzoo.cli.options import (
     NEW,
+    POSITIVE,
     READ,
     echo_result,
     format_option,
@@ -24,7 +25,7 @@ from synthzoo.cli.options import (
 @click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
 @click.option(
     "--avg-num-neighbors",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Average number of neighbours in training, which FILE does not contain.",
 )
 @click.option(
@@ -46,7 +47,7 @@ from synthzoo.cli.options import (
 @click.option(
     "--cutoff",
     "cutoff_A",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Cutoff radius in Å; 4 by default.",
 )
 @json_option

@@ -11,11 +11,14 @@ import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
+    POSITIVE,
     compile_option,
     device_option,
+    duration_option,
     echo_json,
     format_option,
     given,
+    hottest_option,
     json_option,
     kernels_option,
     main,
@@ -25,8 +28,6 @@ from synthzoo.cli.options import (
     threads_option,
     where_to_work,
 )
-
-POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @main.command()
@@ -62,13 +63,8 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     type=click.Choice(["langevin", "bussi", "nose-hoover"]),
     help="langevin by default.",
 )
-@click.option("--duration", type=POSITIVE, help="Factor for all durations.")
-@click.option(
-    "--hottest-K",
-    "hottest_K",
-    type=POSITIVE,
-    help="Highest temperature, instead of the protocol's.",
-)
+@duration_option
+@hottest_option
 @click.option(
     "--max-uncertainty",
     type=POSITIVE,

@@ -101,6 +101,7 @@ class NumbersType(click.ParamType[tuple[float, ...]]):
 
 MODEL = ModelType()
 READ = click.Path(path_type=Path)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 NEW = click.Path(path_type=Path)
 
 trust_option = click.option(
@@ -303,3 +304,14 @@ def where_to_work(
 
     with dask_executor(scheduler) as cluster:
         yield {"executor": cluster}
+
+
+hottest_option = click.option(
+    "--hottest-K",
+    "hottest_K",
+    type=POSITIVE,
+    help="Highest temperature, instead of the protocol's.",
+)
+duration_option = click.option(
+    "--duration", type=POSITIVE, help="Factor for all durations."
+)

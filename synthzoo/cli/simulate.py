@@ -11,6 +11,7 @@ import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
+    POSITIVE,
     READ,
     device_option,
     echo_result,
@@ -48,7 +49,7 @@ def _symbols(
 )
 @click.option(
     "--max-uncertainty",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Stop where the model's own standard deviation of a force passes this, in "
     "eV/Å. For fine-tuned models that give one, on the CPU.",
 )

@@ -14,6 +14,7 @@ from synthzoo.cli.elements import element_option, map_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
+    POSITIVE,
     READ,
     compile_option,
     device_option,
@@ -237,7 +238,7 @@ def publish(folder: str, repository: str, *, as_json: bool, **options: bool) -> 
 @click.option("--model", type=MODEL, help="Potential of carbon; `carbon` by default.")
 @click.option(
     "--duration-ps",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Length of the molecular dynamics.",
 )
 @click.option(

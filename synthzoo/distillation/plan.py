@@ -57,6 +57,8 @@ ALLOYS: dict[str, Any] = {
     "rattle_A": [0.0, 0.3],
     "vacancy_share": 0.1,
 }
+OPEN_SHARE = 0.15
+"""Of the structures around crystals of the user: slabs of these."""
 FEWEST_DISTANCES, MOST_DISTANCES = 10, 40
 """Of a pair of elements..."""
 MOST_DIMERS, FEW_DISTANCES = 0.25, 3
@@ -362,6 +364,7 @@ def recipe_of(
         parts.append({"kind": "crystals", "count": each} | ALLOYS)
         around -= each * len(ALLOYS["prototypes"])
     around_part = {"kind": "around", "structures": starts, "count": around}
+    around_part["open_share"] = OPEN_SHARE
     parts.insert(0, around_part | _around(plan.costs))
     if plan.dynamics:
         dynamics: dict[str, Any] = {"kind": "dynamics", "structures": starts}

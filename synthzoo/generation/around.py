@@ -20,6 +20,7 @@ from synthzoo.data import unconstrained
 from synthzoo.data.structures import GROUP_KEY
 from synthzoo.errors import TeacherError
 from synthzoo.generation.contacts import nearest_share
+from synthzoo.generation.cutting import opened
 from synthzoo.generation.dynamics import restarted
 from synthzoo.generation.start_files import group_name, mean_atoms, middle_sized, starts
 from synthzoo.generation.starts import (
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 TRIALS_PER_STRUCTURE = 10
 """After so many attempts for each structure that is wanted, a family has its size."""
+SLAB_GAP_A = 10.0
+"""Vacuum that opens a crystal to a slab."""
 STOPPED_SHARE = 0.25
 """Largest probability with which a relaxation is cut short after a step."""
 SMALLEST_FORCE_EV_A = 1e-6
@@ -92,11 +95,15 @@ class Member:
 def family(part: Around, driver: Teacher, rng: np.random.Generator) -> Iterator[Atoms]:
     """Yield the family of a structure, the structure itself first.
 
-    ``part``: of one structure, with the number of structures of its family.
+    ``part``: of one structure, with the number of structures of its family; they are
+    slabs if its ``open_share`` is not 0.
     Raises `TeacherError` at the end if there are fewer.
     """
     ((number, start),) = starts(part).items()
-    atoms = computable(resized(start, part.min_atoms, part.max_atoms, rng), driver)
+    atoms = resized(start, part.min_atoms, part.max_atoms, rng)
+    if part.open_share:
+        atoms = opened(atoms, int(rng.integers(3)), SLAB_GAP_A, rng)
+    atoms = computable(atoms, driver)
     calculator = driver.forces_calculator
     with restarted(calculator):
         grown = Family(atoms, calculator, part, rng)
@@ -116,18 +123,24 @@ def family(part: Around, driver: Teacher, rng: np.random.Generator) -> Iterator[
 
 
 def shares(part: Around, _: tuple[int, int]) -> list[Around]:
-    """Return a part once for each structure of its file, with its share of the count.
+    """Return a part for each family: one or two for each structure of its file.
 
     ``part``: as `with_hashes` returns it.
     """
-    numbers = list(starts(part))
-    ends = [place * part.count // len(numbers) for place in range(len(numbers) + 1)]
-    counts = np.diff(ends).tolist()
-    return [
-        replace(part, only=(number,), count=count)
-        for number, count in zip(numbers, counts, strict=True)
-        if count
-    ]
+    found = starts(part)
+    ends = [place * part.count // len(found) for place in range(len(found) + 1)]
+    families = []
+    for (number, atoms), count in zip(
+        found.items(), np.diff(ends).tolist(), strict=True
+    ):
+        share = 0.0 if vacuum_axes(atoms).any() else part.open_share
+        slabs = round(share * count)
+        families += [
+            replace(part, only=(number,), count=members, open_share=slab)
+            for slab, members in ((0.0, count - slabs), (1.0, slabs))
+            if members
+        ]
+    return families
 
 
 def atom_steps(part: Around) -> float:

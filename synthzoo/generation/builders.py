@@ -15,6 +15,7 @@ from synthzoo.data.pairs import find_pairs
 from synthzoo.data.sound import check_structure, min_distance_A
 from synthzoo.data.structures import dimer
 from synthzoo.errors import InputError
+from synthzoo.generation.cutting import widened
 from synthzoo.generation.defects import add_antisite, add_interstitial, swap_atoms
 from synthzoo.generation.grids import draw
 from synthzoo.generation.prototypes import ORDERED, VACUUM_A, sites
@@ -137,12 +138,9 @@ def cut_open(atoms: Atoms, axis: int, vacuum_A: float) -> Atoms:
 
     ``vacuum_A``: by how much, in Å.
     """
-    opened: Atoms = atoms.copy()
-    opened.wrap()
-    cell = opened.cell.array.copy()
-    cell[axis] *= 1 + vacuum_A / np.linalg.norm(cell[axis])
-    opened.set_cell(cell)
-    return opened
+    wrapped: Atoms = atoms.copy()
+    wrapped.wrap()
+    return widened(wrapped, axis, vacuum_A)
 
 
 def dimers(part: Dimers, species: Species) -> list[Atoms]:

@@ -1,4 +1,4 @@
-"""A part of a large periodic structure, closed to a smaller cell."""
+"""A part of a large periodic structure, closed to a smaller cell, or opened."""
 
 from __future__ import annotations
 
@@ -61,6 +61,25 @@ def cut(atoms: Atoms, axis: int, rng: np.random.Generator) -> Atoms:
             slices.append(found)
     best = max(slices, key=lambda each: min(each.nearest, closest))
     return _thinned(best, closest)
+
+
+def opened(atoms: Atoms, axis: int, vacuum_A: float, rng: np.random.Generator) -> Atoms:
+    """Return a slab: a structure opened across a cell vector, in one of its gaps.
+
+    Molecules stay whole.
+    """
+    origin = rng.choice(_gaps(atoms, axis, rng))
+    whole = _slice(atoms, _units(atoms), axis, origin, 1.0).atoms
+    return widened(whole, axis, vacuum_A)
+
+
+def widened(atoms: Atoms, axis: int, vacuum_A: float) -> Atoms:
+    """Return the same atoms in a cell with a longer vector, by so many Å."""
+    wider: Atoms = atoms.copy()
+    cell = wider.cell.array.copy()
+    cell[axis] *= 1 + vacuum_A / np.linalg.norm(cell[axis])
+    wider.set_cell(cell)
+    return wider
 
 
 def _gaps(atoms: Atoms, axis: int, rng: np.random.Generator) -> NDArray[np.float64]:

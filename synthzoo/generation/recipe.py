@@ -426,6 +426,10 @@ class Around(FromFile, tag="around", frozen=True, kw_only=True):
         See `FromFile`.
     count
         Number of structures, shared evenly among those of the file.
+    open_share
+        Share of them whose family is that of a slab: the structure of the file is
+        opened across one of its cell vectors. Structures that have vacuum already are
+        not opened.
     rattle_A
         Range of the standard deviation of the displacements, drawn on a logarithmic
         scale.
@@ -455,6 +459,7 @@ class Around(FromFile, tag="around", frozen=True, kw_only=True):
     """
 
     count: Count
+    open_share: Annotated[Share, LATER] = 0.0
     rattle_A: PositiveRange = (0.03, 0.4)
     strain: PositiveRange | None = (0.005, 0.08)
     swap_share: Share = 0.05

@@ -29,6 +29,7 @@ from synthzoo.generation.recipe import (
 )
 from synthzoo.generation.run import GenerateSummary, generate_structures
 from synthzoo.generation.start_files import check_starts, starts, with_hashes
+from synthzoo.generation.starts import vacuum_axes
 from synthzoo.recipes.loading import load_recipe
 from synthzoo.runs.resumable import working_folder
 from tests.faulty_calculators import FAULTS, FAULTY, copper
@@ -114,6 +115,17 @@ def test_a_family_that_stays_small_is_named_with_the_reasons(summary: GenerateSu
     assert failure.kept == 1
     assert "gave 1 of 3 structures" in failure.reason
     assert "30 for being like another structure" in failure.reason
+
+
+def test_crystals_are_opened_to_slabs_where_asked(file: Path, tmp_path: Path):
+    """Half of the family of the crystal; what has vacuum already stays as it is."""
+    asked = recipe(around(file, 12, open_share=0.5, only=(0, 2)))
+    made = generate_structures(asked, tmp_path / "made.xyz", workers=1)
+    frames = read_structures(made.output)
+    slabs = Counter(f.info["start"] for f in frames if vacuum_axes(f).any())
+    assert slabs == {0: 3, 2: 6}
+    opened = [f for f in frames if f.info["start"] == 0 and vacuum_axes(f).any()]
+    assert all(vacuum_axes(f).sum() == 1 for f in opened)
 
 
 def test_each_structure_has_an_even_share_and_a_group_of_its_own(made: Path):

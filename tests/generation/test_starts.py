@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule, nanotube
 
 from synthzoo.generation.contacts import nearest_share
-from synthzoo.generation.cutting import SEAM_SHARE
+from synthzoo.generation.cutting import SEAM_SHARE, opened
 from synthzoo.generation.starts import (
     resized,
     vacuum_axes,
@@ -82,16 +82,35 @@ def test_a_thermal_crystal_is_cut_between_its_planes():
 
 def test_molecules_are_not_cut():
     """Every oxygen of a box of water keeps its two hydrogens."""
+    part = resized(liquid_water(4), 1, 100, rng(6))
+    assert 30 < len(part) <= 100
+    assert_whole_molecules(part)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slab_of_a_liquid_has_whole_molecules(axis: int):
+    """Wherever molecules lie across the sides of the cell that is opened."""
+    box = liquid_water(2)
+    slab = opened(box, axis, 10.0, rng())
+    assert vacuum_axes(slab).tolist() == [each == axis for each in range(3)]
+    assert slab.cell.lengths()[axis] == pytest.approx(box.cell.lengths()[axis] + 10)
+    assert_whole_molecules(slab)
+
+
+def liquid_water(side: int) -> Atoms:
+    """Return so many molecules along each side of a cube, turned at random."""
     draws = rng(5)
-    box = Atoms(cell=[12.4] * 3, pbc=True)
-    for place in np.ndindex(4, 4, 4):
+    box = Atoms(cell=[3.1 * side] * 3, pbc=True)
+    for place in np.ndindex(side, side, side):
         water = molecule("H2O")
         water.euler_rotate(*draws.uniform(0, 360, size=3))
         water.translate(3.1 * (np.array(place) + draws.uniform(-0.1, 0.1, size=3)))
         box += water
     box.wrap()
-    part = resized(box, 1, 100, rng(6))
-    assert 30 < len(part) <= 100
+    return box
+
+
+def assert_whole_molecules(part: Atoms) -> None:
     distances = part.get_all_distances(mic=True)
     hydrogens = np.flatnonzero(part.numbers == 1)
     for oxygen in np.flatnonzero(part.numbers == 8):

@@ -251,18 +251,21 @@ def demo(output: Path, *, as_json: bool, **options: Any) -> None:
     """See it work: crystals, dynamics, fine-tuning in 2 minutes.
 
     The demo relaxes diamond and graphene, runs molecular dynamics, and fine-tunes on 25
-    DFT structures. It takes under two minutes on two cores, and works offline.
+    DFT structures. It takes under two minutes on two cores, and works offline. The exit
+    code is 1 if its dynamics with the new potential fail.
     """
     summary = synthzoo.run_demo(output, **given(**options))
     if as_json:
         echo_result(summary, as_json=True)
-        return
-    click.echo(summary.report.read_text(encoding="utf-8"))
-    note(f"Everything is in {output}; look at {summary.figure} first.")
-    note(
-        "With DFT data of your own: `synthzoo finetune carbon DATA -o OUTPUT` for "
-        "carbon, `synthzoo distill DATA --teacher TEACHER -o OUTPUT` for anything else."
-    )
+    else:
+        click.echo(summary.report.read_text(encoding="utf-8"))
+        note(f"Everything is in {output}; look at {summary.figure} first.")
+        note(
+            "With DFT data of your own: `synthzoo finetune carbon DATA -o OUTPUT` for "
+            "carbon, `synthzoo distill DATA --teacher TEACHER -o OUTPUT` for anything "
+            "else."
+        )
+    click.get_current_context().exit(0 if summary.check.passed else 1)
 
 
 @main.command("transmute-model")

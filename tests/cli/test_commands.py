@@ -476,20 +476,28 @@ def test_a_recipe_of_others_runs_no_program(
     assert not called.exists()
 
 
+@pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
 def test_demo_prints_its_report(
-    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    *,
+    passed: bool,
+    code: int,
+    zoo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`demo` passes its options on, prints the report, and names the figure."""
+    """`demo` passes its options on, and says by its exit code whether all went well."""
     asked: dict[str, object] = {}
     report = tmp_path / "report.md"
     report.write_text("# Done\n")
 
     def pretend(output: Path, **options: object) -> SimpleNamespace:
         asked.update(options, output=output)
-        return SimpleNamespace(report=report, figure=output / "demo.png")
+        check = SimpleNamespace(passed=passed)
+        return SimpleNamespace(report=report, figure=output / "demo.png", check=check)
 
     monkeypatch.setattr(synthzoo, "run_demo", pretend)
     result = run("demo", "-o", tmp_path / "new", "--model", "tiny")
+    assert result.exit_code == code
     assert asked == {"output": tmp_path / "new", "model": "tiny"}
     assert result.stdout.strip() == "# Done"
     assert "demo.png" in result.stderr

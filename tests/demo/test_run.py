@@ -288,7 +288,7 @@ def test_tuning_is_tested_on_structures_of_other_origin(
     assert panel not in titles[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # .ci/run gives the same command in an empty environment
 def test_carbon_agrees_with_its_teacher(tmp_path: Path) -> None:
     """The bundled potential has C-ACE's lattice constants within 1 %, no drift."""
     before = _cpu_seconds()

@@ -68,8 +68,14 @@ def test_code_of_this_machine_or_of_nobody_knows_where_is_not_refused(
     refuse_other_machine(package(tmp_path / "b.nequip.pt2", {}))
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("target", ["ase", "batch", "pair_nequip"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param("ase", marks=pytest.mark.slow),
+        pytest.param("batch", marks=pytest.mark.long),
+        pytest.param("pair_nequip", marks=pytest.mark.long),
+    ],
+)
 def test_a_compiled_model_computes_what_the_calculator_computes(
     target: Target, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -2,180 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
-import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from synthzoo.data.frames import RawFrame, count_raw_frames, iter_raw_frames
-from synthzoo.data.sound import (
-    check_elements,
-    check_structure,
-    listed,
-    min_distance_A,
-)
+from synthzoo.data.frames import count_raw_frames, iter_raw_frames
+from synthzoo.data.sound import listed
 from synthzoo.data.structures import iter_structures, say_left_out
 from synthzoo.data.xyz_writing import write_frame
-from synthzoo.errors import InputError, SynthzooError, TeacherError
+from synthzoo.errors import InputError
 from synthzoo.inspection.card import summarise_file, summary_paths
-from synthzoo.labelling.recipe import RelabelRecipe
-from synthzoo.potentials import Model, forget, teacher_reference
-from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
-from synthzoo.runs.child import Lost
-from synthzoo.runs.progress import progress_bar
-from synthzoo.runs.resumable import (
-    Run,
-    join,
-    open_run,
-    read_results,
-    run_in_folders,
+from synthzoo.labelling.chunks import (
+    COUNTS_FILE,
+    FAILED_FILE,
+    LABELLED_FILE,
+    RelabelJob,
+    label_chunk,
+    stop_if_hopeless,
 )
-from synthzoo.runs.workers import compute_guarded, worker_threads
-from synthzoo.teachers import cached_teacher
-from synthzoo.teachers.loading import About, after_test, batch_atoms
+from synthzoo.labelling.labeller import FAILED, FAILURE_KEY, LABELLED, LEFT_OUT
+from synthzoo.labelling.recipe import RelabelRecipe
+from synthzoo.potentials import Model, teacher_reference
+from synthzoo.recipes.loading import recipe_values, settle_recipe
+from synthzoo.runs.progress import progress_bar
+from synthzoo.runs.resumable import Run, join, open_run, read_results, run_in_folders
+from synthzoo.runs.workers import worker_threads
+from synthzoo.teachers.loading import About, after_test
 from synthzoo.zoo.registry import file_record
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from synthzoo.data.frames import RawFrame
-
-
-LABELLED, LEFT_OUT, FAILED = "labelled", "left out", "failed"
-BAD_STRUCTURE, BAD_LABEL = "not a usable structure", "not a number"
-FAILURE_KEY = "failure"
-UNKNOWN_ELEMENT = "with an element that the teacher does not know"
-
-
-class Record(NamedTuple):
-    """What became of one structure.
-
-    ``cause``: name of the filter, or kind of failure.
-    ``text``: the labelled structure, or the one that failed with its reason, as
-    extended XYZ.
-    """
-
-    outcome: str
-    cause: str
-    text: str
-
-
-class Labeller:
-    """Labels structures; it is made and called in the child.
-
-    ``provenance``: what the teacher must say about itself.
-    """
-
-    def __init__(self, recipe: RelabelRecipe, provenance: dict[str, str]) -> None:
-        sha256 = provenance["teacher_sha256"]
-        self._teacher = cached_teacher(recipe.teacher, sha256)
-        found = self._teacher.provenance
-        if found != provenance:
-            raise TeacherError(
-                f"The worker on {socket.gethostname()} has another teacher: {found}, "
-                f"but the run was started with {provenance}. Install the same versions."
-            )
-        self._recipe = recipe
-        self._marks = found | {"relabel_recipe": recipe_hash(recipe)[:12]}
-
-    def __call__(self, frames: Sequence[RawFrame]) -> list[Record]:
-        """Return what became of each structure; those that can be are labelled at once.
-
-        If that fails, they are labelled one by one, so that it costs one of them only.
-        """
-        structures = [frame.parse() for frame in frames]
-        refused = list(map(self._refusal, structures))
-        usable = [
-            atoms
-            for atoms, record in zip(structures, refused, strict=True)
-            if record is None
-        ]
-        found = iter(self._records(usable))
-        return [next(found) if record is None else record for record in refused]
-
-    def _refusal(self, atoms: Atoms) -> Record | None:
-        kind = UNKNOWN_ELEMENT
-        try:
-            check_elements(atoms, self._teacher.elements)
-            kind = BAD_STRUCTURE
-            check_structure(atoms)
-        except InputError as error:
-            return failed_record(atoms, kind, str(error))
-        return None
-
-    def _records(self, structures: list[Atoms]) -> list[Record]:
-        if len(structures) > 1:
-            with contextlib.suppress(SynthzooError):
-                return list(map(self._record, self._teacher.label_checked(structures)))
-        return list(map(self._alone, structures))
-
-    def _alone(self, atoms: Atoms) -> Record:
-        try:
-            forget(self._teacher.calculator)
-            (labelled,) = self._teacher.label_checked([atoms])
-        except InputError as error:
-            return failed_record(atoms, BAD_STRUCTURE, str(error))
-        except TeacherError as error:
-            cause = error.__cause__
-            kind = BAD_LABEL if cause is None else type(cause).__name__
-            return failed_record(atoms, kind, str(error))
-        return self._record(labelled)
-
-    def _record(self, labelled: Atoms) -> Record:
-        filtered = _left_out(labelled, self._recipe)
-        if filtered is not None:
-            return Record(LEFT_OUT, filtered, "")
-        labelled.info.update(self._marks)
-        return Record(LABELLED, "", _text(labelled))
-
-
-def failed_record(atoms: Atoms, kind: str, reason: str) -> Record:
-    """Return the record of a structure without labels."""
-    failed: Atoms = atoms.copy()
-    failed.info[FAILURE_KEY] = reason
-    return Record(FAILED, kind, _text(failed))
-
-
-def _text(atoms: Atoms) -> str:
-    stream = io.StringIO()
-    write_frame(stream, atoms)
-    return stream.getvalue()
-
-
-def _left_out(atoms: Atoms, recipe: RelabelRecipe) -> str | None:
-    """Return the name of the first filter that a labelled structure does not pass."""
-    labels = atoms.calc.results  # not through `atoms`, which would compare them first
-    longest, shortest = recipe.max_force_eV_A, recipe.min_distance_A
-    if longest is not None:
-        force = float(np.linalg.norm(labels["forces"], axis=1).max())
-        if force > longest:
-            return "max_force_eV_A"
-    if shortest is not None and min_distance_A(atoms, cutoff_A=shortest) < shortest:
-        return "min_distance_A"
-    window = recipe.energy_window_eV_per_atom
-    if window is not None:
-        energy = labels["energy"] / len(atoms)
-        if not window[0] <= energy <= window[1]:
-            return "energy_window_eV_per_atom"
-    return None
-
-
-LABELLED_FILE = "labelled.xyz"
-FAILED_FILE = "failed.xyz"
-COUNTS_FILE = "counts.json"
-
-HOPELESS_AFTER = 5
-"""Structures at the start of a run on all of which the teacher crashes or hangs."""
 
 LOOKED_AT = 1000
 """If the teacher knows none of so many structures at the start, it is another one's."""
@@ -211,19 +73,6 @@ class RelabelSummary:
     failed_file: Path | None
     summary_file: Path
     figure: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelabelJob:
-    """A chunk of structures with what is to be done to them.
-
-    ``frames``: in the order of the input.
-    ``provenance``: what the teacher says about itself where the run was started.
-    """
-
-    frames: list[RawFrame]
-    recipe: RelabelRecipe
-    provenance: dict[str, str]
 
 
 def relabel_file(  # noqa: PLR0913  what a user may say
@@ -406,86 +255,10 @@ def _jobs(
 def _run(
     jobs: Iterator[RelabelJob], folder: Path, chunks: int | None, executor: Executor
 ) -> int:
-    watch = partial(_stop_if_hopeless, chunks=chunks)
+    watch = partial(stop_if_hopeless, chunks=chunks)
     with progress_bar(desc="relabel", unit="chunk", total=chunks) as bar:
         return run_in_folders(
-            _label_chunk, jobs, folder, executor=executor, progress=bar, on_done=watch
-        )
-
-
-def _label_chunk(job: RelabelJob, folder: Path) -> None:
-    batches = _batches(job.frames, batch_atoms(job.recipe.teacher))
-    records: list[Record] = []
-    lost = 0
-    for frame, result in _found(job, batches):
-        if not isinstance(result, Lost):
-            records.append(result)
-            continue
-        lost += 1
-        reason = f"the teacher {result.reason}"
-        records.append(failed_record(frame.parse(), result.kind, reason))
-        if frame.number == lost == HOPELESS_AFTER:
-            raise TeacherError(
-                f"{job.recipe.teacher} was lost on each of the first {lost} "
-                f"structures: the last time it {result.reason}. Nothing was labelled."
-            )
-    _write_chunk(folder, records)
-
-
-def _batches(frames: Sequence[RawFrame], atoms: int) -> list[list[RawFrame]]:
-    """Return runs of structures with so many atoms at most, or of one structure."""
-    batches: list[list[RawFrame]] = []
-    room = 0
-    for frame in frames:
-        size = max(frame.atoms, 1)
-        if size > room:
-            batches.append([])
-            room = atoms
-        batches[-1].append(frame)
-        room -= size
-    return batches
-
-
-def _found(
-    job: RelabelJob, batches: Sequence[list[RawFrame]]
-) -> Iterator[tuple[RawFrame, Record | Lost]]:
-    """Yield what became of each structure; a batch that is lost is taken apart."""
-    make = partial(Labeller, job.recipe, job.provenance)
-    results = compute_guarded(make, batches, limit_s=job.recipe.max_seconds)
-    for batch, result in zip(batches, results, strict=True):
-        if not isinstance(result, Lost):
-            yield from zip(batch, result, strict=True)
-        elif len(batch) == 1:
-            yield batch[0], result
-        else:
-            yield from _found(job, [[frame] for frame in batch])
-
-
-def _write_chunk(folder: Path, records: list[Record]) -> None:
-    for name, outcome in ((LABELLED_FILE, LABELLED), (FAILED_FILE, FAILED)):
-        texts = [record.text for record in records if record.outcome == outcome]
-        (folder / name).write_text("".join(texts), encoding="utf-8")
-    counts: dict[str, Counter[str]] = {}
-    for record in records:
-        counts.setdefault(record.outcome, Counter())[record.cause] += 1
-    (folder / COUNTS_FILE).write_text(json.dumps(counts))
-
-
-def _stop_if_hopeless(job_folder: Path, *, chunks: int | None) -> None:
-    """Do not go through millions of structures that fail like all of the first."""
-    if job_folder.name != f"{0:07d}" or chunks == 1:
-        return
-    counts = json.loads((job_folder / COUNTS_FILE).read_text())
-    if set(counts) != {FAILED} or len(counts[FAILED]) > 1:
-        return
-    ((kind, count),) = counts[FAILED].items()
-    if kind != UNKNOWN_ELEMENT and count >= HOPELESS_AFTER:
-        first = next(iter_structures(job_folder / FAILED_FILE))
-        raise TeacherError(
-            f"All of the first {count} structures failed ({kind}), the first because "
-            f"{first.info[FAILURE_KEY].rstrip('.')}. The run was stopped; all reasons "
-            f"are in {job_folder / FAILED_FILE}. If other structures are better, take "
-            f"these out of the input; remove {job_folder.parent} to start again."
+            label_chunk, jobs, folder, executor=executor, progress=bar, on_done=watch
         )
 
 

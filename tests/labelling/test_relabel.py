@@ -20,8 +20,9 @@ from synthzoo.errors import (
     SynthzooError,
     TeacherError,
 )
+from synthzoo.labelling.labeller import Labeller
 from synthzoo.labelling.recipe import RelabelRecipe
-from synthzoo.labelling.relabel import Labeller, relabel_file
+from synthzoo.labelling.relabel import relabel_file
 from synthzoo.models.calculator import SynthzooCalculator
 from synthzoo.runs.workers import InProcess
 from synthzoo.teachers import load_teacher, loading

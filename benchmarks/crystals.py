@@ -1,9 +1,12 @@
-"""Crystals of elements by several potentials: lattice constants and elasticity.
+"""Crystals by several potentials: lattice constants and elasticity.
 
     python benchmarks/crystals.py motaw-nep-2k nep:UNEP-v1_NEP4.txt --elements Mo Ta W
+    python benchmarks/crystals.py inp-sevennet-1k sevennet:7net-0 \
+        --compounds InP:zincblende:5.87
 
-The crystals are those that ASE knows the elements by. The known failures on the cards
-of metals are taken from the table.
+The crystals of elements are those that ASE knows them by. Compounds are given with a
+cubic structure and a lattice constant in Å at which the search begins. The known
+failures on the cards of metals and compounds are taken from the table.
 """
 
 from __future__ import annotations
@@ -12,7 +15,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthzoo.evaluation.crystal_properties import known_crystals, measure_crystal
+from synthzoo.evaluation.crystal_properties import (
+    bulk_crystal,
+    known_crystals,
+    measure_crystal,
+)
 from synthzoo.potentials import load_potential
 from synthzoo.reports.document import markdown_table
 
@@ -21,15 +28,27 @@ if TYPE_CHECKING:
 
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.evaluation.crystal_properties import CrystalProperties
+    from synthzoo.evaluation.crystal_properties import CrystalProperties, KnownCrystal
 
 
-def measure(calculator: Calculator, elements: Sequence[str]) -> dict[str, float]:
+def compound(text: str) -> KnownCrystal:
+    """Return a crystal from its formula, structure and lattice constant in Å."""
+    formula, shape, start_A = text.split(":")
+    return bulk_crystal(f"{shape} {formula}", formula, shape, float(start_A))
+
+
+def crystals_of(elements: Sequence[str]) -> list[KnownCrystal]:
+    """Return the crystals that some elements are known for."""
+    return [crystal for element in elements for crystal in known_crystals(element)]
+
+
+def measure(
+    calculator: Calculator, crystals: Sequence[KnownCrystal]
+) -> dict[str, float]:
     """Return each quantity by its name, which holds its unit."""
     return {
         f"{crystal.name}: {quantity}": value
-        for element in elements
-        for crystal in known_crystals(element)
+        for crystal in crystals
         for quantity, value in _quantities(
             measure_crystal(crystal, calculator, source="")
         ).items()
@@ -56,10 +75,12 @@ def main() -> None:
     """Measure with each potential and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("potentials", nargs="+")
-    parser.add_argument("--elements", nargs="+", required=True)
+    parser.add_argument("--elements", nargs="+", default=[])
+    parser.add_argument("--compounds", nargs="+", type=compound, default=[])
     options = parser.parse_args()
+    crystals = [*crystals_of(options.elements), *options.compounds]
     found = [
-        measure(load_potential(name).calculator, options.elements)
+        measure(load_potential(name).calculator, crystals)
         for name in options.potentials
     ]
     rows = [

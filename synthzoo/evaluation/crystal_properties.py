@@ -30,7 +30,7 @@ CURVE_STRETCH = (0.97, 1.03)
 CURVE_POINTS = 9
 
 VACUUM_A = 8.0
-CUBIC = ("fcc", "bcc", "diamond", "sc")
+CUBIC = ("fcc", "bcc", "diamond", "sc", "zincblende", "rocksalt", "cesiumchloride")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def known_crystals(element: str) -> Iterator[KnownCrystal]:
     the crystal that ASE knows them by, if its atoms sit where symmetry puts them.
     """
     if element == "C":
-        yield _bulk("diamond", "C", "diamond", 3.57)
+        yield bulk_crystal("diamond", "C", "diamond", 3.57)
         yield KnownCrystal(
             name="graphene", build=_sheet, start_A=(2.46,), shape="sheet"
         )
@@ -118,7 +118,7 @@ def known_crystals(element: str) -> Iterator[KnownCrystal]:
     known: dict[str, Any] = reference_states[atomic_numbers[element]] or {}
     shape = known.get("symmetry")
     if shape in CUBIC:
-        yield _bulk(f"{shape} {element}", element, shape, known["a"])
+        yield bulk_crystal(f"{shape} {element}", element, shape, known["a"])
     elif shape == "hcp":
         yield KnownCrystal(
             name=f"hcp {element}",
@@ -128,10 +128,14 @@ def known_crystals(element: str) -> Iterator[KnownCrystal]:
         )
 
 
-def _bulk(name: str, element: str, shape: str, start_A: float) -> KnownCrystal:
+def bulk_crystal(name: str, formula: str, shape: str, start_A: float) -> KnownCrystal:
+    """Return a cubic crystal that ASE builds.
+
+    ``shape``: such as ``fcc`` or ``zincblende``.
+    """
     return KnownCrystal(
         name=name,
-        build=lambda a: bulk(element, shape, a=a),
+        build=lambda a: bulk(formula, shape, a=a),
         start_A=(start_A,),
         shape=shape,
     )

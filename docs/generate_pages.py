@@ -47,7 +47,7 @@ FOLDERS = {"docs": "", "model_cards": "models", "recipes": "recipes"}
 """Folders of the repository, and on the site."""
 
 RECIPE_MODULES = {
-    "generate": ("generation.recipe",),
+    "generate": ("generation.recipe", "generation.kinds"),
     "relabel": ("labelling.recipe",),
     "pretrain": ("training.recipe", "models.recipe"),
     "finetune": ("finetuning.recipe",),

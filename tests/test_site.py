@@ -52,7 +52,7 @@ def test_each_section_of_a_recipe_has_its_keys_in_the_reference(
     for cls in CLASSES:
         assert f"## {cls.section}\n" in text
         assert f"::: {cls.__module__}.{cls.__name__}\n" in text
-    assert "::: synthzoo.generation.recipe.MeltQuench\n" in text
+    assert "::: synthzoo.generation.kinds.MeltQuench\n" in text
     assert "\nkind: melt-quench\ntrajectories: …\n" in text
     assert '\nthermostat: "langevin"\n' in text
 

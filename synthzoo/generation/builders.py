@@ -26,7 +26,7 @@ from synthzoo.generation.starts import bare
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.generation.recipe import (
+    from synthzoo.generation.kinds import (
         Compressed,
         Crystals,
         Dimers,

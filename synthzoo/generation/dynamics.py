@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.generation.recipe import MeltQuench, StageName, Thermostat
+    from synthzoo.generation.kinds import MeltQuench, StageName, Thermostat
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.data.xyz_writing import write_frame
+from synthzoo.generation.kinds import SECONDS_PER_HOUR, Packing, Part
 from synthzoo.generation.packing import pack
 from synthzoo.generation.parts import Cost, P, Work, check_parts, maker_of
-from synthzoo.generation.recipe import (
-    SECONDS_PER_HOUR,
-    GenerateRecipe,
-    Packing,
-    Part,
-)
+from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.start_files import with_hashes
 from synthzoo.potentials import Model, teacher_reference
 from synthzoo.recipes.loading import recipe_source, settle_recipe

@@ -19,7 +19,7 @@ from synthzoo.generation.sizes import bond_lengths_A, volume_A3
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.generation.recipe import Distances, MeltQuench, Packing
+    from synthzoo.generation.kinds import Distances, MeltQuench, Packing
     from synthzoo.generation.species import Species
     from synthzoo.recipes.schema import Range
 

@@ -15,8 +15,7 @@ from synthzoo.generation import (
     short_dynamics,
     start_files,
 )
-from synthzoo.generation.packing import density_points, pack
-from synthzoo.generation.recipe import (
+from synthzoo.generation.kinds import (
     Around,
     Compressed,
     Crystals,
@@ -29,6 +28,7 @@ from synthzoo.generation.recipe import (
     ShortDynamics,
     Surfaces,
 )
+from synthzoo.generation.packing import density_points, pack
 from synthzoo.recipes.schema import inside
 
 if TYPE_CHECKING:

@@ -21,13 +21,9 @@ from synthzoo.data.structures import (
     write_structures,
 )
 from synthzoo.errors import InputError, SynthzooError
+from synthzoo.generation.kinds import SECONDS_PER_HOUR, MeltQuench, Part
 from synthzoo.generation.parts import Work, check_parts, maker_of
-from synthzoo.generation.recipe import (
-    SECONDS_PER_HOUR,
-    GenerateRecipe,
-    MeltQuench,
-    Part,
-)
+from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.start_files import (
     check_starts,
     with_hashes,

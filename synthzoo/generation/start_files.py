@@ -14,7 +14,7 @@ import numpy as np
 from synthzoo.data.sound import check_set, check_structure
 from synthzoo.data.structures import iter_structures
 from synthzoo.errors import FileWarning, InputError
-from synthzoo.generation.recipe import FromFile, OfPrototypes
+from synthzoo.generation.kinds import FromFile, OfPrototypes
 from synthzoo.generation.starts import bare, is_alone, resized
 from synthzoo.recipes.schema import inside
 from synthzoo.runs.files import hash_files
@@ -22,7 +22,8 @@ from synthzoo.runs.files import hash_files
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.generation.recipe import GenerateRecipe, Part
+    from synthzoo.generation.kinds import Part
+    from synthzoo.generation.recipe import GenerateRecipe
 
 
 P = TypeVar("P", bound=FromFile | OfPrototypes)

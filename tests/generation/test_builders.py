@@ -17,9 +17,9 @@ from synthzoo.generation.builders import (
     dimers,
     slab,
 )
+from synthzoo.generation.kinds import Compressed, Crystals, Dimers, Packing, Surfaces
 from synthzoo.generation.packing import pack
 from synthzoo.generation.prototypes import PROTOTYPES
-from synthzoo.generation.recipe import Compressed, Crystals, Dimers, Packing, Surfaces
 from synthzoo.generation.species import Species
 
 BOND_A = 1.5

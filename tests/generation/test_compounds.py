@@ -22,8 +22,8 @@ from synthzoo.generation.builders import (
     dimers,
     slab,
 )
+from synthzoo.generation.kinds import Compressed, Crystals, Dimers, Surfaces
 from synthzoo.generation.prototypes import ORDERED, sites
-from synthzoo.generation.recipe import Compressed, Crystals, Dimers, Surfaces
 from synthzoo.generation.sizes import bond_length_A
 from synthzoo.generation.species import Species
 from synthzoo.generation.start_files import with_hash

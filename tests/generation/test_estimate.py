@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from synthzoo.generation.estimate import estimate_cost
-from synthzoo.generation.recipe import Dimers, GenerateRecipe
+from synthzoo.generation.kinds import Dimers
+from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import generate_structures
 from synthzoo.recipes.loading import load_recipe
 from tests.toy import generate_recipe

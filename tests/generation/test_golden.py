@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from synthzoo.data.structures import read_structures
-from synthzoo.generation.recipe import (
-    Compressed,
-    Crystals,
-    Dimers,
-    GenerateRecipe,
-    Packing,
-    Surfaces,
-)
+from synthzoo.generation.kinds import Compressed, Crystals, Dimers, Packing, Surfaces
+from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import generate_jobs, make_structures
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from synthzoo.generation.kinds import Dimers, Part
 from synthzoo.generation.parts import MAKERS, Work
-from synthzoo.generation.recipe import Dimers, Part
 from synthzoo.generation.species import Species
 
 

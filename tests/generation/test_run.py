@@ -21,17 +21,16 @@ from synthzoo.data.structures import density_g_cm3, read_structures
 from synthzoo.errors import InputError, SynthzooError
 from synthzoo.generation.estimate import estimate_cost
 from synthzoo.generation.grids import grid_points
-from synthzoo.generation.recipe import (
+from synthzoo.generation.kinds import (
     Compressed,
     Crystals,
     Dimers,
-    GenerateRecipe,
     MeltQuench,
     Packing,
     Part,
     Surfaces,
-    ThinRecipe,
 )
+from synthzoo.generation.recipe import GenerateRecipe, ThinRecipe
 from synthzoo.generation.run import generate_jobs, generate_structures
 from synthzoo.inspection.card import summary_paths
 from synthzoo.runs.resumable import working_folder

@@ -16,7 +16,8 @@ from ase.units import kB
 
 from synthzoo.errors import TeacherError
 from synthzoo.generation.contacts import nearest_share
-from synthzoo.generation.recipe import GenerateRecipe, ShortDynamics
+from synthzoo.generation.kinds import ShortDynamics
+from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.short_dynamics import frames, trajectories
 from synthzoo.generation.start_files import with_hashes
 from synthzoo.teachers import Teacher

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--onto",
-    type=READ,
-    help="Projection (.safetensors) of an earlier map: lay the environments onto it.",
+    help="Lay the environments onto an earlier map: its projection (.safetensors), or "
+    "a model that comes with a map of what it was trained on, such as carbon.",
 )
 @click.option(
     "--environments",

@@ -1,7 +1,8 @@
-"""The picture of a map: one row for each description, one column for each colour."""
+"""The picture of a map: for each description, a panel for each colour."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from synthzoo.environments.quantities import Quantity
 
 PANEL_INCHES = 3.6
+MOST_IN_A_ROW = 4
 POINTS_IN_A_PANEL = 30_000
 NUMBERS, KINDS = "viridis", "tab10"
 SPREAD = (1, 99)
@@ -42,24 +44,39 @@ def draw_maps(
     ``places``: of the environments, by what describes them, ``(n, 2)``.
     ``behind``: of those of another map, drawn in grey.
     """
-    rows, columns = len(places), len(quantities)
+    rows = math.ceil(len(quantities) / MOST_IN_A_ROW)
+    columns = math.ceil(len(quantities) / rows)
     figure = Figure(
-        figsize=(columns * PANEL_INCHES, rows * PANEL_INCHES), layout="constrained"
+        figsize=(columns * PANEL_INCHES, rows * len(places) * PANEL_INCHES),
+        layout="constrained",
     )
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for line, (name, where) in zip(grid, places.items(), strict=True):
-        for axes, quantity in zip(line, quantities, strict=True):
-            if name in behind:
-                grey = behind[name]
-                axes.scatter(grey[:, 0], grey[:, 1], s=1, c=BEHIND, linewidths=0)
-            _draw(axes, where, quantity)
-            axes.set(xticks=[], yticks=[], title=quantity.name)
-            _frame(axes, where)
-        line[0].set_ylabel(name)
+    blocks = figure.subplots(rows * len(places), columns, squeeze=False)
+    for block, name in zip(np.split(blocks, len(places)), places, strict=True):
+        panels: list[Axes] = block.ravel().tolist()
+        for axes, quantity in zip(panels, quantities, strict=False):
+            _draw(axes, places[name], quantity, behind.get(name))
+            axes.set(title=quantity.name)
+        for axes in panels[len(quantities) :]:
+            axes.axis("off")
+        for line in block:
+            line[0].set_ylabel(f"by {name}")
     return save_figure(figure, path, dpi=100)
 
 
-def _draw(axes: Axes, where: NDArray[np.float32], quantity: Quantity) -> None:
+def _draw(
+    axes: Axes,
+    where: NDArray[np.float32],
+    quantity: Quantity,
+    behind: NDArray[np.float32] | None,
+) -> None:
+    if behind is not None:
+        axes.scatter(behind[:, 0], behind[:, 1], s=1, c=BEHIND, linewidths=0)
+    _colour(axes, where, quantity)
+    axes.set(xticks=[], yticks=[])
+    _frame(axes, where)
+
+
+def _colour(axes: Axes, where: NDArray[np.float32], quantity: Quantity) -> None:
     values, categories = frequent_first(quantity)
     order = np.random.default_rng(0).permutation(len(where))  # no kind on top
     options: dict[str, Any] = {

@@ -41,10 +41,13 @@ from synthzoo.environments.quantities import (
 )
 from synthzoo.environments.sample import Sample, take_sample
 from synthzoo.errors import InputError
+from synthzoo.models.config import MAP_FILE
 from synthzoo.potentials import Model, model_name
 from synthzoo.runs.files import new_output, write_text
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.provenance import installed_versions
+from synthzoo.zoo.find import find_folder
+from synthzoo.zoo.registry import model_cards
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +58,13 @@ By = Literal["model", "soap"]
 SOAP = "soap"
 OUTSIDE = 1.0
 """Times the reach of a map from its nearest environment: farther ones lie outside."""
+ENDINGS = {
+    "page": ".html",
+    "figure": ".png",
+    "structures": ".xyz",
+    "projections": ".safetensors",
+    "results": ".json",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +147,8 @@ def map_environments(  # noqa: PLR0913  what a user may say
     method
         How they come into the plane: ``"umap"`` by default, ``"tsne"``, or ``"pca"``.
     onto
-        Projection of an earlier map. The environments are laid among those of that
+        Projection of an earlier map, or a model that comes with a map of what it was
+        trained on, such as ``"carbon"``. The environments are laid among those of that
         map, which are drawn in grey, and the share that lies outside of it is told.
     environments
         Most atoms that are shown; of larger sets, structures are taken at random.
@@ -174,7 +185,7 @@ def map_environments(  # noqa: PLR0913  what a user may say
     check_installed()
     files = _files(Path(output))
     with new_output(files["page"]):
-        known = {} if onto is None else _known(Path(onto), method)
+        known = {} if onto is None else _known(onto, method)
         calculator = network_calculator(model)
         sample = take_sample(
             [sources] if isinstance(sources, (str, Path)) else sources,
@@ -249,8 +260,9 @@ class _Maker:
         projection = self.known[name]
         if projection.source != source:
             raise InputError(
-                f"The projection was made with other {source.split()[0]}: "
-                f"{projection.source.split(maxsplit=1)[1]}."
+                f"The map was made with other {source.split()[0]} "
+                f"({projection.source.split(maxsplit=1)[1]}): name the model of the "
+                "map, and structures of its elements."
             )
         places, far = projection.place(features)
         return _Described(
@@ -329,20 +341,28 @@ def _files(page: Path) -> dict[str, Path]:
     """Return the files of a map by what they are in the summary."""
     if page.suffix != ".html":
         raise InputError(f"{page} is to be a page: let its name end in .html.")
-    endings = {
-        "page": ".html",
-        "figure": ".png",
-        "structures": ".xyz",
-        "projections": ".safetensors",
-        "results": ".json",
-    }
-    return {what: page.with_suffix(ending) for what, ending in endings.items()}
+    return {what: page.with_suffix(ending) for what, ending in ENDINGS.items()}
 
 
-def _known(path: Path, method: Method | None) -> dict[str, Projection]:
+def _known(onto: str | Path, method: Method | None) -> dict[str, Projection]:
     if method is not None:
-        raise InputError(f"The method is that of {path}; leave it out with --onto.")
-    return {each.name: each for each in read_projections(path)}
+        raise InputError(f"The method is that of {onto}; leave it out with --onto.")
+    return {each.name: each for each in read_projections(_map_file(onto))}
+
+
+def _map_file(onto: str | Path) -> Path:
+    """Return a file that is named, or the one that comes with a model."""
+    path = Path(onto)
+    if path.is_file() or path.suffix == ENDINGS["projections"]:
+        return path
+    file = find_folder(str(onto)) / MAP_FILE
+    if not file.is_file():
+        having = [card.name for card in model_cards() if MAP_FILE in card.files]
+        raise InputError(
+            f"{onto} comes without a map, unlike {', '.join(having)}: draw one of the "
+            "structures it was trained on, and give the projection of that."
+        )
+    return file
 
 
 def _default_likes(sample: Sample) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from synthzoo.errors import InputError, MissingExtraError, one_line
-from synthzoo.runs.files import new_file
+from synthzoo.runs.files import write_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -193,12 +193,7 @@ _METHODS: dict[str, Callable[[NDArray[np.float32], int, int], NDArray[np.float32
 
 
 def write_projections(projections: Sequence[Projection], path: Path) -> None:
-    """Write projections as one safetensors file, which holds no code.
-
-    Places and components are kept to three digits.
-    """
-    from safetensors.numpy import save_file
-
+    """Write projections as one file; places and components are kept to three digits."""
     arrays: dict[str, NDArray[Any]] = {}
     facts: dict[str, dict[str, Any]] = {}
     for each in projections:
@@ -207,8 +202,7 @@ def write_projections(projections: Sequence[Projection], path: Path) -> None:
             half = np.float16 if name in HALF else np.float32
             arrays[f"{each.name}.{name}"] = values.pop(name).astype(half)
         facts[each.name] = values
-    with new_file(path) as partial:
-        save_file(arrays, partial, metadata={"projections": json.dumps(facts)})
+    write_arrays(path, arrays, {"projections": json.dumps(facts)})
 
 
 def read_projections(path: Path) -> list[Projection]:

@@ -16,6 +16,7 @@ from synthzoo.models.config import (
     CARD_FILE,
     CONFIG_FILE,
     GOLDEN_FILE,
+    MAP_FILE,
     UNCERTAINTY_FILE,
     WEIGHTS_FILE,
     CheckpointConfig,
@@ -56,6 +57,7 @@ MAX_BYTES = {
     WEIGHTS_FILE: 2**31,
     GOLDEN_FILE: 2**26,
     UNCERTAINTY_FILE: 2**26,
+    MAP_FILE: 2**26,
     CARD_FILE: 2**20,
 }
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

@@ -30,8 +30,10 @@ WEIGHTS_FILE = "model.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 CARD_FILE = "README.md"
 UNCERTAINTY_FILE = "uncertainty.safetensors"
+MAP_FILE = "map.safetensors"
+"""What `synthzoo map --onto` takes: a map of what the network was trained on."""
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
-OPTIONAL_FILES = (UNCERTAINTY_FILE,)
+OPTIONAL_FILES = (UNCERTAINTY_FILE, MAP_FILE)
 
 
 def files_of(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from synthzoo.data.structures import group_of
 from synthzoo.environments.descriptors import soap_features, soap_for
 from synthzoo.errors import InputError, one_line
 from synthzoo.potentials import load_potential, model_name
-from synthzoo.runs.files import new_file
+from synthzoo.runs.files import write_arrays
 from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -137,8 +137,5 @@ def kept(path: Path, description: dict[str, Any]) -> Environments | None:
 
 def keep(path: Path, found: Environments, description: dict[str, Any]) -> None:
     """Keep environments for the next run with the same ones."""
-    from safetensors.numpy import save_file
-
     arrays = {name: np.ascontiguousarray(getattr(found, name)) for name in ARRAYS}
-    with new_file(path) as partial:
-        save_file(arrays, partial, metadata={FORMAT: json.dumps(description)})
+    write_arrays(path, arrays, {FORMAT: json.dumps(description)})

@@ -17,7 +17,7 @@ from synthzoo.environments.soap import soap_of, spectra_of
 from synthzoo.errors import InputError, one_line
 from synthzoo.regression.environments import Environments
 from synthzoo.regression.gpr import SparseGpr
-from synthzoo.runs.files import new_file
+from synthzoo.runs.files import write_arrays
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -61,13 +61,11 @@ def offsets_of(
 
 
 def keep_fitted(path: Path, fitted: Fitted, soap: dict[str, Any], about: Any) -> None:
-    """Write a regression as safetensors, which hold no code.
+    """Write a regression as a file.
 
     ``soap``: what `soap_of` was given.
     ``about``: what else shall stand there.
     """
-    from safetensors.numpy import save_file
-
     regressor = fitted.regressor
     facts = {
         "kind": regressor.kind,
@@ -79,8 +77,7 @@ def keep_fitted(path: Path, fitted: Fitted, soap: dict[str, Any], about: Any) ->
     arrays = {
         name: np.ascontiguousarray(array) for name, array in regressor.arrays().items()
     }
-    with new_file(path) as partial:
-        save_file(arrays, partial, metadata={FORMAT: json.dumps(facts)})
+    write_arrays(path, arrays, {FORMAT: json.dumps(facts)})
 
 
 def _gpr_of(arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> SparseGpr:

@@ -14,11 +14,14 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from synthzoo.errors import InputError, SynthzooError, one_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Record = TypeVar("Record")
 
@@ -74,6 +77,22 @@ def new_file(path: Path) -> Iterator[Path]:
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_arrays(
+    path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, str]
+) -> None:
+    """Write a whole safetensors file, which holds no code, or none; see `new_file`.
+
+    Others may read it as any other file, which safetensors by itself forbids.
+    """
+    from safetensors.numpy import save_file
+
+    with new_file(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(arrays, partial, metadata=metadata)
+        partial.chmod(mode)
 
 
 def write_text(path: Path, text: str) -> None:

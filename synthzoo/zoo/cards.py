@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from synthzoo.errors import InputError
-from synthzoo.models.config import MODEL_FILES
+from synthzoo.models.config import MAP_FILE, MODEL_FILES
 from synthzoo.recipes.plain_values import read_yaml
 from synthzoo.recipes.schema import (
     DIFFERENT,
@@ -108,7 +108,7 @@ class ModelRecord(Checked, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         expected = [] if self.published else [*MODEL_FILES]
-        if set(self.files) != set(expected):
+        if set(self.files) - {MAP_FILE} != set(expected):
             raise InputError(f"files: expected {expected}, found {[*self.files]}.")
 
     @property

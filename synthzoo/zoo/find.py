@@ -115,7 +115,7 @@ def fetch(reference: str | Path, *, destination: str | Path | None = None) -> Pa
 
     Examples
     --------
-    >>> sorted(path.name for path in fetch("carbon").iterdir())
+    >>> sorted(path.name for path in fetch("carbon-ace-2k").iterdir())
     ['config.json', 'golden.safetensors', 'model.safetensors']
     """
     folder = _find(place_of(reference), refresh=True)

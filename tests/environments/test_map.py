@@ -12,7 +12,13 @@ import pytest
 from ase.build import bulk, graphene
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from synthzoo import SynthzooError, load_calculator, map_environments
+from synthzoo import (
+    SynthzooError,
+    features,
+    fetch,
+    load_calculator,
+    map_environments,
+)
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.environments.descriptors import computed_by
 from synthzoo.environments.projection import (
@@ -21,6 +27,7 @@ from synthzoo.environments.projection import (
     read_projections,
 )
 from synthzoo.environments.sample import take_sample
+from synthzoo.models.config import MAP_FILE
 from tests.extras import need
 
 MODEL = "carbon-ace-2k"
@@ -148,6 +155,24 @@ def test_a_projection_of_another_model_is_refused(
         )
 
 
+def test_the_map_of_carbon_knows_diamond():
+    """Crushed to a third of its volume, it is not among what `carbon` has learned."""
+    (model,) = read_projections(fetch("carbon") / MAP_FILE)
+    for a, known in ((3.57, True), (2.4, False)):
+        _, far = model.place(features("carbon", bulk("C", a=a)))
+        assert (far < 1).all() == known
+
+
+@pytest.mark.thorough
+def test_a_set_is_laid_onto_the_map_of_a_model(sets: dict[str, Path], tmp_path: Path):
+    """By its name; the projection that is written is as readable as the page."""
+    summary = map_environments(
+        "carbon", sets["diamond"], tmp_path / "mine.html", onto="carbon"
+    )
+    assert summary.outside == {"model": {"diamond": 0.0}}
+    assert summary.projections.stat().st_mode == summary.page.stat().st_mode
+
+
 def test_what_is_no_projection_is_refused(sets: dict[str, Path], tmp_path: Path):
     """With its name."""
     with pytest.raises(SynthzooError, match=r"diamond.xyz is no projection"):
@@ -177,6 +202,22 @@ def test_bad_input_is_named(
         map_environments(
             MODEL, sets["graphene"], tmp_path / output, method="pca", **options
         )
+
+
+@pytest.mark.parametrize(
+    ("onto", "message"),
+    [
+        ("nowhere", "No model named 'nowhere'"),
+        (MODEL, f"{MODEL} comes without a map, unlike carbon-"),
+        ("carbon", "name the model of the map"),
+    ],
+)
+def test_a_map_that_cannot_be_laid_onto_is_named(
+    sets: dict[str, Path], tmp_path: Path, onto: str, message: str
+):
+    """Without a method, which is that of the map."""
+    with pytest.raises(SynthzooError, match=message):
+        map_environments(MODEL, sets["graphene"], tmp_path / "map.html", onto=onto)
 
 
 def test_too_few_atoms_make_no_map(tmp_path: Path):

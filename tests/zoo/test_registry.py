@@ -13,7 +13,7 @@ import pytest
 
 from synthzoo.errors import InputError, UnknownModelError
 from synthzoo.models.checkpoint import read_config
-from synthzoo.models.config import MODEL_FILES
+from synthzoo.models.config import files_of
 from synthzoo.zoo import registry
 from synthzoo.zoo.card_records import FileRecord
 from synthzoo.zoo.cards import render_card
@@ -91,7 +91,8 @@ def test_bundled_files_are_those_on_record():
     for card in registry.model_cards():
         folder = registry.bundled_folder(card)
         if folder is not None:
-            for name in MODEL_FILES:
+            assert set(files_of(folder)) == set(card.files)
+            for name in card.files:
                 assert registry.file_record(folder / name) == card.files[name]
 
 

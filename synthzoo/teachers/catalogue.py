@@ -127,7 +127,8 @@ def find_teacher(name: str) -> NamedTeacher:
     Parameters
     ----------
     name
-        Its name, in capitals or small letters.
+        Its name, or its reference if no other teacher has the same, in capitals or
+        small letters.
 
     Raises
     ------
@@ -142,6 +143,9 @@ def find_teacher(name: str) -> NamedTeacher:
     known = {teacher.name.lower(): teacher for teacher in named_teachers()}
     if name.lower() in known:
         return known[name.lower()]
+    same = [each for each in known.values() if each.reference.lower() == name.lower()]
+    if len(same) == 1:
+        return same[0]
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" Did you mean {known[close[0]].name}?" if close else ""
     raise InputError(

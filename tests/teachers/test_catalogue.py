@@ -125,6 +125,15 @@ def test_show_says_whom_to_cite():
     assert "CC-BY-NC-SA-4.0" in synthzoo("show", "C-GAP-17").stdout
 
 
+@pytest.mark.parametrize("teacher", named_teachers(), ids=lambda each: each.name)
+def test_a_teacher_is_found_by_what_the_list_shows(teacher: NamedTeacher):
+    """By its name, and by its reference unless several have the same."""
+    assert find_teacher(teacher.name.upper()) == teacher
+    references = [each.reference for each in named_teachers()]
+    if references.count(teacher.reference) == 1:
+        assert find_teacher(teacher.reference) == teacher
+
+
 def test_a_misspelt_name_is_corrected():
     """The nearest name is offered, and the other way to name a teacher."""
     result = synthzoo("show", "LCBOB", code=1)

@@ -47,7 +47,7 @@ from synthzoo.models.graphs import Graph, sizes_of, to_graph
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model
 from synthzoo.reports.document import markdown_table
-from synthzoo.training.batches import AtomBatches, loader
+from synthzoo.training.batches import AtomBatches, Mixed, loader
 from synthzoo.training.fit import fit
 from synthzoo.training.recipe import FitRecipe
 from synthzoo.zoo.find import find_checkpoint
@@ -269,7 +269,7 @@ def _run(
         training=training,
         validation=[],
         folder=folder,
-        replay=replay,
+        mixed=[Mixed(replay, recipe.replay_share)],
     )
     energies, forces = _residuals(result.model, judges)
     train_energies, train_forces = _residuals(result.model, training)

@@ -124,6 +124,18 @@ def find_checkpoint(model: Model, *, needed_for: str) -> Checkpoint:
     return cast("Checkpoint", resolve(model))
 
 
+def at_level(model: Model, level: str | None) -> Model:
+    """Return a model at one of its levels of theory, or as it is if none is named."""
+    if level is None:
+        return model
+    return find_checkpoint(model, needed_for="a level of theory").at(level)
+
+
+def first_at_level(models: Sequence[Model], level: str | None) -> list[Model]:
+    """Return models, the first one at one of its levels of theory, if one is named."""
+    return [at_level(model, level) for model in models[:1]] + list(models[1:])
+
+
 def refuse_others(model: Model, *, needed_for: str) -> None:
     """Refuse what is no reference of a checkpoint; nothing is looked up or loaded."""
     if isinstance(model, TeacherReference) or (
@@ -149,6 +161,11 @@ def teacher_reference(model: Model) -> str:
     if isinstance(found, TeacherReference):
         return found.reference
     if isinstance(found, Checkpoint):
+        if found.level is not None:
+            raise InputError(
+                f"{found} cannot be a teacher: labels name their teacher by "
+                "a reference, which has no level. Use its default level."
+            )
         name = found.name
         if not has_checkpoint(name):
             name = name.removeprefix(ZOO)

@@ -10,6 +10,7 @@ import click
 
 import synthzoo
 from synthzoo.cli.elements import IsolatedEnergyType
+from synthzoo.cli.levels import LevelFileType, by_level
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -70,6 +71,20 @@ recipe_option = click.option(
     "--replay-share",
     type=click.FloatRange(min=0, max=1, max_open=True),
     help="Share of these structures among the atoms of a batch; 0 for no replay.",
+)
+@click.option(
+    "--with",
+    "levels",
+    type=LevelFileType(),
+    multiple=True,
+    callback=by_level,
+    metavar="[NAME:]FILE",
+    help="Structures of another level of theory, such as many cheap forces; may be "
+    "repeated.",
+)
+@click.option(
+    "--level",
+    help="What to call the level of theory of DATA, beside those of --with.",
 )
 @click.option(
     "--isolated-energy",

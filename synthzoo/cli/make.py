@@ -14,6 +14,7 @@ from synthzoo.cli.elements import (
     map_option,
     subtracted_energy_option,
 )
+from synthzoo.cli.levels import level_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -203,6 +204,7 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
     help="Another model, or a teacher such as ase:CLASS{...}, to compare with; may be "
     "repeated.",
 )
+@level_option
 @click.option("-o", "--output", type=NEW, help="Figure to draw, such as parity.png.")
 @click.option(
     "--shift",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import synthzoo
+from synthzoo.cli.levels import level_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -41,6 +42,7 @@ from synthzoo.cli.options import (
     show_default=True,
     help="Folder to make.",
 )
+@level_option
 @click.option(
     "--protocol",
     default="quick",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import synthzoo
+from synthzoo.cli.levels import level_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -40,6 +41,7 @@ def _symbols(
 @click.argument("model", type=MODEL)
 @click.argument("script", type=READ)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@level_option
 @click.option(
     "--elements",
     callback=_symbols,

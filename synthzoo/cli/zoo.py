@@ -11,6 +11,7 @@ from click.shell_completion import get_completion_class
 
 import synthzoo
 from synthzoo.cli.elements import element_option, map_option
+from synthzoo.cli.levels import level_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -171,6 +172,7 @@ def verify(
 @main.command()
 @click.argument("model", type=MODEL)
 @click.argument("structures", type=READ)
+@level_option
 @click.option("-o", "--output", type=NEW, required=True, help="Extended XYZ to write.")
 @format_option
 @device_option

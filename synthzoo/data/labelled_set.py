@@ -114,20 +114,37 @@ def read_labelled(
     ``energies_only``: whether forces are not needed, and not looked for.
     """
     frames = read_frames(files, format=format)
-    keys = find_label_keys(
+    keys = find_keys(
+        frames,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        energies_only=energies_only,
+    )
+    return frames, keys
+
+
+def find_keys(
+    frames: FrameSet,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    energies_only: bool = False,
+) -> LabelKeys:
+    """Return where the labels of structures to be fitted are."""
+    return find_label_keys(
         frames.structures,
         energy_key=energy_key,
         forces_key=forces_key,
         energies_only=energies_only,
         advice=_ADVICE,
     )
-    return frames, keys
 
 
 _ADVICE = {
     "energy": "Forces alone cannot be fine-tuned on: the energies would be left open.",
     "forces": "With energies alone, add --energies-only: the forces of the pre-trained "
-    "model then keep the slopes right.",
+    "model then keep the slopes right. If you have forces of a cheaper method, add "
+    "--with FILE instead.",
 }
 
 

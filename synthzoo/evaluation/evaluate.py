@@ -24,7 +24,14 @@ from synthzoo.evaluation.errors import (
     shifts_eV,
 )
 from synthzoo.evaluation.parity import write_parity_of
-from synthzoo.potentials import Model, load_potential, model_name, resolve, unique
+from synthzoo.potentials import (
+    Model,
+    first_at_level,
+    load_potential,
+    model_name,
+    resolve,
+    unique,
+)
 from synthzoo.runs.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -65,6 +72,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     models: Sequence[Model],
     source: Path | str | Sequence[Path | str],
     *,
+    level: str | None = None,
     figure: str | Path | None = None,
     shift: bool = False,
     skip: Sequence[str] = (),
@@ -82,6 +90,9 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         relative to their isolated atoms.
     source
         Labelled structures: files in any format that ASE reads, or patterns.
+    level
+        Level of theory of the first model, if it is a checkpoint that has several; its
+        default one if not given.
     figure
         Picture to write, of predictions over labels.
     shift
@@ -114,7 +125,7 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
         frames.structures, energy_key=energy_key, forces_key=forces_key
     )
     labelled, data = _labelled(frames, keys, skip)
-    models = [resolve(model) for model in models]
+    models = [resolve(model) for model in first_at_level(models, level)]
     names = unique([model_name(model) for model in models])
     potentials = list(map(load_potential, models))
     for name, potential in zip(names, potentials, strict=True):

@@ -15,6 +15,7 @@ from synthzoo.models.predict import BATCH_ATOMS
 from synthzoo.potentials import (
     Model,
     Potential,
+    at_level,
     is_network,
     load_potential,
     model_name,
@@ -56,6 +57,7 @@ def predict_file(  # noqa: PLR0913  what a user may say
     source: str | Path,
     output: str | Path,
     *,
+    level: str | None = None,
     format: str | None = None,
     device: str = "auto",
     compile: bool = False,
@@ -76,6 +78,8 @@ def predict_file(  # noqa: PLR0913  what a user may say
         File in any format that ASE reads.
     output
         Extended XYZ file to make.
+    level
+        Level of theory, of a checkpoint that has several; its default one if not given.
     format
         Of the source, as ASE calls it, such as ``vasp-xml``; guessed if not given.
     device, compile, kernels
@@ -109,7 +113,7 @@ def predict_file(  # noqa: PLR0913  what a user may say
     source, output = Path(source), Path(output)
     _check_output(source, output)
     with new_output(output):
-        found = resolve(model)
+        found = resolve(at_level(model, level))
         if dtype is not None or (batch_atoms is not None and not is_network(found)):
             refuse_others(found, needed_for="a dtype or a number of atoms in a batch")
         place = Place(device=device, compiled=compile, kernels=kernels)

@@ -24,7 +24,12 @@ from synthzoo.export.lammps_forces import (
 )
 from synthzoo.export.lammps_script import DONE, NEXT, START, Script, read_script
 from synthzoo.models.place import Place
-from synthzoo.potentials import Model, load_potential, refuse_starting_point
+from synthzoo.potentials import (
+    Model,
+    at_level,
+    load_potential,
+    refuse_starting_point,
+)
 from synthzoo.teachers.lammps_library import NO_MPI, lacks_mpi, preload_mpi
 
 HINTS = {
@@ -82,6 +87,7 @@ def run_lammps(  # noqa: PLR0913  what a user may say
     model: Model,
     script: str | Path,
     *,
+    level: str | None = None,
     elements: Sequence[str] = (),
     arguments: Sequence[str] = (),
     device: str = "auto",
@@ -100,6 +106,8 @@ def run_lammps(  # noqa: PLR0913  what a user may say
         Checkpoint, teacher or ASE calculator, see `synthzoo.potentials.resolve`.
     script
         Input file, in ``units metal``.
+    level
+        Level of theory, of a checkpoint that has several; its default one if not given.
     elements
         Chemical symbols of the atom types, in order. Otherwise ``labelmap atom``, the
         symbols at the end of ``pair_coeff * *``, or the masses say what they are.
@@ -129,6 +137,7 @@ def run_lammps(  # noqa: PLR0913  what a user may say
     >>> done.force_calls  # doctest: +SKIP
     1001
     """
+    model = at_level(model, level)
     refuse_starting_point(model)
     _check_switches(arguments)
     read = read_script(Path(script))

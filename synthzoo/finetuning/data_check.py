@@ -15,6 +15,7 @@ from synthzoo.finetuning.replay import NOTHING, comes_with_synthzoo
 from synthzoo.finetuning.request import (
     Request,
     Sets,
+    Sources,
     find_request,
     plan_fit,
     read_examined,
@@ -73,6 +74,8 @@ def check_data(  # noqa: PLR0913  what a user may say
     format: str | None = None,
     test: str | Path | Sequence[str | Path] = (),
     replay: str | Path | Sequence[str | Path] | None = None,
+    levels: Mapping[str, Sources] | Sources | None = None,
+    level: str | None = None,
     energies_only: bool = False,
     drop_bad: bool = False,
     compare_direct: bool = False,
@@ -91,7 +94,9 @@ def check_data(  # noqa: PLR0913  what a user may say
     ----------
     model, data, recipe, isolated_energies_eV, energy_key, forces_key, format, test
         As for `finetune`.
-    replay, energies_only, drop_bad, compare_direct, device, compile, kernels, workers
+    replay, levels, level, energies_only, drop_bad, compare_direct
+        As for `finetune`.
+    device, compile, kernels, workers
         As for `finetune`.
     **settings
         As for `finetune`.
@@ -120,6 +125,8 @@ def check_data(  # noqa: PLR0913  what a user may say
         format=format,
         test=test,
         replay=replay,
+        levels=levels,
+        level=level,
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
@@ -173,6 +180,11 @@ def _fits(request: Request, sets: Sets) -> str:
         text += f", {len(sets.test)} tested on"
     if plan.isolated:
         text += f"; {plan.isolated} isolated atom(s) give the energy reference"
+    for level in plan.levels:
+        text += (
+            f"; {len(level.training)} of level {level.name}, {level.shared} of them "
+            f"also of level {plan.level}"
+        )
     texts = [f"{text}. {describe_jobs(make_jobs(request, sets), request.workers)}"]
     if plan.related and not len(sets.test):
         texts.append(

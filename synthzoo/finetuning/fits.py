@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from synthzoo.models.checkpoint import Checkpoint
     from synthzoo.models.config import CheckpointConfig
     from synthzoo.models.graphs import Graph
+    from synthzoo.training.batches import Mixed
     from synthzoo.training.fit import FitResult
 
 
@@ -89,6 +90,24 @@ FRESH_LEARNING_RATE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
+class LevelPart:
+    """What a fit sees of another level of theory.
+
+    ``training``: structures with labels on the checkpoint's scale; those that are not
+    known are NaN.
+    ``share``: of its atoms in a batch, on average.
+    ``weight``: factor of its terms in the loss.
+    ``binding_eV``: as in `FitJob`.
+    """
+
+    name: str
+    training: Sequence[tuple[Atoms, Labels]]
+    share: float
+    weight: float = 1.0
+    binding_eV: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitJob:
     """One fit.
 
@@ -96,6 +115,7 @@ class FitJob:
     ``recipe``: how to fit, with nothing left open.
     ``training``: structures with labels on the checkpoint's scale.
     ``replay``: synthetic structures with their labels that are mixed into the batches.
+    ``levels``: other levels of theory that are fitted as well.
     ``binding_eV``: what the start adds to the energy of each atom with neighbours, by
     element, before it is fitted; see `synthzoo.finetuning.binding`.
     ``fresh``: whether the network starts from random weights of the checkpoint's shape
@@ -110,6 +130,7 @@ class FitJob:
     recipe: FinetuneRecipe
     training: Sequence[tuple[Atoms, Labels]]
     replay: Sequence[tuple[Atoms, Labels]] = ()
+    levels: Sequence[LevelPart] = ()
     binding_eV: Mapping[str, float] = field(default_factory=dict)
     fresh: bool = False
     place: TrainingPlace = ON_CPU
@@ -250,23 +271,27 @@ def _fitted(
 
     from synthzoo.finetuning.snapshots import Snapshots, copied_weights
     from synthzoo.models.graphs import sizes_of
+    from synthzoo.training.batches import Mixed
     from synthzoo.training.fit import fit
 
     threads = job.recipe.threads if alone else 1
     if threads is not None:
         torch.set_num_threads(threads)
-    config = job.start.config
-    graphs = _graphs(job.training, config.elements, config.cutoff_A)
-    replay = _graphs(job.replay, config.elements, config.cutoff_A)
+    training = _graphs(job, job.training, level=0)
+    mixed = [Mixed(_graphs(job, job.replay, level=0), job.recipe.replay_share)]
+    for number, part in enumerate(job.levels, start=1):
+        mixed.append(Mixed(_graphs(job, part.training, level=number), part.share))
+    graphs = [graph for part in mixed for graph in part.graphs] + training
 
     def attempt(batch_atoms: int) -> FitResult:
         _prepare(folder, batch_atoms)
         return fit(
-            _network(job, graphs),
+            _network(job, training, mixed[1:]),
             replace(fit_recipe(job), batch_atoms=batch_atoms),
-            training=graphs,
+            training=training,
             validation=[],
-            replay=replay,
+            mixed=mixed,
+            level_weights=_level_weights(job),
             folder=folder,
             place=job.place,
             callbacks=[Snapshots(_snapshot_files(job, folder))],
@@ -278,8 +303,35 @@ def _fitted(
     return copied_weights(result.model)
 
 
-def _network(job: FitJob, graphs: Sequence[Graph]) -> torch.nn.Module:
-    """Return the network to fit, in training mode."""
+def _level_weights(job: FitJob) -> tuple[float, ...]:
+    return (1.0, *(part.weight for part in job.levels)) if job.levels else ()
+
+
+def _network(
+    job: FitJob, graphs: Sequence[Graph], others: Sequence[Mixed]
+) -> torch.nn.Module:
+    """Return the network to fit, in training mode.
+
+    ``graphs``: of the default level. ``others``: of the other levels.
+    """
+    from synthzoo.training.levels import LevelledNetwork, readout_name
+
+    config = job.start.config
+    network = _bound(job, job.binding_eV, graphs)
+    if not job.levels:
+        return prepared(network, config, job.place)
+    name = readout_name(network, config)
+    readouts = {
+        part.name: _bound(job, part.binding_eV, other.graphs).get_parameter(name)
+        for part, other in zip(job.levels, others, strict=True)
+    }
+    return LevelledNetwork(prepared(network, config, job.place), config, readouts)
+
+
+def _bound(
+    job: FitJob, binding_eV: Mapping[str, float], graphs: Sequence[Graph]
+) -> torch.nn.Module:
+    """Return the network that a fit starts from, as strongly bound as the data."""
     from synthzoo.finetuning.binding import bind_atoms
 
     config = job.start.config
@@ -287,10 +339,10 @@ def _network(job: FitJob, graphs: Sequence[Graph]) -> torch.nn.Module:
         network = build_model(config, seed=job.recipe.seed)
     else:
         network = job.start.network()
-    if any(job.binding_eV.values()):
-        energies_eV = [job.binding_eV[name] for name in config.elements]
+    if any(binding_eV.values()):
+        energies_eV = [binding_eV[name] for name in config.elements]
         bind_atoms(network, config, graphs, energies_eV, free=_free_atoms(config))
-    return prepared(network, config, job.place)
+    return network
 
 
 def _free_atoms(config: CheckpointConfig) -> list[Graph]:
@@ -298,10 +350,15 @@ def _free_atoms(config: CheckpointConfig) -> list[Graph]:
     from ase import Atoms
 
     from synthzoo.data.labels import Labels
+    from synthzoo.models.graphs import to_graph
 
     nothing = Labels(energy_eV=0.0, forces_eV_A=np.zeros((1, 3)))
-    atoms = [(Atoms(name), nothing) for name in config.elements]
-    return _graphs(atoms, config.elements, config.cutoff_A)
+    return [
+        to_graph(
+            Atoms(name), nothing, elements=config.elements, cutoff_A=config.cutoff_A
+        )
+        for name in config.elements
+    ]
 
 
 def read_batch_atoms(folder: Path) -> int | None:
@@ -320,13 +377,19 @@ def _prepare(folder: Path, batch_atoms: int) -> None:
 
 
 def _graphs(
-    labelled: Sequence[tuple[Atoms, Labels]],
-    elements: Sequence[str],
-    cutoff_A: float,
+    job: FitJob, labelled: Sequence[tuple[Atoms, Labels]], *, level: int
 ) -> list[Graph]:
-    from synthzoo.models.graphs import to_graph
+    """Return structures as graphs, of a level of theory where there are several."""
+    import torch
 
-    return [
-        to_graph(atoms, labels, elements=elements, cutoff_A=cutoff_A)
+    from synthzoo.models.graphs import LEVEL, to_graph
+
+    config = job.start.config
+    graphs = [
+        to_graph(atoms, labels, elements=config.elements, cutoff_A=config.cutoff_A)
         for atoms, labels in labelled
     ]
+    if job.levels:
+        for graph in graphs:
+            graph[LEVEL] = torch.tensor([[level]])
+    return graphs

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthzoo.errors import InputError
 from synthzoo.finetuning.energy_reference import EnergyReference, find_reference
-from synthzoo.finetuning.fits import FitJob, fit_recipe
+from synthzoo.finetuning.fits import FitJob, LevelPart, fit_recipe
 from synthzoo.finetuning.plan import take_off
 from synthzoo.finetuning.recipe import times_seen
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 SNAPSHOT_SHARES = (0.6, 0.8)
 """Weights are kept after these shares of the epochs; the last ones are, anyway."""
 
-FIT, DIRECT = "fit", "direct"
-"""Names of the first fit, which is kept if it is the only one, and of those from
-scratch, which have a number if there are several."""
+FIT, ALONE, DIRECT = "fit", "alone", "direct"
+"""Names of the first fit, which is kept if it is the only one, of those to one of
+several levels of theory alone, and of those from scratch."""
 
 
 DIRECT_VISITS = 6000
@@ -60,8 +61,32 @@ def planned_fit(plan: Plan, replay: LabelledSet) -> FitJob:
         recipe=plan.recipe,
         training=plan.on_model_scale(plan.training),
         replay=plan.replayed(replay),
+        levels=_level_parts(plan),
         binding_eV=plan.reference.binding_eV,
     )
+
+
+def _level_parts(plan: Plan) -> list[LevelPart]:
+    """Return what a fit sees of the other levels: shares by their numbers of atoms."""
+    recipe = plan.recipe
+    if plan.levels and recipe.level_share + recipe.replay_share >= 1:
+        raise InputError(
+            f"level_share {recipe.level_share} and replay_share {recipe.replay_share} "
+            "leave no share of a batch to the level that the model is for: make them "
+            "smaller."
+        )
+    atoms = sum(level.training.atoms for level in plan.levels)
+    weights = recipe.level_weights or {}
+    return [
+        LevelPart(
+            name=level.name,
+            training=level.on_model_scale(),
+            share=recipe.level_share * level.training.atoms / atoms,
+            weight=weights.get(level.name, 1.0),
+            binding_eV=level.reference.binding_eV,
+        )
+        for level in plan.levels
+    ]
 
 
 def fit_from_scratch(
@@ -75,6 +100,7 @@ def fit_from_scratch(
         job,
         training=take_off(labelled, reference.shifts_eV),
         replay=(),
+        levels=(),
         binding_eV={},
         fresh=True,
     )
@@ -102,19 +128,36 @@ def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
                 first, name=check_name(number), training=plan.on_model_scale(part)
             )
         )
+    if plan.levels:
+        jobs += _alone(first, sets)
     return [*jobs, *_from_scratch(first, sets)] if request.compare_direct else jobs
 
 
-def direct_parts(plan: Plan, *, tested: bool) -> dict[str, LabelledSet]:
-    """Return what each fit from scratch sees, by its name.
+def _alone(first: FitJob, sets: Sets) -> list[FitJob]:
+    """Return the fits to the default level alone, as without other levels."""
+    alone = sets.plan.alone
+    parts = {ALONE: alone.training}
+    parts |= compared_parts(ALONE, alone, tested=len(sets.test) > 0)
+    return [
+        dataclasses.replace(
+            first, name=name, levels=(), training=alone.on_model_scale(part)
+        )
+        for name, part in parts.items()
+    ]
+
+
+def compared_parts(name: str, plan: Plan, *, tested: bool) -> dict[str, LabelledSet]:
+    """Return what each fit of another kind sees, by its name.
 
     It is what the fits see that are compared with it: all that is fitted, or one part
     after the other where each structure is tested by the fit that has not seen it.
+
+    ``name``: of the first fit; if there are several, they have a number behind it.
     """
     if tested or len(plan.held_out) or not plan.checks:
-        return {DIRECT: plan.training}
+        return {name: plan.training}
     return {
-        f"{DIRECT}-{number}": fitted
+        f"{name}-{number}": fitted
         for number, (fitted, _) in enumerate(plan.checks, start=1)
     }
 
@@ -133,6 +176,9 @@ def describe_jobs(jobs: Sequence[FitJob], workers: int) -> str:
             f"as many to each of {checks} that leave out a part of the data, to test "
             "each structure once"
         )
+    alone = sum(job.name.startswith(ALONE) for job in jobs)
+    if alone:
+        texts.append(f"as many to each of {alone} to one level of theory alone")
     if direct:
         texts.append(f"{direct[0].recipe.visits} to each of {len(direct)} from scratch")
     text = ", ".join(texts)
@@ -146,8 +192,9 @@ def describe_jobs(jobs: Sequence[FitJob], workers: int) -> str:
 
 
 def _work(job: FitJob) -> int:
-    """Return how many atoms a fit sees."""
-    return fit_recipe(job).max_epochs * sum(len(atoms) for atoms, _ in job.training)
+    """Return how many atoms a fit sees, but for replayed ones."""
+    own = fit_recipe(job).max_epochs * sum(len(atoms) for atoms, _ in job.training)
+    return round(own / (1 - sum(part.share for part in job.levels)))
 
 
 def _seeded(job: FitJob, number: int) -> FinetuneRecipe:
@@ -159,7 +206,7 @@ def _from_scratch(first: FitJob, sets: Sets) -> list[FitJob]:
     elements = plan.config.elements
     reference = direct_reference(elements, plan.training)
     jobs = []
-    for name, part in direct_parts(plan, tested=len(sets.test) > 0).items():
+    for name, part in compared_parts(DIRECT, plan, tested=len(sets.test) > 0).items():
         sizes = [len(atoms) for atoms in part.structures]
         visits = recipe.direct_visits or visits_from_scratch(sizes)
         named = dataclasses.replace(

@@ -19,9 +19,11 @@ from synthzoo.finetuning.comparison import (
 )
 from synthzoo.finetuning.energy_reference import with_reference
 from synthzoo.finetuning.jobs import (
+    ALONE,
+    DIRECT,
     FIT,
     check_name,
-    direct_parts,
+    compared_parts,
     direct_reference,
     seed_names,
 )
@@ -29,6 +31,7 @@ from synthzoo.finetuning.physics import Curve, Physics, compare_physics, probe
 from synthzoo.finetuning.plan import Plan, starting_calculator
 from synthzoo.models.calculator import SynthzooCalculator
 from synthzoo.models.place import Place
+from synthzoo.training.weights import weights_at
 from synthzoo.zoo.registry import card_of
 
 if TYPE_CHECKING:
@@ -58,6 +61,20 @@ class SeedResult:
     errors: GroupErrors
     loss: float
     kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelErrors:
+    """What the tuned model is worth at another level of theory, where it was fitted.
+
+    ``shared``: structures that the default level labels, too.
+    ``forces``: whether there are labels of forces.
+    """
+
+    name: str
+    shared: int
+    errors: GroupErrors
+    forces: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +191,35 @@ class Judge:
 
     def direct(self) -> Comparison | None:
         """Return models from scratch (before) beside the tuned ones (after)."""
-        names = list(direct_parts(self.plan, tested=len(self.test) > 0))
+        reference = direct_reference(self.plan.config.elements, self.plan.training)
+        return self._beside(DIRECT, reference)
+
+    def alone(self) -> Comparison | None:
+        """Return fits to one level of theory (before) beside those to all (after)."""
+        return self._beside(ALONE, self.plan.reference)
+
+    def level(self, name: str) -> SynthzooCalculator:
+        """Return the tuned model at another level of theory."""
+        (level,) = (level for level in self.plan.levels if level.name == name)
+        return self._calculator(self.kept, level.reference, level=name)
+
+    def levels(self) -> list[LevelErrors]:
+        """Return the errors at the other levels, on structures that were fitted."""
+        return [
+            LevelErrors(
+                name=level.name,
+                shared=level.shared,
+                errors=predict_set(level.training, self.level(level.name)).errors[0],
+                forces=level.keys.forces is not None,
+            )
+            for level in self.plan.levels
+        ]
+
+    def _beside(self, kind: str, reference: EnergyReference) -> Comparison | None:
+        """Return models of other fits (before) beside the tuned ones (after)."""
+        names = list(compared_parts(kind, self.plan, tested=len(self.test) > 0))
         if names[0] not in self.weights:
             return None
-        reference = direct_reference(self.plan.config.elements, self.plan.training)
         models = [self._calculator(name, reference) for name in names]
         shown = self.unseen[0] if self.unseen else self.training
         tested = [part for _, part in self.plan.checks]
@@ -248,8 +290,11 @@ class Judge:
         labelled = self.plan.held_out if len(self.plan.held_out) else self.plan.training
         return predict_set(labelled, self.calculator(name)).errors[0].force_rmse_eV_A
 
-    def _calculator(self, name: str, reference: EnergyReference) -> SynthzooCalculator:
-        stored = with_reference(self.weights[name], self.plan.config, reference)
+    def _calculator(
+        self, name: str, reference: EnergyReference, *, level: str | None = None
+    ) -> SynthzooCalculator:
+        weights = weights_at(self.weights[name], level)
+        stored = with_reference(weights, self.plan.config, reference)
         return SynthzooCalculator(stored, place=Place(device=self.device))
 
 

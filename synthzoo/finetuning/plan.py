@@ -131,6 +131,29 @@ def _parts(names: Sequence[str], left_out: set[str]) -> Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedLevel:
+    """Another level of theory that a fit learns, too.
+
+    ``reference``: how its energies relate to the start's.
+    ``training``: its structures, on the scale of its labels.
+    ``shared``: how many of them the default level labels as well.
+    ``notes``: what the checks found, in words.
+    """
+
+    name: str
+    keys: LabelKeys
+    reference: EnergyReference
+    training: LabelledSet
+    shared: int
+    notes: tuple[str, ...]
+
+    def on_model_scale(self) -> list[tuple[Atoms, Labels]]:
+        """Return its structures with energies on the scale of the start."""
+        labelled = take_off(self.training, self.reference.shifts_eV)
+        return labelled if self.keys.forces else without_forces(labelled)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What will be fitted to what, and from where.
 
@@ -146,8 +169,10 @@ class Plan:
     test a fit are much like some that it has seen.
     ``isolated``: number of isolated atoms that were found.
     ``notes``: what the checks of the set found, in words.
-    ``energies_only``: whether the forces of the start stand in for forces that the data
-    do not have.
+    ``energies_only``: whether the data have no forces. Those of the start then stand in
+    for them, unless there are other levels.
+    ``level``: what the level of theory is called, if there are others.
+    ``levels``: other levels of theory that are fitted as well.
     """
 
     start: Checkpoint
@@ -161,6 +186,13 @@ class Plan:
     isolated: int
     notes: tuple[str, ...]
     energies_only: bool
+    level: str | None = None
+    levels: tuple[PlannedLevel, ...] = ()
+
+    @property
+    def alone(self) -> Plan:
+        """The same plan without other levels of theory."""
+        return dataclasses.replace(self, level=None, levels=())
 
     @property
     def config(self) -> CheckpointConfig:
@@ -176,7 +208,8 @@ class Plan:
 
     def on_model_scale(self, labelled: LabelledSet) -> list[tuple[Atoms, Labels]]:
         """Return structures with energies on the scale of the start."""
-        return take_off(labelled, self.reference.shifts_eV)
+        found = take_off(labelled, self.reference.shifts_eV)
+        return without_forces(found) if self.levels and self.energies_only else found
 
     def replayed(self, synthetic: LabelledSet) -> list[tuple[Atoms, Labels]]:
         """Return synthetic structures, bound as strongly as the data bind atoms.
@@ -200,6 +233,23 @@ def take_off(
         for label, offset in zip(labelled.labels, offsets, strict=True)
     ]
     return list(zip(labelled.structures, moved, strict=True))
+
+
+def without_forces(
+    labelled: Sequence[tuple[Atoms, Labels]],
+) -> list[tuple[Atoms, Labels]]:
+    """Return structures of which only the energies are known: no forces, no stress."""
+    return [
+        (
+            atoms,
+            dataclasses.replace(
+                labels,
+                forces_eV_A=np.full((len(atoms), 3), np.nan),
+                stress_eV_A3=None,
+            ),
+        )
+        for atoms, labels in labelled
+    ]
 
 
 def _offsets_eV(
@@ -231,32 +281,21 @@ def make_plan(
     """
     calculator, keys = examination.calculator, examination.keys
     examined = fit_for_use(examination, drop=drop)
-    labelled, config = examined.labelled, start.config
-    alone = labelled.isolated(config.cutoff_A)
-    indices = np.flatnonzero(~alone).tolist()
-    if not indices:
-        raise InputError(
-            f"The data hold {len(labelled)} structure(s), all of them single atoms: "
-            "there is nothing to fit."
-        )
-    bulk = labelled.part(indices)
-    resolved = _resolved(recipe, bulk, kind=config.kind, tested=tested)
+    found = bulk_of(examined, start.config)
+    bulk = found.labelled
+    resolved = _resolved(recipe, bulk, kind=start.config.kind, tested=tested)
     fitted, kept = _held_out(bulk, resolved)
     training = bulk.part(fitted)
-    found = find_isolated(
-        labelled.counts(config.elements), labelled.energies_eV, config.elements, alone
-    )
-    known = {name: (energy, _FOUND) for name, energy in found.items()}
-    known |= {name: (energy, _GIVEN) for name, energy in given_eV.items()}
+    known = {name: (energy, _GIVEN) for name, energy in given_eV.items()}
     return Plan(
         start=start,
         recipe=resolved,
         keys=keys,
-        reference=_reference(
+        reference=find_shifts(
             calculator,
             training,
-            [examined.predicted[indices[index]] for index in fitted],
-            known,
+            [found.predicted[index] for index in fitted],
+            found.known_eV | known,
         ),
         training=training,
         held_out=bulk.part(kept),
@@ -265,9 +304,44 @@ def make_plan(
             for one, other in check_parts(training.structures, resolved)
         ],
         related=are_related(bulk.structures),
-        isolated=int(alone.sum()),
+        isolated=found.isolated,
         notes=_notes(examined, [str(o) for o in examination.frames.origins]),
         energies_only=keys.forces is None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bulk:
+    """The structures of a set that are no isolated atoms, and what those say.
+
+    ``predicted``: the start's prediction for each structure.
+    ``known_eV``: energies of isolated atoms that were found.
+    ``isolated``: number of isolated atoms.
+    """
+
+    labelled: LabelledSet
+    predicted: list[Atoms]
+    known_eV: dict[str, tuple[float, Source]]
+    isolated: int
+
+
+def bulk_of(examined: Examined, config: CheckpointConfig) -> Bulk:
+    """Return the structures of a set without its isolated atoms."""
+    labelled = examined.labelled
+    alone = labelled.isolated(config.cutoff_A)
+    indices = np.flatnonzero(~alone).tolist()
+    if not indices:
+        raise InputError(
+            f"The data hold {len(labelled)} structure(s), all of them single atoms: "
+            "there is nothing to fit."
+        )
+    counts = labelled.counts(config.elements)
+    found = find_isolated(counts, labelled.energies_eV, config.elements, alone)
+    return Bulk(
+        labelled=labelled.part(indices),
+        predicted=[examined.predicted[index] for index in indices],
+        known_eV={name: (energy, _FOUND) for name, energy in found.items()},
+        isolated=int(alone.sum()),
     )
 
 
@@ -309,12 +383,17 @@ def starting_calculator(
     )
 
 
-def _reference(
+def find_shifts(
     calculator: SynthzooCalculator,
     training: LabelledSet,
     predicted: Sequence[Atoms],
     known_eV: Mapping[str, tuple[float, Source]],
 ) -> EnergyReference:
+    """Return how the labels' energies relate to those of a start.
+
+    ``calculator``: of the start. ``predicted``: its predictions.
+    ``known_eV``: isolated-atom energies on the scale of the labels, where known.
+    """
     config = calculator.config
     atoms = [Atoms(name) for name in config.elements]
     alone = predict_structures(atoms, calculator)

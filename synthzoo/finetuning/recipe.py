@@ -41,6 +41,12 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
         Where none are held out: share of the structures that each further fit leaves
         out and is tested on, to say whether fine-tuning helps. There are as many as it
         takes to leave out each structure once; 0 is none.
+    level_share
+        Share of the atoms of a batch that are of other levels of theory, if there are
+        any.
+    level_weights
+        Factors of the terms of other levels in the loss, by their names; 1 for those
+        that are not named.
     direct_visits
         Structures that a comparison from scratch sees in all, instead of a number that
         grows with that of the structures.
@@ -81,6 +87,8 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     replay_stress_weight: Annotated[NotNegative, LATER] = 0.1
     replay_labels: ReplayLabels = "start"
     direct_visits: Annotated[Count | None, LATER] = None
+    level_share: Annotated[Share, LATER] = 0.75
+    level_weights: Annotated[dict[str, NotNegative] | None, LATER] = None
 
 
 CHECKED = {"held_out_share": 0.0, "check_share": 0.2}

@@ -47,7 +47,12 @@ def data_text(plan: Plan) -> str:
         text += f", with the stress of {stresses} of them (`{plan.keys.stress}`)"
     if len(plan.held_out):
         text += f"; {len(plan.held_out)} were held out and only looked at in the end"
-    if plan.energies_only:
+    if plan.energies_only and plan.levels:
+        text += (
+            "; there are no forces: the fit had those of other levels of theory, and "
+            "the errors of forces below are differences from the pre-trained model"
+        )
+    elif plan.energies_only:
         text += (
             "; there are no forces: those of the pre-trained model stand in for them, "
             "in the fit and in the errors below"
@@ -200,6 +205,8 @@ def provenance_items(results: Results) -> list[str]:
 
 
 METRICS_FILE = "metrics.json"
+ALONE_FOLDER = "alone"
+"""In the folder of a model of several levels: the one of its default level alone."""
 
 
 def write_report(folder: Path, results: Results) -> None:
@@ -223,6 +230,7 @@ def card_text(results: Results, name: str) -> str:
         *_errors(results),
         Paragraph(text=plan.reference.summary),
         Paragraph(text=f'In Python: `synthzoo.load_calculator("{name}")`.'),
+        *_levels_of_card(results, name),
         Heading(text="Limits and licence"),
         Paragraph(
             text=(
@@ -247,6 +255,7 @@ def _blocks(folder: Path, results: Results) -> list[Block]:
         Paragraph(text=data_text(results.plan)),
         Paragraph(text=results.plan.reference.summary),
         *([Items(texts=results.plan.notes)] if results.plan.notes else []),
+        *_levels(results),
         *_forgetting(folder, results),
         Heading(text="How it was fitted"),
         Paragraph(text=fit_text(results)),
@@ -264,6 +273,9 @@ def _errors(results: Results) -> list[Block]:
             (comparison.name, "before", comparison.before.errors[0]),
             (comparison.name, "after", comparison.after.errors[0]),
         ]
+    if results.alone:
+        alone = f"{results.plan.level} alone"
+        named.append((results.alone.name, alone, results.alone.before.errors[0]))
     if results.direct:
         scratch = results.direct.comparison
         named.append((scratch.name, "from scratch", scratch.before.errors[0]))
@@ -277,9 +289,73 @@ def _errors(results: Results) -> list[Block]:
         "yours. Training structures were seen by the fit: their errors say nothing "
         "about others."
     )
+    if results.alone:
+        text += f" {alone_text(results.plan)}"
     if results.direct:
         text += f" {direct_text(results.direct, results.plan.recipe.visits)}"
     return [Table(header=header, rows=tuple(rows)), Paragraph(text=text)]
+
+
+def alone_text(plan: Plan) -> str:
+    """Return what the fit to one of several levels of theory was, in words."""
+    text = (
+        f"{plan.level} alone: the same fit without the other levels; its model lies in "
+        f"`{ALONE_FOLDER}/`."
+    )
+    if plan.energies_only:
+        text += (
+            " As with `--energies-only`, forces of the pre-trained model stood in for "
+            "the missing ones."
+        )
+    return text
+
+
+def _levels(results: Results) -> list[Block]:
+    """Return what was learnt of other levels of theory."""
+    if not results.levels:
+        return []
+    plan = results.plan
+    columns = error_columns([level.errors for level in results.levels])
+    rows = [
+        (level.name, str(level.errors.structures), str(level.shared), *text)
+        for level, text in zip(
+            results.levels, zip(*columns.values(), strict=True), strict=True
+        )
+    ]
+    texts = [
+        f"{level.name}: energies under `{level.keys.energy}`, forces under "
+        f"`{level.keys.forces or 'no key'}`. "
+        + " ".join([level.reference.summary, *level.notes])
+        for level in plan.levels
+    ]
+    return [
+        Heading(text="Levels of theory"),
+        Paragraph(
+            text=f"The model has a last layer and constants for {plan.level}, which is "
+            f"its default level, and for {', '.join(x.name for x in plan.levels)}; all "
+            "other weights are shared. The other levels took "
+            f"{100 * plan.recipe.level_share:.0f} % of the atoms of a batch. Their "
+            "errors are on structures that were fitted. Shared structures "
+            f"have labels of {plan.level}, too."
+        ),
+        Table(header=("Level", "Structures", "Shared", *columns), rows=tuple(rows)),
+        Items(texts=tuple(texts)),
+    ]
+
+
+def _levels_of_card(results: Results, name: str) -> list[Block]:
+    plan = results.plan
+    if not plan.levels:
+        return []
+    others = ", ".join(f"`{level.name}`" for level in plan.levels)
+    return [
+        Paragraph(
+            text=f"Levels of theory: `{plan.level}`, the default, and {others}: "
+            f'`synthzoo.load_calculator("{name}", level="{plan.levels[0].name}")`, or '
+            "`--level` on the command line. The errors above are those of "
+            f"`{plan.level}`."
+        )
+    ]
 
 
 def _groups(folder: Path, shown: Comparison) -> list[Block]:

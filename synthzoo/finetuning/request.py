@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from synthzoo.data.frames import find_files
-from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
+from synthzoo.data.labelled_set import (
+    LabelledSet,
+    as_labelled,
+    find_keys,
+    read_labelled,
+)
+from synthzoo.data.level_frames import LevelFrames, read_levels
+from synthzoo.data.levels import LOW
+from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import Examination, examine
+from synthzoo.finetuning.levels import find_keys_of_level, with_levels
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.finetuning.replay import Synthetic, find_replay, read_synthetic
 from synthzoo.potentials import Model, find_checkpoint
@@ -39,6 +49,8 @@ class Request:
     ``start``: checkpoint whose weights the fit starts from.
     ``files``, ``test``, ``replay``: labelled structures to fit, to measure with, and to
     mix in.
+    ``levels``: labelled structures of other levels of theory, by name.
+    ``level``: which level the model is for, if said.
     ``isolated_energies_eV``: energies of free atoms that are known.
     ``energy_key``, ``forces_key``: where the labels are, if said.
     ``format``: of the files to fit and to measure with, if said.
@@ -53,6 +65,8 @@ class Request:
     recipe: FinetuneRecipe
     test: list[Path] = field(default_factory=list)
     replay: list[Path] = field(default_factory=list)
+    levels: dict[str, list[Path]] = field(default_factory=dict)
+    level: str | None = None
     isolated_energies_eV: dict[str, float] = field(default_factory=dict)
     energy_key: str | None = None
     forces_key: str | None = None
@@ -78,7 +92,21 @@ class Request:
             "drop_bad": self.drop_bad,
             "compare_direct": self.compare_direct,
             **({} if self.format is None else {"format": self.format}),
+            **self._levels_manifest(),
         }
+
+    @cached_property
+    def frames(self) -> LevelFrames:
+        """The structures of all files but those to measure with, by level of theory."""
+        return read_levels(
+            self.files, self.levels, level=self.level, format=self.format
+        )
+
+    def _levels_manifest(self) -> dict[str, Any]:
+        if not self.levels and self.level is None:
+            return {}
+        hashes = {name: hash_files(files) for name, files in self.levels.items()}
+        return {"level": self.level, "levels": hashes}
 
 
 def find_request(  # noqa: PLR0913  what a user may say
@@ -93,6 +121,8 @@ def find_request(  # noqa: PLR0913  what a user may say
     format: str | None,
     test: Sources,
     replay: Sources | None,
+    levels: Mapping[str, Sources] | Sources | None,
+    level: str | None,
     energies_only: bool,
     drop_bad: bool,
     compare_direct: bool,
@@ -102,6 +132,11 @@ def find_request(  # noqa: PLR0913  what a user may say
 ) -> Request:
     """Return what is asked for, with the files and the start that are meant."""
     place = check_place(place)
+    if levels and (place.compiled or place.kernels):
+        raise InputError(
+            "Several levels of theory can be fitted neither compiled nor with kernels: "
+            "leave --compile and --kernels out."
+        )
     start = find_checkpoint(model, needed_for="finetune")
     if executor is not None:
         workers = worker_count(executor)
@@ -111,6 +146,8 @@ def find_request(  # noqa: PLR0913  what a user may say
         files=find_files(data),
         test=find_files(test) if test else [],
         replay=find_replay(replay, start.config) if recipe.replay_share else [],
+        levels=_named_levels(levels),
+        level=level,
         recipe=recipe,
         isolated_energies_eV=dict(isolated_energies_eV or {}),
         energy_key=energy_key,
@@ -123,6 +160,16 @@ def find_request(  # noqa: PLR0913  what a user may say
         workers=workers or os.cpu_count() or 1,
         executor=executor,
     )
+
+
+def _named_levels(
+    levels: Mapping[str, Sources] | Sources | None,
+) -> dict[str, list[Path]]:
+    """Return the files of each other level; those that are not named get a name."""
+    if not levels:
+        return {}
+    named = levels if isinstance(levels, Mapping) else {LOW: levels}
+    return {name: find_files(sources) for name, sources in named.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,19 +205,20 @@ def read_replay(request: Request) -> Synthetic:
 
 def read_examined(request: Request) -> Examination:
     """Return the structures to be fitted, and what the start says about them."""
-    frames, keys = read_labelled(
-        request.files,
+    frames = request.frames
+    find = find_keys_of_level if frames.others else find_keys
+    keys = find(
+        frames.own,
         energy_key=request.energy_key,
         forces_key=request.forces_key,
         energies_only=request.energies_only,
-        format=request.format,
     )
-    return examine(frames, keys, starting_calculator(request.start))
+    return examine(frames.own, keys, starting_calculator(request.start))
 
 
 def plan_fit(request: Request, examined: Examination) -> Plan:
     """Return the plan for what was read."""
-    return make_plan(
+    plan = make_plan(
         request.start,
         examined,
         request.recipe,
@@ -178,6 +226,7 @@ def plan_fit(request: Request, examined: Examination) -> Plan:
         drop=request.drop_bad,
         tested=bool(request.test),
     )
+    return with_levels(plan, request.frames, drop=request.drop_bad)
 
 
 def read_test(request: Request, plan: Plan) -> LabelledSet:

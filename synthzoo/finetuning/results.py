@@ -13,7 +13,7 @@ from synthzoo.recipes.loading import recipe_values
 if TYPE_CHECKING:
     from synthzoo.finetuning.certainty import Certainty
     from synthzoo.finetuning.comparison import Change, Comparison
-    from synthzoo.finetuning.judge import SeedResult
+    from synthzoo.finetuning.judge import LevelErrors, SeedResult
     from synthzoo.finetuning.physics import Curve, Physics
     from synthzoo.finetuning.plan import Plan
     from synthzoo.finetuning.replay import Synthetic
@@ -52,6 +52,27 @@ def verdict(
     elif "worse" in (shown.energy, shown.forces) and not replayed:
         texts.append(_REPLAY)
     return " ".join([*texts, *also])
+
+
+def advice(alone: Comparison, level: str | None) -> str:
+    """Return which of two models to use, in words: of one level, or of all.
+
+    ``alone``: the fit to one level (before), and to all levels (after).
+    ``level``: what that level is called.
+    """
+    text = f"Beside a fit to {level} alone, {_errors(alone)}: "
+    changes = {alone.energy, alone.forces} - {None}
+    if "worse" in changes and "better" not in changes:
+        return text + "use the model of that fit, in the folder `alone`."
+    if "better" in changes and "worse" not in changes:
+        return text + "use this model."
+    old, new = alone.before.errors[0], alone.after.errors[0]
+    if new.energy_rmse_meV_per_atom <= old.energy_rmse_meV_per_atom:
+        return text + "which one is better is not clear; this one is by its energies."
+    return (
+        text + "which one is better is not clear; by its energies, it is that of the "
+        "folder `alone`."
+    )
 
 
 def _can_tell(shown: Comparison) -> bool:
@@ -137,6 +158,9 @@ class Results:
     ``synthetic``: the same on the synthetic structures to measure with, if there are
     any.
     ``direct``: training from scratch, if asked for.
+    ``alone``: fits to one level of theory (before) and to all (after), if there are
+    several.
+    ``levels``: errors at the other levels of theory.
     ``physics``: crystals and the repulsion of near atoms, before and after.
     ``certainty``: how sure the model is, if that is known.
     ``seconds``: time that it took, up to the report.
@@ -153,6 +177,8 @@ class Results:
     unseen: Sequence[Comparison]
     synthetic: Comparison | None
     direct: DirectTraining | None
+    alone: Comparison | None
+    levels: Sequence[LevelErrors]
     curves: Sequence[Curve]
     physics: Physics
     certainty: Certainty | None
@@ -163,7 +189,11 @@ class Results:
     def verdict(self) -> str:
         """Whether it helped and kept known physics, in words."""
         shown = self.unseen[0] if self.unseen else None
-        told = [self.physics.summary, self.plan.reference.guess_text]
+        told = [
+            advice(self.alone, self.plan.level) if self.alone else "",
+            self.physics.summary,
+            self.plan.reference.guess_text,
+        ]
         return verdict(
             shown,
             also=[text for text in told if text],
@@ -182,6 +212,8 @@ def metrics(results: Results) -> dict[str, Any]:
         "unseen": [_values(entry) for entry in results.unseen],
         "synthetic": _values(results.synthetic) if results.synthetic else None,
         "direct": _direct_values(results.direct) if results.direct else None,
+        "alone": _values(results.alone) if results.alone else None,
+        "levels": [dataclasses.asdict(level) for level in results.levels],
         "physics": dataclasses.asdict(results.physics),
         "calibration": (
             dataclasses.asdict(results.certainty.calibration)

@@ -22,15 +22,16 @@ from synthzoo.finetuning.fits import (
     read_snapshots,
     run_fits,
 )
-from synthzoo.finetuning.jobs import describe_jobs, make_jobs
+from synthzoo.finetuning.jobs import ALONE, describe_jobs, make_jobs
 from synthzoo.finetuning.judge import Judge
 from synthzoo.finetuning.recipe import FinetuneRecipe
-from synthzoo.finetuning.report import card_text, write_report
+from synthzoo.finetuning.report import ALONE_FOLDER, card_text, write_report
 from synthzoo.finetuning.request import Request, find_request, read_sets
 from synthzoo.finetuning.results import DirectTraining, Results
 from synthzoo.finetuning.select_by_md import DYNAMICS_FOLDER, select_by_md
 from synthzoo.models.checkpoint import write_checkpoint
 from synthzoo.models.config import GUESSED
+from synthzoo.models.levels import NewLevels
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.reports.document import MARKDOWN_FILE
 from synthzoo.runs.files import new_file
@@ -42,9 +43,10 @@ from synthzoo.training.place import TrainingPlace
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from synthzoo.finetuning.energy_reference import EnergyReference
     from synthzoo.finetuning.fits import FitJob
     from synthzoo.finetuning.plan import Plan
-    from synthzoo.finetuning.request import Sets
+    from synthzoo.finetuning.request import Sets, Sources
     from synthzoo.finetuning.select_by_md import Candidate
     from synthzoo.models.config import CheckpointConfig
     from synthzoo.models.place import Kernels
@@ -70,7 +72,10 @@ def write_tuned(
         golden=judge.plan.start.golden,
         card=card_text(results, name),
         uncertainty=results.certainty.uncertainty if results.certainty else None,
+        levels=_new_levels(judge),
     )
+    if judge.plan.levels:
+        _write_alone(folder / ALONE_FOLDER, judge, config)
     if judge.plan.recipe.committee:
         _write_committee(folder, judge)
     _write_recipe(folder / RECIPE_FILE, judge.plan.recipe)
@@ -84,17 +89,7 @@ def described(
 
     ``config``: of the tuned model, the rest as in its start.
     """
-    reference = plan.reference
-    labels = {
-        "source": "labels of the user's own",
-        "energy": "total energy of the cell, as in the labels",
-        "energy_shifts_eV": reference.shifts_eV,
-        "isolated_atoms": reference.sources,
-        "spread_eV_per_atom": reference.spread_eV_per_atom,
-        "undetermined": list(reference.undetermined),
-        GUESSED: list(reference.guessed),
-        "start": plan.config.labels,
-    }
+    labels = _labels(plan.reference, plan)
     hashes = {name: value for name, value in manifest.items() if "sha256" in name}
     made = hashes | {
         "finetune_recipe": recipe_hash(plan.recipe)[:12],
@@ -104,6 +99,50 @@ def described(
         "start": plan.config.provenance,
     }
     return dataclasses.replace(config, labels=labels, provenance=made, kind="potential")
+
+
+def _labels(reference: EnergyReference, plan: Plan) -> dict[str, Any]:
+    """Return what the energies of a level of theory are."""
+    return {
+        "source": "labels of the user's own",
+        "energy": "total energy of the cell, as in the labels",
+        "energy_shifts_eV": reference.shifts_eV,
+        "isolated_atoms": reference.sources,
+        "spread_eV_per_atom": reference.spread_eV_per_atom,
+        "undetermined": list(reference.undetermined),
+        GUESSED: list(reference.guessed),
+        "start": plan.config.labels,
+    }
+
+
+def _new_levels(judge: Judge) -> NewLevels | None:
+    """Return the other levels of theory of the tuned model, if there are any."""
+    plan = judge.plan
+    if plan.level is None:
+        return None
+    others = {}
+    for level in plan.levels:
+        stored = judge.level(level.name).stored
+        labels = _labels(level.reference, plan)
+        config = dataclasses.replace(stored.config, labels=labels, kind="potential")
+        others[level.name] = dataclasses.replace(stored, config=config)
+    return NewLevels(default=plan.level, others=others)
+
+
+def _write_alone(folder: Path, judge: Judge, config: CheckpointConfig) -> None:
+    """Write the model of the fit to the default level alone.
+
+    ``config``: of the tuned model.
+    """
+    alone = judge.calculator(ALONE)
+    described = dataclasses.replace(
+        alone.config,
+        labels=config.labels,
+        kind="potential",
+        provenance=config.provenance,
+    )
+    golden = judge.plan.start.golden
+    write_checkpoint(folder, model=alone.model, config=described, golden=golden)
 
 
 def _write_committee(folder: Path, judge: Judge) -> None:
@@ -174,6 +213,8 @@ def finetune(  # noqa: PLR0913  what a user may say
     format: str | None = None,
     test: str | Path | Sequence[str | Path] = (),
     replay: str | Path | Sequence[str | Path] | None = None,
+    levels: Mapping[str, Sources] | Sources | None = None,
+    level: str | None = None,
     energies_only: bool = False,
     drop_bad: bool = False,
     compare_direct: bool = False,
@@ -222,8 +263,18 @@ def finetune(  # noqa: PLR0913  what a user may say
         any, come from the teacher of the start. ``"zoo"`` names those that come with
         synthzoo, for carbon. They are the default if the start is a potential of
         carbon. A `replay_share` of zero in the recipe switches replay off.
+    levels
+        Labelled structures of other levels of theory, by the names of the levels; one
+        level without a name is ``low``. The model learns all levels at once, with a
+        last layer and constants of the energy for each, and each level from what labels
+        it has: many cheap energies and forces help where costly energies are few. A
+        text ``level`` in the ``info`` of a structure says its level, too.
+    level
+        What to call the level of data, which the model predicts if not asked for
+        another one; ``high`` if not given.
     energies_only
-        Fit to energies alone; the forces of the start replace those of the data.
+        Fit to energies alone. The forces of the start replace those of the data, unless
+        there are other levels.
     drop_bad
         Leave out structures in which the checks find errors.
     compare_direct
@@ -253,7 +304,8 @@ def finetune(  # noqa: PLR0913  what a user may say
     ------
     InputError
         If the output exists, the data cannot be used, the energies cannot be brought
-        onto one scale, or compiling or kernels are asked for on the CPU.
+        onto one scale, levels of theory cannot be told apart or are of other elements,
+        or compiling or kernels are asked for on the CPU or with several levels.
     MissingExtraError
         If the kernels are not installed.
     SynthzooError
@@ -279,6 +331,8 @@ def finetune(  # noqa: PLR0913  what a user may say
         format=format,
         test=test,
         replay=replay,
+        levels=levels,
+        level=level,
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
@@ -342,6 +396,8 @@ def _make(
         unseen=judge.unseen,
         synthetic=judge.forgotten(),
         direct=_direct(judge, jobs, run),
+        alone=judge.alone(),
+        levels=judge.levels(),
         curves=judge.curves(),
         physics=judge.physics(),
         certainty=find_certainty(judge),

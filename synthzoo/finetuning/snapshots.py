@@ -11,6 +11,7 @@ import safetensors.torch
 from lightning.pytorch.callbacks import Callback
 
 from synthzoo.runs.files import new_file
+from synthzoo.training.levels import LevelledNetwork
 
 if TYPE_CHECKING:
     import lightning
@@ -44,10 +45,16 @@ class Snapshots(Callback):
 
 
 def copied_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the weights of a model as they are now, on the CPU."""
+    """Return the weights of a model as they are now, on the CPU.
+
+    Those of several levels of theory are named as `LevelledNetwork.weights` does.
+    """
+    weights = model.state_dict()
+    if isinstance(model, LevelledNetwork):
+        weights = model.weights()
     return {
         name: value.detach().cpu().clone().contiguous()
-        for name, value in model.state_dict().items()
+        for name, value in weights.items()
     }
 
 

@@ -6,7 +6,7 @@ import copy
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from synthzoo.models.config import (
     CARD_FILE,
     CONFIG_FILE,
     GOLDEN_FILE,
+    LEVELS_FILE,
     MAP_FILE,
     UNCERTAINTY_FILE,
     WEIGHTS_FILE,
     CheckpointConfig,
+    config_values,
     parse_config,
     seal_of,
 )
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch.nn import Module
 
+    from synthzoo.models.levels import NewLevels
     from synthzoo.models.stored import StoredNetwork
     from synthzoo.models.uncertainty import Uncertainty
 
@@ -57,6 +60,7 @@ MAX_BYTES = {
     WEIGHTS_FILE: 2**31,
     GOLDEN_FILE: 2**26,
     UNCERTAINTY_FILE: 2**26,
+    LEVELS_FILE: 2**28,
     MAP_FILE: 2**26,
     CARD_FILE: 2**20,
 }
@@ -69,15 +73,39 @@ class Checkpoint:
 
     Both happen when they are first needed. Functions hand this on instead of a path. A
     copy in another process keeps the description and builds a network of its own.
+
+    ``level``: of several levels of theory, the one that is meant; None for the default
+    one.
     """
 
     folder: Path
     name: str
+    level: str | None = None
+
+    @cached_property
+    def recorded(self) -> CheckpointConfig:
+        """The checked description of all levels; see `read_config`."""
+        return read_config(self.folder)
 
     @cached_property
     def config(self) -> CheckpointConfig:
-        """The checked description; see `read_config`."""
-        return read_config(self.folder)
+        """The checked description of the level."""
+        from synthzoo.models.levels import config_at
+
+        return config_at(self.recorded, self.level)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The names of all levels, the default one first; none if there is only one."""
+        from synthzoo.models.levels import level_names
+
+        return level_names(self.recorded)
+
+    def at(self, level: str) -> Checkpoint:
+        """Return the same checkpoint at one of its levels of theory."""
+        from synthzoo.models.levels import checked_level
+
+        return replace(self, level=checked_level(self.recorded, level, name=self.name))
 
     @property
     def golden(self) -> list[Atoms]:
@@ -104,7 +132,7 @@ class Checkpoint:
 
     def __str__(self) -> str:
         """Return what the user called it."""
-        return self.name
+        return self.name if self.level is None else f"{self.name} ({self.level})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the network behind: it is large, and quickly read.
@@ -168,7 +196,7 @@ def load_stored(
     return stored
 
 
-def write_checkpoint(
+def write_checkpoint(  # noqa: PLR0913  all that a checkpoint holds
     folder: str | Path,
     *,
     model: Module,
@@ -176,6 +204,7 @@ def write_checkpoint(
     golden: Sequence[Atoms],
     card: str | None = None,
     uncertainty: Uncertainty | None = None,
+    levels: NewLevels | None = None,
 ) -> None:
     """Write a checkpoint folder; it appears only when it is complete.
 
@@ -185,13 +214,15 @@ def write_checkpoint(
     ``config``: description of the model; hashes and versions are filled in.
     ``golden``: a few structures whose predictions are stored, for `verify_checkpoint`.
     ``uncertainty``: of what the model predicts, if it is known.
+    ``levels``: other levels of theory that share most of the weights, if there are any.
     """
     folder = Path(folder)
     refuse_existing(folder)
     if not golden:
         raise InputError("A checkpoint needs at least one golden structure.")
     provenance = {**config.provenance, "versions": installed_versions()}
-    contents = _contents(replace(config, provenance=provenance), model, golden)
+    config = replace(config, provenance=provenance)
+    contents = _contents(config, model, golden, levels)
     if card is not None:
         contents[CARD_FILE] = card.encode()
     if uncertainty is not None:
@@ -216,10 +247,14 @@ def verify_checkpoint(
 ) -> Verification:
     """Recompute a checkpoint's golden predictions and return how much they differ."""
     checkpoint = as_checkpoint(folder)
-    stored = _load(checkpoint, None)
-    recorded = _read_golden(checkpoint)
-    _is_sealed(checkpoint)
-    return _compare(stored, recorded, device=device)
+    recorded, here = [], []
+    for level in checkpoint.levels or (None,):
+        each = checkpoint if level is None else checkpoint.at(level)
+        stored, entries = _load(each, None), _read_golden(each)
+        _is_sealed(each)
+        recorded += entries
+        here += _predict(stored, entries, device)
+    return _judged(checkpoint.recorded, recorded, here)
 
 
 def _load(checkpoint: Checkpoint, dtype: str | None) -> StoredNetwork:
@@ -227,10 +262,25 @@ def _load(checkpoint: Checkpoint, dtype: str | None) -> StoredNetwork:
     from synthzoo.models.stored import StoredNetwork
 
     folder, config = checkpoint.folder, checkpoint.config
-    weights = _read_tensors(folder, WEIGHTS_FILE, sha256=config.weights_sha256)
+    sha256 = checkpoint.recorded.weights_sha256
+    weights = _read_tensors(folder, WEIGHTS_FILE, sha256=sha256)
     where = str(folder / WEIGHTS_FILE)
-    uncertainty = _read_uncertainty(folder, config.weights_sha256)
-    return StoredNetwork(config, weights, dtype or config.dtype, where, uncertainty)
+    dtype = dtype or config.dtype
+    if checkpoint.level is not None:
+        from synthzoo.models.levels import weights_at
+
+        where = str(folder / LEVELS_FILE)
+        arrays = _read_levels(checkpoint)
+        weights = weights_at(arrays, weights, checkpoint.level, where=where)
+        return StoredNetwork(config, weights, dtype, where)
+    uncertainty = _read_uncertainty(folder, sha256)
+    return StoredNetwork(config, weights, dtype, where, uncertainty)
+
+
+def _read_levels(checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
+    levels = checkpoint.recorded.levels
+    sha256 = "" if levels is None else levels.sha256
+    return _read_tensors(checkpoint.folder, LEVELS_FILE, sha256=sha256)
 
 
 def _read_uncertainty(folder: Path, weights_sha256: str) -> Uncertainty | None:
@@ -244,7 +294,12 @@ def _read_uncertainty(folder: Path, weights_sha256: str) -> Uncertainty | None:
 
 
 def _read_golden(checkpoint: Checkpoint) -> list[Golden]:
-    folder, sha256 = checkpoint.folder, checkpoint.config.golden_sha256
+    folder, sha256 = checkpoint.folder, checkpoint.recorded.golden_sha256
+    if checkpoint.level is not None:
+        from synthzoo.models.levels import golden_at
+
+        where = str(folder / LEVELS_FILE)
+        return golden_at(_read_levels(checkpoint), checkpoint.level, where=where)
     tensors = _read_tensors(folder, GOLDEN_FILE, sha256=sha256)
     return unpack_golden(tensors, where=str(folder / GOLDEN_FILE))
 
@@ -255,7 +310,7 @@ def _is_sealed(checkpoint: Checkpoint) -> bool:
     Raises `IntegrityError` if they are those of another one.
     """
     seal = read_seal(_read_bytes(checkpoint.folder, GOLDEN_FILE))
-    if seal not in (None, seal_of(checkpoint.config)):
+    if seal not in (None, seal_of(checkpoint.recorded)):
         raise IntegrityError(
             f"{checkpoint.folder / CONFIG_FILE} does not belong to {GOLDEN_FILE}: it "
             "was changed, or comes from another checkpoint. Fetch or copy the "
@@ -264,15 +319,24 @@ def _is_sealed(checkpoint: Checkpoint) -> bool:
     return seal is not None
 
 
-def _compare(
-    stored: StoredNetwork, recorded: Sequence[Golden], *, device: str = "cpu"
-) -> Verification:
+def _compare(stored: StoredNetwork, recorded: Sequence[Golden]) -> Verification:
     """Return how much a network's predictions differ from those on record."""
+    return _judged(stored.config, recorded, _predict(stored, recorded, "cpu"))
+
+
+def _predict(
+    stored: StoredNetwork, recorded: Sequence[Golden], device: str
+) -> list[Golden]:
     from synthzoo.models.calculator import SynthzooCalculator
 
     calculator = SynthzooCalculator(stored, place=Place(device=device))
-    here = [predict_golden(golden_atoms(entry), calculator) for entry in recorded]
-    versions = stored.config.provenance.get("versions", {})
+    return [predict_golden(golden_atoms(entry), calculator) for entry in recorded]
+
+
+def _judged(
+    config: CheckpointConfig, recorded: Sequence[Golden], here: Sequence[Golden]
+) -> Verification:
+    versions = config.provenance.get("versions", {})
     return compare_golden(recorded, here, recorded_versions=dict(versions))
 
 
@@ -317,7 +381,10 @@ def _read_tensors(folder: Path, name: str, *, sha256: str) -> dict[str, NDArray[
 
 
 def _contents(
-    config: CheckpointConfig, model: Module, golden: Sequence[Atoms]
+    config: CheckpointConfig,
+    model: Module,
+    golden: Sequence[Atoms],
+    levels: NewLevels | None,
 ) -> dict[str, bytes]:
     """Return the files of a checkpoint, golden predictions included."""
     import safetensors.torch
@@ -334,22 +401,27 @@ def _contents(
     }
     predictions = [predict_golden(atoms, calculator) for atoms in golden]
     weights_bytes = safetensors.torch.save(tensors)
-    weights_sha256 = hash_content(weights_bytes)
+    contents, described = {WEIGHTS_FILE: weights_bytes}, None
+    if levels is not None:
+        from synthzoo.models.levels import pack_levels
+
+        base = {name: value.numpy() for name, value in tensors.items()}
+        contents[LEVELS_FILE], described = pack_levels(base, levels, golden)
     config = replace(
         config,
-        weights_sha256=weights_sha256,
+        weights_sha256=hash_content(weights_bytes),
         golden_sha256="0" * 64,  # of no weight for the seal, which stands in that file
+        levels=described,
     )
     seal = seal_of(parse_config(_as_json(config), where=CONFIG_FILE))
     golden_bytes = pack_golden(predictions, seal=seal)
     golden_sha256 = hash_content(golden_bytes)
-    return {
+    return contents | {
         CONFIG_FILE: _as_json(replace(config, golden_sha256=golden_sha256)),
-        WEIGHTS_FILE: weights_bytes,
         GOLDEN_FILE: golden_bytes,
     }
 
 
 def _as_json(config: CheckpointConfig) -> bytes:
-    text = json.dumps(asdict(config), indent=2, ensure_ascii=False)
+    text = json.dumps(config_values(config), indent=2, ensure_ascii=False)
     return text.encode() + b"\n"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import synthzoo
+from synthzoo.data.levels import LEVEL_NAME
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.models.architectures import check_arguments
 from synthzoo.models.interface import Cutoff
@@ -30,10 +31,11 @@ WEIGHTS_FILE = "model.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 CARD_FILE = "README.md"
 UNCERTAINTY_FILE = "uncertainty.safetensors"
+LEVELS_FILE = "levels.safetensors"
 MAP_FILE = "map.safetensors"
 """What `synthzoo map --onto` takes: a map of what the network was trained on."""
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, GOLDEN_FILE)
-OPTIONAL_FILES = (UNCERTAINTY_FILE, MAP_FILE)
+OPTIONAL_FILES = (UNCERTAINTY_FILE, LEVELS_FILE, MAP_FILE)
 
 
 def files_of(folder: Path) -> list[str]:
@@ -55,6 +57,35 @@ FORMAT_SINCE = "0.1.0"
 _Sha256 = Annotated[str, matching(rf"(?:{SHA256.pattern})?", "a SHA-256")]
 
 
+LevelName = Annotated[str, matching(LEVEL_NAME, "a name of letters, digits, _.+-")]
+"""What a level of theory is called."""
+
+
+class LevelDescription(Checked, frozen=True, kw_only=True):
+    """What the energies of another level of theory than the default one are.
+
+    ``energy_shifts_eV``: constant of each element in the energies of atoms.
+    ``isolated_atom_energies_eV``, ``labels``: as in `CheckpointConfig`.
+    """
+
+    energy_shifts_eV: dict[str, Annotated[float, number(-1e9, 1e9)]]
+    isolated_atom_energies_eV: dict[str, Annotated[float, number(-1e9, 1e9)]]
+    labels: dict[str, Any]
+
+
+class Levels(Checked, frozen=True, kw_only=True):
+    """The levels of theory of a model that has several.
+
+    ``default``: the level that the rest of the description is about.
+    ``others``: the other levels, by name.
+    ``sha256``: of the file with their weights and golden predictions.
+    """
+
+    default: LevelName
+    others: dict[LevelName, LevelDescription]
+    sha256: _Sha256 = ""
+
+
 class CheckpointConfig(Checked, frozen=True, kw_only=True):
     """What ``config.json`` says about a model.
 
@@ -72,6 +103,7 @@ class CheckpointConfig(Checked, frozen=True, kw_only=True):
     ``needs_synthzoo``: the first synthzoo that reads this format version.
     ``weights_sha256``, ``golden_sha256``: hashes of the two other files;
     `write_checkpoint` fills them in.
+    ``levels``: the levels of theory, where there are several.
     """
 
     format_version: int
@@ -87,6 +119,7 @@ class CheckpointConfig(Checked, frozen=True, kw_only=True):
     needs_synthzoo: str = FORMAT_SINCE
     weights_sha256: _Sha256 = ""
     golden_sha256: _Sha256 = ""
+    levels: Levels | None = None
 
 
 UNSEALED = ("provenance", "needs_synthzoo", "golden_sha256")
@@ -98,10 +131,16 @@ def seal_of(config: CheckpointConfig) -> str:
 
     ``config``: the description, the hash of the weights included.
     """
-    content = {
-        name: value for name, value in asdict(config).items() if name not in UNSEALED
-    }
-    return hash_values(content)
+    values = config_values(config).items()
+    return hash_values({name: value for name, value in values if name not in UNSEALED})
+
+
+def config_values(config: CheckpointConfig) -> dict[str, Any]:
+    """Return what ``config.json`` says; models of one level say nothing of levels."""
+    values = asdict(config)
+    if config.levels is None:
+        del values["levels"]
+    return values
 
 
 def parse_config(content: bytes, *, where: str) -> CheckpointConfig:
@@ -136,7 +175,7 @@ def _check_format_version(raw: Any) -> None:
 
 def _check_all(config: CheckpointConfig, raw: Mapping[str, Any]) -> None:
     """Check what no single value says."""
-    given = [name for name in raw if raw[name] != ""]
+    given = [name for name in raw if raw[name] != ""] + ["levels"]
     if missing := [name for name in config.__struct_fields__ if name not in given]:
         raise CheckpointError(f"missing keys {missing}.")
     if config.dtype != "float32":
@@ -150,4 +189,19 @@ def _check_all(config: CheckpointConfig, raw: Mapping[str, Any]) -> None:
         raise CheckpointError(
             "isolated_atom_energies_eV must have one energy for each element."
         )
+    if config.levels is not None:
+        _check_levels(config.levels, config.elements)
     check_arguments(config.builder, config.arguments, config.elements)
+
+
+def _check_levels(levels: Levels, elements: Collection[str]) -> None:
+    if not levels.sha256 or not levels.others or levels.default in levels.others:
+        raise CheckpointError(
+            "levels: expected a default, other levels with other names, and a hash."
+        )
+    for name, level in levels.others.items():
+        for values in (level.energy_shifts_eV, level.isolated_atom_energies_eV):
+            if set(values) != set(elements):
+                raise CheckpointError(
+                    f"levels: {name} must have two energies for each element."
+                )

@@ -13,7 +13,11 @@ import numpy as np
 import torch
 from ase.data import atomic_numbers
 from ase.stress import voigt_6_to_full_3x3_stress
-from nequip.data import AtomicDataDict, register_neighborlist_backend
+from nequip.data import (
+    AtomicDataDict,
+    register_fields,
+    register_neighborlist_backend,
+)
 from nequip.integrations.utils import basic_transforms
 from nequip.nn import with_edge_vectors_
 
@@ -72,6 +76,12 @@ FORCES = AtomicDataDict.FORCE_KEY
 STRESS = AtomicDataDict.STRESS_KEY
 """In eV/Å³, ``(b, 3, 3)``; NaN for labels that are not known, and of any value where
 the cell has no volume for what a network computes."""
+
+LEVEL = "level_of_theory"
+"""Number of each structure's level of theory, ``(b, 1)``, 0 for the default one; only
+where a fit knows several."""
+
+register_fields(graph_fields=[LEVEL], long_fields=[LEVEL])
 
 NEIGHBOUR_SEARCH = "synthzoo"
 """Name under which nequip finds `_add_neighbours`."""
@@ -204,6 +214,33 @@ def split(graph: Graph) -> list[Graph]:
     """Return the structures of a graph, each as a graph."""
     count = AtomicDataDict.num_frames(graph)
     return [AtomicDataDict.frame_from_batched(graph, n) for n in range(count)]
+
+
+OF_STRUCTURES = (CELL, PERIODIC, ENERGY, STRESS, SIZES, LEVEL)
+"""What a graph has for each structure; for each edge it has `SHIFTS`, the rest is of
+atoms."""
+
+
+def part_of(graph: Graph, chosen: torch.Tensor) -> Graph:
+    """Return some structures of a graph, in their order, as a graph.
+
+    ``graph``: from `join`, without vectors or lengths of edges.
+    ``chosen``: whether to take a structure, ``(b,)``.
+    """
+    atoms = chosen[graph[STRUCTURE]]
+    edges = atoms[graph[EDGES][0]]
+    found = {}
+    for name, value in graph.items():
+        if name == EDGES:
+            places = torch.cumsum(atoms, 0) - 1
+            found[name] = places[value[:, edges]]
+        elif name == STRUCTURE:
+            found[name] = (torch.cumsum(chosen, 0) - 1)[value[atoms]]
+        elif name == SHIFTS:
+            found[name] = value[edges]
+        else:
+            found[name] = value[chosen if name in OF_STRUCTURES else atoms]
+    return found
 
 
 def sizes_of(graphs: Sequence[Graph]) -> list[int]:

@@ -145,6 +145,10 @@ class Architecture:
         """Return arguments with other constants of the energies of atoms."""
         raise self.cannot("be given energies of atoms")
 
+    def shifts_in(self, arguments: Arguments) -> dict[str, float]:
+        """Return the constants of the energies of atoms that `shifted` has set."""
+        raise self.cannot("be given energies of atoms")
+
     def shifted_weights(
         self, old: Weights, shifts_eV: Sequence[float]
     ) -> dict[str, Tensor]:

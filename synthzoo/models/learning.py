@@ -5,6 +5,7 @@ Both are nequip's. Import this inside `synthzoo.models.isolation.nequip_session`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,17 @@ from nequip.model import MuonParamGroups
 from nequip.model.utils import override_model_compile_mode
 from nequip.train import EMALightningModule, SimpleDDPStrategy
 
-from synthzoo.models.graphs import CELL, ENERGIES, ENERGY, FORCES, SIZES, STRESS, Graph
+from synthzoo.models.graphs import (
+    CELL,
+    ENERGIES,
+    ENERGY,
+    FORCES,
+    LEVEL,
+    SIZES,
+    STRESS,
+    STRUCTURE,
+    Graph,
+)
 
 if TYPE_CHECKING:
     from lightning.pytorch.strategies import Strategy
@@ -42,6 +53,7 @@ class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untype
     out.
     ``atomic_energy``: errors of the energies of atoms, in eV; None to leave them out.
     ``gaps``: whether labels may be missing (NaN), and then count nothing.
+    ``level_weights``: factors of the levels of theory in the loss; none for one level.
     """
 
     def __init__(  # noqa: PLR0913  what enters the loss
@@ -54,11 +66,19 @@ class AveragedFit(EMALightningModule):  # type: ignore[misc]  # nequip is untype
         atomic_energy: Term | None = None,
         gaps: bool,
         ema_decay: float,
+        level_weights: Sequence[float] = (),
     ) -> None:
         super().__init__(
             model=network,  # goes through _build_model
             num_datasets={"train": 1, "val": 1, "test": 0, "predict": 0},
-            loss=loss_of(energy, forces, virial, atomic_energy, gaps=gaps),
+            loss=loss_of(
+                energy,
+                forces,
+                virial,
+                atomic_energy,
+                gaps=gaps,
+                level_weights=level_weights,
+            ),
             val_metrics={
                 "_target_": "nequip.train.EnergyForceMetrics",
                 "coeffs": {"per_atom_energy_rmse": None, "forces_rmse": 1.0},
@@ -113,6 +133,39 @@ class KnownAtomicEnergies(BaseModifier):  # type: ignore[misc]  # nequip is unty
         return [torch.where(known, g[ENERGIES], 0.0) for g in (predicted, labels)]
 
 
+class OfLevels(BaseModifier):  # type: ignore[misc]  # nequip is untyped
+    """Known energies per atom, or forces, so that each level has a mean of its own.
+
+    The mean square of the errors that come out is the sum over the levels of theory of
+    a factor times the mean square over the known labels of that level. A level of which
+    a batch has no label adds nothing.
+
+    ``field``: name of energies or forces. ``weights``: factor of each level.
+    """
+
+    def __init__(self, field: str, weights: Sequence[float]) -> None:
+        super().__init__(field)
+        self.weights = tuple(weights)
+
+    def __call__(self, predicted: Graph, labels: Graph) -> list[torch.Tensor]:
+        """Return predictions and labels times factors, each of shape ``(n,)``."""
+        levels = labels[LEVEL].reshape(-1)
+        divisor = labels[SIZES].reshape(-1, 1)
+        if self.field == FORCES:
+            levels, divisor = levels[labels[STRUCTURE]], torch.ones(())
+        label = labels[self.field]
+        known = ~torch.isnan(label)
+        if not known.any():
+            nothing = 0.0 * predicted[self.field].sum().reshape(1)
+            return [nothing, nothing.detach()]
+        factors = torch.zeros_like(label)
+        for number, weight in enumerate(self.weights):
+            mine = known & (levels == number)[:, None]
+            factors[mine] = (weight * known.sum() / mine.sum().clamp(min=1)).sqrt()
+        factors = factors / divisor.to(label)
+        return [(factors * graph[self.field])[known] for graph in (predicted, labels)]
+
+
 def loss_of(
     energy: Term,
     forces: Term,
@@ -120,6 +173,7 @@ def loss_of(
     atomic_energy: Term | None = None,
     *,
     gaps: bool = False,
+    level_weights: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Return what nequip makes the loss of.
 
@@ -129,17 +183,23 @@ def loss_of(
     out.
     ``atomic_energy``: errors of the energies of atoms, in eV; None to leave them out.
     ``gaps``: whether labels may be missing (NaN), and then count nothing.
+    ``level_weights``: factors of the levels of theory; none for one level.
     """
+    of_levels: dict[str, Any] = {
+        "_target_": f"{__name__}.{OfLevels.__name__}",
+        "weights": list(level_weights),
+    }
+    of_energy = {"_target_": "nequip.data.PerAtomModifier", "field": ENERGY}
     metrics = [
         {
             "name": "per_atom_energy_mse",
-            "field": {"_target_": "nequip.data.PerAtomModifier", "field": ENERGY},
+            "field": of_levels | {"field": ENERGY} if level_weights else of_energy,
             "ignore_nan": gaps,
             **_metric(energy),
         },
         {
             "name": "forces_mse",
-            "field": FORCES,
+            "field": of_levels | {"field": FORCES} if level_weights else FORCES,
             "ignore_nan": gaps,
             **_metric(forces),
         },

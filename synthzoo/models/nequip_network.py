@@ -102,6 +102,11 @@ class NequIP(Architecture):
         """Return arguments with other constants of the energies of atoms."""
         return arguments | {SHIFTS: shifts_eV}
 
+    def shifts_in(self, arguments: Arguments) -> dict[str, float]:
+        """Return the constants of the energies of atoms."""
+        shifts: dict[str, float] = arguments[SHIFTS]
+        return shifts
+
     def shifted_weights(
         self, old: Weights, shifts_eV: Sequence[float]
     ) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from synthzoo.errors import InputError
 from synthzoo.models.place import Kernels, Place
 from synthzoo.potentials import (
     Model,
+    first_at_level,
     model_name,
     refuse_starting_point,
     resolve,
@@ -40,6 +41,7 @@ def run_md(  # noqa: PLR0913  what a user may say
     structures: Atoms | Sequence[Atoms] | str | Path,
     output: str | Path,
     *,
+    level: str | None = None,
     protocol: str | Path | MdRecipe = "quick",
     format: str | None = None,
     seed: int = 0,
@@ -70,6 +72,8 @@ def run_md(  # noqa: PLR0913  what a user may say
         ASE's ``FixAtoms`` fixes stay where they are.
     output
         Folder to make: trajectories, verdict and report.
+    level
+        Level of theory, of a checkpoint that has several; its default one if not given.
     protocol
         Name (``quick``, ``nve``, ``ramp``, ``anneal``, ``npt``, ``compress``,
         ``melt-quench``), YAML file, or recipe.
@@ -126,6 +130,7 @@ def run_md(  # noqa: PLR0913  what a user may say
         [model],
         structures,
         output,
+        level=level,
         protocol=protocol,
         format=format,
         seed=seed,
@@ -147,6 +152,7 @@ def compare_md(  # noqa: PLR0913  what a user may say
     structures: Atoms | Sequence[Atoms] | str | Path,
     output: str | Path,
     *,
+    level: str | None = None,
     protocol: str | Path | MdRecipe = "quick",
     format: str | None = None,
     seed: int = 0,
@@ -167,7 +173,11 @@ def compare_md(  # noqa: PLR0913  what a user may say
     models
         Each as for `run_md`. If the structures are relaxed, the first model relaxes
         them.
-    structures, output, protocol, format, seed, relaxed, crystals, workers, device
+    structures, output
+        As for `run_md`.
+    level
+        Level of theory of the first model, as for `run_md`.
+    protocol, format, seed, relaxed, crystals, workers, device
         As for `run_md`.
     compile, kernels, engine, executor, **changes
         As for `run_md`.
@@ -189,7 +199,7 @@ def compare_md(  # noqa: PLR0913  what a user may say
     given = _structures(structures, format)
     if not given or not models:
         raise InputError("Give at least one model and one structure.")
-    found = [resolve(model) for model in models]
+    found = [resolve(model) for model in first_at_level(models, level)]
     for model in found:
         refuse_starting_point(model)
     settings = _settings(recipe, given)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -74,16 +74,26 @@ class AtomBatches(Sampler[list[int]]):
             yield order[start:stop].tolist()
 
 
-class ReplayBatches(AtomBatches):
-    """Batches of one set, into which structures of a second set are mixed.
+class Mixed(NamedTuple):
+    """A set that is mixed into the batches of another one.
 
-    An epoch is one pass over the first set; the second one is gone through in a random
-    order of its own, which goes on from epoch to epoch. Where its share is less than a
-    structure per batch, some batches get none.
+    ``share``: of its atoms in a batch, on average; those of all mixed sets add up to
+    less than 1.
+    """
 
-    ``replay_sizes``: number of atoms of each structure of the second set; their indices
-    follow those of the first.
-    ``share``: of the second set's atoms in a batch, on average, below 1.
+    graphs: Sequence[Graph]
+    share: float
+
+
+class MixedBatches(AtomBatches):
+    """Batches of one set, into which structures of further sets are mixed.
+
+    An epoch is one pass over the first set; each further one is gone through in a
+    random order of its own, which goes on from epoch to epoch. Where its share is less
+    than a structure per batch, some batches get none.
+
+    ``mixed``: number of atoms of each structure of each further set, and the share of
+    the set; the indices of its structures follow those of the sets before.
     """
 
     def __init__(
@@ -92,34 +102,55 @@ class ReplayBatches(AtomBatches):
         batch_atoms: int,
         seed: int,
         *,
-        replay_sizes: Sequence[int],
-        share: float,
+        mixed: Sequence[tuple[Sequence[int], float]],
     ) -> None:
         super().__init__(sizes, batch_atoms, seed)
-        wanted = share / (1 - share) * self.sizes.sum() / self.count
-        self.replayed = len(replay_sizes)
-        self.per_batch = wanted / float(np.mean(replay_sizes))
+        own = 1 - sum(share for _, share in mixed)
+        self.parts = []
+        first = len(sizes)
+        for number, (others, share) in enumerate(mixed, start=1):
+            wanted = share / own * self.sizes.sum() / self.count
+            rate = wanted / float(np.mean(others))
+            self.parts.append(_Part((seed, number), first, len(others), rate))
+            first += len(others)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of the structures of each batch."""
         for number, batch in enumerate(super().__iter__()):
             passed = self.epoch * self.count + number
-            places = range(
-                math.floor(passed * self.per_batch),
-                math.floor((passed + 1) * self.per_batch),
-            )
-            yield batch + [len(self.sizes) + self._replay(place) for place in places]
-
-    def _replay(self, place: int) -> int:
-        """Return the structure at a place of the endless sequence of passes."""
-        passes, rest = divmod(place, self.replayed)
-        return int(_order(self.seed, passes, self.replayed)[rest])
+            yield batch + [index for part in self.parts for index in part.of(passed)]
 
 
-@lru_cache(maxsize=1)
-def _order(seed: int, passes: int, count: int) -> NDArray[np.int64]:
+class _Part(NamedTuple):
+    """The structures of a set that is mixed in, in an endless sequence of passes.
+
+    ``key``: seed, and number of the set. ``first``: index of its first structure.
+    ``per_batch``: structures that a batch gets, on average.
+    """
+
+    key: tuple[int, int]
+    first: int
+    size: int
+    per_batch: float
+
+    def of(self, passed: int) -> list[int]:
+        """Return the structures of a batch, by the number of batches before it."""
+        places = range(
+            math.floor(passed * self.per_batch),
+            math.floor((passed + 1) * self.per_batch),
+        )
+        return [self.first + self._at(place) for place in places]
+
+    def _at(self, place: int) -> int:
+        passes, rest = divmod(place, self.size)
+        return int(_order(self.key, passes, self.size)[rest])
+
+
+@lru_cache(maxsize=8)
+def _order(key: tuple[int, int], passes: int, count: int) -> NDArray[np.int64]:
     """Return the order of the structures in one pass, which is asked for once each."""
-    return np.random.default_rng((seed, passes, 1)).permutation(count)
+    seed, number = key
+    return np.random.default_rng((seed, passes, number)).permutation(count)
 
 
 class SharedBatches(Sampler[list[int]]):

@@ -21,7 +21,8 @@ from synthzoo.errors import DivergedError
 from synthzoo.training.batches import (
     AtomBatches,
     Graphs,
-    ReplayBatches,
+    Mixed,
+    MixedBatches,
     SharedBatches,
     atoms_of,
     have_stress,
@@ -84,7 +85,8 @@ def fit(  # noqa: PLR0913  the sets, and how
     validation: Graphs,
     folder: Path,
     name: Callable[[int], str] | None = None,
-    replay: Graphs = (),
+    mixed: Sequence[Mixed] = (),
+    level_weights: Sequence[float] = (),
     place: TrainingPlace = ON_CPU,
     callbacks: Sequence[Callback] = (),
     tensorboard: bool = False,
@@ -98,23 +100,29 @@ def fit(  # noqa: PLR0913  the sets, and how
     ``training``, ``validation``: graphs in memory, from `models.graphs.to_graph`, or on
     disk. Without a validation set the weights of the last epoch must be kept.
     ``name``: returns what to call a training structure in messages, by its index.
-    ``replay``: other graphs, of which every batch gets the recipe's share; an energy
-    that is NaN is not fitted.
+    ``mixed``: other sets, of which every batch gets their share; labels that are NaN
+    are not fitted.
+    ``level_weights``: factors of the levels of theory in the loss, where the graphs
+    have one each, and the network a last layer for each.
     ``place``: where to fit; from `synthzoo.training.place.check_place`.
     ``callbacks``: what else is done on the way, before states are saved.
     ``progress``: whether to show a bar, on a terminal.
     Raises `DivergedError` if the loss stops being a number; it holds the last good
     weights.
     """
-    graphs = [*training, *replay] if replay else training
-    batches = _batches(training, replay, recipe, place.processes)
+    mixed = [part for part in mixed if part.graphs]
+    graphs = training
+    if mixed:
+        graphs = [*training, *(graph for part in mixed for graph in part.graphs)]
+    batches = _batches(training, mixed, recipe, place.processes)
     module = FitModule(
         network=network,
         recipe=recipe,
         total_steps=recipe.max_epochs * len(batches),
         names=partial(_names, batches, len(training), name),
-        gaps=bool(replay),
+        gaps=bool(mixed),
         stress=have_stress(graphs),
+        level_weights=level_weights,
     )
     held_out = _held_out(validation, recipe, place.processes)
     first = [*callbacks, Progress()] if progress and is_first_process() else callbacks
@@ -153,11 +161,11 @@ def _names(
 ) -> list[str]:
     """Return what to call the structures of a batch of the epoch.
 
-    ``count``: number of the structures before those that are replayed.
+    ``count``: number of the structures before those that are mixed in.
     """
     name = name or (lambda index: f"structure number {index + 1}")
     batch = next(islice(batches, number, None))
-    return [name(n) if n < count else "a replayed structure" for n in batch]
+    return [name(n) if n < count else "a structure that is mixed in" for n in batch]
 
 
 def _kept(
@@ -209,23 +217,18 @@ def _last_good(
 
 def _batches(
     training: Graphs,
-    replay: Graphs,
+    mixed: Sequence[Mixed],
     recipe: FitRecipe,
     processes: int,
 ) -> AtomBatches | SharedBatches:
     sizes = atoms_of(training)
-    if not replay:
+    if not mixed:
         batches = AtomBatches(sizes, recipe.batch_atoms, recipe.seed, shares=processes)
         return _shared(batches, sizes, processes)
-    replayed = atoms_of(replay)
-    batches = ReplayBatches(
-        sizes,
-        recipe.batch_atoms,
-        recipe.seed,
-        replay_sizes=replayed,
-        share=recipe.replay_share,
-    )
-    return _shared(batches, [*sizes, *replayed], processes)
+    others = [(atoms_of(part.graphs), part.share) for part in mixed]
+    batches = MixedBatches(sizes, recipe.batch_atoms, recipe.seed, mixed=others)
+    all_sizes = [*sizes, *(size for more, _ in others for size in more)]
+    return _shared(batches, all_sizes, processes)
 
 
 def _held_out(

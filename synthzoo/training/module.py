@@ -153,9 +153,10 @@ class FitModule(AveragedFit):
     ``names``: returns what to call the structures of a batch of the epoch, by number.
     ``gaps``: whether energies or forces may be missing (NaN).
     ``stress``: whether there are stress labels, and the recipe's weight applies.
+    ``level_weights``: factors of the levels of theory in the loss; none for one level.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what is fitted, and how
         self,
         *,
         network: torch.nn.Module,
@@ -164,6 +165,7 @@ class FitModule(AveragedFit):
         names: Callable[[int], Sequence[str]],
         gaps: bool = False,
         stress: bool = False,
+        level_weights: Sequence[float] = (),
     ) -> None:
         super().__init__(
             network=network,
@@ -177,6 +179,7 @@ class FitModule(AveragedFit):
             else None,
             gaps=gaps,
             ema_decay=recipe.ema_decay,
+            level_weights=level_weights,
         )
         self.recipe = recipe
         self.total_steps = total_steps

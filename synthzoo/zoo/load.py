@@ -21,9 +21,10 @@ class StartingPointWarning(UserWarning):
     """The checkpoint is only a start for fine-tuning, and not yet a potential."""
 
 
-def load_calculator(
+def load_calculator(  # noqa: PLR0913  what a user may say
     model: str | Path | Checkpoint,
     *,
+    level: str | None = None,
     device: str = "auto",
     dtype: str = "float32",
     threads: int | None = None,
@@ -40,6 +41,8 @@ def load_calculator(
     model
         Name or alias, folder of a checkpoint, or ``hf:organisation/name``; or the
         checkpoint itself.
+    level
+        Level of theory, of a model that has several; its default one if not given.
     device
         ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto`` for CUDA where there is one.
     dtype
@@ -58,8 +61,8 @@ def load_calculator(
     Raises
     ------
     InputError
-        If there is no such device or dtype, if kernels are asked for on the CPU, or for
-        an absurd number of threads.
+        If there is no such level, device or dtype, if kernels are asked for on the CPU,
+        or for an absurd number of threads.
     MissingExtraError
         If the kernels are not installed.
     SynthzooError
@@ -79,7 +82,10 @@ def load_calculator(
     (2, 3)
     """
     place = find_place(Place(device=device, compiled=compile, kernels=kernels))
-    stored = load_stored(find_checkpoint(model), dtype=dtype)
+    checkpoint = find_checkpoint(model)
+    if level is not None:
+        checkpoint = checkpoint.at(level)
+    stored = load_stored(checkpoint, dtype=dtype)
     if stored.config.kind == "starting-point":
         warnings.warn(
             f"{model} is a starting point, not yet a potential: its energies and "
@@ -94,6 +100,8 @@ def load_calculator(
 
 def verify_model(model: str | Path, *, device: str = "cpu") -> Verification:
     """Recompute the predictions that are stored with a checkpoint, and compare.
+
+    Of a model of several levels of theory, all levels are computed.
 
     Parameters
     ----------

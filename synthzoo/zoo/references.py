@@ -10,7 +10,12 @@ from pathlib import Path
 
 from synthzoo.errors import CheckpointError, HubError, InputError, IntegrityError
 from synthzoo.models.checkpoint import read_config
-from synthzoo.models.config import CONFIG_FILE, GOLDEN_FILE, WEIGHTS_FILE
+from synthzoo.models.config import (
+    CONFIG_FILE,
+    GOLDEN_FILE,
+    LEVELS_FILE,
+    WEIGHTS_FILE,
+)
 from synthzoo.runs.files import is_there
 from synthzoo.zoo import registry
 from synthzoo.zoo.card_records import COMMIT, REPOSITORY, FileRecord
@@ -45,6 +50,10 @@ def check_own_hashes(folder: Path, *, way_out: str) -> None:
         )
     config = read_config(folder)
     hashes = {WEIGHTS_FILE: config.weights_sha256, GOLDEN_FILE: config.golden_sha256}
+    if config.levels is not None:
+        hashes[LEVELS_FILE] = config.levels.sha256
+        if not (folder / LEVELS_FILE).is_file():
+            raise CheckpointError(f"{folder} has no {LEVELS_FILE}. {way_out}")
     records = {
         name: FileRecord(size=(folder / name).stat().st_size, sha256=sha256)
         for name, sha256 in hashes.items()

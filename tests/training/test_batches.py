@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synthzoo.errors import InputError
-from synthzoo.training.batches import AtomBatches, ReplayBatches, share_out
+from synthzoo.training.batches import AtomBatches, MixedBatches, share_out
 
 
 def test_batches_hold_every_structure_once():
@@ -39,7 +39,7 @@ def test_one_structure_larger_than_a_batch_is_a_batch():
 
 def test_replayed_structures_are_mixed_into_every_batch():
     """The first set is a partition; the second is gone through again and again."""
-    batches = ReplayBatches([10] * 12, 40, 3, replay_sizes=[5] * 7, share=0.2)
+    batches = MixedBatches([10] * 12, 40, 3, mixed=[([5] * 7, 0.2)])
     seen, replayed = [], []
     for epoch in range(7):
         batches.set_epoch(epoch)
@@ -52,14 +52,14 @@ def test_replayed_structures_are_mixed_into_every_batch():
             replayed += mixed
     assert seen == [list(range(12))] * 7
     assert sorted(replayed) == sorted([*range(12, 19)] * 6)
-    again = ReplayBatches([10] * 12, 40, 3, replay_sizes=[5] * 7, share=0.2)
+    again = MixedBatches([10] * 12, 40, 3, mixed=[([5] * 7, 0.2)])
     again.set_epoch(6)
     assert list(again) == found
 
 
 def test_a_small_share_of_replay_leaves_batches_without_it():
     """One structure of 20 atoms goes with 180 others: that is every fourth batch."""
-    batches = ReplayBatches([10] * 18, 45, 3, replay_sizes=[20] * 3, share=0.1)
+    batches = MixedBatches([10] * 18, 45, 3, mixed=[([20] * 3, 0.1)])
     replayed = []
     for epoch in range(3):
         batches.set_epoch(epoch)
@@ -125,7 +125,7 @@ def test_each_pass_over_replayed_structures_is_ordered_once(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """The order is that of earlier versions, which made it for each structure."""
-    batches = ReplayBatches([10] * 12, 40, 5, replay_sizes=[5] * 7, share=0.2)
+    batches = MixedBatches([10] * 12, 40, 5, mixed=[([5] * 7, 0.2)])
     orders = [np.random.default_rng((5, n, 1)).permutation(7) for n in range(2)]
     made: list[tuple[int, ...]] = []
     default_rng = np.random.default_rng

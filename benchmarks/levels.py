@@ -1,0 +1,194 @@
+"""Compare two levels of theory in one network with costly energies alone.
+
+    python benchmarks/levels.py carbon-gap17-dft-train.extxyz c_ace.yace OUTPUT \
+        --start carbon-ace-2k --sizes 25 100 --draws 0 1 2
+
+A cheap teacher labels 500 structures of a labelled set with energies and forces: the
+low level. The set's own labels are the high level, of which only the energies are used.
+The other structures, at most 300, judge energies and forces. Structures of the high
+level are drawn from those 500, so that both levels label them.
+
+Each run is one line of OUTPUT/runs.jsonl, and runs that are there already are not
+repeated; OUTPUT/table.md has the means over the draws. The rows:
+
+scratch   a new network, high energies alone
+start     the start, high energies alone
+stand-in  the start with `--energies-only`: its own forces stand in for labels
+levels    the start with `--with low.xyz`: both levels
+bound     the start, energies and forces of the high level
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from synthzoo import finetune
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labels import LabelKeys, labels_of
+from synthzoo.data.structures import label, read_structures, write_structures
+from synthzoo.labelling.relabel import relabel_file
+from synthzoo.reports.document import markdown_table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.records import run_missing
+
+LOW, JUDGES = 500, 300
+LEAST_ATOMS = 3
+"""Isolated atoms and dimers are left out."""
+
+SCRATCH = "scratch"
+ENERGIES = {"energies_only": True}
+ROWS: dict[str, dict[str, Any]] = {
+    SCRATCH: ENERGIES | {"forces_weight": 0.0, "compare_direct": True},
+    "start": ENERGIES | {"forces_weight": 0.0},
+    "stand-in": ENERGIES,
+    "levels": ENERGIES,
+    "bound": {},
+}
+
+
+def main() -> None:
+    """Run what is not there yet."""
+    options = _options()
+    options.output.mkdir(exist_ok=True, parents=True)
+    runs = [
+        {"start": options.start, "size": size, "draw": draw, "row": row}
+        | {"settings": options.settings}
+        for draw in options.draws
+        for size in options.sizes
+        for row in options.rows
+    ]
+    sets = Sets(options.structures, options.teacher, options.output)
+    lines = run_missing(options.output / "runs.jsonl", runs, _measure(sets))
+    (options.output / "table.md").write_text(_table(lines), encoding="utf-8")
+
+
+class Sets:
+    """The files of the experiment, made when they are first needed.
+
+    ``structures``: labelled structures of the high level.
+    ``teacher``: potential file of C-ACE, the low level.
+    """
+
+    def __init__(self, structures: Path, teacher: Path, folder: Path) -> None:
+        self.folder = folder
+        self.judges, self.low = folder / "judges.xyz", folder / "low.xyz"
+        found = read_structures(structures)
+        kept = [atoms for atoms in found if len(atoms) >= LEAST_ATOMS]
+        self._keys = find_label_keys(kept)
+        order = np.random.default_rng(0).permutation(len(kept))
+        self._pool = [kept[index] for index in order[:LOW]]
+        judging = [kept[index] for index in order[LOW : LOW + JUDGES]]
+        if not self.judges.exists():
+            write_structures(
+                self.judges, [_plain(atoms, self._keys) for atoms in judging]
+            )
+        if not self.low.exists():
+            bare = folder / "structures.xyz"
+            write_structures(bare, [_plain(atoms, self._keys) for atoms in self._pool])
+            relabel_file(bare, self.low, teacher=f"ace:{teacher}")
+
+    def high(self, size: int, draw: int) -> Path:
+        """Return a file with so many structures of the high level."""
+        path = self.folder / f"high-{size}-{draw}.xyz"
+        chosen = np.random.default_rng(1 + draw).permutation(len(self._pool))[:size]
+        write_structures(
+            path, [_plain(self._pool[index], self._keys) for index in chosen]
+        )
+        return path
+
+
+def _plain(atoms: Atoms, keys: LabelKeys) -> Atoms:
+    """Return a structure with its labels in ASE's own place, and nowhere else."""
+    found = labels_of(atoms, keys)
+    bare = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    return label(bare, energy_eV=found.energy_eV, forces_eV_A=found.forces_eV_A)
+
+
+def _measure(sets: Sets) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def measure(run: dict[str, Any]) -> dict[str, Any]:
+        output = sets.folder / "model"
+        shutil.rmtree(output, ignore_errors=True)
+        more = {"levels": {"low": sets.low}} if run["row"] == "levels" else {}
+        started = time.process_time()
+        finetune(
+            run["start"],
+            sets.high(run["size"], run["draw"]),
+            output,
+            test=sets.judges,
+            workers=1,
+            threads=1,
+            seed=run["draw"],
+            **ROWS[run["row"]] | more | run["settings"],
+        )
+        found = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+        errors = (
+            found["direct"]["before"][0]
+            if run["row"] == SCRATCH
+            else found["unseen"][0]["after"][0]
+        )
+        names = ("energy_rmse_meV_per_atom", "force_rmse_eV_A")
+        return {name: errors[name] for name in names} | {
+            "cpu_seconds": round(time.process_time() - started, 1)
+        }
+
+    return measure
+
+
+def _table(lines: Iterable[dict[str, Any]]) -> str:
+    """Return means and standard deviations over the draws."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for line in lines:
+        settings = json.dumps(line["settings"]) if line["settings"] else ""
+        key = (line["start"], str(line["size"]), line["row"], settings)
+        groups.setdefault(key, []).append(line)
+    rows = [
+        (
+            *key,
+            str(len(group)),
+            _spread(group, "energy_rmse_meV_per_atom", 1),
+            _spread(group, "force_rmse_eV_A", 3),
+            _spread(group, "cpu_seconds", 0),
+        )
+        for key, group in sorted(groups.items(), key=lambda entry: _place(entry[0]))
+    ]
+    header = ("Start", "N", "Row", "Settings", "Draws", "Energy", "Force", "CPU s")
+    return markdown_table(header, rows) + "\n"
+
+
+def _place(key: tuple[str, ...]) -> tuple[Any, ...]:
+    start, size, row, settings = key
+    return start, int(size), list(ROWS).index(row), settings
+
+
+def _spread(group: list[dict[str, Any]], name: str, digits: int) -> str:
+    values = [line[name] for line in group]
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("structures", type=Path)
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--start", default="carbon-ace-2k")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[25, 100])
+    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--settings", type=json.loads, default={})
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

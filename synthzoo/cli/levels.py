@@ -1,0 +1,48 @@
+"""Options about levels of theory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synthzoo.data.levels import LOW
+
+
+class LevelFileType(click.ParamType[tuple[str, str]]):
+    """A file or pattern, perhaps behind the name of its level: pbe:low.xyz."""
+
+    name = "[name:]file"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """Return level and file."""
+        if isinstance(value, tuple):
+            return value
+        name, colon, file = str(value).partition(":")
+        if not colon or Path(value).exists():
+            return LOW, str(value)
+        if not name or not file:
+            self.fail(f"{value!r} is not of the form NAME:FILE.", param, ctx)
+        return name, file
+
+
+def by_level(
+    _: click.Context, __: click.Parameter, pairs: tuple[tuple[str, str], ...]
+) -> dict[str, list[str]] | None:
+    """Return the files of each level."""
+    found: dict[str, list[str]] = {}
+    for name, file in pairs:
+        found.setdefault(name, []).append(file)
+    return found or None
+
+
+level_option = click.option(
+    "--level",
+    help="Level of theory, of a model that has several; its default one if not given.",
+)

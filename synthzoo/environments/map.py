@@ -113,7 +113,7 @@ def map_environments(  # noqa: PLR0913  what a user may say
     sources: Path | str | Sequence[Path | str],
     output: str | Path,
     *,
-    by: Sequence[By] = ("model",),
+    by: Sequence[By] | None = None,
     method: Method | None = None,
     onto: str | Path | None = None,
     environments: int = 30_000,
@@ -143,7 +143,8 @@ def map_environments(  # noqa: PLR0913  what a user may say
         Page to write; its name has to end in ``.html``.
     by
         What describes environments: ``"model"`` (see `features`), ``"soap"`` (the SOAP
-        power spectrum, doi 10.1103/PhysRevB.87.184115), or both for comparison.
+        power spectrum, doi 10.1103/PhysRevB.87.184115), or both for comparison. The
+        model if not given, or with ``onto`` all that the earlier map has.
     method
         How they come into the plane: ``"umap"`` by default, ``"tsne"``, or ``"pca"``.
     onto
@@ -185,7 +186,7 @@ def map_environments(  # noqa: PLR0913  what a user may say
     check_installed()
     files = _files(Path(output))
     with new_output(files["page"]):
-        known = {} if onto is None else _known(onto, method)
+        known = {} if onto is None else _known(onto, method, by)
         calculator = network_calculator(model)
         sample = take_sample(
             [sources] if isinstance(sources, (str, Path)) else sources,
@@ -194,7 +195,7 @@ def map_environments(  # noqa: PLR0913  what a user may say
             format=format,
         )
         chosen = _Choice(
-            by=tuple(dict.fromkeys(known or by)),
+            by=tuple(dict.fromkeys(known or by or ("model",))),
             method=method or "umap",
             like=_default_likes(sample) if like is None else tuple(like),
             columns=tuple(columns),
@@ -344,10 +345,20 @@ def _files(page: Path) -> dict[str, Path]:
     return {what: page.with_suffix(ending) for what, ending in ENDINGS.items()}
 
 
-def _known(onto: str | Path, method: Method | None) -> dict[str, Projection]:
+def _known(
+    onto: str | Path, method: Method | None, by: Sequence[By] | None
+) -> dict[str, Projection]:
+    """Return the projections of an earlier map that are asked for."""
     if method is not None:
         raise InputError(f"The method is that of {onto}; leave it out with --onto.")
-    return {each.name: each for each in read_projections(_map_file(onto))}
+    known = {each.name: each for each in read_projections(_map_file(onto))}
+    lacking = [name for name in by or () if name not in known]
+    if lacking:
+        raise InputError(
+            f"The map of {onto} is by {' and '.join(known)}, not by "
+            f"{' or '.join(lacking)}: leave that out with --onto."
+        )
+    return {name: known[name] for name in by or known}
 
 
 def _map_file(onto: str | Path) -> Path:

@@ -104,17 +104,34 @@ def predictions_of(sample: Sample, computed: Computed) -> Iterator[Quantity]:
 def _force_errors(
     sample: Sample, forces_eV_A: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Return how long the errors of the forces are; None if there are no labels."""
-    try:
-        keys = find_label_keys(sample.structures)
-    except InputError:  # no labels, or none that all agree on: nothing to compare
+    """Return how long the errors of the forces are; None if there are no labels.
+
+    Each set may have its labels under keys of its own.
+    """
+    owners = np.asarray(sample.owners)
+    labels = [
+        forces
+        for number in range(len(sample.sets))
+        for forces in _forces_of(
+            [sample.structures[index] for index in np.flatnonzero(owners == number)]
+        )
+    ]
+    if all(forces is None for forces in labels):
         return None
-    labels = [partial_labels(atoms, keys).forces_eV_A for atoms in sample.structures]
     known = [
         np.full((len(atoms), 3), np.nan) if forces is None else forces
         for atoms, forces in zip(sample.structures, labels, strict=True)
     ]
     return np.asarray(np.linalg.norm(forces_eV_A - np.concatenate(known), axis=1))
+
+
+def _forces_of(structures: Sequence[Atoms]) -> list[NDArray[np.float64] | None]:
+    """Return the labelled forces of each structure of a set, or None."""
+    try:
+        keys = find_label_keys(structures)
+    except InputError:  # no labels, or none that all agree on: nothing to compare
+        return [None] * len(structures)
+    return [partial_labels(atoms, keys).forces_eV_A for atoms in structures]
 
 
 def similarity_to(

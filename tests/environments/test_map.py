@@ -26,6 +26,7 @@ from synthzoo.environments.projection import (
     fit_projection,
     read_projections,
 )
+from synthzoo.environments.quantities import predictions_of
 from synthzoo.environments.sample import take_sample
 from synthzoo.models.config import MAP_FILE
 from tests.extras import need
@@ -108,6 +109,22 @@ def test_force_errors_are_shown_where_there_are_labels(drawn):
     first, *_, last = read_structures(drawn.structures)
     assert np.isnan(first.arrays["map_force_error"]).all()
     assert last.arrays["map_force_error"].min() > 0
+
+
+def test_each_set_has_its_own_key_of_forces(sets: dict[str, Path], tmp_path: Path):
+    """One of ASE's, the other one a reference's."""
+    renamed = tmp_path / "renamed.xyz"
+    structures = read_structures(sets["graphene"])
+    for atoms in structures:
+        atoms.info["REF_energy"] = 0.0
+        atoms.set_array("REF_forces", np.zeros((len(atoms), 3)))
+        atoms.calc = None
+    write_structures(renamed, structures)
+    sample = take_sample([sets["graphene"], renamed], atoms=216, seed=0)
+    computed = computed_by(load_calculator(MODEL), sample.structures)
+    _, errors = predictions_of(sample, computed)
+    assert errors.values[:108] == pytest.approx(errors.values[108:], rel=1e-3)
+    assert errors.values.min() > 0
 
 
 def test_page_holds_its_data_and_needs_no_network(drawn):
@@ -205,19 +222,22 @@ def test_bad_input_is_named(
 
 
 @pytest.mark.parametrize(
-    ("onto", "message"),
+    ("onto", "by", "message"),
     [
-        ("nowhere", "No model named 'nowhere'"),
-        (MODEL, f"{MODEL} comes without a map, unlike carbon-"),
-        ("carbon", "name the model of the map"),
+        ("nowhere", None, "No model named 'nowhere'"),
+        (MODEL, None, f"{MODEL} comes without a map, unlike carbon-"),
+        ("carbon", None, "name the model of the map"),
+        ("carbon", ["soap"], "The map of carbon is by model, not by soap"),
     ],
 )
 def test_a_map_that_cannot_be_laid_onto_is_named(
-    sets: dict[str, Path], tmp_path: Path, onto: str, message: str
+    sets: dict[str, Path], tmp_path: Path, onto: str, by: Any, message: str
 ):
     """Without a method, which is that of the map."""
     with pytest.raises(SynthzooError, match=message):
-        map_environments(MODEL, sets["graphene"], tmp_path / "map.html", onto=onto)
+        map_environments(
+            MODEL, sets["graphene"], tmp_path / "map.html", onto=onto, by=by
+        )
 
 
 def test_too_few_atoms_make_no_map(tmp_path: Path):

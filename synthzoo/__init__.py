@@ -25,6 +25,7 @@ Simulate elsewhere
 Fine-tune it on your own data
     inspect_files        what is in labelled files, and what seems wrong
     inspect_structures   the same for structures in memory
+    advise               which model, how good, and what to do next
     map_environments     environments of atoms as a map, like ones close together
     features             what a network knows of each atom
     check_set            only what seems wrong; sees more with predictions
@@ -78,6 +79,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from synthzoo.advice.advise import advise as advise
     from synthzoo.advice.next_structures import suggest as suggest
     from synthzoo.benchmarking.learning_curves import run_benchmark as run_benchmark
     from synthzoo.data.samples import load_sample as load_sample
@@ -136,6 +138,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "SynthzooError": "errors",
+    "advise": "advice.advise",
     "attach": "export.lammps_forces",
     "build_checkpoint": "training.build",
     "check_crystals": "stability.crystals",

@@ -1,1 +1,1 @@
-"""What to do next: the structures worth computing."""
+"""Which model to use, and what to do next."""

@@ -1,4 +1,4 @@
-"""The command that says which structures to compute next."""
+"""Commands that give advice: which model, and which structures to compute next."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ import synthzoo
 from synthzoo.cli.options import (
     MODEL,
     NEW,
+    POSITIVE,
     READ,
     duration_option,
     echo_result,
+    energy_key_option,
+    forces_key_option,
     format_option,
     given,
     hottest_option,
     json_option,
     main,
+    note,
+    workers_option,
 )
 
 
@@ -70,4 +75,77 @@ def suggest(
     has to know how sure it is, as models made by finetune do.
     """
     summary = synthzoo.suggest(model, structures, output, **given(**options))
+    echo_result(summary, as_json=as_json)
+
+
+@main.command()
+@click.argument("data", type=READ, nargs=1, required=True)
+@click.argument("models", type=MODEL, nargs=-1)
+@click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
+@click.option(
+    "--data",
+    "more",
+    type=READ,
+    multiple=True,
+    help="Another file of labelled structures; may be repeated.",
+)
+@click.option(
+    "--for",
+    "simulate",
+    type=READ,
+    multiple=True,
+    help="Structures that you want to simulate: are they like the data? May be "
+    "repeated.",
+)
+@click.option(
+    "--goal",
+    "goal_eV_A",
+    type=POSITIVE,
+    help="Force error that you want (eV/Å): how many structures would it take?",
+)
+@click.option(
+    "--starts",
+    type=click.IntRange(min=0),
+    help="Number of networks of the zoo to fine-tune, if no MODEL is named; 1 by "
+    "default.",
+)
+@click.option(
+    "--also",
+    type=click.Choice(["direct"]),
+    multiple=True,
+    help="direct: also train a new network on the data alone, which takes long.",
+)
+@click.option(
+    "--fit-atoms",
+    type=click.IntRange(min=0),
+    help="Atoms that each fit of a network sees in all, at most; 30,000 by default, 0 "
+    "for as many as with finetune.",
+)
+@energy_key_option
+@forces_key_option
+@format_option
+@click.option("--drop-bad", is_flag=True, help="Leave out structures with errors.")
+@click.option("--seed", type=click.IntRange(min=0), help="Random seed; 0 by default.")
+@workers_option
+@json_option
+def advise(
+    data: Path,
+    models: tuple[str, ...],
+    output: Path,
+    more: tuple[Path, ...],
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say which model suits DATA, how good it will be, and what to compute next.
+
+    Simple models and fine-tuned networks are compared on parts of DATA that they have
+    not seen, with few structures and with many. The page in the new folder has the
+    errors, learning curves, unknown environments, and advice of three sentences. It
+    takes minutes. MODEL names the networks to fine-tune, instead of the best one of the
+    zoo.
+    """
+    summary = synthzoo.advise(
+        [data, *more], output, models=models, tell=note, **given(**options)
+    )
     echo_result(summary, as_json=as_json)

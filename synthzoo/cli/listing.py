@@ -13,6 +13,7 @@ SECTIONS = {
     "Fine-tune it on your own data": (
         "inspect",
         "map",
+        "advise",
         "finetune",
         "evaluate",
         "benchmark",

@@ -145,7 +145,7 @@ def fit_for_use(examination: Examination, *, drop: bool = False) -> Examined:
     frames, findings = examination.frames, examination.findings
     predicted = examination.predicted
     kept = usable_frames(findings, frames, drop=drop)
-    structures = _joined(frames.structures, near_duplicates(examination.data))
+    structures = joined(frames.structures, near_duplicates(examination.data))
     chosen = [structures[index] for index in kept]
     sound = [atoms for index in kept if (atoms := predicted[index]) is not None]
     return Examined(
@@ -182,7 +182,7 @@ def usable_frames(
     return kept
 
 
-def _joined(structures: Sequence[Atoms], alike: Sequence[Sequence[int]]) -> list[Atoms]:
+def joined(structures: Sequence[Atoms], alike: Sequence[Sequence[int]]) -> list[Atoms]:
     """Return the structures, those that are nearly the same in one group.
 
     The groups that they belonged to become one: no split may part their frames.

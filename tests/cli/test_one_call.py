@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import click
 
 PUBLIC = {
+    "advise": {"advise"},
     "benchmark": {"run_benchmark"},
     "build": {"build_checkpoint"},
     "completion": set(),  # a script for the shell has no use in Python

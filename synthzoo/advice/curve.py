@@ -1,0 +1,114 @@
+"""Learning curves: a power law with its band, and what it says of more structures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.9
+"""Share of the forecasts that should lie within their bands."""
+
+FARTHEST = 20
+"""Times the largest number of structures: beyond, a power law promises nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """An error that is expected, and the band in which it probably lies."""
+
+    structures: int
+    error: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerLaw:
+    """Errors that fall as a power of the number of structures, e = A n^(-exponent).
+
+    ``centre``: mean of the logarithms of the numbers of structures.
+    ``level``: mean of the logarithms of the errors.
+    ``level_variance``, ``level_freedom``: of that mean, by the differences between
+    folds, and the degrees of freedom that it has.
+    ``slope_variance``, ``slope_freedom``: the same of the exponent, by what the power
+    law leaves of the errors within folds.
+    ``most``: the largest number of structures.
+    """
+
+    exponent: float
+    centre: float
+    level: float
+    level_variance: float
+    level_freedom: int
+    slope_variance: float
+    slope_freedom: int
+    most: int
+
+    def at(self, structures: int) -> Forecast:
+        """Return the error that is expected with so many structures, and its band.
+
+        The two variances are added, with the degrees of freedom of Welch and
+        Satterthwaite.
+        """
+        far = np.log(structures) - self.centre
+        parts = np.array([self.level_variance, self.slope_variance * far**2])
+        total = float(parts.sum())
+        freedoms = np.array([self.level_freedom, self.slope_freedom])
+        freedom = total**2 / max(float((parts**2 / freedoms).sum()), 1e-300)
+        width = float(
+            stats.t.ppf((1 + CONFIDENCE) / 2, max(freedom, 1.0)) * np.sqrt(total)
+        )
+        middle = self.level - self.exponent * far
+        return Forecast(
+            structures=structures,
+            error=float(np.exp(middle)),
+            lowest=float(np.exp(middle - width)),
+            highest=float(np.exp(middle + width)),
+        )
+
+    def structures_for(self, error: float) -> int | None:
+        """Return how many structures would bring the error down to this.
+
+        None where a power law says more than `FARTHEST` times as many as there are.
+        """
+        if self.exponent <= 0:
+            return None
+        wanted = self.centre + (self.level - np.log(error)) / self.exponent
+        if wanted > np.log(FARTHEST * self.most):
+            return None
+        return int(np.ceil(np.exp(wanted)))
+
+
+def fit_power_law(
+    sizes: np.ndarray[tuple[int], np.dtype[np.int64]],
+    errors: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+) -> PowerLaw:
+    """Return the power law of errors, one exponent for all folds.
+
+    Folds differ by how hard their structures are, so each has a factor of its own. An
+    exponent below zero, of chance, is taken as zero.
+
+    ``sizes``: numbers of structures, at least two.
+    ``errors``: of shape ``(n_folds, n_sizes)``, with at least two folds.
+    """
+    x, y = np.log(sizes), np.log(errors)
+    folds, count = y.shape
+    away = x - x.mean()
+    spread = folds * float(np.square(away).sum())
+    own = y - y.mean(axis=1, keepdims=True)
+    slope = float((own * away).sum()) / spread
+    freedom = folds * (count - 1) - 1
+    left = float(np.square(own - slope * away).sum()) / freedom
+    levels = y.mean(axis=1)
+    return PowerLaw(
+        exponent=max(0.0, -slope),
+        centre=float(x.mean()),
+        level=float(levels.mean()),
+        level_variance=float(levels.var(ddof=1)) / folds,
+        level_freedom=folds - 1,
+        slope_variance=left / spread,
+        slope_freedom=freedom,
+        most=int(np.max(sizes)),
+    )

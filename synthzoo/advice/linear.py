@@ -171,6 +171,4 @@ def _solved(moments: Moments, free: int, strength: float) -> NDArray[np.float64]
     penalty = np.full(len(moments.mixed), strength)
     penalty[:free] = 1e-9
     square = moments.square + np.diag(penalty)
-    return np.asarray(
-        np.linalg.lstsq(square, moments.mixed, rcond=None)[0], dtype=float
-    )
+    return np.asarray(np.linalg.solve(square, moments.mixed), dtype=np.float64)

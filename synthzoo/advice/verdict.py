@@ -18,8 +18,7 @@ ENERGIES, FORCES = "energy_rmse_meV_per_atom", "force_rmse_eV_A"
 """Fields of the errors that are judged."""
 
 WORTHWHILE = 0.95
-"""Twice the structures are worth it if they bring the error of forces below this
-share."""
+"""Twice the structures are worth it if they bring an error below this share of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +92,9 @@ class Outlook:
 
     @property
     def worthwhile(self) -> bool:
-        """Whether twice the structures lower the error of forces noticeably."""
-        return self.doubled.error < WORTHWHILE * self.now.error
+        """Whether twice the structures lower an error noticeably."""
+        pairs = ((self.now, self.doubled), (self.energies_now, self.energies_doubled))
+        return any(more.error < WORTHWHILE * now.error for now, more in pairs)
 
 
 def outlook_of(

@@ -148,11 +148,12 @@ def _more(found: Found) -> str:
     count = len(found.data.bulk)
     if found.outlook is None:
         return "There are too few structures for a learning curve: compute more."
-    doubled, now = found.outlook.doubled, found.outlook.now
-    change = 100 * (1 - doubled.error / now.error)
+    outlook, now = found.outlook, found.outlook.now
     told = (
         f"twice as many structures ({2 * count}) would bring forces from "
-        f"{now.error:.3f} to {band(doubled, 3)} eV/Å, {change:.0f} % less"
+        f"{now.error:.3f} to {band(outlook.doubled, 3)} eV/Å, and energies from "
+        f"{outlook.energies_now.error:.1f} to {band(outlook.energies_doubled, 1)} "
+        "meV/atom"
     )
     if now.error < SMALL * rms(found.data.bulk.forces_eV_A):
         return f"The errors are small already: {told}."

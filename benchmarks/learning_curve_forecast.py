@@ -30,6 +30,7 @@ from synthzoo.advice.simple_models import LINEAR, ace_kind
 from synthzoo.advice.starts import fit_to_part, judge_start
 from synthzoo.advice.trials import Trial, trial
 from synthzoo.advice.verdict import ENERGIES, FORCES, power_law
+from synthzoo.data.labelled_set import rms
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.finetuning.fits import run_fits
 from synthzoo.reports.document import markdown_table
@@ -108,7 +109,7 @@ def measured(data: UserData, draw: int, fit_and_say: FitAndSay) -> dict[str, Any
                 "forecast": told.error,
                 "lowest": told.lowest,
                 "highest": told.highest,
-                "last": float(np.exp(np.log(trials[-1].values(quantity)).mean())),
+                "last": rms(trials[-1].values(quantity)),
             }
     return found
 

@@ -18,7 +18,7 @@ FARTHEST = 20
 class Forecast:
     """An error that is expected, and the band in which it probably lies."""
 
-    structures: int
+    structures: float
     error: float
     lowest: float
     highest: float
@@ -29,9 +29,9 @@ class PowerLaw:
     """Errors that fall as a power of the number of structures, e = A n^(-exponent).
 
     ``centre``: mean of the logarithms of the numbers of structures.
-    ``level``: mean of the logarithms of the errors.
-    ``level_variance``, ``level_freedom``: of that mean, by the differences between
-    folds, and the degrees of freedom that it has.
+    ``level``: mean of the logarithms of the errors, root mean square over the folds.
+    ``level_variance``, ``level_freedom``: of it, by the differences between folds, and
+    the degrees of freedom that this has.
     ``slope_variance``, ``slope_freedom``: the same of the exponent, by what the power
     law leaves of the errors within folds.
     ``most``: the largest number of structures.
@@ -46,7 +46,7 @@ class PowerLaw:
     slope_freedom: int
     most: int
 
-    def at(self, structures: int) -> Forecast:
+    def at(self, structures: float) -> Forecast:
         """Return the error that is expected with so many structures, and its band.
 
         The two variances are added, with the degrees of freedom of Welch and
@@ -57,9 +57,7 @@ class PowerLaw:
         total = float(parts.sum())
         freedoms = np.array([self.level_freedom, self.slope_freedom])
         freedom = total**2 / max(float((parts**2 / freedoms).sum()), 1e-300)
-        width = float(
-            stats.t.ppf((1 + CONFIDENCE) / 2, max(freedom, 1.0)) * np.sqrt(total)
-        )
+        width = _width(freedom) * float(np.sqrt(total))
         middle = self.level - self.exponent * far
         return Forecast(
             structures=structures,
@@ -67,6 +65,15 @@ class PowerLaw:
             lowest=float(np.exp(middle - width)),
             highest=float(np.exp(middle + width)),
         )
+
+    def doubling(self) -> tuple[float, float]:
+        """Return what twice the structures leave of the error: expected, and at best.
+
+        At best means with the steepest exponent that the errors allow.
+        """
+        spread = float(np.sqrt(self.slope_variance))
+        steepest = _width(self.slope_freedom) * spread + self.exponent
+        return 2**-self.exponent, 2**-steepest
 
     def structures_for(self, error: float) -> int | None:
         """Return how many structures would bring the error down to this.
@@ -79,6 +86,21 @@ class PowerLaw:
         if wanted > np.log(FARTHEST * self.most):
             return None
         return int(np.ceil(np.exp(wanted)))
+
+
+def rms_of_folds(
+    errors: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the root mean square over the folds, for each size.
+
+    ``errors``: of shape ``(n_folds, n_sizes)``.
+    """
+    return np.asarray(np.sqrt(np.square(errors).mean(axis=0)))
+
+
+def _width(freedom: float) -> float:
+    """Return half the width of a band, in standard deviations (Student)."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, max(freedom, 1.0)))
 
 
 def fit_power_law(
@@ -105,7 +127,7 @@ def fit_power_law(
     return PowerLaw(
         exponent=max(0.0, -slope),
         centre=float(x.mean()),
-        level=float(levels.mean()),
+        level=float(np.log(rms_of_folds(errors)).mean()),
         level_variance=float(levels.var(ddof=1)) / folds,
         level_freedom=folds - 1,
         slope_variance=left / spread,

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from synthzoo.advice.verdict import ENERGIES, FORCES
+from synthzoo.data.labelled_set import rms
 from synthzoo.reports.style import (
     BELOW,
     BLUE,
@@ -77,7 +78,7 @@ def _draw_curve(
     axes: Axes, found: Found, name: str, quantity: str, colour: str
 ) -> None:
     points = sorted(
-        (trial.size, float(np.exp(np.log(trial.values(quantity)).mean())))
+        (trial.size, rms(trial.values(quantity)))
         for trial in found.trials
         if trial.name == name
     )
@@ -87,7 +88,7 @@ def _draw_curve(
     if law is None:
         return
     grid = np.geomspace(sizes[0], REACH * len(found.data.bulk), 40)
-    told = [law.at(round(each)) for each in grid]
+    told = [law.at(each) for each in grid]
     axes.plot(grid, [each.error for each in told], color=colour, linewidth=1)
     axes.fill_between(
         grid,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -73,12 +73,16 @@ def power_law(trials: Sequence[Trial], quantity: str) -> PowerLaw | None:
     return fit_power_law(np.array([trial.size for trial in ordered]), errors)
 
 
+Worth = Literal["yes", "no", "unclear"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
     """What a model is expected to reach, by its learning curves.
 
     ``now``, ``doubled``: errors of forces with all structures, and with twice as many.
     ``energies_now``, ``energies_doubled``: the same for energies.
+    ``worthwhile``: whether twice the structures lower an error noticeably.
     ``goal_eV_A``, ``needed``: an error of forces that is wanted, and how many
     structures it would take; None where it is out of reach, or not asked for.
     """
@@ -87,14 +91,9 @@ class Outlook:
     doubled: Forecast
     energies_now: Forecast
     energies_doubled: Forecast
+    worthwhile: Worth
     goal_eV_A: float | None
     needed: int | None
-
-    @property
-    def worthwhile(self) -> bool:
-        """Whether twice the structures lower an error noticeably."""
-        pairs = ((self.now, self.doubled), (self.energies_now, self.energies_doubled))
-        return any(more.error < WORTHWHILE * now.error for now, more in pairs)
 
 
 def outlook_of(
@@ -112,6 +111,14 @@ def outlook_of(
         doubled=forces.at(2 * structures),
         energies_now=energies.at(structures),
         energies_doubled=energies.at(2 * structures),
+        worthwhile=_worthwhile([forces, energies]),
         goal_eV_A=goal_eV_A,
         needed=None if goal_eV_A is None else forces.structures_for(goal_eV_A),
     )
+
+
+def _worthwhile(laws: Sequence[PowerLaw]) -> Worth:
+    expected, at_best = zip(*(law.doubling() for law in laws), strict=True)
+    if min(expected) < WORTHWHILE:
+        return "yes"
+    return "unclear" if min(at_best) < WORTHWHILE else "no"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from synthzoo.advice.curve import FARTHEST
 from synthzoo.advice.parts import PARTS_FOLDER, linear_file
 from synthzoo.advice.simple_models import CONSTANT, LINEAR, PAIRS
-from synthzoo.advice.verdict import ENERGIES, FORCES
+from synthzoo.advice.verdict import ENERGIES, FORCES, Worth
 from synthzoo.data.labelled_set import rms
 
 if TYPE_CHECKING:
@@ -141,7 +141,15 @@ def band(forecast: Forecast, digits: int) -> str:
 
 
 def _next(found: Found) -> str:
-    return " ".join(filter(None, (_more(found), _goal(found), _elsewhere(found))))
+    texts = (_more(found), _overtaken(found), _goal(found), _elsewhere(found))
+    return " ".join(filter(None, texts))
+
+
+_WORTH: dict[Worth, str] = {
+    "yes": "Compute more",
+    "no": "More structures of the same kinds are not worth it",
+    "unclear": "These structures are too few to tell whether more are worth it",
+}
 
 
 def _more(found: Found) -> str:
@@ -157,9 +165,24 @@ def _more(found: Found) -> str:
     )
     if now.error < SMALL * rms(found.data.bulk.forces_eV_A):
         return f"The errors are small already: {told}."
-    if found.outlook.worthwhile:
-        return f"Compute more: {told}."
-    return f"More structures of the same kinds are not worth it: {told}."
+    return f"{_WORTH[outlook.worthwhile]}: {told}."
+
+
+def _overtaken(found: Found) -> str:
+    """Return whether a simpler model is expected to be as good with more structures."""
+    enough = found.verdict.enough.name
+    names = [trial.name for trial in found.largest]
+    for times in (2, 4):
+        count = times * len(found.data.bulk)
+        own = found.curve(enough, FORCES)
+        for name in names[: names.index(enough)]:
+            law = found.curve(name, FORCES)
+            if law and own and law.at(count).error < own.at(count).error:
+                return (
+                    f"With {count} structures, the {_called(name)} may have the "
+                    f"smaller errors of forces, {band(law.at(count), 3)} eV/Å."
+                )
+    return ""
 
 
 def _goal(found: Found) -> str:

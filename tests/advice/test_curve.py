@@ -42,6 +42,15 @@ def test_the_number_of_structures_for_an_error_is_the_inverse():
     assert law.structures_for(law.at(50).error / 10) is None
 
 
+def test_what_twice_as_many_bring_is_known_as_well_as_the_exponent():
+    expected, at_best = fit_power_law(
+        SIZES, errors(np.random.default_rng(0), 0.3, 0.1)
+    ).doubling()
+    assert at_best < expected < 1
+    exact = fit_power_law(SIZES, errors(np.random.default_rng(0), 0.3, 0.0))
+    assert exact.doubling() == pytest.approx((2**-0.3, 2**-0.3))
+
+
 def test_errors_that_rise_by_chance_promise_nothing():
     law = fit_power_law(SIZES, np.array([[1.0, 1.1, 1.2], [1.1, 1.0, 1.2]]))
     assert law.exponent == 0

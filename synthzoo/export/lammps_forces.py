@@ -22,8 +22,9 @@ from synthzoo.export.atom_types import (
 )
 from synthzoo.export.lammps_ranks import ranks_of
 from synthzoo.export.lammps_script import zero_style
+from synthzoo.models.doubt import largest_doubt, refuse_limit
 from synthzoo.models.place import Place
-from synthzoo.models.uncertainty import FORCES, WHO_KNOWS
+from synthzoo.models.uncertainty import FORCES
 from synthzoo.potentials import Model, load_potential, refuse_starting_point
 
 if TYPE_CHECKING:
@@ -211,23 +212,17 @@ class LammpsForces:
 
     def _doubt(self, atoms: Atoms) -> None:
         """Remember how unsure the model is, and stop where that is too much."""
-        deviations = getattr(atoms.calc, "results", {}).get(FORCES)
-        if deviations is None and self._most_eV_A is not None:
-            raise InputError(
-                "The model gives no uncertainty here, so none can be limited. "
-                f"{WHO_KNOWS} Choose such a model, or give no limit."
-            )
-        if deviations is None:
+        results = getattr(atoms.calc, "results", {})
+        refuse_limit(results, self._most_eV_A)
+        if FORCES not in results:
             return
-        atom = int(deviations.argmax())
-        largest = float(deviations[atom])
-        self.doubt_eV_A = max(self.doubt_eV_A or 0.0, largest)
-        if self._most_eV_A is not None and largest > self._most_eV_A:
-            raise SimulationError(
-                f"The model became unsure: the standard deviation of the force on "
-                f"{atoms.symbols[atom]}, number {atom + 1} in the order of the IDs, is "
-                f"{largest:.3g} eV/Å. The limit is {self._most_eV_A:g} eV/Å."
-            )
+        found = largest_doubt(results[FORCES])
+        self.doubt_eV_A = max(self.doubt_eV_A or 0.0, found.deviation_eV_A)
+        if self._most_eV_A is not None and found.passes(self._most_eV_A):
+            place = f"number {found.atom + 1} in the order of the IDs"
+            name = f"{atoms.symbols[found.atom]}, {place}"
+            told = found.text(name, self._most_eV_A)
+            raise SimulationError(f"The model became unsure: {told}.")
 
     def _update(self, found: Local, order: NDArray[np.int64]) -> Atoms:
         """Return the atoms that LAMMPS has now, in the order of their numbers."""

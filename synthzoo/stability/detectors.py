@@ -11,6 +11,7 @@ import numpy as np
 from ase import units
 
 from synthzoo.data import unconstrained
+from synthzoo.models.doubt import largest_doubt
 from synthzoo.models.uncertainty import FORCES
 from synthzoo.stability.contacts import Contacts, Surroundings
 from synthzoo.stability.fixed import degrees_of_freedom
@@ -204,18 +205,15 @@ class Detectors:
         """Return whether the model is less sure than is allowed, before atoms fuse."""
         if look.deviations_eV_A is None:
             return None
-        atom = int(look.deviations_eV_A.argmax())
-        largest = float(look.deviations_eV_A[atom])
-        if largest > (self.memory.doubt_eV_A or 0.0):
-            self.memory.doubt_eV_A, self.memory.doubt_fs = largest, look.time_fs
+        found = largest_doubt(look.deviations_eV_A)
+        if found.deviation_eV_A > (self.memory.doubt_eV_A or 0.0):
+            self.memory.doubt_eV_A = found.deviation_eV_A
+            self.memory.doubt_fs = look.time_fs
         limit = self._limits.uncertainty_eV_A
-        if limit is None or largest <= limit:
+        if limit is None or not found.passes(limit):
             return None
-        detail = (
-            f"a standard deviation of {largest:.3g} eV/Å of the force on "
-            f"{_name(look.atoms, atom)}, with {limit:.3g} allowed"
-        )
-        return Finding("unsure", detail, (atom,))
+        detail = found.text(_name(look.atoms, found.atom), limit)
+        return Finding("unsure", detail, (found.atom,))
 
     def _temperature(self, look: Look) -> Finding | None:
         limits = self._limits

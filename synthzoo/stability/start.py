@@ -17,7 +17,7 @@ from synthzoo.data import unconstrained
 from synthzoo.data.pairs import find_pairs
 from synthzoo.data.sound import check_structure
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.models.uncertainty import FORCES, WHO_KNOWS
+from synthzoo.models.doubt import refuse_limit
 from synthzoo.potentials import (
     Model,
     Potential,
@@ -244,12 +244,7 @@ def _check_energy(
             f"{model} gives no stress, which constant pressure needs; choose a "
             "protocol without it."
         )
-    limit = recipe.limits.uncertainty_eV_A
-    if limit is not None and FORCES not in tried.calc.results:
-        raise InputError(
-            f"{model} gives no uncertainty here, so none can be limited. {WHO_KNOWS} "
-            "Choose such a model, or give no limit."
-        )
+    refuse_limit(tried.calc.results, recipe.limits.uncertainty_eV_A, model=model)
     return _notes(potential, atoms, float(forces_eV_A.max()))
 
 

@@ -95,7 +95,13 @@ def measured(data: UserData, draw: int, fit_and_say: FitAndSay) -> dict[str, Any
 
     trials = [tried(size, folds) for size in curve_sizes(folds)]
     tested = tuple(order[max(WANTED) :][-TESTED:])
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {
+        "sizes": [each.size for each in trials],
+        "curves": {
+            quantity: [each.values(quantity).tolist() for each in trials]
+            for quantity in (ENERGIES, FORCES)
+        },
+    }
     for size in WANTED:
         truth = tried(
             size, [Fold(number=1, training=tuple(order[:size]), tested=tested)]

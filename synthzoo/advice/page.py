@@ -184,7 +184,7 @@ def _curves(folder: Path, found: Found) -> list[Block]:
             text="Energy errors in meV/atom; force errors in eV/Å. A power law is "
             "fitted to each model's errors with few and many structures. Its band "
             f"is meant to hold {100 * CONFIDENCE:.0f} % of the forecasts. Real curves "
-            "flatten: a power law knows no floor, so far forecasts are too good."
+            "flatten: beyond the largest fits, half of the exponent is assumed."
         ),
     ]
 

@@ -13,8 +13,9 @@ repeated; OUTPUT/table.md has the means over the draws. The rows:
 
 scratch   a new network, high energies alone
 start     the start, high energies alone
-stand-in  the start with `--energies-only`: its own forces stand in for labels
 levels    the start with `--with low.xyz`: both levels
+stand-in  the start with `--energies-only`: its own forces stand in for labels. The fits
+          of the row before make this one, too
 bound     the start, energies and forces of the high level
 """
 
@@ -43,16 +44,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.records import run_missing
 
 LOW, JUDGES = 500, 300
+NAMES = ("energy_rmse_meV_per_atom", "force_rmse_eV_A")
 LEAST_ATOMS = 3
 """Isolated atoms and dimers are left out."""
 
-SCRATCH = "scratch"
+SCRATCH, LEVELS, STAND_IN = "scratch", "levels", "stand-in"
 ENERGIES = {"energies_only": True}
 ROWS: dict[str, dict[str, Any]] = {
     SCRATCH: ENERGIES | {"forces_weight": 0.0, "compare_direct": True},
     "start": ENERGIES | {"forces_weight": 0.0},
-    "stand-in": ENERGIES,
-    "levels": ENERGIES,
+    LEVELS: ENERGIES,
     "bound": {},
 }
 
@@ -119,7 +120,7 @@ def _measure(sets: Sets) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def measure(run: dict[str, Any]) -> dict[str, Any]:
         output = sets.folder / "model"
         shutil.rmtree(output, ignore_errors=True)
-        more = {"levels": {"low": sets.low}} if run["row"] == "levels" else {}
+        more = {"levels": {"low": sets.low}} if run["row"] == LEVELS else {}
         started = time.process_time()
         finetune(
             run["start"],
@@ -137,10 +138,12 @@ def _measure(sets: Sets) -> Callable[[dict[str, Any]], dict[str, Any]]:
             if run["row"] == SCRATCH
             else found["unseen"][0]["after"][0]
         )
-        names = ("energy_rmse_meV_per_atom", "force_rmse_eV_A")
-        return {name: errors[name] for name in names} | {
-            "cpu_seconds": round(time.process_time() - started, 1)
-        }
+        seconds = round(time.process_time() - started, 1)
+        line = {name: errors[name] for name in NAMES} | {"cpu_seconds": seconds}
+        if found["alone"] is not None:
+            alone = found["alone"]["before"][0]
+            line[STAND_IN] = {name: alone[name] for name in NAMES}
+        return line
 
     return measure
 
@@ -148,6 +151,10 @@ def _measure(sets: Sets) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def _table(lines: Iterable[dict[str, Any]]) -> str:
     """Return means and standard deviations over the draws."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    lines = list(lines)
+    lines += [
+        line | line[STAND_IN] | {"row": STAND_IN} for line in lines if STAND_IN in line
+    ]
     for line in lines:
         settings = json.dumps(line["settings"]) if line["settings"] else ""
         key = (line["start"], str(line["size"]), line["row"], settings)
@@ -168,7 +175,7 @@ def _table(lines: Iterable[dict[str, Any]]) -> str:
 
 def _place(key: tuple[str, ...]) -> tuple[Any, ...]:
     start, size, row, settings = key
-    return start, int(size), list(ROWS).index(row), settings
+    return start, int(size), [*ROWS, STAND_IN].index(row), settings
 
 
 def _spread(group: list[dict[str, Any]], name: str, digits: int) -> str:

@@ -10,7 +10,7 @@ import click
 
 import synthzoo
 from synthzoo.cli.elements import IsolatedEnergyType
-from synthzoo.cli.levels import LevelFileType, by_level
+from synthzoo.cli.levels import level_of_data_option, levels_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -72,20 +72,8 @@ recipe_option = click.option(
     type=click.FloatRange(min=0, max=1, max_open=True),
     help="Share of these structures among the atoms of a batch; 0 for no replay.",
 )
-@click.option(
-    "--with",
-    "levels",
-    type=LevelFileType(),
-    multiple=True,
-    callback=by_level,
-    metavar="[NAME:]FILE",
-    help="Structures of another level of theory, such as many cheap forces; may be "
-    "repeated.",
-)
-@click.option(
-    "--level",
-    help="What to call the level of theory of DATA, beside those of --with.",
-)
+@levels_option
+@level_of_data_option
 @click.option(
     "--isolated-energy",
     type=IsolatedEnergyType(),

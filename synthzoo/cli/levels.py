@@ -46,3 +46,18 @@ level_option = click.option(
     "--level",
     help="Level of theory, of a model that has several; its default one if not given.",
 )
+
+levels_option = click.option(
+    "--with",
+    "levels",
+    type=LevelFileType(),
+    multiple=True,
+    callback=by_level,
+    metavar="[NAME:]FILE",
+    help="Structures of another level of theory, such as many cheap forces; may be "
+    "repeated.",
+)
+level_of_data_option = click.option(
+    "--level",
+    help="What to call the level of theory of the data, beside those of --with.",
+)

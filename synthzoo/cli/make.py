@@ -14,7 +14,11 @@ from synthzoo.cli.elements import (
     map_option,
     subtracted_energy_option,
 )
-from synthzoo.cli.levels import level_option
+from synthzoo.cli.levels import (
+    level_of_data_option,
+    level_option,
+    levels_option,
+)
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -119,6 +123,9 @@ def relabel(
     echo_result(summary, as_json=as_json)
 
 
+_WHAT_TO_TRAIN = ("start", "structures", "levels", "level")
+
+
 @main.command()
 @click.argument("recipe")
 @click.option(
@@ -135,6 +142,8 @@ def relabel(
     type=click.IntRange(min=1),
     help="Number of structures to train on; by default that of the recipe, or all.",
 )
+@levels_option
+@level_of_data_option
 @format_option
 @training_options
 @json_option
@@ -143,10 +152,9 @@ def pretrain(
     data: tuple[Path, ...],
     *,
     output: Path,
-    start: str | None,
-    structures: int | None,
+    format: str | None,
     as_json: bool,
-    **place: Any,
+    **options: Any,
 ) -> None:
     """Train a network on labelled structures.
 
@@ -160,10 +168,9 @@ def pretrain(
         recipe,
         data,
         output,
-        start=start,
-        structures=structures,
-        format=place.pop("format"),
-        **where_to_train(**place),
+        format=format,
+        **{name: options.pop(name) for name in _WHAT_TO_TRAIN},
+        **where_to_train(**options),
     )
     if is_first_process():
         echo_result(summary, as_json=as_json)

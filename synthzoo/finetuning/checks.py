@@ -152,7 +152,7 @@ def fit_for_use(examination: Examination, *, drop: bool = False) -> Examined:
         labelled=LabelledSet(
             structures=chosen,
             labels=[
-                _labels(atoms, computed, examination.keys)
+                known_labels(atoms, computed, examination.keys)
                 for atoms, computed in zip(chosen, sound, strict=True)
             ],
             origins=[str(frames.origins[index]) for index in kept],
@@ -262,7 +262,7 @@ def _predict(frames: FrameSet, calculator: SynthzooCalculator) -> list[Atoms | N
     return predicted
 
 
-def _labels(atoms: Atoms, predicted: Atoms, keys: LabelKeys) -> Labels:
+def known_labels(atoms: Atoms, predicted: Atoms, keys: LabelKeys) -> Labels:
     """Return the labels that the checks have seen.
 
     Where the set has no forces, the model's own stand in for them; one atom alone has

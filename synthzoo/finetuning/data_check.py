@@ -149,9 +149,11 @@ def check_data(  # noqa: PLR0913  what a user may say
     if not errors:
         try:
             plan = plan_fit(request, examined)
+            tested, forces = read_test(request, plan)
             sets = Sets(
                 plan=plan,
-                test=read_test(request, plan),
+                test=tested,
+                test_forces=forces,
                 synthetic=NOTHING
                 if comes_with_synthzoo(request.replay)
                 else read_replay(request),

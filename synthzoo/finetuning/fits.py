@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from synthzoo.models.checkpoint import Checkpoint
     from synthzoo.models.config import CheckpointConfig
     from synthzoo.models.graphs import Graph
-    from synthzoo.training.batches import Mixed
     from synthzoo.training.fit import FitResult
 
 
@@ -278,15 +277,19 @@ def _fitted(
     if threads is not None:
         torch.set_num_threads(threads)
     training = _graphs(job, job.training, level=0)
-    mixed = [Mixed(_graphs(job, job.replay, level=0), job.recipe.replay_share)]
-    for number, part in enumerate(job.levels, start=1):
-        mixed.append(Mixed(_graphs(job, part.training, level=number), part.share))
-    graphs = [graph for part in mixed for graph in part.graphs] + training
+    replay = _graphs(job, job.replay, level=0)
+    others = [
+        _graphs(job, part.training, level=number)
+        for number, part in enumerate(job.levels, start=1)
+    ]
+    mixed = [Mixed(replay, job.recipe.replay_share)]
+    mixed += [Mixed(g, part.share) for g, part in zip(others, job.levels, strict=True)]
+    graphs = [graph for part in (training, replay, *others) for graph in part]
 
     def attempt(batch_atoms: int) -> FitResult:
         _prepare(folder, batch_atoms)
         return fit(
-            _network(job, training, mixed[1:]),
+            _network(job, training, others),
             replace(fit_recipe(job), batch_atoms=batch_atoms),
             training=training,
             validation=[],
@@ -308,7 +311,7 @@ def _level_weights(job: FitJob) -> tuple[float, ...]:
 
 
 def _network(
-    job: FitJob, graphs: Sequence[Graph], others: Sequence[Mixed]
+    job: FitJob, graphs: Sequence[Graph], others: Sequence[Sequence[Graph]]
 ) -> torch.nn.Module:
     """Return the network to fit, in training mode.
 
@@ -322,7 +325,7 @@ def _network(
         return prepared(network, config, job.place)
     name = readout_name(network, config)
     readouts = {
-        part.name: _bound(job, part.binding_eV, other.graphs).get_parameter(name)
+        part.name: _bound(job, part.binding_eV, other).get_parameter(name)
         for part, other in zip(job.levels, others, strict=True)
     }
     return LevelledNetwork(prepared(network, config, job.place), config, readouts)

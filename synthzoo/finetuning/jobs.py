@@ -61,17 +61,29 @@ def planned_fit(plan: Plan, replay: LabelledSet) -> FitJob:
         recipe=plan.recipe,
         training=plan.on_model_scale(plan.training),
         replay=plan.replayed(replay),
-        levels=_level_parts(plan),
+        levels=_level_parts(plan, replayed=len(replay) > 0),
         binding_eV=plan.reference.binding_eV,
     )
 
 
-def _level_parts(plan: Plan) -> list[LevelPart]:
+def mixed_in(request: Request, sets: Sets) -> LabelledSet:
+    """Return the synthetic structures that are mixed into the fit that is kept.
+
+    Another level of theory takes the place of those that nobody has named.
+    """
+    mixed = sets.synthetic.mixed
+    if sets.plan.levels and not request.replay_asked:
+        return mixed.part([])
+    return mixed
+
+
+def _level_parts(plan: Plan, *, replayed: bool) -> list[LevelPart]:
     """Return what a fit sees of the other levels: shares by their numbers of atoms."""
     recipe = plan.recipe
-    if plan.levels and recipe.level_share + recipe.replay_share >= 1:
+    replay_share = recipe.replay_share if replayed else 0.0
+    if plan.levels and recipe.level_share + replay_share >= 1:
         raise InputError(
-            f"level_share {recipe.level_share} and replay_share {recipe.replay_share} "
+            f"level_share {recipe.level_share} and replay_share {replay_share} "
             "leave no share of a batch to the level that the model is for: make them "
             "smaller."
         )
@@ -110,7 +122,7 @@ def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
     """Return the fits to make, the first of those to keep first."""
     plan = sets.plan
     first = dataclasses.replace(
-        planned_fit(plan, sets.synthetic.mixed), place=request.place
+        planned_fit(plan, mixed_in(request, sets)), place=request.place
     )
     by_md = plan.recipe.select_by == "md"
     jobs = [
@@ -136,11 +148,15 @@ def make_jobs(request: Request, sets: Sets) -> list[FitJob]:
 def _alone(first: FitJob, sets: Sets) -> list[FitJob]:
     """Return the fits to the default level alone, as without other levels."""
     alone = sets.plan.alone
+    fit = planned_fit(alone, sets.synthetic.mixed)
     parts = {ALONE: alone.training}
     parts |= compared_parts(ALONE, alone, tested=len(sets.test) > 0)
     return [
         dataclasses.replace(
-            first, name=name, levels=(), training=alone.on_model_scale(part)
+            fit,
+            name=name,
+            training=alone.on_model_scale(part),
+            place=first.place,
         )
         for name, part in parts.items()
     ]

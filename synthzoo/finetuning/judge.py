@@ -83,6 +83,7 @@ class Judge:
 
     ``weights``: of each fit, by its name.
     ``test``: structures that the user keeps for testing; may be empty.
+    ``test_forces``: whether these have forces, where the data have none.
     ``synthetic``: structures labelled by the teacher of the start, not fitted to; may
     be empty.
     ``choice``: name of the weights that are kept, if they were chosen by something else
@@ -93,6 +94,7 @@ class Judge:
     weights: Mapping[str, Mapping[str, torch.Tensor]]
     test: LabelledSet
     synthetic: LabelledSet
+    test_forces: bool = False
     device: str = "cpu"
     choice: str | None = None
 
@@ -230,7 +232,7 @@ class Judge:
             shown.labelled,
             _predict_parts(tested, models),
             shown.after,
-            forces=not self.plan.energies_only,
+            forces=self._has_forces(shown.name),
             seen=shown.seen,
         )
 
@@ -243,6 +245,10 @@ class Judge:
         card = card_of(self.plan.config)
         reference = card.reference_values if card else None
         return compare_physics(self.start, self.tuned, self._elements, reference)
+
+    def _has_forces(self, name: str) -> bool:
+        """Return whether a set has labels of forces."""
+        return not self.plan.energies_only or (name == TEST and self.test_forces)
 
     @property
     def _elements(self) -> list[str]:
@@ -277,7 +283,7 @@ class Judge:
             labelled,
             predict_set(labelled, self.start, offsets_eV=offsets),
             after,
-            forces=not self.plan.energies_only,
+            forces=self._has_forces(name),
             seen=self.plan.related and name != TEST,
         )
 

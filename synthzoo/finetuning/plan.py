@@ -173,6 +173,7 @@ class Plan:
     for them, unless there are other levels.
     ``level``: what the level of theory is called, if there are others.
     ``levels``: other levels of theory that are fitted as well.
+    ``alone_recipe``: how to fit to the one level alone, where there are others.
     """
 
     start: Checkpoint
@@ -188,11 +189,13 @@ class Plan:
     energies_only: bool
     level: str | None = None
     levels: tuple[PlannedLevel, ...] = ()
+    alone_recipe: FinetuneRecipe | None = None
 
     @property
     def alone(self) -> Plan:
         """The same plan without other levels of theory."""
-        return dataclasses.replace(self, level=None, levels=())
+        recipe = self.alone_recipe or self.recipe
+        return dataclasses.replace(self, recipe=recipe, level=None, levels=())
 
     @property
     def config(self) -> CheckpointConfig:
@@ -263,7 +266,7 @@ def _offsets_eV(
     return offsets
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913  what a set is, and how to fit it
     start: Checkpoint,
     examination: Examination,
     recipe: FinetuneRecipe,
@@ -271,6 +274,7 @@ def make_plan(
     given_eV: Mapping[str, float],
     drop: bool = False,
     tested: bool = False,
+    levelled: bool = False,
 ) -> Plan:
     """Return the plan for a set: checks, energy reference, split, open settings.
 
@@ -278,12 +282,14 @@ def make_plan(
     `synthzoo.finetuning.checks.examine`.
     ``given_eV``: isolated-atom energies on the scale of the labels, where known.
     ``tested``: whether a test set is given, so that nothing need be held out.
+    ``levelled``: whether other levels of theory will be fitted as well.
     """
     calculator, keys = examination.calculator, examination.keys
     examined = fit_for_use(examination, drop=drop)
     found = bulk_of(examined, start.config)
     bulk = found.labelled
-    resolved = _resolved(recipe, bulk, kind=start.config.kind, tested=tested)
+    kind = "levels" if levelled else start.config.kind
+    resolved = _resolved(recipe, bulk, kind=kind, tested=tested)
     fitted, kept = _held_out(bulk, resolved)
     training = bulk.part(fitted)
     known = {name: (energy, _GIVEN) for name, energy in given_eV.items()}
@@ -307,6 +313,9 @@ def make_plan(
         isolated=found.isolated,
         notes=_notes(examined, [str(o) for o in examination.frames.origins]),
         energies_only=keys.forces is None,
+        alone_recipe=_resolved(recipe, bulk, kind=start.config.kind, tested=tested)
+        if levelled
+        else None,
     )
 
 

@@ -87,7 +87,7 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     replay_stress_weight: Annotated[NotNegative, LATER] = 0.1
     replay_labels: ReplayLabels = "start"
     direct_visits: Annotated[Count | None, LATER] = None
-    level_share: Annotated[Share, LATER] = 0.75
+    level_share: Annotated[Share, LATER] = 0.6
     level_weights: Annotated[dict[str, NotNegative] | None, LATER] = None
 
 
@@ -142,12 +142,17 @@ STARTING_POINT_VISITS: dict[float, int] = {
 the largest number of structures that they are for."""
 
 
+LEVELS_RATE, LEVELS_VISITS = 5e-3, 3000
+"""Where other levels of theory are fitted, too: the rate, and the least visits."""
+
+
 def resolve_recipe(
     recipe: FinetuneRecipe, sizes: Sequence[int], *, kind: str = "potential"
 ) -> FinetuneRecipe:
     """Return a recipe in which everything is said.
 
-    ``kind``: of the checkpoint to start from: ``potential`` or ``starting-point``.
+    ``kind``: of the checkpoint to start from, ``potential`` or ``starting-point``; or
+    ``levels`` where other levels of theory are fitted as well.
 
     Examples
     --------
@@ -165,6 +170,9 @@ def resolve_recipe(
     if kind == "starting-point":
         values["visits"] = _row(STARTING_POINT_VISITS, structures)
         values["learning_rate"] = STARTING_POINT_RATE
+    if kind == "levels":
+        values["learning_rate"] = LEVELS_RATE
+        values["visits"] = max(values["visits"], LEVELS_VISITS)
     visits = max(values["visits"], LEAST_EPOCHS * structures)
     values["visits"] = math.ceil(visits * times_seen(sizes))
     if recipe.seeds > 1:

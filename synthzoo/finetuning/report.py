@@ -49,13 +49,14 @@ def data_text(plan: Plan) -> str:
         text += f"; {len(plan.held_out)} were held out and only looked at in the end"
     if plan.energies_only and plan.levels:
         text += (
-            "; there are no forces: the fit had those of other levels of theory, and "
-            "the errors of forces below are differences from the pre-trained model"
+            "; there are no forces: the fit had those of other levels of theory. Where "
+            "structures have none, the errors of forces below are differences from the "
+            "pre-trained model"
         )
     elif plan.energies_only:
         text += (
             "; there are no forces: those of the pre-trained model stand in for them, "
-            "in the fit and in the errors below"
+            "in the fit and in the errors below, but for test structures with forces"
         )
     if plan.isolated:
         text += f"; {plan.isolated} isolated atom(s) gave the energy reference"

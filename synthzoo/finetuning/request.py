@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from synthzoo.data.frames import find_files
-from synthzoo.data.labelled_set import (
-    LabelledSet,
-    as_labelled,
-    find_keys,
-    read_labelled,
-)
+from synthzoo.data.frames import FrameSet, find_files, read_frames
+from synthzoo.data.labelled_set import LabelledSet, as_labelled, find_keys
 from synthzoo.data.level_frames import LevelFrames, read_levels
 from synthzoo.data.levels import LOW
 from synthzoo.errors import InputError
-from synthzoo.finetuning.checks import Examination, examine
+from synthzoo.finetuning.checks import Examination, examine, known_labels
 from synthzoo.finetuning.levels import find_keys_of_level, with_levels
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.finetuning.replay import Synthetic, find_replay, read_synthetic
+from synthzoo.models.predict import predict_structures
 from synthzoo.potentials import Model, find_checkpoint
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import hash_files
@@ -34,7 +30,9 @@ from synthzoo.training.place import ON_CPU, TrainingPlace, check_place
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from synthzoo.data.labels import LabelKeys
     from synthzoo.finetuning.recipe import FinetuneRecipe
+    from synthzoo.models.calculator import SynthzooCalculator
     from synthzoo.models.checkpoint import Checkpoint
 
 
@@ -51,6 +49,7 @@ class Request:
     mix in.
     ``levels``: labelled structures of other levels of theory, by name.
     ``level``: which level the model is for, if said.
+    ``replay_asked``: whether the structures to mix in were named.
     ``isolated_energies_eV``: energies of free atoms that are known.
     ``energy_key``, ``forces_key``: where the labels are, if said.
     ``format``: of the files to fit and to measure with, if said.
@@ -68,6 +67,7 @@ class Request:
     levels: dict[str, list[Path]] = field(default_factory=dict)
     level: str | None = None
     isolated_energies_eV: dict[str, float] = field(default_factory=dict)
+    replay_asked: bool = False
     energy_key: str | None = None
     forces_key: str | None = None
     format: str | None = None
@@ -146,6 +146,7 @@ def find_request(  # noqa: PLR0913  what a user may say
         files=find_files(data),
         test=find_files(test) if test else [],
         replay=find_replay(replay, start.config) if recipe.replay_share else [],
+        replay_asked=replay is not None,
         levels=_named_levels(levels),
         level=level,
         recipe=recipe,
@@ -178,19 +179,22 @@ class Sets:
 
     ``plan``: what will be fitted to what.
     ``test``: structures that the user keeps for testing; may be empty.
+    ``test_forces``: whether these have forces; if not, those of the start stand in.
     ``synthetic``: to mix in, and to measure what is forgotten.
     """
 
     plan: Plan
     test: LabelledSet
+    test_forces: bool
     synthetic: Synthetic
 
 
 def read_sets(request: Request) -> Sets:
     """Read everything that was asked for."""
     plan = plan_fit(request, read_examined(request))
+    test, forces = read_test(request, plan)
     return Sets(
-        plan=plan, test=read_test(request, plan), synthetic=read_replay(request)
+        plan=plan, test=test, test_forces=forces, synthetic=read_replay(request)
     )
 
 
@@ -225,25 +229,46 @@ def plan_fit(request: Request, examined: Examination) -> Plan:
         given_eV=request.isolated_energies_eV,
         drop=request.drop_bad,
         tested=bool(request.test),
+        levelled=bool(request.frames.others),
     )
     return with_levels(plan, request.frames, drop=request.drop_bad)
 
 
-def read_test(request: Request, plan: Plan) -> LabelledSet:
-    """Return the structures that the user keeps for testing; there may be none.
+def read_test(request: Request, plan: Plan) -> tuple[LabelledSet, bool]:
+    """Return what the user keeps for testing, if anything, and whether it has forces.
+
+    Where neither these structures nor the data have forces, the start's stand in.
 
     ``plan``: of the fit: its labels are named as those of the test set.
     """
     if not request.test:
-        return plan.training.part([])
-    frames, keys = read_labelled(
-        request.test,
-        energy_key=request.energy_key,
-        forces_key=request.forces_key,
-        format=request.format,
-    )
+        return plan.training.part([]), False
+    frames = read_frames(request.test, format=request.format)
+    find = find_keys_of_level if plan.energies_only else find_keys
+    keys = find(frames, energy_key=request.energy_key, forces_key=request.forces_key)
     if plan.keys.stress is None:
         keys = replace(keys, stress=None)
-    labelled = as_labelled(frames, keys)
+    if keys.forces is None:
+        labelled = _with_stand_ins(frames, keys, starting_calculator(request.start))
+    else:
+        labelled = as_labelled(frames, keys)
     alone = labelled.isolated(plan.config.cutoff_A)
-    return labelled.part(np.flatnonzero(~alone).tolist())
+    return labelled.part(np.flatnonzero(~alone).tolist()), keys.forces is not None
+
+
+def _with_stand_ins(
+    frames: FrameSet, keys: LabelKeys, start: SynthzooCalculator
+) -> LabelledSet:
+    """Return structures with their energies, and with a start's forces as labels."""
+    origins = [str(origin) for origin in frames.origins]
+    for atoms, origin in zip(frames.structures, origins, strict=True):
+        start.check(atoms, name=origin)
+    predicted = predict_structures(frames.structures, start)
+    return LabelledSet(
+        structures=frames.structures,
+        labels=[
+            known_labels(atoms, found, keys)
+            for atoms, found in zip(frames.structures, predicted, strict=True)
+        ],
+        origins=origins,
+    )

@@ -22,7 +22,7 @@ from synthzoo.finetuning.fits import (
     read_snapshots,
     run_fits,
 )
-from synthzoo.finetuning.jobs import ALONE, describe_jobs, make_jobs
+from synthzoo.finetuning.jobs import ALONE, describe_jobs, make_jobs, mixed_in
 from synthzoo.finetuning.judge import Judge
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.report import ALONE_FOLDER, card_text, write_report
@@ -371,6 +371,7 @@ def _make(
         weights=run_fits(jobs, run, workers=request.workers, executor=request.executor)
         | read_snapshots(jobs, run),
         test=sets.test,
+        test_forces=sets.test_forces,
         synthetic=sets.synthetic.kept,
         device=request.place.device,
     )
@@ -391,7 +392,7 @@ def _make(
         losses=read_losses(run / judge.kept_fit),
         seeds=judge.seeds,
         selection=selection,
-        replay=sets.synthetic,
+        replay=dataclasses.replace(sets.synthetic, mixed=mixed_in(request, sets)),
         training=judge.training,
         unseen=judge.unseen,
         synthetic=judge.forgotten(),

@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader, Sampler
 
 from synthzoo.errors import InputError
 from synthzoo.models.graphs import STRESS, Graph, join, sizes_of
-from synthzoo.training.stored_graphs import StoredGraphs
+from synthzoo.training.stored_graphs import JoinedGraphs, StoredGraphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Graphs = Sequence[Graph] | StoredGraphs
+Graphs = Sequence[Graph] | StoredGraphs | JoinedGraphs
 """Structures to learn from, in memory or on disk."""
 
 
@@ -81,7 +81,7 @@ class Mixed(NamedTuple):
     less than 1.
     """
 
-    graphs: Sequence[Graph]
+    graphs: Graphs
     share: float
 
 
@@ -223,11 +223,23 @@ def loader(graphs: Graphs, batches: Sampler[list[int]]) -> DataLoader[Any]:
 
 def have_stress(graphs: Graphs) -> bool:
     """Return whether at least one graph has a stress label."""
-    if isinstance(graphs, StoredGraphs):
+    if isinstance(graphs, StoredGraphs | JoinedGraphs):
         return graphs.have_stress
     return any(bool(torch.isfinite(graph[STRESS]).any()) for graph in graphs)
 
 
 def atoms_of(graphs: Graphs) -> Sequence[int]:
     """Return the number of atoms of each graph."""
-    return graphs.sizes if isinstance(graphs, StoredGraphs) else sizes_of(graphs)
+    if isinstance(graphs, StoredGraphs | JoinedGraphs):
+        return graphs.sizes
+    return sizes_of(graphs)
+
+
+def joined(sets: Sequence[Graphs]) -> Graphs:
+    """Return several sets as one; those on disk stay there."""
+    if len(sets) == 1:
+        return sets[0]
+    stored = [part for part in sets if isinstance(part, StoredGraphs)]
+    if len(stored) == len(sets):
+        return JoinedGraphs(stored)
+    return [part[index] for part in sets for index in range(len(part))]

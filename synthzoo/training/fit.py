@@ -26,6 +26,7 @@ from synthzoo.training.batches import (
     SharedBatches,
     atoms_of,
     have_stress,
+    joined,
     loader,
 )
 from synthzoo.training.logs import (
@@ -111,9 +112,7 @@ def fit(  # noqa: PLR0913  the sets, and how
     weights.
     """
     mixed = [part for part in mixed if part.graphs]
-    graphs = training
-    if mixed:
-        graphs = [*training, *(graph for part in mixed for graph in part.graphs)]
+    graphs = joined([training, *(part.graphs for part in mixed)])
     batches = _batches(training, mixed, recipe, place.processes)
     module = FitModule(
         network=network,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import yaml
 
@@ -26,6 +26,7 @@ from synthzoo.recipes.schema import hashed_values
 from synthzoo.runs.files import hash_files, new_file, refuse_existing_path
 from synthzoo.runs.resumable import Run, join_run, open_run
 from synthzoo.training.curves import draw_curves
+from synthzoo.training.level_sets import find_level_files, read_level_sets
 from synthzoo.training.place import (
     TrainingPlace,
     check_place,
@@ -44,7 +45,12 @@ if TYPE_CHECKING:
     from synthzoo.models.checkpoint import Checkpoint
     from synthzoo.models.interface import Statistics
     from synthzoo.models.recipe import NetworkRecipe
+    from synthzoo.training.batches import Mixed
     from synthzoo.training.fit import FitResult
+    from synthzoo.training.level_sets import LevelSets
+
+Sources: TypeAlias = str | Path | Sequence[str | Path]
+"""Files or patterns."""
 
 RECIPE_FILE, CHECKPOINT_FOLDER = "recipe.yaml", "checkpoint"
 RESULTS = ("*.ckpt",)
@@ -100,6 +106,8 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     structures: int | None = None,
     place: TrainingPlace | None = None,
     format: str | None = None,
+    levels: Mapping[str, Sources] | Sources | None = None,
+    level: str | None = None,
     teacher_sha256: str | None = None,
     tensorboard: bool = False,
 ) -> PretrainSummary:
@@ -129,6 +137,12 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         Where to train; a GPU if there is one, else this process, if not given.
     format
         Of all files, as ASE calls it; guessed for each if not given.
+    levels
+        Files of other levels of theory, such as other teachers, by the names of the
+        levels; one level without a name is ``low``. Each has a last layer of its own.
+    level
+        What to call the level of data, which the model predicts if not asked for
+        another one; ``high`` if not given.
     teacher_sha256
         SHA-256 of the teacher's file that must have labelled the structures; that in
         the section ``relabel`` of a recipe file, if there is one.
@@ -139,8 +153,9 @@ def pretrain(  # noqa: PLR0913  what to train, and where
     ------
     InputError
         If the output exists, labels are missing or not finite, the set cannot be split,
-        the start knows other elements or cannot grow as the recipe wants, or the recipe
-        grows a network but no start is given.
+        the start knows other elements or cannot grow as the recipe wants, the recipe
+        grows a network but no start is given, or levels of theory cannot be fitted
+        together.
     DivergedError
         If the loss becomes NaN.
 
@@ -160,11 +175,11 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         from synthzoo.training.logs import check_tensorboard
 
         check_tensorboard()
-    data = [data] if isinstance(data, str | Path) else data
-    output, files = Path(output), [Path(file) for file in data]
+    output, files = Path(output), _paths(data)
     begun = None if start is None else find_checkpoint(start, needed_for="--start")
     made = {"data_sha256": hash_files(files)} | _begun(begun)
-    manifest = {"recipe": hashed_values(recipe)} | made
+    others = find_level_files(levels, level, place=place, recipe=recipe)
+    manifest = {"recipe": hashed_values(recipe)} | made | others.manifest()
     with _opened(output, manifest, place) as run:
         if run.finished is not None:
             return _read_summary(output, run.finished)
@@ -175,7 +190,16 @@ def pretrain(  # noqa: PLR0913  what to train, and where
         with nequip_session():
             sets = make_sets(stored, recipe, _cutoff_A(recipe, begun))
             network, config = _network(recipe, sets, begun)
+            level_sets = read_level_sets(
+                others,
+                recipe,
+                _cutoff_A(recipe, begun),
+                spare=run.folder,
+                format=format,
+                elements=sets.elements,
+            )
             training = _Training(
+                levels=level_sets,
                 recipe=recipe,
                 sets=sets,
                 folder=run.folder,
@@ -192,6 +216,10 @@ def pretrain(  # noqa: PLR0913  what to train, and where
                 run.complete(_recorded(summary, checkpoint))
                 checkpoint.replace(output)
     return summary
+
+
+def _paths(data: Sources) -> list[Path]:
+    return [Path(file) for file in ([data] if isinstance(data, str | Path) else data)]
 
 
 def _opened(
@@ -238,6 +266,7 @@ class _Training:
     config: CheckpointConfig
     made: dict[str, str]
     tensorboard: bool
+    levels: LevelSets | None
 
     def fit(self, network: torch.nn.Module) -> FitResult:
         """Fit the network; if that diverges, write what was good."""
@@ -250,12 +279,22 @@ class _Training:
                 partial.write_text(yaml.safe_dump(recipe_values(self.recipe)))
         if self.recipe.fit.threads is not None:
             torch.set_num_threads(self.recipe.fit.threads)
+        training, validation = self.sets.training, self.sets.validation
+        mixed: list[Mixed] = []
+        weights: tuple[float, ...] = ()
+        if self.levels is not None:
+            network = self.levels.network(network, self.config)
+            training, validation = training.at_level(0), validation.at_level(0)
+            mixed = self.levels.mixed(self.sets)
+            weights = (1.0,) * (1 + len(mixed))
         try:
             return fit(
                 network,
                 self.recipe.fit,
-                training=self.sets.training,
-                validation=self.sets.validation,
+                training=training,
+                validation=validation,
+                mixed=mixed,
+                level_weights=weights,
                 name=self.sets.name,
                 folder=self.folder,
                 place=self.place,
@@ -270,16 +309,23 @@ class _Training:
 
     def write(self, name: str, result: FitResult) -> Path:
         """Write what was found as a checkpoint in the working folder."""
+        from synthzoo.training.levels import LevelledNetwork
+
         place = self.folder / name
         if place.exists():  # of an earlier attempt that came as far
             shutil.rmtree(place)
         model, made = result.model, self.made | self.sets.sizes
+        config, levels = _with_result(self.config, self.recipe, result, made), None
+        if isinstance(model, LevelledNetwork) and self.levels is not None:
+            levels = self.levels.new_levels(model, config)
+            model = model.network
         if self.place.compiled or self.place.kernels is not None:
             model = plain_copy(model, self.config)
         write_checkpoint(
             place,
             model=model,
-            config=_with_result(self.config, self.recipe, result, made),
+            config=config,
+            levels=levels,
             golden=self.sets.golden,
         )
         return place

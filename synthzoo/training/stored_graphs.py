@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from synthzoo.models.graphs import Graph, graph_of
+from synthzoo.models.graphs import LEVEL, Graph, graph_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class StoredGraphs:
 
     ``indices``: which structures of the set.
     ``elements``: chemical symbols of the network, in its order.
+    ``level``: number of their level of theory, where a fit knows several.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class StoredGraphs:
         *,
         elements: Sequence[str],
         cutoff_A: float,
+        level: int | None = None,
     ) -> None:
         self._stored = stored
+        self._level = level
         self._elements = elements
         self._cutoff_A = cutoff_A
         self.indices: NDArray[np.int64] = np.asarray(indices)
@@ -54,7 +57,20 @@ class StoredGraphs:
     def __getitems__(self, indices: Sequence[int]) -> list[Graph]:
         """Return some structures as one graph; so torch's loader asks for a batch."""
         part = self._stored.part(self.indices[indices])
-        return [graph_of(part, elements=self._elements, cutoff_A=self._cutoff_A)]
+        graph = graph_of(part, elements=self._elements, cutoff_A=self._cutoff_A)
+        if self._level is not None:
+            graph[LEVEL] = torch.full((len(indices), 1), self._level)
+        return [graph]
+
+    def at_level(self, level: int) -> StoredGraphs:
+        """Return the same structures, as those of a level of theory."""
+        return StoredGraphs(
+            self._stored,
+            self.indices.tolist(),
+            elements=self._elements,
+            cutoff_A=self._cutoff_A,
+            level=level,
+        )
 
     @property
     def have_stress(self) -> bool:
@@ -77,3 +93,37 @@ class StoredGraphs:
             if len(part)
         ]
         return math.sqrt(math.fsum(squares) / (3 * atoms))
+
+
+class JoinedGraphs:
+    """Several sets as one, the structures of one behind those of the other.
+
+    ``parts``: the sets.
+    """
+
+    def __init__(self, parts: Sequence[StoredGraphs]) -> None:
+        self.parts = parts
+        self.sizes = [size for part in parts for size in part.sizes]
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Graph:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Graph]:
+        """Return some structures as one graph for each set, in the sets' order."""
+        chosen = np.asarray(indices)
+        owners = np.searchsorted(self._ends, chosen, side="right")
+        found = []
+        for number, part in enumerate(self.parts):
+            first = self._ends[number] - len(part)
+            mine = (chosen[owners == number] - first).tolist()
+            found += part.__getitems__(mine) if mine else []
+        return found
+
+    @property
+    def have_stress(self) -> bool:
+        """Whether at least one structure has a stress label."""
+        return any(part.have_stress for part in self.parts)

@@ -152,9 +152,9 @@ def _table(lines: Iterable[dict[str, Any]]) -> str:
     """Return means and standard deviations over the draws."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     lines = list(lines)
-    lines += [
-        line | line[STAND_IN] | {"row": STAND_IN} for line in lines if STAND_IN in line
-    ]
+    for line in [line for line in lines if STAND_IN in line]:
+        run = {name: line[name] for name in ("start", "size", "draw", "settings")}
+        lines.append(run | line[STAND_IN] | {"row": STAND_IN})
     for line in lines:
         settings = json.dumps(line["settings"]) if line["settings"] else ""
         key = (line["start"], str(line["size"]), line["row"], settings)
@@ -179,7 +179,9 @@ def _place(key: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _spread(group: list[dict[str, Any]], name: str, digits: int) -> str:
-    values = [line[name] for line in group]
+    values = [line[name] for line in group if name in line]
+    if not values:
+        return "–"
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 

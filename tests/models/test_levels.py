@@ -240,6 +240,19 @@ def test_commands_compute_at_a_level(levelled: Path, labelled: Path, tmp_path: P
     assert "rpa (the default), pbe" in done.output
 
 
+def test_lammps_gets_the_level(
+    levelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from synthzoo.export.lammps import run_lammps
+
+    seen: list[object] = []
+    refuse = "synthzoo.export.lammps.refuse_starting_point"
+    monkeypatch.setattr(refuse, seen.append)
+    with pytest.raises(InputError):
+        run_lammps(levelled, tmp_path / "missing.lammps", level="pbe")
+    assert seen == [as_checkpoint(levelled).at("pbe")]
+
+
 @pytest.mark.thorough
 def test_dynamics_run_at_a_level(levelled: Path, tmp_path: Path):
     from synthzoo.stability.check import run_md

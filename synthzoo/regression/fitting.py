@@ -22,6 +22,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Of spectra, atomic numbers, and targets of a batch."""
 
 BATCH = 128
+"""Environments that are shown at a time."""
 AT_ONCE = 4096
 """Environments that are predicted at a time."""
 WARM_SHARE = 0.05
@@ -58,13 +59,15 @@ def fit_modules(
     environments: Environments,
     targets: NDArray[np.float64],
     choice: NetworkChoice,
+    *,
+    batch_size: int = BATCH,
 ) -> None:
     """Move the weights of modules so that a loss gets smaller.
 
     ``rates``: modules, each with its largest learning rate.
     ``targets``: of each environment, ``(n,)``.
     """
-    steps = max(1, math.ceil(choice.visits / BATCH))
+    steps = max(1, math.ceil(choice.visits / batch_size))
     optimiser = torch.optim.Adam(
         [{"params": module.parameters(), "lr": rate} for module, rate in rates]
     )
@@ -78,7 +81,7 @@ def fit_modules(
     wanted = torch.from_numpy(targets.astype(np.float32))
     for module, _ in rates:
         module.train()
-    for batch in _batches(len(environments), steps, choice.seed):
+    for batch in _batches(len(environments), batch_size, steps, choice.seed):
         spectra, numbers = tensors(environments.take(batch))
         value = loss(spectra, numbers, wanted[batch])
         if not torch.isfinite(value):
@@ -91,15 +94,17 @@ def fit_modules(
         module.eval()
 
 
-def _batches(count: int, steps: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def _batches(
+    count: int, size: int, steps: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
     """Yield batches of environments, all of them once before any comes again."""
     generator = np.random.default_rng(seed)
     left = np.zeros(0, dtype=np.int64)
     for _ in range(steps):
-        while len(left) < BATCH:
+        while len(left) < size:
             left = np.concatenate([left, generator.permutation(count)])
-        yield left[:BATCH]
-        left = left[BATCH:]
+        yield left[:size]
+        left = left[size:]
 
 
 def tensors(environments: Environments) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthzoo.data.frames import FrameSet
-from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
+from synthzoo.data.frames import FrameSet, read_frames
+from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.labelled_set import LabelledSet, as_labelled
 from synthzoo.data.structures import is_isolated_atom
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import (
@@ -34,6 +35,7 @@ FOLDS = 3
 LEAST_STRUCTURES = 6
 """Two for each part: with fewer, errors on parts that were left out say nothing."""
 ISOLATED_REACH_A = 6.0
+NEEDS_BOTH = "Models are compared by their energies and forces: advice needs both."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,12 @@ def read_data(
     drop_bad: bool,
 ) -> UserData:
     """Return the structures that can be used, checked as for fine-tuning."""
-    frames, keys = read_labelled(
-        files, energy_key=energy_key, forces_key=forces_key, format=format
+    frames = read_frames(files, format=format)
+    keys = find_label_keys(
+        frames.structures,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        advice=dict.fromkeys(("energy", "forces"), NEEDS_BOTH),
     )
     checked = CheckedSet(
         structures=frames.structures,

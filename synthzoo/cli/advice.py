@@ -80,7 +80,7 @@ def suggest(
 
 @main.command()
 @click.argument("data", type=READ, nargs=1, required=True)
-@click.argument("models", type=MODEL, nargs=-1)
+@click.argument("models", type=MODEL, nargs=-1, metavar="[MODEL]...")
 @click.option("-o", "--output", type=NEW, required=True, help="Folder to make.")
 @click.option(
     "--data",

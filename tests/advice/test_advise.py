@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 from click.testing import CliRunner
 
 import synthzoo
@@ -137,3 +138,12 @@ def test_bad_input_is_answered_in_one_line(
     assert result.exit_code == 1
     assert told in result.stderr.splitlines()[-1]
     assert not Path("new").exists()
+
+
+def test_energies_alone_are_refused(tmp_path: Path):
+    frames = [bulk("C", a=3.5 + 0.01 * number) for number in range(9)]
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=-8.0)
+    write_structures(tmp_path / "data.xyz", frames)
+    with pytest.raises(synthzoo.SynthzooError, match="advice needs both"):
+        synthzoo.advise(tmp_path / "data.xyz", tmp_path / "advice")

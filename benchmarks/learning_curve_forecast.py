@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from synthzoo.advice.trials import Said
 
 HAD, WANTED = 75, (100, 200)
-TESTED = 150
-"""Structures on which the truth is measured, at most."""
+LEAST_TESTED, TESTED = 100, 150
+"""Structures on which the truth is measured: sizes that leave fewer are left out."""
 
 FitAndSay = Callable[[Sequence[int], Sequence[int], int], "Said"]
 """Fits to some structures of a file and says what the model gives for others."""
@@ -75,6 +75,11 @@ def network(data: UserData, options: argparse.Namespace) -> FitAndSay:
     return fit_and_say
 
 
+def wanted(pool: int) -> list[int]:
+    """Return the numbers of structures that are forecast, for a pool of so many."""
+    return [size for size in WANTED if pool - size >= LEAST_TESTED]
+
+
 def measured(data: UserData, draw: int, fit_and_say: FitAndSay) -> dict[str, Any]:
     """Return forecasts and truths of one draw."""
     order = np.random.default_rng(draw).permutation(len(data.bulk)).tolist()
@@ -94,7 +99,8 @@ def measured(data: UserData, draw: int, fit_and_say: FitAndSay) -> dict[str, Any
         return trial("", size, parts, said)
 
     trials = [tried(size, folds) for size in curve_sizes(folds)]
-    tested = tuple(order[max(WANTED) :][-TESTED:])
+    sizes = wanted(len(data.bulk))
+    tested = tuple(order[max(sizes) :][-TESTED:])
     found: dict[str, Any] = {
         "sizes": [each.size for each in trials],
         "curves": {
@@ -102,7 +108,7 @@ def measured(data: UserData, draw: int, fit_and_say: FitAndSay) -> dict[str, Any
             for quantity in (ENERGIES, FORCES)
         },
     }
-    for size in WANTED:
+    for size in sizes:
         truth = tried(
             size, [Fold(number=1, training=tuple(order[:size]), tested=tested)]
         )
@@ -154,7 +160,11 @@ def _rows(lines: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for quantity, digits in ((ENERGIES, 1), (FORCES, 3)):
         for size in WANTED:
-            each = [line[f"{quantity} {size}"] for line in lines]
+            each = [
+                found for line in lines if (found := line.get(f"{quantity} {size}"))
+            ]
+            if not each:
+                continue
             truth, told, last = (
                 np.array([one[name] for one in each])
                 for name in ("truth", "forecast", "last")

@@ -82,8 +82,7 @@ def _models(folder: Path, found: Found) -> list[Block]:
         "that were left out. The simplest model is enough if the differences to the "
         "model with the smallest error of forces may be due to the choice of "
         "structures: by bootstrap of groups, at 95 %. These errors say nothing of "
-        "structures unlike the data, in which simple models go wrong first: run "
-        "`synthzoo md` before you trust any of them."
+        "structures unlike the data: run `synthzoo md` before you trust any of them."
     )
     return [
         Heading(text="Models on the same parts of the data"),
@@ -143,7 +142,7 @@ def _short(found: Found) -> list[Block]:
         Paragraph(
             text="To save time, fits of networks saw fewer structures, repetitions "
             f"included, than `finetune` would show them: {'; '.join(shorter)}. So "
-            "their errors are somewhat too large here, most with many structures. "
+            "their errors are too large here, most with many structures. "
             "`--fit-atoms 0` makes them whole."
         )
     ]
@@ -260,9 +259,9 @@ def _linear_again(found: Found, parts: Path) -> list[str]:
         f"`{linear_file(parts)}` is the linear model of all structures, for python-ace "
         f"and LAMMPS (`pair_style pace`): `synthzoo md ace:{linear_file(parts)} "
         "start.xyz` says whether it survives dynamics.",
-        f"The first part of the linear model: `synthzoo evaluate "
-        f"ace:{linear_file(parts, 1)} {left_out_file(parts, 1)}`, which takes a "
-        "constant of each element off the energies.",
+        f"The first part of the linear model: `synthzoo evaluate --shift "
+        f"ace:{linear_file(parts, 1)} {left_out_file(parts, 1)}`; the constant that is "
+        "taken off makes the error of the energies slightly smaller.",
     ]
 
 

@@ -22,6 +22,9 @@ USELESS = 0.5
 explains too little of them."""
 SMALL = 0.03
 """An error of forces below this share of them needs no further work."""
+SIMPLE = (CONSTANT, PAIRS, LINEAR)
+CUT = 0.5
+"""Fits of networks that are shorter say too little of what whole ones would give."""
 MANY_OUTSIDE = 0.1
 """Share of environments outside that is a reason to compute others."""
 
@@ -59,6 +62,21 @@ def spread_of(trial: Trial, quantity: str) -> float:
 
 
 def _use(found: Found) -> str:
+    return " ".join(filter(None, (_choice(found), _cut_short(found))))
+
+
+def _cut_short(found: Found) -> str:
+    """Return whether a network might have been chosen, had its fits been whole."""
+    shares = [visits / usual for visits, usual in found.visits.values()]
+    if found.verdict.enough.name not in SIMPLE or min(shares, default=1.0) > CUT:
+        return ""
+    return (
+        f"But fits of networks were cut to as little as {100 * min(shares):.0f} % of "
+        "what `finetune` does: whole ones (`--fit-atoms 0`) may be better."
+    )
+
+
+def _choice(found: Found) -> str:
     best, enough = found.verdict.best, found.verdict.enough
     tested = f"on structures that its fits to {enough.size} others had not seen"
     text = f"Use the {_called(enough.name)}: its errors {tested} are"

@@ -244,7 +244,7 @@ def _found(adviser: Adviser) -> tuple[list[ShortFit], Found]:
         data=data,
         trials=tried,
         starts=tuple(starts),
-        tuned=tuple(start.name for start in tuned),
+        tuned=tuple(dict.fromkeys(f.start.name for f in fits if not f.job.fresh)),
         left_out=tuple(adviser.left_out),
         noise=label_noise(data.bulk, data.alike),
         by_start=None if first is None else unknown_to_start(first, data),

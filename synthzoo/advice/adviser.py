@@ -133,20 +133,27 @@ class Adviser:
 
     def fits(self, tuned: Sequence[Start]) -> list[ShortFit]:
         """Return all fits of networks that are to be made."""
-        found = [
-            fit_to_part(
-                start,
-                self.data,
-                fold,
-                size,
-                most_atoms=self.request.most_atoms,
-                seed=self.request.seed,
-            )
-            for start in tuned
-            for size in self.sizes
-            for fold in self.folds
-        ]
+        found = [fit for start in tuned for fit in self._fits(start)]
         return found + self._direct(tuned)
+
+    def _fits(self, start: Start) -> list[ShortFit]:
+        """Return the fits of a start; none, and note why, if it is too far away."""
+        try:
+            return [
+                fit_to_part(
+                    start,
+                    self.data,
+                    fold,
+                    size,
+                    most_atoms=self.request.most_atoms,
+                    seed=self.request.seed,
+                )
+                for size in self.sizes
+                for fold in self.folds
+            ]
+        except InputError as error:
+            self.left_out.append(f"fine-tuning of `{start.name}`: {error}")
+            return []
 
     def _direct(self, tuned: Sequence[Start]) -> list[ShortFit]:
         if DIRECT not in self.request.also:

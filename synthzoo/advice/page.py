@@ -102,7 +102,7 @@ def _models(folder: Path, found: Found) -> list[Block]:
 
 
 def _sentence(text: str) -> str:
-    return f"Not tried: {text}."
+    return f"Not tried: {text.removesuffix('.')}."
 
 
 def _starts(found: Found) -> list[Block]:
@@ -193,7 +193,7 @@ def _coverage(found: Found) -> list[Block]:
     if found.by_start is not None:
         parts += [
             Paragraph(
-                text=f"Your data against `{found.tuned[0]}`: "
+                text=f"Your data against `{found.starts[0].name}`: "
                 f"{_outside(found.by_start)} of the synthetic structures that it was "
                 "pre-trained on (a sample of them that comes with synthzoo)."
             ),

@@ -29,11 +29,14 @@ class Verdict:
     ``enough``: the simplest one whose errors, of energies and of forces, are not
     clearly larger.
     ``told``: whether there are enough unrelated structures to tell models apart.
+    ``clearly_better``: of what the best one's errors are clearly smaller than those of
+    the most complicated model that is not enough: ``energies``, ``forces``.
     """
 
     best: Trial
     enough: Trial
     told: bool
+    clearly_better: tuple[str, ...] = ()
 
 
 def choose_model(trials: Sequence[Trial]) -> Verdict:
@@ -49,12 +52,14 @@ def choose_model(trials: Sequence[Trial]) -> Verdict:
     told = comparisons[0].groups >= LEAST_GROUPS
     if not told:
         return Verdict(best=best, enough=best, told=False)
-    good = (
-        each
-        for each, found in zip(trials, comparisons, strict=True)
-        if each is best or "better" not in (found.energy, found.forces)
-    )
-    return Verdict(best=best, enough=next(good), told=True)
+    better: tuple[str, ...] = ()
+    for each, found in zip(trials, comparisons, strict=True):
+        names = {"energies": found.energy, "forces": found.forces}
+        worse = tuple(name for name, sign in names.items() if sign == "better")
+        if each is best or not worse:
+            return Verdict(best=best, enough=each, told=True, clearly_better=better)
+        better = worse
+    raise ValueError("The best trial is not among the trials.")
 
 
 def _force_error(trial: Trial) -> float:

@@ -94,9 +94,10 @@ def _choice(found: Found) -> str:
     simpler = _simpler(found)
     if simpler is None:
         return f"{text}; no simpler model was tried."
+    better = " and ".join(found.verdict.clearly_better)
     return (
-        f"{text}, clearly smaller than those of the next simpler model, the "
-        f"{_called(simpler.name)} ({errors_text(simpler)})."
+        f"{text}; its {better} are clearly better than those of the next simpler "
+        f"model, the {_called(simpler.name)} ({errors_text(simpler)})."
     )
 
 

@@ -109,6 +109,7 @@ def test_the_simplest_model_that_is_not_clearly_worse_is_enough():
     assert found.best is best
     assert found.enough is alike
     assert choose_model([worse, best]).enough is best
+    assert choose_model([worse, best]).clearly_better == ("forces",)
     bad_energies = said_with(data, 0.05, 0.1001)
     assert choose_model([bad_energies, best]).enough is best
 

@@ -62,7 +62,15 @@ def spread_of(trial: Trial, quantity: str) -> float:
 
 
 def _use(found: Found) -> str:
-    return " ".join(filter(None, (_choice(found), _cut_short(found))))
+    texts = (_useless(found), _choice(found), _cut_short(found))
+    return " ".join(filter(None, texts))
+
+
+def _useless(found: Found) -> str:
+    error = found.verdict.enough.prediction.errors[0].force_rmse_eV_A
+    if error <= USELESS * rms(found.data.bulk.forces_eV_A):
+        return ""
+    return "No model that was tried explains most of the forces."
 
 
 def _cut_short(found: Found) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,53 @@ def test_page_holds_its_data_and_needs_no_network(drawn):
     assert [each["name"] for each in content["maps"]] == ["model", "soap"]
     assert all(len(q["values"]) == drawn.environments for q in content["quantities"])
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="http', text)
+
+
+CLICKED = """() => {
+    const map = document.getElementById("map");
+    const points = map.data.find(each => each.customdata);
+    const number = Math.floor(points.x.length / 3);
+    const {xaxis, yaxis, _size} = map._fullLayout;
+    return [
+        xaxis.c2p(points.x[number]) + _size.l,
+        yaxis.c2p(points.y[number]) + _size.t,
+        points.customdata[number],
+    ];
+}"""
+"""Where a point lies in the picture, and the number of its environment."""
+
+
+@pytest.mark.long
+def test_a_click_in_a_browser_shows_the_structure(drawn):
+    """Without a network, in Chromium, in each colour; the page reports no error."""
+    sync = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    browser = shutil.which("chromium") or pytest.skip("no chromium")
+    with sync.sync_playwright() as program:
+        running = program.chromium.launch(
+            executable_path=browser, args=["--no-sandbox"]
+        )
+        page = running.new_page(viewport={"width": 1500, "height": 950})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.context.set_offline(True)
+        page.goto(drawn.page.as_uri())
+        page.wait_for_function("document.getElementById('map').data?.length")
+        for colour in page.locator("#colour option").all_inner_texts():
+            page.select_option("#colour", label=colour)
+            before = page.inner_text("#facts")
+            x, y, _ = page.evaluate(CLICKED)
+            box = page.locator("#map").bounding_box()
+            page.mouse.move(box["x"] + x, box["y"] + y)
+            page.mouse.click(box["x"] + x, box["y"] + y)
+            page.wait_for_function(
+                "before => document.getElementById('facts').innerText != before",
+                arg=before,
+            )
+            assert re.search(r"C1[68]", page.inner_text("#facts"))
+            page.reload()
+            page.wait_for_function("document.getElementById('map').data?.length")
+        running.close()
+    assert errors == []
 
 
 def test_another_set_is_laid_onto_a_map(sets: dict[str, Path], drawn, tmp_path: Path):

@@ -137,7 +137,7 @@ def advise(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Say which model suits DATA, how good it will be, and what to compute next.
+    """Say which model suits DATA, and what to compute next.
 
     Simple models and fine-tuned networks are compared on parts of DATA that they have
     not seen, with few structures and with many. The page in the new folder has the

@@ -135,7 +135,7 @@ def test_kills_of_the_whole_run_change_nothing(tmp_path: Path):
 
 
 def children_of(parent: int) -> list[int]:
-    """Return the processes that a process has started."""
+    """Return the processes that a process has started, the oldest first."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -143,8 +143,8 @@ def children_of(parent: int) -> list[int]:
         except OSError:  # gone meanwhile
             continue
         if int(fields[1]) == parent and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
+            found.append((int(fields[19]), int(path.parent.name)))
+    return [number for _, number in sorted(found)]
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_killed_children_are_replaced(tmp_path: Path):
         time.sleep(0.01)
         if len(job_folders(output)) < (len(killed) + 1) * FEW_STRUCTURES // 6:
             continue
-        for child in children_of(process.pid)[:1]:
+        for child in children_of(process.pid)[:1]:  # one that has loaded its teacher
             os.kill(child, signal.SIGKILL)
             killed.add(child)
     assert process.wait() == 0

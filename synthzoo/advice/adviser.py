@@ -23,6 +23,7 @@ from synthzoo.advice.starts import (
     Start,
     fit_from_nothing,
     fit_to_part,
+    in_file_name,
     judge_start,
     names_that_know,
 )
@@ -196,8 +197,7 @@ class Adviser:
         return trials.trial(name, size, parts, said)
 
     def _path(self, name: str, size: int, fold: Fold) -> Path:
-        plain = "".join(c if c.isalnum() else "-" for c in name)
-        return self.folder / f"{plain}-{size}-{fold.number}.npz"
+        return self.folder / f"{in_file_name(name)}-{size}-{fold.number}.npz"
 
 
 def _by_name(

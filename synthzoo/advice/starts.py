@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,12 @@ class Start:
     calculator: SynthzooCalculator
     predicted: list[Atoms]
     errors: GroupErrors
+
+    @cached_property
+    def replay(self) -> LabelledSet:
+        """Synthetic structures that are mixed in, computed once for all fits."""
+        files = find_replay(None, self.checkpoint.config)
+        return read_synthetic(files, self.calculator).mixed
 
 
 def judge_start(name: str, data: UserData) -> Start:
@@ -168,10 +175,8 @@ def fit_to_part(
         given_eV={},
         tested=True,
     )
-    files = find_replay(None, start.checkpoint.config)
-    replay = read_synthetic(files, start.calculator).mixed
-    name = f"{plain_name(start.name)}-{size}-{fold.number}"
-    job = dataclasses.replace(planned_fit(plan, replay), name=name)
+    name = f"{in_file_name(start.name)}-{size}-{fold.number}"
+    job = dataclasses.replace(planned_fit(plan, start.replay), name=name)
     return ShortFit(
         start=start, fold=fold, size=size, job=job, reference=plan.reference
     )
@@ -206,8 +211,19 @@ def visits_of(fits: Sequence[ShortFit]) -> dict[str, tuple[int, int]]:
 
 
 def plain_name(name: str) -> str:
-    """Return a model's name as part of a file's name."""
-    return "".join(letter if letter.isalnum() else "-" for letter in Path(name).name)
+    """Return a model's name, without its folder, as part of a file's name."""
+    return in_file_name(Path(name).name)
+
+
+def in_file_name(text: str) -> str:
+    """Return a text as part of a file's name.
+
+    Examples
+    --------
+    >>> in_file_name("mine/potential"), in_file_name("yours/potential")
+    ('mine-potential', 'yours-potential')
+    """
+    return "".join(letter if letter.isalnum() else "-" for letter in text)
 
 
 def _part(start: Start, data: UserData, chosen: Sequence[int]) -> Examination:

@@ -144,21 +144,13 @@ def read_part(
             f"{', '.join(file.name for file in files)} holds no structure of at least "
             f"{source.least_atoms} atoms."
         )
-    chosen = take(frames, kept)
+    chosen = frames.part(kept)
     keys = find_label_keys(
         chosen.structures,
         energy_key=source.energy_key,
         forces_key=source.forces_key,
     )
     return chosen, keys
-
-
-def take(frames: FrameSet, indices: Sequence[int]) -> FrameSet:
-    """Return some structures of a set."""
-    return FrameSet(
-        structures=[frames.structures[index] for index in indices],
-        origins=[frames.origins[index] for index in indices],
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +270,7 @@ def _drawn(source: DataSource, size: int, draw: int) -> tuple[FrameSet, LabelKey
     pool, keys = read_part(source, source.training)
     order = np.random.default_rng(draw).permutation(len(pool.structures))
     chosen = order[:size] if size else np.sort(order)
-    return take(pool, chosen.tolist()), keys
+    return pool.part(chosen.tolist()), keys
 
 
 def _check_sizes(sizes: Sequence[int], source: DataSource) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +63,13 @@ class FrameSet:
     def files(self) -> list[Path]:
         """The files in the order in which they were read."""
         return list(dict.fromkeys(origin.file for origin in self.origins))
+
+    def part(self, indices: Sequence[int]) -> FrameSet:
+        """Return some of the structures."""
+        return FrameSet(
+            structures=[self.structures[index] for index in indices],
+            origins=[self.origins[index] for index in indices],
+        )
 
 
 def read_frames(

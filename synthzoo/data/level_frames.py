@@ -50,7 +50,7 @@ def read_levels(
     for index, atoms in enumerate(frames.structures):
         name = _level_of(atoms) or level or HIGH
         found.setdefault(name, []).append(index)
-    sets = {name: _part(frames, indices) for name, indices in found.items()}
+    sets = {name: frames.part(indices) for name, indices in found.items()}
     if level is None and len(sets) > 1:
         raise InputError(
             f"The data hold several levels of theory: {', '.join(sorted(sets))}. Say "
@@ -93,14 +93,7 @@ def _split(frames: FrameSet, name: str) -> dict[str, FrameSet]:
     found: dict[str, list[int]] = {}
     for index, atoms in enumerate(frames.structures):
         found.setdefault(_level_of(atoms) or name, []).append(index)
-    return {key: _part(frames, indices) for key, indices in found.items()}
-
-
-def _part(frames: FrameSet, indices: Sequence[int]) -> FrameSet:
-    return FrameSet(
-        structures=[frames.structures[index] for index in indices],
-        origins=[frames.origins[index] for index in indices],
-    )
+    return {key: frames.part(indices) for key, indices in found.items()}
 
 
 def _joined(one: FrameSet, other: FrameSet) -> FrameSet:

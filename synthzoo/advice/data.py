@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,9 @@ import numpy as np
 from synthzoo.data.frames import FrameSet, read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import LabelledSet, as_labelled
-from synthzoo.data.structures import is_isolated_atom
 from synthzoo.errors import InputError
-from synthzoo.finetuning.checks import (
-    DOUBTS_OF_STRESS,
-    describe,
-    findings_of,
-    joined,
-    usable_frames,
-)
+from synthzoo.finetuning.checks import check_without_model, joined
 from synthzoo.finetuning.plan import fold_set
-from synthzoo.inspection.findings import CheckedSet
 from synthzoo.inspection.related import near_duplicates
 
 if TYPE_CHECKING:
@@ -34,7 +25,6 @@ if TYPE_CHECKING:
 FOLDS = 3
 LEAST_STRUCTURES = 6
 """Two for each part: with fewer, errors on parts that were left out say nothing."""
-ISOLATED_REACH_A = 6.0
 NEEDS_BOTH = "Models are compared by their energies and forces: advice needs both."
 
 
@@ -76,50 +66,29 @@ def read_data(
         forces_key=forces_key,
         advice=dict.fromkeys(("energy", "forces"), NEEDS_BOTH),
     )
-    checked = CheckedSet(
-        structures=frames.structures,
-        keys=keys,
-        sources=[str(origin.file) for origin in frames.origins],
-    )
-    findings = findings_of(checked, frames)
-    if any(finding.kind in DOUBTS_OF_STRESS for finding in findings):
-        keys = dataclasses.replace(keys, stress=None)
-    kept = usable_frames(findings, frames, drop=drop_bad)
-    alone = {index for index in kept if _is_alone(frames.structures[index])}
-    numbers = [index for index in kept if index not in alone]
-    if len(numbers) < LEAST_STRUCTURES:
+    checked = check_without_model(frames, keys, drop=drop_bad)
+    if len(checked.bulk) < LEAST_STRUCTURES:
         raise InputError(
-            f"The data hold {len(numbers)} structure(s) besides isolated atoms; advice "
-            f"needs at least {LEAST_STRUCTURES}, of which some are left out of each "
-            "fit. `synthzoo finetune` takes fewer."
+            f"The data hold {len(checked.bulk)} structure(s) besides isolated atoms; "
+            f"advice needs at least {LEAST_STRUCTURES}, of which some are left out of "
+            "each fit. `synthzoo finetune` takes fewer."
         )
-    groups = near_duplicates(checked)
-    named = joined(frames.structures, groups)
-    chosen = FrameSet(
-        structures=[named[index] for index in numbers],
-        origins=[frames.origins[index] for index in numbers],
+    groups = near_duplicates(checked.data)
+    grouped = FrameSet(
+        structures=joined(frames.structures, groups), origins=frames.origins
     )
-    place = {index: number for number, index in enumerate(numbers)}
-    origins = [str(origin) for origin in frames.origins]
+    place = {index: number for number, index in enumerate(checked.bulk)}
     return UserData(
-        keys=keys,
-        bulk=as_labelled(chosen, keys),
-        isolated=[frames.structures[index] for index in sorted(alone)],
-        notes=tuple(
-            describe(finding, origins)
-            for finding in findings
-            if finding.severity != "error"
-        ),
+        keys=checked.keys,
+        bulk=as_labelled(grouped.part(checked.bulk), checked.keys),
+        isolated=frames.part(checked.isolated).structures,
+        notes=checked.notes,
         alike=[
             inside
             for group in groups
             if len(inside := tuple(place[i] for i in group if i in place)) > 1
         ],
     )
-
-
-def _is_alone(atoms: Atoms) -> bool:
-    return is_isolated_atom(atoms, ISOLATED_REACH_A)
 
 
 @dataclass(frozen=True, kw_only=True)

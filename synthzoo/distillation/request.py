@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,15 @@ from synthzoo.data.labelled_set import LabelledSet, as_labelled
 from synthzoo.data.labels import partial_labels
 from synthzoo.data.sound import listed
 from synthzoo.errors import InputError
-from synthzoo.finetuning.checks import describe, findings_of, usable_frames
+from synthzoo.finetuning.checks import (
+    as_checked,
+    check_without_model,
+    findings_of,
+    usable_frames,
+)
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.generation.starts import is_alone, vacuum_axes
-from synthzoo.inspection.findings import CheckedSet, Reference
+from synthzoo.inspection.findings import Reference
 from synthzoo.runs.files import hash_files
 
 if TYPE_CHECKING:
@@ -87,34 +91,24 @@ class UserData:
 def read_data(request: Request) -> UserData:
     """Return the structures that can be used, checked as for fine-tuning."""
     frames, keys = _read(request, request.files)
-    findings = findings_of(_checked(frames, keys), frames)
-    kept = usable_frames(findings, frames, drop=request.drop_bad)
-    bulk = [index for index in kept if not is_alone(frames.structures[index])]
-    if not bulk:
+    checked = check_without_model(frames, keys, drop=request.drop_bad)
+    if not checked.bulk:
         raise InputError(
-            f"The data hold {len(kept)} structure(s), all of them isolated atoms: "
-            "there is nothing to make other structures from."
+            f"The data hold {len(checked.isolated)} structure(s), all of them isolated "
+            "atoms: there is nothing to make other structures from."
         )
-    origins = [str(origin) for origin in frames.origins]
-    notes = [
-        describe(finding, origins)
-        for finding in findings
-        if finding.severity != "error"
-    ]
-    alone = [frames.structures[index] for index in sorted(set(kept) - set(bulk))]
-    chosen = _part(frames, bulk)
-    labelled = as_labelled(chosen, keys)
-    test = _read_test(request, labelled)
+    chosen = frames.part(checked.bulk)
+    labelled = as_labelled(chosen, checked.keys)
     return UserData(
         frames=chosen,
-        keys=keys,
+        keys=checked.keys,
         bulk=labelled,
-        isolated_eV=_isolated_eV(alone, keys),
-        test=test,
+        isolated_eV=_isolated_eV(frames.part(checked.isolated).structures, keys),
+        test=_read_test(request, labelled),
         notes=(
-            _facts(labelled, keys),
+            _facts(labelled, checked.keys),
             *_few(request, labelled),
-            *notes,
+            *checked.notes,
             *_ignored_states(frames.structures),
         ),
     )
@@ -132,7 +126,7 @@ def _read_test(request: Request, data: LabelledSet) -> LabelledSet | None:
         return None
     frames, keys = _read(request, request.test)
     bulk = [i for i, atoms in enumerate(frames.structures) if not is_alone(atoms)]
-    test = as_labelled(_part(frames, bulk), keys)
+    test = as_labelled(frames.part(bulk), keys)
     others = set(test.elements) - set(data.elements)
     if others:
         names = ", ".join(path.name for path in request.test)
@@ -186,32 +180,13 @@ def check_against(
     ``numbers``: which of the structures were computed.
     ``computed``: these, with what the potential says.
     """
-    frames = _part(data.frames, numbers)
+    frames = data.frames.part(numbers)
     reference = Reference(
         energies_eV=np.array([unconstrained.energy_eV(atoms) for atoms in computed]),
         forces_eV_A=[unconstrained.forces_eV_A(atoms) for atoms in computed],
     )
-    checked = _checked(frames, data.keys, reference)
+    checked = as_checked(frames, data.keys, reference)
     usable_frames(findings_of(checked, frames), frames, drop=False)
-
-
-def _checked(
-    frames: FrameSet, keys: LabelKeys, reference: Reference | None = None
-) -> CheckedSet:
-    return CheckedSet(
-        structures=frames.structures,
-        keys=keys,
-        reference=reference,
-        sources=[str(origin.file) for origin in frames.origins],
-    )
-
-
-def _part(frames: FrameSet, numbers: Sequence[int]) -> FrameSet:
-    return dataclasses.replace(
-        frames,
-        structures=[frames.structures[number] for number in numbers],
-        origins=[frames.origins[number] for number in numbers],
-    )
 
 
 def _ignored_states(structures: Sequence[Atoms]) -> list[str]:

@@ -20,6 +20,7 @@ from synthzoo.data.labels import (
 from synthzoo.data.sound import check_structure
 from synthzoo.data.structures import GROUP_KEY, group_of
 from synthzoo.errors import InputError
+from synthzoo.generation.starts import is_alone
 from synthzoo.inspection.checks import all_findings
 from synthzoo.inspection.findings import CheckedSet, Finding, Reference, Severity
 from synthzoo.inspection.related import near_duplicates
@@ -64,15 +65,8 @@ class Examination:
 
     @property
     def keys(self) -> LabelKeys:
-        """Where the labels are that are to be fitted.
-
-        Stress that a check doubts is left out, as it is where only energies are fitted.
-        """
-        keys = self.data.keys
-        doubted = any(finding.kind in DOUBTS_OF_STRESS for finding in self.findings)
-        if doubted or keys.forces is None:
-            return dataclasses.replace(keys, stress=None)
-        return keys
+        """Where the labels are that are to be fitted."""
+        return _keys_to_fit(self.data.keys, self.findings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +84,73 @@ class Examined:
     dropped: list[str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A set that no model has seen yet, and what the checks say about it.
+
+    ``data``: the set, as the checks see it.
+    ``keys``: where the labels are that are to be fitted.
+    ``bulk``: numbers of the structures that can be used, without isolated atoms.
+    ``isolated``: numbers of isolated atoms.
+    ``notes``: what is worth knowing, in words.
+    """
+
+    data: CheckedSet
+    keys: LabelKeys
+    bulk: list[int]
+    isolated: list[int]
+    notes: tuple[str, ...]
+
+
+def check_without_model(frames: FrameSet, keys: LabelKeys, *, drop: bool) -> Checked:
+    """Return what is in a set; refuse one with errors, or leave them out."""
+    data = as_checked(frames, keys)
+    findings = findings_of(data, frames)
+    kept = usable_frames(findings, frames, drop=drop)
+    isolated = [index for index in kept if is_alone(frames.structures[index])]
+    origins = [str(origin) for origin in frames.origins]
+    return Checked(
+        data=data,
+        keys=_keys_to_fit(keys, findings),
+        bulk=[index for index in kept if index not in set(isolated)],
+        isolated=isolated,
+        notes=tuple(
+            describe(finding, origins)
+            for finding in findings
+            if finding.severity != "error"
+        ),
+    )
+
+
+def _keys_to_fit(keys: LabelKeys, findings: Sequence[Finding]) -> LabelKeys:
+    """Return keys without that of a stress which a check doubts.
+
+    It is left out as well where only energies are fitted.
+    """
+    doubted = any(finding.kind in DOUBTS_OF_STRESS for finding in findings)
+    if doubted or keys.forces is None:
+        return dataclasses.replace(keys, stress=None)
+    return keys
+
+
+def as_checked(
+    frames: FrameSet, keys: LabelKeys, reference: Reference | None = None
+) -> CheckedSet:
+    """Return a set as the checks see it."""
+    return CheckedSet(
+        structures=frames.structures,
+        keys=keys,
+        reference=reference,
+        sources=[str(origin.file) for origin in frames.origins],
+    )
+
+
 def examine(
     frames: FrameSet, keys: LabelKeys, calculator: SynthzooCalculator
 ) -> Examination:
     """Return what a model and the checks say about a set, each structure computed."""
     predicted = _predict(frames, calculator)
-    data = CheckedSet(
-        structures=frames.structures,
-        keys=keys,
-        reference=_judgement(frames, predicted, calculator.config),
-        sources=[str(origin.file) for origin in frames.origins],
-    )
+    data = as_checked(frames, keys, _judgement(frames, predicted, calculator.config))
     return Examination(
         frames=frames,
         data=data,

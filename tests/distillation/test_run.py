@@ -124,6 +124,26 @@ def test_states_that_no_potential_knows_are_mentioned(tmp_path: Path):
     assert "1 structure(s) have magnetic moments, which are ignored" in notes
 
 
+def test_stress_with_the_wrong_sign_is_left_out(tmp_path: Path):
+    structures = []
+    for factor in np.linspace(0.96, 1.04, 8):
+        atoms = alloy(1)
+        atoms.set_cell(atoms.cell * factor, scale_atoms=True)
+        atoms.calc = EMT()
+        structures.append(
+            label(
+                atoms,
+                energy_eV=atoms.get_potential_energy(),
+                forces_eV_A=atoms.get_forces(),
+                stress_eV_A3=-atoms.get_stress(),
+            )
+        )
+    write_structures(tmp_path / "dft.xyz", structures)
+    found = read_data(request(tmp_path / "dft.xyz"))
+    assert any("Stress is not fitted" in note for note in found.notes)
+    assert np.isnan(found.bulk.stresses_eV_A3).all()
+
+
 def test_molecules_are_known_by_their_vacuum(tmp_path: Path):
     structures = []
     for name in ("CO", "CH4"):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from synthzoo.generation import (
     around,
     builders,
     melt_quench,
+    relaxed,
     sheets,
     short_dynamics,
     start_files,
 )
+from synthzoo.generation.grids import draw
 from synthzoo.generation.kinds import (
     Around,
     Compressed,
@@ -25,6 +27,7 @@ from synthzoo.generation.kinds import (
     Networks,
     Packing,
     Part,
+    Relaxed,
     ShortDynamics,
     Surfaces,
 )
@@ -167,6 +170,16 @@ def _networks(work: Work[Networks]) -> Iterator[Named]:
         yield str(index), sheets.network(work.part, work.species, driver, work.rng)
 
 
+def _relaxed(work: Work[Relaxed]) -> Iterator[Named]:
+    part, driver = work.part, work.mover.forces_calculator
+    made_from: Work[Any] = dataclasses.replace(cast("Any", work), part=part.of)
+    for name, made in maker_of(part.of).make(made_from):
+        atoms = relaxed.relaxed(made, driver, part.relax_steps, work.rng)
+        builders.rattle(atoms, draw(part.rattle_A, work.rng), work.rng)
+        atoms.info.update(made.info)
+        yield name, atoms
+
+
 def _dimers(work: Work[Dimers]) -> Iterator[Named]:
     for index, atoms in enumerate(builders.dimers(work.part, work.species)):
         yield str(index), atoms
@@ -244,6 +257,18 @@ MAKERS: dict[type[Any], Maker[Any]] = {
             limit_hours=lambda part: part.max_hours,
             atom_steps=sheets.atom_steps,
             sample=sheets.sample,
+        ),
+    ),
+    Relaxed: Maker(
+        make=_relaxed,
+        structures=lambda part, species: maker_of(part.of).structures(part.of, species),
+        mean_atoms=lambda part, species: maker_of(part.of).mean_atoms(part.of, species),
+        check=lambda part, species: maker_of(part.of).check(part.of, species),
+        split=relaxed.jobs,
+        dynamics=Cost(
+            limit_hours=lambda part: part.max_hours,
+            atom_steps=relaxed.atom_steps,
+            sample=relaxed.sample,
         ),
     ),
     Dimers: Maker(

@@ -15,6 +15,7 @@ from synthzoo.generation.kinds import (
     OfPrototypes,
     Packing,
     Part,
+    Relaxed,
 )
 from synthzoo.models.interface import Cutoff
 from synthzoo.recipes.schema import (
@@ -124,8 +125,9 @@ class GenerateRecipe(Section, frozen=True, kw_only=True):
         for part in self.parts:
             if isinstance(part, Packing | MeltQuench):
                 self._check_packing(part)
-            elif isinstance(part, Crystals):
-                self._check_defects(part)
+            made = part.of if isinstance(part, Relaxed) else part
+            if isinstance(made, Crystals):
+                self._check_defects(made)
 
     def beside(self, folder: Path) -> GenerateRecipe:
         """Return the recipe, with the files of structures that lie in a folder.

@@ -7,15 +7,13 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase.optimize import FIRE
 
 from synthzoo.data.pairs import find_pairs
 from synthzoo.generation.builders import rattle, strained_cell
-from synthzoo.generation.dynamics import restarted
 from synthzoo.generation.grids import draw
 from synthzoo.generation.packing import pack_plane
 from synthzoo.generation.prototypes import VACUUM_A, sites
-from synthzoo.generation.starts import bare
+from synthzoo.generation.relaxed import relaxed
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -33,9 +31,6 @@ NEIGHBOURS_WITHIN = 1.2
 """In a honeycomb, only neighbours are closer than so many bond lengths."""
 RIPPLES = ((1, 0), (0, 1), (1, 1))
 """Waves of a buckled sheet along each of its sides."""
-SOFTEST_EV_A = 0.02
-"""A network whose forces are below this is relaxed."""
-LONGEST_MOVE_A = 0.1
 PER_JOB = 50
 """Networks that are made one after the other."""
 
@@ -69,17 +64,13 @@ def network(
     """
     atoms = _disordered(part, species, rng)
     _remove(atoms, part.vacancies, rng)
-    steps = int(rng.integers(part.relax_steps[0], part.relax_steps[1], endpoint=True))
-    atoms.calc = driver
-    with restarted(driver), FIRE(atoms, logfile=None, maxstep=LONGEST_MOVE_A) as moving:
-        moving.run(fmax=SOFTEST_EV_A, steps=steps)
-    relaxed = bare(atoms, pbc=atoms.pbc)
-    _ripple(relaxed, slice(None), draw(part.buckle_A, rng), rng)
-    cell = strained_cell(relaxed, part.stretch, part.max_strain, rng)
-    relaxed.set_cell(cell, scale_atoms=True)
-    rattle(relaxed, draw(part.rattle_A, rng), rng)
-    relaxed.wrap()
-    return relaxed
+    flat = relaxed(atoms, driver, part.relax_steps, rng)
+    _ripple(flat, slice(None), draw(part.buckle_A, rng), rng)
+    cell = strained_cell(flat, part.stretch, part.max_strain, rng)
+    flat.set_cell(cell, scale_atoms=True)
+    rattle(flat, draw(part.rattle_A, rng), rng)
+    flat.wrap()
+    return flat
 
 
 def jobs(part: Networks, _: tuple[int, int]) -> list[Networks]:

@@ -165,6 +165,16 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def two_levels(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint of the levels of theory ``rpa`` (the default) and ``pbe``."""
+    from tests.two_levels import write_two_levels
+
+    folder = tmp_path_factory.mktemp("levels") / "mine"
+    write_two_levels(folder, tiny_checkpoint)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def rattled_diamond(
     tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import synthzoo
+from synthzoo.cli.levels import level_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @main.command("map")
 @click.argument("model", type=MODEL)
 @click.argument("structures", type=READ, nargs=-1, required=True)
+@level_option
 @click.option("-o", "--output", type=NEW, required=True, help="Page (.html) to write.")
 @click.option(
     "--by",

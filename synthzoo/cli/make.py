@@ -249,12 +249,13 @@ def evaluate(
 
     Errors are printed for all structures and for each group of them.
     """
-    against = options.pop("against")
+    against, level = options.pop("against"), options.pop("level")
     _check_evaluation(data, element, against, options)
     if element is not None:
-        _evaluate_physics([model, *others], element, against, output, as_json=as_json)
+        chosen = given(element=element, level=level, against=against, figure=output)
+        _evaluate_physics([model, *others], chosen, as_json=as_json)
         return
-    options = given(figure=output, **options)
+    options = given(level=level, figure=output, **options)
     results = synthzoo.evaluate_models([model, *others], data, **options)
     if as_json:
         values = [dataclasses.asdict(result) for result in results]
@@ -294,16 +295,9 @@ def _check_evaluation(
 
 
 def _evaluate_physics(
-    models: list[str],
-    element: str,
-    against: str | None,
-    figure: Path | None,
-    *,
-    as_json: bool,
+    models: list[str], options: dict[str, Any], *, as_json: bool
 ) -> None:
-    found = synthzoo.measure_physics(
-        models, element=element, **given(against=against, figure=figure)
-    )
+    found = synthzoo.measure_physics(models, **options)
     if as_json:
         echo_json(dataclasses.asdict(found))
         return
@@ -316,8 +310,8 @@ def _evaluate_physics(
     for name, failed in zip(found.models, found.failed, strict=True):
         if judged:
             note(f"{name}: {failed} of {judged} quantities (✗) are wrong.")
-    if figure is not None:
-        note(f"The figure is in {figure}.")
+    if "figure" in options:
+        note(f"The figure is in {options['figure']}.")
 
 
 def _physics_cells(row: PhysicsRow) -> tuple[str, ...]:

@@ -85,6 +85,7 @@ def lammps(
 @main.command()
 @click.argument("model", type=MODEL)
 @click.argument("structure", type=READ)
+@level_option
 @click.option("--unix", metavar="NAME", help="UNIX socket, as i-PI's input names it.")
 @click.option("--host", help="Machine of i-PI; localhost by default.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port; 31415 by default.")
@@ -112,6 +113,7 @@ def serve(model: str, structure: Path, **options: Any) -> None:
 
 @main.command()
 @click.argument("model", type=MODEL)
+@level_option
 @click.option(
     "-o",
     "--output",

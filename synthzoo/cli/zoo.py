@@ -30,6 +30,8 @@ from synthzoo.cli.options import (
     note,
     threads_option,
 )
+from synthzoo.data.levels import in_words
+from synthzoo.errors import InputError
 
 if TYPE_CHECKING:
     from synthzoo.zoo.cards import ModelCard
@@ -57,11 +59,18 @@ def list_models(*, as_json: bool) -> None:
                 ", ".join(card.elements),
                 location(card),
                 str(len(card.known_failures) or "–"),
-                card.summary,
+                _summary(card),
             )
             for card in cards
         ],
     )
+
+
+def _summary(card: ModelCard) -> str:
+    """Return the summary, with the levels of theory of a model that has several."""
+    if not card.levels:
+        return card.summary
+    return f"{card.summary}; levels {in_words(card.levels)}"
 
 
 def _card_values(card: ModelCard) -> dict[str, Any]:
@@ -78,9 +87,16 @@ def _card_values(card: ModelCard) -> dict[str, Any]:
 @click.option("--bibtex", is_flag=True, help="Print only the citation, as BibTeX.")
 @json_option
 def show(name: str, *, bibtex: bool, as_json: bool) -> None:
-    """Print a model's card: errors, limits, licence, citation."""
+    """Print a model's card: errors, limits, licence, citation.
+
+    NAME may also be a checkpoint folder, or hf:organisation/name, with a page and
+    levels of theory of its own.
+    """
     from synthzoo.zoo.cards import render_card
 
+    if _is_of_no_card(name):
+        _show_checkpoint(name, bibtex=bibtex, as_json=as_json)
+        return
     card = synthzoo.find_card(name)
     if bibtex:
         click.echo(card.citation.strip())
@@ -95,9 +111,42 @@ def show(name: str, *, bibtex: bool, as_json: bool) -> None:
         click.echo(f"\n{card.citation.strip()}")
 
 
+def _is_of_no_card(name: str) -> bool:
+    from synthzoo.zoo.references import HUB, has_checkpoint
+
+    return name.startswith(HUB) or has_checkpoint(name)
+
+
+def _show_checkpoint(name: str, *, bibtex: bool, as_json: bool) -> None:
+    """Print what a checkpoint says of itself: its description and its page."""
+    from synthzoo.zoo.find import find_checkpoint
+    from synthzoo.zoo.registry import page_of
+
+    checkpoint = find_checkpoint(name)
+    config, page = checkpoint.config, page_of(checkpoint)
+    if bibtex:
+        raise InputError(f"{name} has no record of what to cite; its page may say it.")
+    facts: dict[str, Any] = {
+        "name": name,
+        "kind": config.kind,
+        "elements": config.elements,
+        "cutoff_A": config.cutoff_A,
+        "levels": checkpoint.levels,
+    }
+    if as_json:
+        echo_json(facts | {"page": page})
+        return
+    facts |= {"elements": ", ".join(config.elements)}
+    facts |= {"levels": in_words(checkpoint.levels) or "one"}
+    for fact, value in facts.items():
+        click.echo(f"{fact:<16} {value}")
+    click.echo((page or "").rstrip())
+
+
 def _facts(card: ModelCard) -> dict[str, str]:
     from synthzoo.zoo.find import location
 
+    levels = {"levels": in_words(card.levels)} if card.levels else {}
     return {
         "name": ", ".join(card.names),
         "summary": card.summary,
@@ -107,6 +156,7 @@ def _facts(card: ModelCard) -> dict[str, str]:
         "parameters": f"{card.parameters:,}",
         "labels from": f"{card.teacher.name} ({card.teacher.potential})",
         "level of theory": card.teacher.level_of_theory,
+        **levels,
         "licence": _licence(card),
         "comes from": location(card),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 LEVEL_KEY = "level"
 """Key in ``Atoms.info``: the level of theory of the labels."""
@@ -24,3 +25,17 @@ def is_level_name(text: str) -> bool:
     (True, False)
     """
     return re.fullmatch(LEVEL_NAME, text) is not None
+
+
+def in_words(levels: Sequence[str]) -> str:
+    """Return the names of all levels, the default one first, for a message.
+
+    Examples
+    --------
+    >>> in_words(["rpa", "pbe"])
+    'rpa (the default), pbe'
+    """
+    if not levels:
+        return ""
+    default, *others = levels
+    return ", ".join([f"{default} (the default)", *others])

@@ -42,7 +42,7 @@ from synthzoo.environments.quantities import (
 from synthzoo.environments.sample import Sample, take_sample
 from synthzoo.errors import InputError
 from synthzoo.models.config import MAP_FILE
-from synthzoo.potentials import Model, model_name
+from synthzoo.potentials import Model, at_level, model_name
 from synthzoo.runs.files import new_output, write_text
 from synthzoo.runs.progress import progress_bar
 from synthzoo.runs.provenance import installed_versions
@@ -113,6 +113,7 @@ def map_environments(  # noqa: PLR0913  what a user may say
     sources: Path | str | Sequence[Path | str],
     output: str | Path,
     *,
+    level: str | None = None,
     by: Sequence[By] | None = None,
     method: Method | None = None,
     onto: str | Path | None = None,
@@ -141,6 +142,9 @@ def map_environments(  # noqa: PLR0913  what a user may say
         patterns. Each is a set with a colour of its own.
     output
         Page to write; its name has to end in ``.html``.
+    level
+        Level of theory, of a model that has several; its default one if not given. All
+        levels have the same features, but each has its own energies.
     by
         What describes environments: ``"model"`` (see `features`), ``"soap"`` (the SOAP
         power spectrum, doi 10.1103/PhysRevB.87.184115), or both for comparison. The
@@ -187,6 +191,7 @@ def map_environments(  # noqa: PLR0913  what a user may say
     files = _files(Path(output))
     with new_output(files["page"]):
         known = {} if onto is None else _known(onto, method, by)
+        model = at_level(model, level)
         calculator = network_calculator(model)
         sample = take_sample(
             [sources] if isinstance(sources, (str, Path)) else sources,

@@ -24,6 +24,7 @@ from synthzoo.evaluation.physics_measures import (
 )
 from synthzoo.potentials import (
     Model,
+    first_at_level,
     load_potential,
     model_name,
     refuse_starting_point,
@@ -174,6 +175,7 @@ class Physics:
 def measure_physics(
     models: Sequence[Model],
     *,
+    level: str | None = None,
     element: str = "C",
     against: Model | None = None,
     figure: str | Path | None = None,
@@ -189,6 +191,9 @@ def measure_physics(
     ----------
     models
         Checkpoints, teachers or ASE calculators; see `synthzoo.potentials.resolve`.
+    level
+        Level of theory of the first model, if it is a checkpoint that has several; its
+        default one if not given.
     element
         Chemical symbol: ``C`` or ``Si``.
     against
@@ -212,7 +217,8 @@ def measure_physics(
             f"There is no bench of {element}, only of {listed(list(SUBJECTS))}."
         )
     subject = SUBJECTS[element]
-    everyone = [*models, *([] if against is None else [against])]
+    subjects = first_at_level(models, level)
+    everyone = [*subjects, *([] if against is None else [against])]
     names = unique([model_name(model) for model in everyone])
     calculators = [_calculator(model, element) for model in everyone]
     curves = {

@@ -12,7 +12,12 @@ from synthzoo.models.checkpoint import load_stored
 from synthzoo.models.devices import find_device
 from synthzoo.models.engine.jit import processor
 from synthzoo.models.portable import write_portable
-from synthzoo.potentials import Model, find_checkpoint, refuse_starting_point
+from synthzoo.potentials import (
+    Model,
+    at_level,
+    find_checkpoint,
+    refuse_starting_point,
+)
 from synthzoo.runs.provenance import installed_versions
 
 if TYPE_CHECKING:
@@ -54,6 +59,7 @@ def export_model(
     model: Model,
     output: str | Path,
     *,
+    level: str | None = None,
     target: Target = "ase",
     device: str = "cpu",
     dtype: str = "float32",
@@ -70,6 +76,8 @@ def export_model(
         Checkpoint, see `synthzoo.potentials.resolve`.
     output
         File to make; its name ends in ``.nequip.pt2``.
+    level
+        Level of theory, of a model that has several; its default one if not given.
     target
         ``ase`` for nequip's calculator, ``batch`` for torch-sim, ``pair_nequip`` for a
         LAMMPS with that pair style.
@@ -90,6 +98,7 @@ def export_model(
     >>> made.largest_difference < 1e-5  # doctest: +SKIP
     True
     """
+    model = at_level(model, level)
     refuse_starting_point(model)
     found = find_checkpoint(model, needed_for="export")
     device = find_device(device)

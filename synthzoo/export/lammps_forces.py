@@ -25,7 +25,12 @@ from synthzoo.export.lammps_script import zero_style
 from synthzoo.models.doubt import largest_doubt, refuse_limit
 from synthzoo.models.place import Place
 from synthzoo.models.uncertainty import FORCES
-from synthzoo.potentials import Model, load_potential, refuse_starting_point
+from synthzoo.potentials import (
+    Model,
+    at_level,
+    load_potential,
+    refuse_starting_point,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -286,10 +291,11 @@ class LammpsForces:
         self._lmp.set_internal_variable(FAILED, 1.0)
 
 
-def attach(
+def attach(  # noqa: PLR0913  what a user may say
     lmp: Any,
     model: Model,
     *,
+    level: str | None = None,
     elements: Sequence[str] = (),
     device: str = "auto",
     dtype: str = "float32",
@@ -308,6 +314,8 @@ def attach(
         ``lammps.lammps(...)`` in ``units metal``.
     model
         Checkpoint, teacher or ASE calculator, see `synthzoo.potentials.resolve`.
+    level
+        Level of theory, of a checkpoint that has several; its default one if not given.
     elements
         Chemical symbols of the atom types, in order. Otherwise ``labelmap atom`` or the
         masses say what they are.
@@ -340,6 +348,7 @@ def attach(
     >>> lmp.command("fix 1 all nve")  # doctest: +SKIP
     >>> lmp.command("run 100")  # doctest: +SKIP
     """
+    model = at_level(model, level)
     refuse_starting_point(model)
     potential = load_potential(model, place=Place(device=device), dtype=dtype)
     forces = LammpsForces(lmp, potential, elements, max_uncertainty)

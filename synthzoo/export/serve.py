@@ -25,6 +25,7 @@ from synthzoo.errors import InputError, SimulationError
 from synthzoo.models.place import Place
 from synthzoo.potentials import (
     Model,
+    at_level,
     gives_stress,
     load_potential,
     refuse_starting_point,
@@ -126,6 +127,7 @@ def serve(  # noqa: PLR0913  what a user may say
     model: Model,
     structure: Atoms | str | Path,
     *,
+    level: str | None = None,
     unix: str | None = None,
     host: str = HOST,
     port: int = PORT,
@@ -146,6 +148,8 @@ def serve(  # noqa: PLR0913  what a user may say
         Atoms in the order of the server's, or a file with them, of which the last frame
         is used. It says the elements and in which directions it is periodic; positions
         and cell come from the server.
+    level
+        Level of theory, of a checkpoint that has several; its default one if not given.
     unix
         Name of a UNIX socket, as in ``<address>`` of i-PI; the file is
         ``/tmp/ipi_NAME``.
@@ -171,6 +175,7 @@ def serve(  # noqa: PLR0913  what a user may say
     >>> done.force_calls  # doctest: +SKIP
     3204
     """
+    model = at_level(model, level)
     refuse_starting_point(model)
     atoms = _structure(structure)
     potential = load_potential(model, place=Place(device=device), dtype=dtype)

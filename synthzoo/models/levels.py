@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthzoo.data.levels import in_words
 from synthzoo.errors import CheckpointError, InputError
 from synthzoo.models.architectures import architecture_of
 from synthzoo.models.config import CheckpointConfig, LevelDescription, Levels
@@ -67,10 +68,8 @@ def checked_level(config: CheckpointConfig, level: str, *, name: str) -> str | N
             f"{level!r} out."
         )
     if level not in known:
-        default, *others = known
         raise InputError(
-            f"{name} has no level {level!r}. Its levels are {default} (the default), "
-            f"{', '.join(others)}."
+            f"{name} has no level {level!r}. Its levels are {in_words(known)}."
         )
     return None if level == known[0] else level
 

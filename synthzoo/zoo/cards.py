@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from synthzoo.errors import InputError
-from synthzoo.models.config import MAP_FILE, MODEL_FILES
+from synthzoo.models.config import LEVELS_FILE, MAP_FILE, MODEL_FILES
 from synthzoo.recipes.plain_values import read_yaml
 from synthzoo.recipes.schema import (
     DIFFERENT,
@@ -86,6 +86,8 @@ class ModelRecord(Checked, frozen=True, kw_only=True):
         What the teacher says about a few crystals.
     published
         The file of others that the checkpoint is made of.
+    levels
+        Names of its levels of theory, the default one first, if it has several.
     """
 
     name: Name
@@ -104,10 +106,13 @@ class ModelRecord(Checked, frozen=True, kw_only=True):
     known_failures: tuple[KnownFailure, ...] = ()
     reference_values: ReferenceValues | None = None
     published: Published | None = None
+    levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         expected = [] if self.published else [*MODEL_FILES]
+        if self.levels:
+            expected.append(LEVELS_FILE)
         if set(self.files) - {MAP_FILE} != set(expected):
             raise InputError(f"files: expected {expected}, found {[*self.files]}.")
 

@@ -100,6 +100,9 @@ class Remote:
         return self.card.name if self.card else f"hf:{self.repository}@{self.revision}"
 
 
+HUB = "hf:"
+"""Stands before the name of a repository."""
+
 ZOO = "zoo:"
 """May stand before any reference of a checkpoint: as teachers they are named so."""
 
@@ -118,7 +121,7 @@ def place_of(reference: str | Path) -> Place:
         return _existing(reference)
     if reference.startswith(ZOO) and not has_checkpoint(reference):
         reference = reference.removeprefix(ZOO)
-    if reference.startswith("hf:"):
+    if reference.startswith(HUB):
         return _parse(reference)
     separators = [mark for mark in (os.sep, os.altsep) if mark]
     group = any(reference.startswith(name) for name in registry.groups())

@@ -96,6 +96,16 @@ def test_list_shows_each_model_on_a_line(zoo: Path) -> None:
     assert " ".join(row.split()) == "tiny-carbon tiny C bundled – Carbon for tests"
 
 
+def test_list_and_show_name_the_levels_of_theory(zoo: Path) -> None:
+    """The default one first; other models say nothing of levels."""
+    head = example_head(levels=["rpa", "pbe"])
+    files = head["synthzoo"]["files"]
+    files["levels.safetensors"] = files["config.json"]
+    write_card(zoo / "model_cards", head)
+    assert "Carbon for tests; levels rpa (the default), pbe" in run("list").stdout
+    assert "levels           rpa (the default), pbe\n" in run("show", "tiny").stdout
+
+
 def test_list_as_json_holds_the_cards(zoo: Path) -> None:
     """`list --json` gives programs the facts of the card, without its text."""
     (found,) = json.loads(run("list", "--json").stdout)

@@ -66,6 +66,7 @@ def test_a_card_becomes_a_record(tmp_path: Path):
         ("synthzoo/files/config.json/size", "10", r"files\.config\.json\.size: exp"),
         ("synthzoo/files/config.json/sha256", "ab", r"sha256: expected 64 hexadec"),
         ("synthzoo/files/config.json", ..., r"files: expected \['config.json', 'mod"),
+        ("synthzoo/levels", ["rpa", "pbe"], r"files: expected .*levels\.safetensors"),
         ("synthzoo/files/x.pkl", {"size": 1, "sha256": "a" * 64}, r"files: expected"),
         ("synthzoo/hub/revision", "a" * 40, r"hub: expected a repository with its rev"),
         ("synthzoo/hub", {"repository": "me", "revision": "a" * 40}, r"organisation/"),

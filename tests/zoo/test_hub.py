@@ -1110,3 +1110,48 @@ def test_a_name_that_cannot_be_a_repository_is_refused(
     """The expected form is named."""
     with pytest.raises(InputError, match="Expected organisation/name, found"):
         publish(tiny_checkpoint, name, dry_run=True)
+
+
+@pytest.mark.thorough
+def test_a_published_model_keeps_its_levels_of_theory(
+    author: None, two_levels: Path, tmp_path: Path
+):
+    """Publish, fetch, verify, compute, evaluate, run: each level stays what it is."""
+    from ase.build import bulk
+
+    from synthzoo import evaluate_models, load_calculator, predict_file, run_md
+    from synthzoo.data.structures import read_structures, write_structures
+
+    commit = publish(two_levels, REPOSITORY).commit
+    fetched = f"hf:{REPOSITORY}@{commit}"
+    assert find.fetch(fetched) != two_levels
+    assert verify_checkpoint(find.find_checkpoint(fetched)).passed
+    atoms = bulk("C", cubic=True)
+    atoms.rattle(0.1, seed=1)
+    bare, errors, energies = tmp_path / "bare.xyz", [], []
+    write_structures(bare, [atoms])
+    for level in (None, "pbe"):
+        labels = tmp_path / f"{level}.xyz"
+        predict_file(two_levels, bare, labels, level=level)
+        (known,) = read_structures(labels)
+        atoms.calc = load_calculator(fetched, level=level, device="cpu")
+        energies.append(atoms.get_potential_energy())
+        known_eV = known.get_potential_energy()
+        assert energies[-1] == pytest.approx(known_eV, abs=1e-5)
+        (found,) = evaluate_models([fetched], labels, level=level)
+        errors.append(found.groups[0].energy_rmse_meV_per_atom)
+    assert errors == pytest.approx([0, 0], abs=1e-3)
+    assert energies[0] != pytest.approx(energies[1], abs=1)
+    run_md(
+        fetched,
+        atoms,
+        tmp_path / "md",
+        level="pbe",
+        protocol="nve",
+        duration=0.002,
+        replicas=1,
+        workers=1,
+    )
+    (path,) = (tmp_path / "md").rglob("*.traj")
+    first = read_structures(path)[0]
+    assert first.get_potential_energy() == pytest.approx(energies[1], abs=0.3)

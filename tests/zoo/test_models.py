@@ -17,7 +17,7 @@ from synthzoo import import_paper, load_calculator
 from synthzoo.cli import main
 from synthzoo.evaluation.crystals import relax_crystals
 from synthzoo.evaluation.physics_measures import carbon, layer_energies
-from synthzoo.models.checkpoint import load_model, verify_checkpoint
+from synthzoo.models.checkpoint import as_checkpoint, load_model, verify_checkpoint
 from synthzoo.models.config import WEIGHTS_FILE
 from synthzoo.models.isolation import nequip_session
 from synthzoo.teachers import load_teacher
@@ -62,6 +62,7 @@ def test_card_and_checkpoint_agree(card: ModelCard):
     assert config.elements == card.elements
     assert config.cutoff_A == card.cutoff_A
     assert config.kind == card.kind
+    assert as_checkpoint(find_folder(card.name)).levels == card.levels
     assert sum(weight.numel() for weight in model.parameters()) == card.parameters
     fitted = config.provenance
     if card in SCALED:  # fitted before it was made into another element

@@ -15,7 +15,8 @@ from nequip.data import AtomicDataDict
 from nequip.nn import GraphModel, with_edge_vectors_
 from torch import Tensor
 
-from synthzoo.models.engine.fitting import Task, compute
+from synthzoo.models.engine.fitting.compute import compute
+from synthzoo.models.engine.fitting.task import Task
 from synthzoo.models.engine.links import by_first, link
 from synthzoo.models.engine.memory import Buffers, Who
 from synthzoo.models.engine.network import check_cutoffs

@@ -1,0 +1,1 @@
+"""A network of torch, computed by the engine so that it can be fitted."""

@@ -36,6 +36,7 @@ Fine-tune it on your own data
     measure_physics      crystals, layers, phonons and defects by models
     run_benchmark        learning curves of several models
     suggest              structures that are most worth computing next
+    write_dft_inputs     inputs of a DFT code for structures
     sample_names         small DFT sets that come with synthzoo
     load_sample          structures of such a set
     sample_path          file of such a set
@@ -80,6 +81,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from synthzoo.advice.advise import advise as advise
+    from synthzoo.advice.dft_inputs import write_dft_inputs as write_dft_inputs
     from synthzoo.advice.next_structures import suggest as suggest
     from synthzoo.benchmarking.learning_curves import run_benchmark as run_benchmark
     from synthzoo.data.samples import load_sample as load_sample
@@ -191,6 +193,7 @@ _HOME = {
     "transmute_file": "data.transmute",
     "transmute_model": "zoo.scale_model",
     "verify_model": "zoo.load",
+    "write_dft_inputs": "advice.dft_inputs",
 }
 """Public name: the module it is loaded from on first use, for a quick import."""
 

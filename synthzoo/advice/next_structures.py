@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,15 +12,18 @@ import numpy as np
 from ase.io.trajectory import Trajectory
 
 from synthzoo.advice.choice import choose
+from synthzoo.advice.dft_codes import Wanted
+from synthzoo.advice.dft_inputs import Inputs, elements_of, find_code
 from synthzoo.data.frames import read_frames
 from synthzoo.data.labelled_set import rms
-from synthzoo.data.structures import content_hash, write_structures
+from synthzoo.data.structures import content_hash, read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.models.hidden import features_of_each
 from synthzoo.models.uncertainty import FORCES, WHO_KNOWS, distances
 from synthzoo.potentials import Model, is_network, load_potential, model_name, resolve
 from synthzoo.recipes.loading import recipe_values
-from synthzoo.runs.resumable import open_run, refuse_finished
+from synthzoo.runs.files import refuse_existing
+from synthzoo.runs.resumable import open_run, refuse_finished, working_folder
 from synthzoo.stability.check import find_protocol, run_md
 from synthzoo.stability.contacts import shortest_contact
 from synthzoo.stability.protocol import Limits
@@ -58,6 +61,8 @@ class SuggestSummary:
     before_eV_A, after_eV_A
         Predicted standard deviation of force components, root mean square over all
         candidates, now and once the chosen ones are known (eV/Å).
+    inputs
+        Folder with inputs for a DFT code; None if none were asked for.
     """
 
     output: Path
@@ -66,6 +71,7 @@ class SuggestSummary:
     left_out: int
     before_eV_A: float
     after_eV_A: float
+    inputs: Path | None = None
 
 
 def suggest(  # noqa: PLR0913  what a user may say
@@ -81,6 +87,10 @@ def suggest(  # noqa: PLR0913  what a user may say
     seed: int = 0,
     format: str | None = None,
     workers: int | None = None,
+    code: str | None = None,
+    template: str | Path | None = None,
+    pseudopotentials: Mapping[str, str] | None = None,
+    k_spacing_1_A: float | None = None,
 ) -> SuggestSummary:
     """Choose the structures that are most worth computing next, and write them.
 
@@ -116,12 +126,15 @@ def suggest(  # noqa: PLR0913  what a user may say
         Of all files, as ASE calls it; guessed for each if not given.
     workers
         Runs at a time; one for each core if not given.
+    code, template, pseudopotentials, k_spacing_1_A
+        If a code is named, inputs for it are written, too, as `write_dft_inputs` does,
+        to a folder beside the output that is called after output and code.
 
     Raises
     ------
     InputError
-        If the model does not know how sure it is, the output exists, or no candidate is
-        left.
+        If the model does not know how sure it is, the output exists, no candidate is
+        left, or inputs for the code cannot be written.
     SynthzooError
         If the model cannot be loaded.
 
@@ -138,6 +151,15 @@ def suggest(  # noqa: PLR0913  what a user may say
     found = resolve(model)
     calculator, uncertainty = _sure(found)
     frames = read_frames(source, format=format)
+    inputs = None
+    if code is not None:
+        wanted = Wanted(
+            template=None if template is None else Path(template),
+            pseudopotentials=pseudopotentials or {},
+            k_spacing_1_A=k_spacing_1_A,
+            elements=elements_of(frames.structures),
+        )
+        inputs = _announced(output, code, wanted)
     if protocol is None and len(frames.structures) <= count:
         protocol = PROTOCOL
     recipe = None if protocol is None else find_protocol(protocol)
@@ -166,11 +188,22 @@ def suggest(  # noqa: PLR0913  what a user may say
                         workers=workers,
                     )
                 pool += _explored(folder)
-            made = _write(output, pool, calculator, uncertainty, count)
-            run.complete(made)
+            run.complete(_write(output, pool, calculator, uncertainty, count))
+        if inputs is not None and not inputs.folder.exists():
+            inputs.write(read_structures(output))
         summary = run.summary or {}
         run.close()
-    return SuggestSummary(output=output, **summary)
+    made = None if inputs is None else inputs.folder
+    return SuggestSummary(output=output, inputs=made, **summary)
+
+
+def _announced(output: Path, code: str, wanted: Wanted) -> Inputs:
+    """Return the inputs to write; refuse before anything else is done."""
+    inputs = Inputs(output.with_name(f"{output.stem}-{code}"), code, wanted)
+    find_code(code, wanted)
+    if not working_folder(output).exists():
+        refuse_existing(inputs.folder)
+    return inputs
 
 
 def _sure(model: Any) -> tuple[SynthzooCalculator, Uncertainty]:

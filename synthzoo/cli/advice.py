@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import synthzoo
+from synthzoo.cli.elements import pseudo_option
 from synthzoo.cli.options import (
     MODEL,
     NEW,
@@ -57,6 +58,25 @@ from synthzoo.cli.options import (
     "--workers",
     type=click.IntRange(min=1),
     help="Runs at a time; one for each core by default.",
+)
+@click.option(
+    "--code",
+    help="DFT code whose inputs are written, a folder for each structure: vasp, "
+    "espresso, cp2k or gpaw.",
+)
+@click.option(
+    "--template",
+    type=READ,
+    help="An input of yours for this code, whose settings the inputs get: an INCAR, an "
+    "input of pw.x or CP2K, or a YAML file of GPAW's keywords.",
+)
+@pseudo_option
+@click.option(
+    "--k-spacing",
+    "k_spacing_1_A",
+    type=POSITIVE,
+    help="Largest distance of k-points in these inputs, with the factor 2π (1/Å); 0.3, "
+    "or what the template says, by default.",
 )
 @format_option
 @json_option

@@ -31,6 +31,26 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
         return element, number
 
 
+class PseudopotentialType(click.ParamType[tuple[str, str]]):
+    """An element and its pseudopotential: C=C.UPF."""
+
+    name = "element=file"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """Return symbol and file."""
+        if isinstance(value, tuple):
+            return value
+        element, _, file = str(value).partition("=")
+        if not file or not element:
+            self.fail(f"{value!r} is not of the form C=C.UPF.", param, ctx)
+        return element, file
+
+
 class RenamingType(click.ParamType[tuple[str, str]]):
     """An element and the one that it becomes: Ga:In."""
 
@@ -81,6 +101,15 @@ map_option = click.option(
     callback=_map,
     help="An element and what it becomes, such as Ga:In; may be repeated. Instead of "
     "--element.",
+)
+pseudo_option = click.option(
+    "--pseudo",
+    "pseudopotentials",
+    type=PseudopotentialType(),
+    multiple=True,
+    callback=_map,
+    help="Pseudopotential of an element, such as C=path/POTCAR (VASP) or C=C.UPF "
+    "(Quantum ESPRESSO); may be repeated.",
 )
 subtracted_energy_option = click.option(
     "--isolated-energy",

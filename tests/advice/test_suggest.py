@@ -159,6 +159,21 @@ def test_the_command_says_what_it_chose(sure: Path, pool: Path, tmp_path: Path):
     assert "exists" in again.stderr
 
 
+def test_inputs_stand_beside_the_choice(sure: Path, pool: Path, tmp_path: Path):
+    """In the same order, each with its reason; an old folder stops it at once."""
+    command = ["suggest", str(sure), str(pool), "-n", "2", "--code", "gpaw"]
+    done = CliRunner().invoke(main, [*command, "-o", str(tmp_path / "n.xyz")])
+    assert done.exit_code == 0, done.stderr
+    for number, atoms in enumerate(read_structures(tmp_path / "n.xyz"), start=1):
+        folder = tmp_path / "n-gpaw" / str(number)
+        assert f"reason: {atoms.info['reason']}" in (folder / "about.txt").read_text()
+    (tmp_path / "n.xyz").unlink()
+    again = CliRunner().invoke(main, [*command, "-o", str(tmp_path / "n.xyz")])
+    assert again.exit_code == 1
+    assert "n-gpaw exists" in again.stderr
+    assert not (tmp_path / "n.xyz").exists()
+
+
 @pytest.mark.thorough
 def test_a_single_structure_is_explored_by_dynamics(sure: Path, tmp_path: Path):
     """Frames of the runs are candidates; the same call gives the same structures."""

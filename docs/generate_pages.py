@@ -47,7 +47,14 @@ FOLDERS = {"docs": "", "model_cards": "models", "recipes": "recipes"}
 """Folders of the repository, and on the site."""
 
 RECIPE_MODULES = {
-    "generate": ("generation.recipe", "generation.kinds"),
+    "generate": (
+        "generation.recipe",
+        "generation.kinds.from_atoms",
+        "generation.kinds.from_prototypes",
+        "generation.kinds.sheets",
+        "generation.kinds.relaxed",
+        "generation.kinds.from_file",
+    ),
     "relabel": ("labelling.recipe",),
     "pretrain": ("training.recipe", "models.recipe"),
     "finetune": ("finetuning.recipe",),

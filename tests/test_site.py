@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import synthzoo
 from docs.generate_pages import figures, pages, site_place, turned_links
 from synthzoo.cli import main
+from synthzoo.generation.kinds.part import Part
 from tests.extras import need
 from tests.recipe_classes import CLASSES
 from tests.test_pages import LINK, PAGES
@@ -51,8 +53,8 @@ def test_each_section_of_a_recipe_has_its_keys_in_the_reference(
     text = made["recipe-keys.md"]
     for cls in CLASSES:
         assert f"## {cls.section}\n" in text
-        assert f"::: {cls.__module__}.{cls.__name__}\n" in text
-    assert "::: synthzoo.generation.kinds.MeltQuench\n" in text
+    for each in (*CLASSES, *get_args(Part)):
+        assert f"::: {each.__module__}.{each.__name__}\n" in text
     assert "\nkind: melt-quench\ntrajectories: …\n" in text
     assert '\nthermostat: "langevin"\n' in text
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from synthzoo.data.stored_set import StoredSet, open_set
 from synthzoo.finetuning.checks import examine
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
-from synthzoo.generation.kinds import Crystals, Dimers, MeltQuench, Packing, Surfaces
+from synthzoo.generation.kinds.from_atoms import Dimers, MeltQuench, Packing
+from synthzoo.generation.kinds.from_prototypes import Crystals, Surfaces
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.models.checkpoint import as_checkpoint
 from synthzoo.models.recipe import ModelRecipe

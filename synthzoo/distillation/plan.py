@@ -14,7 +14,7 @@ from synthzoo.distillation.costs import Costs, label_seconds, visit_seconds
 from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
-from synthzoo.generation.kinds import Around
+from synthzoo.generation.kinds.from_file import Around
 from synthzoo.generation.sizes import are_metals
 from synthzoo.generation.starts import resized
 from synthzoo.models.recipe import ModelRecipe

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
-    from synthzoo.generation.kinds import Around
+    from synthzoo.generation.kinds.from_file import Around
     from synthzoo.recipes.schema import Range
     from synthzoo.teachers import Teacher
 

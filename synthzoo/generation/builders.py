@@ -26,10 +26,10 @@ from synthzoo.generation.starts import bare
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.generation.kinds import (
+    from synthzoo.generation.kinds.from_atoms import Dimers
+    from synthzoo.generation.kinds.from_prototypes import (
         Compressed,
         Crystals,
-        Dimers,
         OfPrototypes,
         Surfaces,
     )

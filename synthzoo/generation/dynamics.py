@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.generation.kinds import MeltQuench, StageName, Thermostat
+    from synthzoo.generation.kinds.from_atoms import MeltQuench, StageName
+    from synthzoo.generation.kinds.values import Thermostat
 
 
 @dataclass(frozen=True, kw_only=True)

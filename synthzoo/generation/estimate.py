@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthzoo.data.xyz_writing import write_frame
-from synthzoo.generation.kinds import SECONDS_PER_HOUR, Packing, Part
+from synthzoo.generation.kinds.from_atoms import Packing
+from synthzoo.generation.kinds.values import SECONDS_PER_HOUR
 from synthzoo.generation.packing import pack
 from synthzoo.generation.parts import Cost, P, Work, check_parts, maker_of
 from synthzoo.generation.recipe import GenerateRecipe
@@ -25,6 +26,7 @@ from synthzoo.teachers import load_teacher
 from synthzoo.teachers.loading import called_apart
 
 if TYPE_CHECKING:
+    from synthzoo.generation.kinds.part import Part
     from synthzoo.generation.species import Species
     from synthzoo.teachers import Teacher
 

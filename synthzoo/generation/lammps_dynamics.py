@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from synthzoo.generation.kinds import MeltQuench
+    from synthzoo.generation.kinds.from_atoms import MeltQuench
     from synthzoo.teachers.lammps import RestartingLAMMPS
 
 FS_PER_PS = 1000.0

@@ -30,7 +30,7 @@ from synthzoo.teachers.lammps import RestartingLAMMPS
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.generation.kinds import MeltQuench, StageName
+    from synthzoo.generation.kinds.from_atoms import MeltQuench, StageName
     from synthzoo.generation.species import Species
     from synthzoo.recipes.schema import Range
 

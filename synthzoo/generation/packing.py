@@ -19,7 +19,8 @@ from synthzoo.generation.sizes import bond_lengths_A, volume_A3
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthzoo.generation.kinds import Distances, MeltQuench, Packing
+    from synthzoo.generation.kinds.from_atoms import MeltQuench, Packing
+    from synthzoo.generation.kinds.values import Distances
     from synthzoo.generation.species import Species
     from synthzoo.recipes.schema import Range
 

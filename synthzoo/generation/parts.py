@@ -17,20 +17,12 @@ from synthzoo.generation import (
     start_files,
 )
 from synthzoo.generation.grids import draw
-from synthzoo.generation.kinds import (
-    Around,
-    Compressed,
-    Crystals,
-    Dimers,
-    Layers,
-    MeltQuench,
-    Networks,
-    Packing,
-    Part,
-    Relaxed,
-    ShortDynamics,
-    Surfaces,
-)
+from synthzoo.generation.kinds.from_atoms import Dimers, MeltQuench, Packing
+from synthzoo.generation.kinds.from_file import Around, ShortDynamics
+from synthzoo.generation.kinds.from_prototypes import Compressed, Crystals, Surfaces
+from synthzoo.generation.kinds.part import Part
+from synthzoo.generation.kinds.relaxed import Relaxed
+from synthzoo.generation.kinds.sheets import Layers, Networks
 from synthzoo.generation.packing import density_points, pack
 from synthzoo.recipes.schema import inside
 

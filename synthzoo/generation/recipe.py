@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from synthzoo.errors import InputError
-from synthzoo.generation.kinds import (
-    Crystals,
-    FromFile,
-    MeltQuench,
-    OfPrototypes,
-    Packing,
-    Part,
-    Relaxed,
-)
+from synthzoo.generation.kinds.from_atoms import MeltQuench, Packing
+from synthzoo.generation.kinds.from_file import FromFile
+from synthzoo.generation.kinds.from_prototypes import Crystals, OfPrototypes
+from synthzoo.generation.kinds.part import Part
+from synthzoo.generation.kinds.relaxed import Relaxed
 from synthzoo.models.interface import Cutoff
 from synthzoo.recipes.schema import (
     DIFFERENT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ase.optimize import FIRE
 
 from synthzoo.generation.dynamics import restarted
-from synthzoo.generation.kinds import OfPrototypes
+from synthzoo.generation.kinds.from_prototypes import OfPrototypes
 from synthzoo.generation.starts import bare
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.generation.kinds import Relaxed
+    from synthzoo.generation.kinds.relaxed import Relaxed
 
 SOFTEST_EV_A = 0.02
 """A structure whose forces are below this is relaxed."""

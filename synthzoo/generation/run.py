@@ -21,7 +21,8 @@ from synthzoo.data.structures import (
     write_structures,
 )
 from synthzoo.errors import InputError, SynthzooError
-from synthzoo.generation.kinds import SECONDS_PER_HOUR, MeltQuench, Part
+from synthzoo.generation.kinds.from_atoms import MeltQuench
+from synthzoo.generation.kinds.values import SECONDS_PER_HOUR
 from synthzoo.generation.parts import Work, check_parts, maker_of
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.start_files import (
@@ -46,6 +47,7 @@ from synthzoo.teachers import cached_teacher
 from synthzoo.teachers.loading import About, after_test
 
 if TYPE_CHECKING:
+    from synthzoo.generation.kinds.part import Part
     from synthzoo.generation.species import Species
 
 STRUCTURES_FILE = "structures.xyz"

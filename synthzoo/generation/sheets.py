@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
-    from synthzoo.generation.kinds import Layers, Networks
+    from synthzoo.generation.kinds.sheets import Layers, Networks
     from synthzoo.generation.species import Species
 
 PER_CELL = 2

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from synthzoo.generation.kinds import ShortDynamics
+    from synthzoo.generation.kinds.from_file import ShortDynamics
     from synthzoo.teachers import Teacher
 
 STEPS_PER_LOOK = 5

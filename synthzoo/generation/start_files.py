@@ -14,7 +14,8 @@ import numpy as np
 from synthzoo.data.sound import check_set, check_structure
 from synthzoo.data.structures import iter_structures
 from synthzoo.errors import FileWarning, InputError
-from synthzoo.generation.kinds import FromFile, OfPrototypes
+from synthzoo.generation.kinds.from_file import FromFile
+from synthzoo.generation.kinds.from_prototypes import OfPrototypes
 from synthzoo.generation.starts import bare, is_alone, resized
 from synthzoo.recipes.schema import inside
 from synthzoo.runs.files import hash_files
@@ -22,7 +23,7 @@ from synthzoo.runs.files import hash_files
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.generation.kinds import Part
+    from synthzoo.generation.kinds.part import Part
     from synthzoo.generation.recipe import GenerateRecipe
 
 

@@ -19,7 +19,7 @@ from synthzoo.stability.protocol import Dynamics
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from synthzoo.generation.kinds import Thermostat
+    from synthzoo.generation.kinds.values import Thermostat
     from synthzoo.stability.protocol import MovingStage
 
 State = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from ase.data import atomic_masses, atomic_numbers
 
 from synthzoo.errors import InputError
-from synthzoo.generation.kinds import Thermostat
+from synthzoo.generation.kinds.values import Thermostat
 from synthzoo.recipes.schema import (
     LATER,
     NOT_EMPTY,

@@ -18,7 +18,7 @@ from synthzoo.distillation.costs import Costs
 from synthzoo.distillation.plan import FEWEST_STRUCTURES, make_plan, recipe_of, spend
 from synthzoo.distillation.request import Request
 from synthzoo.errors import InputError
-from synthzoo.generation.kinds import Around
+from synthzoo.generation.kinds.from_file import Around
 from synthzoo.models.recipe import ModelRecipe
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 
 from synthzoo.generation.around import Family, Member
 from synthzoo.generation.contacts import nearest_share
-from synthzoo.generation.kinds import Around
+from synthzoo.generation.kinds.from_file import Around
 
 
 def part(**changes: Any) -> Around:

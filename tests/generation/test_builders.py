@@ -17,7 +17,8 @@ from synthzoo.generation.builders import (
     dimers,
     slab,
 )
-from synthzoo.generation.kinds import Compressed, Crystals, Dimers, Packing, Surfaces
+from synthzoo.generation.kinds.from_atoms import Dimers, Packing
+from synthzoo.generation.kinds.from_prototypes import Compressed, Crystals, Surfaces
 from synthzoo.generation.packing import pack
 from synthzoo.generation.prototypes import PROTOTYPES
 from synthzoo.generation.species import Species

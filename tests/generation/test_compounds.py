@@ -22,7 +22,8 @@ from synthzoo.generation.builders import (
     dimers,
     slab,
 )
-from synthzoo.generation.kinds import Compressed, Crystals, Dimers, Surfaces
+from synthzoo.generation.kinds.from_atoms import Dimers
+from synthzoo.generation.kinds.from_prototypes import Compressed, Crystals, Surfaces
 from synthzoo.generation.prototypes import ORDERED, sites
 from synthzoo.generation.sizes import bond_length_A
 from synthzoo.generation.species import Species

@@ -16,7 +16,7 @@ from synthzoo.data.structures import density_g_cm3
 from synthzoo.errors import TeacherError
 from synthzoo.generation import melt_quench
 from synthzoo.generation.dynamics import AseDynamics, Stage
-from synthzoo.generation.kinds import MeltQuench
+from synthzoo.generation.kinds.from_atoms import MeltQuench
 from synthzoo.generation.lammps_dynamics import LammpsDynamics
 from synthzoo.generation.melt_quench import kept_structures, trajectory
 from synthzoo.generation.species import Species

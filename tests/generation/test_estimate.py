@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synthzoo.generation.estimate import estimate_cost
-from synthzoo.generation.kinds import Dimers
+from synthzoo.generation.kinds.from_atoms import Dimers
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import generate_structures
 from synthzoo.recipes.loading import load_recipe

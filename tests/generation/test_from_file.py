@@ -19,7 +19,9 @@ from ase.io import write
 from synthzoo.data.structures import read_structures
 from synthzoo.errors import FileWarning, InputError
 from synthzoo.generation.estimate import estimate_cost
-from synthzoo.generation.kinds import Around, Dimers, FromFile, Part, ShortDynamics
+from synthzoo.generation.kinds.from_atoms import Dimers
+from synthzoo.generation.kinds.from_file import Around, FromFile, ShortDynamics
+from synthzoo.generation.kinds.part import Part
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import GenerateSummary, generate_structures
 from synthzoo.generation.start_files import check_starts, starts, with_hashes

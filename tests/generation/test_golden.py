@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from synthzoo.data.structures import read_structures
-from synthzoo.generation.kinds import Compressed, Crystals, Dimers, Packing, Surfaces
+from synthzoo.generation.kinds.from_atoms import Dimers, Packing
+from synthzoo.generation.kinds.from_prototypes import Compressed, Crystals, Surfaces
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.run import generate_jobs, make_structures
 

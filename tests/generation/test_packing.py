@@ -7,7 +7,7 @@ from ase import Atoms
 from synthzoo.data.pairs import find_pairs
 from synthzoo.data.structures import density_g_cm3
 from synthzoo.errors import InputError
-from synthzoo.generation.kinds import Packing
+from synthzoo.generation.kinds.from_atoms import Packing
 from synthzoo.generation.packing import CLOSEST, pack
 from synthzoo.generation.sizes import bond_length_A
 from synthzoo.generation.species import Species

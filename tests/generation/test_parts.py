@@ -5,7 +5,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from synthzoo.generation.kinds import Dimers, Part
+from synthzoo.generation.kinds.from_atoms import Dimers
+from synthzoo.generation.kinds.part import Part
 from synthzoo.generation.parts import MAKERS, Work
 from synthzoo.generation.species import Species
 

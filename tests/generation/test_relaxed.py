@@ -9,7 +9,10 @@ from ase import Atoms
 from ase.calculators.lj import LennardJones
 
 from synthzoo.errors import InputError
-from synthzoo.generation.kinds import Crystals, Layers, Part, Relaxed, Surfaces
+from synthzoo.generation.kinds.from_prototypes import Crystals, Surfaces
+from synthzoo.generation.kinds.part import Part
+from synthzoo.generation.kinds.relaxed import Relaxed
+from synthzoo.generation.kinds.sheets import Layers
 from synthzoo.generation.parts import Work, maker_of
 from synthzoo.generation.species import Species
 

@@ -21,15 +21,9 @@ from synthzoo.data.structures import density_g_cm3, read_structures
 from synthzoo.errors import InputError, SynthzooError
 from synthzoo.generation.estimate import estimate_cost
 from synthzoo.generation.grids import grid_points
-from synthzoo.generation.kinds import (
-    Compressed,
-    Crystals,
-    Dimers,
-    MeltQuench,
-    Packing,
-    Part,
-    Surfaces,
-)
+from synthzoo.generation.kinds.from_atoms import Dimers, MeltQuench, Packing
+from synthzoo.generation.kinds.from_prototypes import Compressed, Crystals, Surfaces
+from synthzoo.generation.kinds.part import Part
 from synthzoo.generation.recipe import GenerateRecipe, ThinRecipe
 from synthzoo.generation.run import generate_jobs, generate_structures
 from synthzoo.inspection.card import summary_paths

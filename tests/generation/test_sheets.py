@@ -12,7 +12,7 @@ from ase.neighborlist import neighbor_list
 
 from synthzoo.data.sound import min_distance_A
 from synthzoo.errors import InputError
-from synthzoo.generation.kinds import Layers, Networks
+from synthzoo.generation.kinds.sheets import Layers, Networks
 from synthzoo.generation.sheets import jobs, network, stack
 from synthzoo.generation.species import Species
 

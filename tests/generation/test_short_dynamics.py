@@ -16,7 +16,7 @@ from ase.units import kB
 
 from synthzoo.errors import TeacherError
 from synthzoo.generation.contacts import nearest_share
-from synthzoo.generation.kinds import ShortDynamics
+from synthzoo.generation.kinds.from_file import ShortDynamics
 from synthzoo.generation.recipe import GenerateRecipe
 from synthzoo.generation.short_dynamics import frames, trajectories
 from synthzoo.generation.start_files import with_hashes

@@ -10,7 +10,7 @@ from ase.build import bulk, graphene
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.generation.builders import crystal
-from synthzoo.generation.kinds import Crystals
+from synthzoo.generation.kinds.from_prototypes import Crystals
 from synthzoo.generation.recipe import ThinRecipe
 from synthzoo.generation.species import Species
 from synthzoo.generation.thin import describe_structures, select_farthest, thin_file

@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 
 from synthzoo.errors import InputError
 from synthzoo.finetuning.recipe import FinetuneRecipe
-from synthzoo.generation.kinds import MeltQuench
+from synthzoo.generation.kinds.from_atoms import MeltQuench
 from synthzoo.generation.recipe import GenerateRecipe, ThinRecipe
 from synthzoo.labelling.recipe import RelabelRecipe
 from synthzoo.models.recipe import ModelRecipe

@@ -1,0 +1,1 @@
+"""The kinds of structures that a recipe can ask for."""

@@ -21,9 +21,9 @@ from synthzoo.advice.simple_models import (
 from synthzoo.advice.starts import (
     ShortFit,
     Start,
+    file_stem,
     fit_from_nothing,
     fit_to_part,
-    in_file_name,
     judge_start,
     names_that_know,
 )
@@ -197,7 +197,7 @@ class Adviser:
         return trials.trial(name, size, parts, said)
 
     def _path(self, name: str, size: int, fold: Fold) -> Path:
-        return self.folder / f"{in_file_name(name)}-{size}-{fold.number}.npz"
+        return self.folder / f"{file_stem(name)}-{size}-{fold.number}.npz"
 
 
 def _by_name(

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from synthzoo.advice.data import curve_sizes
-from synthzoo.advice.starts import plain_name
+from synthzoo.advice.starts import file_stem
 from synthzoo.data.structures import write_structures
 from synthzoo.recipes.loading import recipe_values
 from synthzoo.runs.files import write_text
@@ -65,4 +65,4 @@ def linear_file(folder: Path, number: int | None = None) -> Path:
 
 def recipe_file(folder: Path, number: int, start: str) -> Path:
     """Return the file that says how a start was fitted."""
-    return folder / f"{number}-{plain_name(start)}.yaml"
+    return folder / f"{number}-{file_stem(start)}.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def fit_to_part(
         given_eV={},
         tested=True,
     )
-    name = f"{in_file_name(start.name)}-{size}-{fold.number}"
+    name = f"{file_stem(start.name)}-{size}-{fold.number}"
     job = dataclasses.replace(planned_fit(plan, start.replay), name=name)
     return ShortFit(
         start=start, fold=fold, size=size, job=job, reference=plan.reference
@@ -210,20 +211,23 @@ def visits_of(fits: Sequence[ShortFit]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def plain_name(name: str) -> str:
-    """Return a model's name, without its folder, as part of a file's name."""
-    return in_file_name(Path(name).name)
+def file_stem(name: str) -> str:
+    """Return a model's name as part of a file's name, different for each model.
 
-
-def in_file_name(text: str) -> str:
-    """Return a text as part of a file's name.
+    That of a path is its last part, with some letters that tell folders apart.
 
     Examples
     --------
-    >>> in_file_name("mine/potential"), in_file_name("yours/potential")
-    ('mine-potential', 'yours-potential')
+    >>> file_stem("carbon-ace-2k")
+    'carbon-ace-2k'
+    >>> file_stem("mine/potential"), file_stem("yours/potential")
+    ('potential-2f6ff9', 'potential-128cb3')
     """
-    return "".join(letter if letter.isalnum() else "-" for letter in text)
+    last = Path(name).name
+    plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in last)
+    if plain == name:
+        return name
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _part(start: Start, data: UserData, chosen: Sequence[int]) -> Examination:

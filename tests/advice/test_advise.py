@@ -102,7 +102,7 @@ def test_a_number_of_the_page_comes_again_by_the_command_that_it_names(
         training_file(parts, 1),
         tmp_path / "check",
         test=left_out_file(parts, 1),
-        recipe=recipe_file(parts, 1, tiny_checkpoint.name),
+        recipe=recipe_file(parts, 1, str(tiny_checkpoint)),
         workers=1,
     )
     metrics = (tmp_path / "check" / "metrics.json").read_text()

@@ -46,8 +46,8 @@ def strange_atoms(
     return [
         f"The isolated {listed(known)} of your data fixes a constant with which the "
         f"teacher's energies are {with_them:.2f} eV/atom from yours; without it, "
-        f"{without:.2f}. The network has to learn the difference. Leave isolated atoms "
-        "out if you do not need energies of atomisation."
+        f"{without:.2f}. Fine-tuning begins with the difference, and the network "
+        "learns what is left of it."
     ]
 
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from synthzoo import finetune
 from synthzoo.data.structures import kind_of, read_structures, write_structures
+from synthzoo.finetuning.earlier import METRICS_FILE
 from synthzoo.finetuning.recipe import FinetuneRecipe
-from synthzoo.finetuning.report import METRICS_FILE
 from synthzoo.recipes.loading import load_recipe
 from synthzoo.reports.document import markdown_table
 

@@ -62,7 +62,8 @@ In each folder: {code.to_do}
 
 All results are collected, beside your old data, by
 
-  synthzoo finetune MODEL old.xyz '{self.folder}/*/{code.outputs}' -o new-model
+  synthzoo finetune START old.xyz '{self.folder}/*/{code.outputs}' \\
+    --before MODEL -o NEW
 """
 
 

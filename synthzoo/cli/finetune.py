@@ -61,6 +61,12 @@ recipe_option = click.option(
     help="Labelled structures to test the result on; may be repeated.",
 )
 @click.option(
+    "--before",
+    type=MODEL,
+    help="Model of the first of the files: the report says what the others have "
+    "bought.",
+)
+@click.option(
     "--replay",
     type=READ,
     multiple=True,

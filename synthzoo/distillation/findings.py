@@ -29,7 +29,7 @@ from synthzoo.distillation.stages import (
     calm_start,
 )
 from synthzoo.evaluation.errors import Prediction, judge_set, shifted, shifts_eV
-from synthzoo.finetuning.report import METRICS_FILE
+from synthzoo.finetuning.earlier import METRICS_FILE
 from synthzoo.models.predict import predict_structures
 from synthzoo.stability.results import read_verdicts
 from synthzoo.training.build import (

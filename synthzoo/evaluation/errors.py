@@ -109,6 +109,23 @@ class Prediction:
         """The errors over all structures first, then by group."""
         return errors_by_group(self.residuals)
 
+    def part(self, indices: Sequence[int]) -> Prediction:
+        """Return what is said about some of the structures.
+
+        Parameters
+        ----------
+        indices
+            Of the structures, in the order of the set.
+        """
+        sizes = [len(found.forces_eV_A) for found in self.residuals]
+        forces = np.split(self.forces_eV_A, np.cumsum(sizes)[:-1])
+        return Prediction(
+            energies_eV_per_atom=self.energies_eV_per_atom[list(indices)],
+            forces_eV_A=np.concatenate([forces[0][:0], *(forces[i] for i in indices)]),
+            stresses_eV_A3=self.stresses_eV_A3[list(indices)],
+            residuals=[self.residuals[index] for index in indices],
+        )
+
     def moved(self, constants_eV_per_atom: NDArray[np.float64]) -> Prediction:
         """Return it with all energies moved by constants.
 

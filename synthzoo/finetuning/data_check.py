@@ -76,6 +76,7 @@ def check_data(  # noqa: PLR0913  what a user may say
     replay: str | Path | Sequence[str | Path] | None = None,
     levels: Mapping[str, Sources] | Sources | None = None,
     level: str | None = None,
+    before: Model | None = None,
     energies_only: bool = False,
     drop_bad: bool = False,
     compare_direct: bool = False,
@@ -94,7 +95,7 @@ def check_data(  # noqa: PLR0913  what a user may say
     ----------
     model, data, recipe, isolated_energies_eV, energy_key, forces_key, format, test
         As for `finetune`.
-    replay, levels, level, energies_only, drop_bad, compare_direct
+    replay, levels, level, before, energies_only, drop_bad, compare_direct
         As for `finetune`.
     device, compile, kernels, workers
         As for `finetune`.
@@ -127,6 +128,7 @@ def check_data(  # noqa: PLR0913  what a user may say
         replay=replay,
         levels=levels,
         level=level,
+        before=before,
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from synthzoo.evaluation.errors import error_columns
 from synthzoo.finetuning import figures
 from synthzoo.finetuning.certainty import FAR
+from synthzoo.finetuning.earlier import METRICS_FILE
 from synthzoo.finetuning.results import metrics
 from synthzoo.reports.document import (
     Figure,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from synthzoo.evaluation.errors import GroupErrors
     from synthzoo.finetuning.certainty import Certainty
     from synthzoo.finetuning.comparison import Comparison
+    from synthzoo.finetuning.gain import Gain
     from synthzoo.finetuning.physics import CrystalChange
     from synthzoo.finetuning.plan import Plan
     from synthzoo.finetuning.recipe import ReplayLabels
@@ -205,7 +207,6 @@ def provenance_items(results: Results) -> list[str]:
     ]
 
 
-METRICS_FILE = "metrics.json"
 ALONE_FOLDER = "alone"
 """In the folder of a model of several levels: the one of its default level alone."""
 
@@ -249,6 +250,7 @@ def _blocks(folder: Path, results: Results) -> list[Block]:
         Heading(text=f"Fine-tuning of {results.model}"),
         Paragraph(text=f"**{results.verdict}**"),
         *_errors(results),
+        *(_gain(results.gain) if results.gain else []),
         Figure(file=figures.write_parity(folder, shown), caption="Parity"),
         *_groups(folder, shown),
         *_certainty(folder, results.certainty),
@@ -295,6 +297,41 @@ def _errors(results: Results) -> list[Block]:
     if results.direct:
         text += f" {direct_text(results.direct, results.plan.recipe.visits)}"
     return [Table(header=header, rows=tuple(rows)), Paragraph(text=text)]
+
+
+def _gain(gain: Gain) -> list[Block]:
+    """Return the errors of an earlier model and of the new one, by file."""
+    whole = gain.comparison
+    parts = [("new, all", whole.before.errors[0], whole.after.errors[0])]
+    if len(gain.by_file) > 1:
+        parts += [(each.name, each.before, each.after) for each in gain.by_file]
+    if gain.old:
+        parts.append(("old, left out in turn", gain.old.before, gain.old.after))
+    errors = [each for _, before, after in parts for each in (before, after)]
+    heads = [(name, model) for name, *_ in parts for model in (gain.name, "now")]
+    columns = error_columns(errors)
+    rows = tuple(
+        (*head, str(each.structures), *text)
+        for head, each, text in zip(
+            heads, errors, zip(*columns.values(), strict=True), strict=True
+        )
+    )
+    text = (
+        f"No structure of the new ones, or related to one of them, was fitted by "
+        f"{gain.name}, and now each was predicted by a fit that had not seen it. "
+        "Structures that were computed because the earlier model was unsure of them "
+        "show more of a gain than others would."
+    )
+    if gain.old:
+        text += (
+            f" The old ones: errors of the further fits of each model, {gain.name}'s "
+            "by its own report."
+        )
+    return [
+        Heading(text="What the new structures bought"),
+        Table(header=("Structures", "Model", "Number", *columns), rows=rows),
+        Paragraph(text=text),
+    ]
 
 
 def alone_text(plan: Plan) -> str:

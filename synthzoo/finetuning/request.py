@@ -17,6 +17,7 @@ from synthzoo.data.level_frames import LevelFrames, read_levels
 from synthzoo.data.levels import LOW
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import Examination, examine, known_labels
+from synthzoo.finetuning.earlier import Earlier, files_known, find_earlier
 from synthzoo.finetuning.levels import find_keys_of_level, with_levels
 from synthzoo.finetuning.plan import Plan, make_plan, starting_calculator
 from synthzoo.finetuning.replay import Synthetic, find_replay, read_synthetic
@@ -49,6 +50,7 @@ class Request:
     mix in.
     ``levels``: labelled structures of other levels of theory, by name.
     ``level``: which level the model is for, if said.
+    ``earlier``: model of some of the files, to compare with.
     ``replay_asked``: whether the structures to mix in were named.
     ``isolated_energies_eV``: energies of free atoms that are known.
     ``energy_key``, ``forces_key``: where the labels are, if said.
@@ -66,6 +68,7 @@ class Request:
     replay: list[Path] = field(default_factory=list)
     levels: dict[str, list[Path]] = field(default_factory=dict)
     level: str | None = None
+    earlier: Earlier | None = None
     isolated_energies_eV: dict[str, float] = field(default_factory=dict)
     replay_asked: bool = False
     energy_key: str | None = None
@@ -93,6 +96,7 @@ class Request:
             "compare_direct": self.compare_direct,
             **({} if self.format is None else {"format": self.format}),
             **self._levels_manifest(),
+            **self._earlier_manifest(),
         }
 
     @cached_property
@@ -101,6 +105,11 @@ class Request:
         return read_levels(
             self.files, self.levels, level=self.level, format=self.format
         )
+
+    def _earlier_manifest(self) -> dict[str, Any]:
+        if self.earlier is None:
+            return {}
+        return {"earlier_weights_sha256": self.earlier.checkpoint.config.weights_sha256}
 
     def _levels_manifest(self) -> dict[str, Any]:
         if not self.levels and self.level is None:
@@ -123,6 +132,7 @@ def find_request(  # noqa: PLR0913  what a user may say
     replay: Sources | None,
     levels: Mapping[str, Sources] | Sources | None,
     level: str | None,
+    before: Model | None,
     energies_only: bool,
     drop_bad: bool,
     compare_direct: bool,
@@ -140,15 +150,17 @@ def find_request(  # noqa: PLR0913  what a user may say
     start = find_checkpoint(model, needed_for="finetune")
     if executor is not None:
         workers = worker_count(executor)
+    files = find_files(data)
     return Request(
         name=name,
         start=start,
-        files=find_files(data),
+        files=files,
         test=find_files(test) if test else [],
         replay=find_replay(replay, start.config) if recipe.replay_share else [],
         replay_asked=replay is not None,
         levels=_named_levels(levels),
         level=level,
+        earlier=None if before is None else find_earlier(before, files),
         recipe=recipe,
         isolated_energies_eV=dict(isolated_energies_eV or {}),
         energy_key=energy_key,
@@ -193,6 +205,9 @@ def read_sets(request: Request) -> Sets:
     """Read everything that was asked for."""
     plan = plan_fit(request, read_examined(request))
     test, forces = read_test(request, plan)
+    if request.earlier is not None:
+        for labelled in (plan.training, plan.held_out, test):
+            request.earlier.check(labelled)
     return Sets(
         plan=plan, test=test, test_forces=forces, synthetic=read_replay(request)
     )
@@ -231,7 +246,21 @@ def plan_fit(request: Request, examined: Examination) -> Plan:
         tested=bool(request.test),
         levelled=bool(request.frames.others),
     )
+    plan = replace(plan, notes=(*plan.notes, *_seen_by_start(request)))
     return with_levels(plan, request.frames, drop=request.drop_bad)
+
+
+def _seen_by_start(request: Request) -> list[str]:
+    """Return that errors on some structures mean little, where the start saw them."""
+    count = files_known(request.start.config, request.files)
+    if not count:
+        return []
+    names = ", ".join(map(str, request.files[:count]))
+    return [
+        f"{request.start.name} was fitted to {names} before, so the errors on "
+        "structures of these files are too small, also where a fit left them out: "
+        "start from the model that it was made from."
+    ]
 
 
 def read_test(request: Request, plan: Plan) -> tuple[LabelledSet, bool]:

@@ -13,6 +13,7 @@ from synthzoo.recipes.loading import recipe_values
 if TYPE_CHECKING:
     from synthzoo.finetuning.certainty import Certainty
     from synthzoo.finetuning.comparison import Change, Comparison
+    from synthzoo.finetuning.gain import Gain
     from synthzoo.finetuning.judge import LevelErrors, SeedResult
     from synthzoo.finetuning.physics import Curve, Physics
     from synthzoo.finetuning.plan import Plan
@@ -52,6 +53,11 @@ def verdict(
     elif "worse" in (shown.energy, shown.forces) and not replayed:
         texts.append(_REPLAY)
     return " ".join([*texts, *also])
+
+
+def gain_text(gain: Gain) -> str:
+    """Return what the new structures have bought, in words."""
+    return f"Beside {gain.name}, {_errors(gain.comparison)}."
 
 
 def advice(alone: Comparison, level: str | None) -> str:
@@ -163,6 +169,7 @@ class Results:
     ``levels``: errors at the other levels of theory.
     ``physics``: crystals and the repulsion of near atoms, before and after.
     ``certainty``: how sure the model is, if that is known.
+    ``gain``: what new structures have bought, if an earlier model was named.
     ``seconds``: time that it took, up to the report.
     """
 
@@ -182,6 +189,7 @@ class Results:
     curves: Sequence[Curve]
     physics: Physics
     certainty: Certainty | None
+    gain: Gain | None
     provenance: dict[str, Any]
     seconds: float
 
@@ -190,6 +198,7 @@ class Results:
         """Whether it helped and kept known physics, in words."""
         shown = self.unseen[0] if self.unseen else None
         told = [
+            gain_text(self.gain) if self.gain else "",
             advice(self.alone, self.plan.level) if self.alone else "",
             self.physics.summary,
             self.plan.reference.guess_text,
@@ -221,12 +230,21 @@ def metrics(results: Results) -> dict[str, Any]:
             else None
         ),
         "probes": [dataclasses.asdict(curve) for curve in results.curves],
+        "gain": _gain_values(results.gain) if results.gain else None,
         "seeds": [dataclasses.asdict(entry) for entry in results.seeds],
         "selection": [dataclasses.asdict(entry) for entry in results.selection],
         "losses": [dataclasses.asdict(loss) for loss in results.losses],
         "recipe": recipe_values(plan.recipe),
         "provenance": results.provenance,
         "seconds": round(results.seconds, 1),
+    }
+
+
+def _gain_values(gain: Gain) -> dict[str, Any]:
+    return _values(gain.comparison) | {
+        "model": gain.name,
+        "by_file": [dataclasses.asdict(each) for each in gain.by_file],
+        "old": dataclasses.asdict(gain.old) if gain.old else None,
     }
 
 

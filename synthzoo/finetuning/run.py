@@ -22,6 +22,7 @@ from synthzoo.finetuning.fits import (
     read_snapshots,
     run_fits,
 )
+from synthzoo.finetuning.gain import find_gain
 from synthzoo.finetuning.jobs import ALONE, describe_jobs, make_jobs, mixed_in
 from synthzoo.finetuning.judge import Judge
 from synthzoo.finetuning.recipe import FinetuneRecipe
@@ -215,6 +216,7 @@ def finetune(  # noqa: PLR0913  what a user may say
     replay: str | Path | Sequence[str | Path] | None = None,
     levels: Mapping[str, Sources] | Sources | None = None,
     level: str | None = None,
+    before: Model | None = None,
     energies_only: bool = False,
     drop_bad: bool = False,
     compare_direct: bool = False,
@@ -272,6 +274,10 @@ def finetune(  # noqa: PLR0913  what a user may say
     level
         What to call the level of data, which the model predicts if not asked for
         another one; ``high`` if not given.
+    before
+        A model that was fitted to the first of the files of data, and to nothing else.
+        The report then says what the other files have bought: errors of both models on
+        structures that neither has seen.
     energies_only
         Fit to energies alone. The forces of the start replace those of the data, unless
         there are other levels.
@@ -305,7 +311,8 @@ def finetune(  # noqa: PLR0913  what a user may say
     InputError
         If the output exists, the data cannot be used, the energies cannot be brought
         onto one scale, levels of theory cannot be told apart or are of other elements,
-        or compiling or kernels are asked for on the CPU or with several levels.
+        compiling or kernels are asked for on the CPU or with several levels, or the
+        model `before` was not fitted to the first files.
     MissingExtraError
         If the kernels are not installed.
     SynthzooError
@@ -333,6 +340,7 @@ def finetune(  # noqa: PLR0913  what a user may say
         replay=replay,
         levels=levels,
         level=level,
+        before=before,
         energies_only=energies_only,
         drop_bad=drop_bad,
         compare_direct=compare_direct,
@@ -402,6 +410,7 @@ def _make(
         curves=judge.curves(),
         physics=judge.physics(),
         certainty=find_certainty(judge),
+        gain=find_gain(judge, request.earlier) if request.earlier else None,
         provenance=config.provenance | {"versions": installed_versions()},
         seconds=time.monotonic() - started,
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
-from ase.io import read
 
 from synthzoo.advice.dft_codes import Wanted
 from synthzoo.advice.dft_inputs import with_vacuum, write_dft_inputs
@@ -85,6 +85,12 @@ def diamond() -> Atoms:
     return atoms
 
 
+def read(path: Path, format: str | None = None) -> Atoms:
+    found = ase.io.read(path, format=format)
+    assert isinstance(found, Atoms)
+    return found
+
+
 def written(
     atoms: Atoms, tmp_path: Path, code: str, text: str | None = None, **more: Any
 ) -> Path:
@@ -116,7 +122,7 @@ def test_vasp_gets_a_single_point_with_the_settings_of_the_incar(
     assert about == "reason: unlike the others\norigin: pool.xyz@3\n"
     readme = (folder.parent / "README.txt").read_text()
     assert "POTCAR is there only if" in readme
-    assert f"finetune MODEL old.xyz '{folder.parent}/*/vasprun.xml'" in readme
+    assert f"finetune START old.xyz '{folder.parent}/*/vasprun.xml'" in readme
 
 
 def test_the_incar_may_say_how_dense_the_k_points_are(diamond: Atoms, tmp_path: Path):
@@ -199,7 +205,7 @@ def test_the_script_for_gpaw_runs_and_its_result_is_read(
         settings.update(given)
         return EMT()
 
-    monkeypatch.setitem(sys.modules, "gpaw", SimpleNamespace(GPAW=gpaw))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "gpaw", SimpleNamespace(GPAW=gpaw))
     monkeypatch.chdir(folder)
     runpy.run_path("run.py")
     assert settings["mode"] == {"name": "pw", "ecut": 500}

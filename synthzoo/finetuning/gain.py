@@ -1,0 +1,137 @@
+"""What new structures have bought: an earlier model beside the new one.
+
+The earlier model is judged only on structures that it was not fitted to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synthzoo.data.structures import group_of
+from synthzoo.evaluation.errors import errors_by_group
+from synthzoo.finetuning.comparison import Comparison, compare, predict_set
+from synthzoo.finetuning.earlier import files_known
+from synthzoo.finetuning.judge import LEFT_OUT, Judge
+from synthzoo.models.calculator import SynthzooCalculator
+from synthzoo.models.place import Place
+
+if TYPE_CHECKING:
+    from synthzoo.evaluation.errors import GroupErrors, Prediction
+    from synthzoo.finetuning.earlier import Earlier
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileErrors:
+    """Errors of two models on the same structures of a file.
+
+    Attributes
+    ----------
+    name
+        The file, or what the structures are.
+    before, after
+        Of the earlier model and of the new one.
+    """
+
+    name: str
+    before: GroupErrors
+    after: GroupErrors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What new structures have bought.
+
+    ``name``: of the earlier model.
+    ``comparison``: that model (before) and fits to old and new structures (after) on
+    structures that neither has seen.
+    ``by_file``: the same by file.
+    ``old``: on the old structures, each by a fit that has not seen it; if both models
+    were tested in this way.
+    """
+
+    name: str
+    comparison: Comparison
+    by_file: Sequence[FileErrors]
+    old: FileErrors | None
+
+
+def find_gain(judge: Judge, earlier: Earlier) -> Gain | None:
+    """Return what the structures have bought that an earlier model does not know.
+
+    They are those of the first unseen set that are not of its files, and not related to
+    structures of its files. None if there are none.
+    """
+    if not judge.unseen:
+        return None
+    shown = judge.unseen[0]
+    old = [
+        i for i, origin in enumerate(shown.labelled.origins) if earlier.knows(origin)
+    ]
+    known = _groups(judge, earlier)
+    new = [
+        index
+        for index, atoms in enumerate(shown.labelled.structures)
+        if group_of(atoms) not in known
+    ]
+    if not new:
+        return None
+    part = shown.labelled.part(new)
+    stored = earlier.checkpoint.stored
+    model = SynthzooCalculator(stored, place=Place(device=judge.device))
+    comparison = compare(
+        "new",
+        part,
+        predict_set(part, model),
+        shown.after.part(new),
+        forces=shown.forces is not None,
+        seen=shown.seen,
+    )
+    return Gain(
+        name=earlier.name,
+        comparison=comparison,
+        by_file=_by_file(comparison),
+        old=_on_old(judge, earlier, shown.after.part(old)),
+    )
+
+
+def _groups(judge: Judge, earlier: Earlier) -> set[str]:
+    """Return the groups of the structures that an earlier model was fitted to."""
+    return {
+        group_of(atoms)
+        for labelled in (judge.plan.training, judge.plan.held_out)
+        for atoms, origin in zip(labelled.structures, labelled.origins, strict=True)
+        if earlier.knows(origin)
+    }
+
+
+def _by_file(found: Comparison) -> list[FileErrors]:
+    files = [origin.rpartition("@")[0] for origin in found.labelled.origins]
+    return [
+        FileErrors(
+            name=name,
+            before=_errors(found.before, indices),
+            after=_errors(found.after, indices),
+        )
+        for name in dict.fromkeys(files)
+        for indices in [[i for i, file in enumerate(files) if file == name]]
+    ]
+
+
+def _errors(prediction: Prediction, indices: Sequence[int]) -> GroupErrors:
+    return errors_by_group([prediction.residuals[index] for index in indices])[0]
+
+
+def _on_old(judge: Judge, earlier: Earlier, after: Prediction) -> FileErrors | None:
+    """Return the errors of both models' further fits on the old structures."""
+    before = earlier.errors_of(LEFT_OUT)
+    files = list(earlier.files)
+    if (
+        before is None
+        or judge.unseen[0].name != LEFT_OUT
+        or before.structures != len(after.residuals)
+        or files_known(judge.plan.config, files)  # the start has seen them
+    ):
+        return None
+    return FileErrors(name="old", before=before, after=after.errors[0])

@@ -69,44 +69,55 @@ def main() -> None:
         for size in options.sizes
         for row in options.rows
     ]
-    sets = Sets(options.structures, options.teacher, options.output)
-    lines = run_missing(options.output / "runs.jsonl", runs, _measure(sets))
-    (options.output / "table.md").write_text(_table(lines), encoding="utf-8")
+    pool = Pool(options.structures, options.output)
+    measure = _measure(pool, low_level(pool, options.teacher))
+    lines = run_missing(options.output / "runs.jsonl", runs, measure)
+    (options.output / "table.md").write_text(table_of(lines), encoding="utf-8")
 
 
-class Sets:
-    """The files of the experiment, made when they are first needed.
+class Pool:
+    """The structures of the high level: some to draw from, others to judge.
 
     ``structures``: labelled structures of the high level.
-    ``teacher``: potential file of C-ACE, the low level.
+    ``judges``: how many judge, at most.
     """
 
-    def __init__(self, structures: Path, teacher: Path, folder: Path) -> None:
+    def __init__(self, structures: Path, folder: Path, *, judges: int = JUDGES) -> None:
         self.folder = folder
-        self.judges, self.low = folder / "judges.xyz", folder / "low.xyz"
+        self.judges = folder / "judges.xyz"
         found = read_structures(structures)
         kept = [atoms for atoms in found if len(atoms) >= LEAST_ATOMS]
         self._keys = find_label_keys(kept)
         order = np.random.default_rng(0).permutation(len(kept))
-        self._pool = [kept[index] for index in order[:LOW]]
-        judging = [kept[index] for index in order[LOW : LOW + JUDGES]]
+        self.structures = [kept[index] for index in order[:LOW]]
+        judging = [kept[index] for index in order[LOW : LOW + judges]]
         if not self.judges.exists():
             write_structures(
                 self.judges, [_plain(atoms, self._keys) for atoms in judging]
             )
-        if not self.low.exists():
-            bare = folder / "structures.xyz"
-            write_structures(bare, [_plain(atoms, self._keys) for atoms in self._pool])
-            relabel_file(bare, self.low, teacher=f"ace:{teacher}")
+
+    def write(self, path: Path, atoms: Iterable[Atoms]) -> Path:
+        """Write structures of the pool with their labels."""
+        write_structures(path, [_plain(each, self._keys) for each in atoms])
+        return path
 
     def high(self, size: int, draw: int) -> Path:
         """Return a file with so many structures of the high level."""
         path = self.folder / f"high-{size}-{draw}.xyz"
-        chosen = np.random.default_rng(1 + draw).permutation(len(self._pool))[:size]
-        write_structures(
-            path, [_plain(self._pool[index], self._keys) for index in chosen]
-        )
-        return path
+        order = np.random.default_rng(1 + draw).permutation(len(self.structures))
+        return self.write(path, [self.structures[index] for index in order[:size]])
+
+
+def low_level(pool: Pool, teacher: Path) -> Path:
+    """Return the structures of the pool with labels of C-ACE, the low level.
+
+    ``teacher``: potential file of C-ACE.
+    """
+    low = pool.folder / "low.xyz"
+    if not low.exists():
+        bare = pool.write(pool.folder / "structures.xyz", pool.structures)
+        relabel_file(bare, low, teacher=f"ace:{teacher}")
+    return low
 
 
 def _plain(atoms: Atoms, keys: LabelKeys) -> Atoms:
@@ -116,11 +127,11 @@ def _plain(atoms: Atoms, keys: LabelKeys) -> Atoms:
     return label(bare, energy_eV=found.energy_eV, forces_eV_A=found.forces_eV_A)
 
 
-def _measure(sets: Sets) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _measure(sets: Pool, low: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def measure(run: dict[str, Any]) -> dict[str, Any]:
         output = sets.folder / "model"
         shutil.rmtree(output, ignore_errors=True)
-        more = {"levels": {"low": sets.low}} if run["row"] == LEVELS else {}
+        more = {"levels": {"low": low}} if run["row"] == LEVELS else {}
         started = time.process_time()
         finetune(
             run["start"],
@@ -148,7 +159,7 @@ def _measure(sets: Sets) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return measure
 
 
-def _table(lines: Iterable[dict[str, Any]]) -> str:
+def table_of(lines: Iterable[dict[str, Any]]) -> str:
     """Return means and standard deviations over the draws."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     lines = list(lines)
@@ -175,7 +186,8 @@ def _table(lines: Iterable[dict[str, Any]]) -> str:
 
 def _place(key: tuple[str, ...]) -> tuple[Any, ...]:
     start, size, row, settings = key
-    return start, int(size), [*ROWS, STAND_IN].index(row), settings
+    rows = [*ROWS, STAND_IN]
+    return start, int(size), rows.index(row) if row in rows else 0, settings
 
 
 def _spread(group: list[dict[str, Any]], name: str, digits: int) -> str:

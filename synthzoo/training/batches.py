@@ -78,11 +78,11 @@ class Mixed(NamedTuple):
     """A set that is mixed into the batches of another one.
 
     ``share``: of its atoms in a batch, on average; those of all mixed sets add up to
-    less than 1.
+    less than 1. If no set has one, an epoch is a pass over all structures of all sets.
     """
 
     graphs: Graphs
-    share: float
+    share: float | None = None
 
 
 class MixedBatches(AtomBatches):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ from synthzoo.training.place import (
     leave_processes,
     trainer_arguments,
 )
+from synthzoo.training.reptile import ReptileModule, TaskBatches
 from synthzoo.training.states import (
     BEST,
     LAST,
@@ -114,7 +115,10 @@ def fit(  # noqa: PLR0913  the sets, and how
     mixed = [part for part in mixed if part.graphs]
     graphs = joined([training, *(part.graphs for part in mixed)])
     batches = _batches(training, mixed, recipe, place.processes)
-    module = FitModule(
+    kind = (
+        FitModule if recipe.meta is None else partial(ReptileModule, meta=recipe.meta)
+    )
+    module = kind(
         network=network,
         recipe=recipe,
         total_steps=recipe.max_epochs * len(batches),
@@ -219,15 +223,19 @@ def _batches(
     mixed: Sequence[Mixed],
     recipe: FitRecipe,
     processes: int,
-) -> AtomBatches | SharedBatches:
-    sizes = atoms_of(training)
-    if not mixed:
-        batches = AtomBatches(sizes, recipe.batch_atoms, recipe.seed, shares=processes)
-        return _shared(batches, sizes, processes)
-    others = [(atoms_of(part.graphs), part.share) for part in mixed]
-    batches = MixedBatches(sizes, recipe.batch_atoms, recipe.seed, mixed=others)
-    all_sizes = [*sizes, *(size for more, _ in others for size in more)]
-    return _shared(batches, all_sizes, processes)
+) -> AtomBatches | SharedBatches | TaskBatches:
+    atoms, seed = recipe.batch_atoms, recipe.seed
+    sizes = [atoms_of(part) for part in (training, *(part.graphs for part in mixed))]
+    if recipe.meta is not None:
+        return TaskBatches(sizes, atoms, seed, inner_steps=recipe.meta.inner_steps)
+    together = list(chain.from_iterable(sizes))
+    shares = [part.share for part in mixed if part.share is not None]
+    if not shares:
+        batches = AtomBatches(together, atoms, seed, shares=processes)
+    else:
+        others = list(zip(sizes[1:], shares, strict=True))
+        batches = MixedBatches(sizes[0], atoms, seed, mixed=others)
+    return _shared(batches, together, processes)
 
 
 def _held_out(

@@ -55,11 +55,7 @@ def find_level_files(
 ) -> LevelFiles:
     """Return the files of other levels; refuse what a fit to several cannot do."""
     if not levels:
-        if level is not None:
-            raise InputError(
-                f"All data are of one level, {level}: give the structures of the "
-                "others with --with."
-            )
+        _check_only_level(level, recipe)
         return LevelFiles(default=HIGH, others={})
     named = levels if isinstance(levels, Mapping) else {LOW: levels}
     default = level or HIGH
@@ -79,6 +75,20 @@ def find_level_files(
     return LevelFiles(default=default, others=others)
 
 
+def _check_only_level(level: str | None, recipe: PretrainRecipe) -> None:
+    """Refuse what needs the data of other levels."""
+    if level is not None:
+        raise InputError(
+            f"All data are of one level, {level}: give the structures of the "
+            "others with --with."
+        )
+    if recipe.fit.meta is not None:
+        raise InputError(
+            "The recipe meta-learns from several tasks, but there is one: give the "
+            "structures of the others with --with."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class LevelSets:
     """The structures of other levels, by name, and where their labels come from."""
@@ -87,14 +97,10 @@ class LevelSets:
     sets: Mapping[str, PretrainSets]
     teachers: Mapping[str, str]
 
-    def mixed(self, sets: PretrainSets) -> list[Mixed]:
-        """Return what is mixed into the batches: one pass over all in each epoch.
-
-        ``sets``: of the default level.
-        """
-        atoms = [sum(part.training.sizes) for part in (sets, *self.sets.values())]
+    def mixed(self) -> list[Mixed]:
+        """Return what is mixed into the batches: one pass over all in each epoch."""
         return [
-            Mixed(part.training.at_level(number), atoms[number] / sum(atoms))
+            Mixed(part.training.at_level(number))
             for number, part in enumerate(self.sets.values(), start=1)
         ]
 

@@ -67,16 +67,23 @@ WARMUP_START = 0.01
 def rate_factor(step: int, total_steps: int, recipe: FitRecipe) -> float:
     """Return the learning rate at a step, as a share of its largest value.
 
-    Linear warm-up, constant, then half a cosine down to zero.
-
     ``recipe``: length of the warm-up and start of the decay.
     """
-    warmup = min(1.0, WARMUP_START + step / max(1, recipe.warmup_steps))
+    return warmup_factor(step, recipe) * decay_factor(step, total_steps, recipe)
+
+
+def warmup_factor(step: int, recipe: FitRecipe) -> float:
+    """Return a factor that grows linearly to 1."""
+    return min(1.0, WARMUP_START + step / max(1, recipe.warmup_steps))
+
+
+def decay_factor(step: int, total_steps: int, recipe: FitRecipe) -> float:
+    """Return a factor that is 1, then falls to zero along half a cosine."""
     start = recipe.decay_start * total_steps
     if step <= start:
-        return warmup
+        return 1.0
     done = min(1.0, (step - start) / max(1.0, total_steps - start))
-    return warmup * (1 + math.cos(math.pi * done)) / 2
+    return (1 + math.cos(math.pi * done)) / 2
 
 
 def parameter_groups(
@@ -134,7 +141,7 @@ def make_optimizer(
     ``network``: module to train.
     """
     groups = parameter_groups(network, recipe)
-    betas = (ADAM_BETA1, recipe.adam_beta2)
+    betas = (0.0 if recipe.meta else ADAM_BETA1, recipe.adam_beta2)
     if recipe.optimizer == "adam":
         return torch.optim.Adam(groups, betas=betas)
     blocks = matrices(network)
@@ -190,13 +197,15 @@ class FitModule(AveragedFit):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and the rate's schedule, which moves at every step."""
         optimizer = make_optimizer(self.model, self.recipe)
-        schedule = LambdaLR(
-            optimizer, lambda step: rate_factor(step, self.total_steps, self.recipe)
-        )
+        schedule = LambdaLR(optimizer, self.rate_at)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate at a step, as a share of its largest value."""
+        return rate_factor(step, self.total_steps, self.recipe)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take a step, then let the start pull, before the average is updated."""

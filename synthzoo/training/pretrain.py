@@ -285,7 +285,7 @@ class _Training:
         if self.levels is not None:
             network = self.levels.network(network, self.config)
             training, validation = training.at_level(0), validation.at_level(0)
-            mixed = self.levels.mixed(self.sets)
+            mixed = self.levels.mixed()
             weights = (1.0,) * (1 + len(mixed))
         try:
             return fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from synthzoo.errors import InputError
 from synthzoo.models.recipe import ModelRecipe, NetworkRecipe
 from synthzoo.recipes.schema import (
     LATER,
@@ -78,6 +79,23 @@ class StepsRecipe(Checked, frozen=True, kw_only=True):
     replay_share: Annotated[Share, LATER] = 0.3
 
 
+class MetaRecipe(Checked, frozen=True, kw_only=True):
+    """How a fit meta-learns from several tasks, by Reptile (arXiv:1803.02999).
+
+    Attributes
+    ----------
+    inner_steps
+        Steps of Adam on one task, in a row.
+    outer_rate
+        Share of the way that these steps have gone which is kept; it decays as
+        ``decay_start`` of the fit says, while the learning rate of the inner steps
+        stays.
+    """
+
+    inner_steps: Count = 10
+    outer_rate: Annotated[float, number(0, 1)] = 0.5
+
+
 class FitRecipe(StepsRecipe, frozen=True, kw_only=True):
     """How the weights are found; `StepsRecipe` has the other attributes.
 
@@ -93,6 +111,9 @@ class FitRecipe(StepsRecipe, frozen=True, kw_only=True):
         does.
     muon_rate
         Learning rate of Muon for the matrices, after the warm-up.
+    meta
+        Fit by Reptile to several levels of theory, each a task, instead of to batches
+        of all of them; ``ema_decay`` then counts tasks instead of steps.
     energy_weight
         Factor of the mean squared error of energy per atom (eV) in the loss.
     atomic_energy_weight
@@ -126,6 +147,12 @@ class FitRecipe(StepsRecipe, frozen=True, kw_only=True):
     atomic_energy_weight: Annotated[NotNegative, LATER] = 0.0
     optimizer: Annotated[Literal["adam", "muon"], LATER] = "adam"
     muon_rate: Annotated[LearningRate, LATER] = 0.1
+    meta: Annotated[MetaRecipe | None, LATER] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.meta is not None and (self.pull or self.optimizer != "adam"):
+            raise InputError("`meta` needs `optimizer: adam`, and no `pull`.")
 
 
 class PretrainRecipe(Section, frozen=True, kw_only=True):

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from synthzoo.cli import main
 from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.models.checkpoint import as_checkpoint
+from synthzoo.models.graphs import POSITIONS
+from synthzoo.training.batches import Mixed
+from synthzoo.training.fit import _batches
 from synthzoo.training.pretrain import pretrain
+from synthzoo.training.recipe import FitRecipe
 from synthzoo.zoo.load import load_calculator, verify_model
 from tests.toy import pretrain_recipe
 
@@ -51,7 +56,7 @@ def forces_of(structures: list[Atoms], model: Path, level: str | None) -> np.nda
 @pytest.mark.thorough
 def test_each_level_learns_its_teacher(lj_set: Path, strong_set: Path, tmp_path: Path):
     """Forces of the second level are twice those of the first; one body learns both."""
-    recipe = pretrain_recipe(max_epochs=40, learning_rate=0.02, warmup_steps=10)
+    recipe = pretrain_recipe(max_epochs=25, learning_rate=0.02, warmup_steps=10)
     output = tmp_path / "both"
     pretrain(recipe, lj_set, output, levels={"strong": strong_set}, level="lj")
     checkpoint = as_checkpoint(output)
@@ -64,6 +69,15 @@ def test_each_level_learns_its_teacher(lj_set: Path, strong_set: Path, tmp_path:
         known = np.concatenate([atoms.get_forces() for atoms in structures])
         error = forces_of(structures, output, level) - known
         assert np.sqrt((error**2).mean()) < 0.5 * np.sqrt((known**2).mean())
+
+
+def test_an_epoch_goes_once_through_all_levels():
+    """Batches hold as many atoms as with one level, and each structure comes once."""
+    graph = {POSITIONS: torch.zeros(8, 3)}
+    recipe = FitRecipe(batch_atoms=40)
+    found = list(_batches([graph] * 30, [Mixed([graph] * 15)], recipe, processes=1))
+    assert sorted(index for batch in found for index in batch) == list(range(45))
+    assert {len(batch) for batch in found} == {5}
 
 
 BAD: list[tuple[dict[str, Any], str]] = [

@@ -234,7 +234,11 @@ def _found(adviser: Adviser) -> tuple[list[ShortFit], Found]:
     starts = adviser.starts()
     tuned = adviser.chosen(starts)
     fits = adviser.fits(tuned)
-    tried = (*adviser.simple(), *adviser.networks(fits))
+    tried = (
+        *adviser.simple(),
+        *adviser.untuned(tuned),
+        *adviser.networks(fits),
+    )
     verdict = choose_model([each for each in tried if each.size == adviser.sizes[-1]])
     first = next(iter(tuned), None)
     by_data = None if wanted is None else unknown_to_data(first, data, wanted)

@@ -19,6 +19,7 @@ from synthzoo.advice.simple_models import (
     simple_kinds,
 )
 from synthzoo.advice.starts import (
+    UNTUNED,
     ShortFit,
     Start,
     file_stem,
@@ -131,6 +132,16 @@ class Adviser:
                 "`--starts` or their names as MODEL add them"
             )
         return list(starts[:count])
+
+    def untuned(self, starts: Sequence[Start]) -> Iterator[Trial]:
+        """Yield the trials of networks as they come; mere starts are left out."""
+        for start in starts:
+            for size in self.sizes if start.is_potential else ():
+                said = [
+                    start.says(self.data.bulk, fold.training[:size], fold.tested)
+                    for fold in self.folds
+                ]
+                yield self._trial(f"{UNTUNED} {start.name}", size, said)
 
     def fits(self, tuned: Sequence[Start]) -> list[ShortFit]:
         """Return all fits of networks that are to be made."""

@@ -40,9 +40,13 @@ if TYPE_CHECKING:
 
     from synthzoo.advice.data import Fold, UserData
     from synthzoo.data.labelled_set import LabelledSet
-    from synthzoo.evaluation.errors import GroupErrors
+    from synthzoo.evaluation.errors import GroupErrors, Prediction
     from synthzoo.finetuning.energy_reference import EnergyReference
     from synthzoo.models.checkpoint import Checkpoint
+
+
+UNTUNED, TUNED = "untuned", "fine-tuned"
+"""First words of the names of networks as they come, and after a fit."""
 
 
 def names_that_know(elements: Sequence[str]) -> list[str]:
@@ -73,6 +77,30 @@ class Start:
         """Synthetic structures that are mixed in, computed once for all fits."""
         files = find_replay(None, self.checkpoint.config)
         return read_synthetic(files, self.calculator).mixed
+
+    @property
+    def is_potential(self) -> bool:
+        """Whether it can be used as it comes, or only to start from."""
+        return self.checkpoint.config.kind == "potential"
+
+    def says(
+        self, bulk: LabelledSet, training: Sequence[int], tested: Sequence[int]
+    ) -> Said:
+        """Return what it says of structures without a fit.
+
+        ``training``: structures that give one constant per element.
+        """
+        constants = shifts_eV(bulk.part(training), self._judged(bulk, training))
+        part = bulk.part(tested)
+        found = shifted(part, self._judged(bulk, tested), constants)
+        sizes = np.array([len(atoms) for atoms in part.structures])
+        return Said(
+            energies_eV=found.energies_eV_per_atom * sizes,
+            forces_eV_A=found.forces_eV_A,
+        )
+
+    def _judged(self, bulk: LabelledSet, indices: Sequence[int]) -> Prediction:
+        return judge_set(bulk.part(indices), [self.predicted[i] for i in indices])
 
 
 def judge_start(name: str, data: UserData) -> Start:
@@ -111,7 +139,7 @@ class ShortFit:
     @property
     def name(self) -> str:
         """The name of the kind of model."""
-        return "direct training" if self.job.fresh else f"fine-tuned {self.start.name}"
+        return "direct training" if self.job.fresh else f"{TUNED} {self.start.name}"
 
     @property
     def visits(self) -> int:

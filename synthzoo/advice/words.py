@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from synthzoo.advice.curve import FARTHEST
 from synthzoo.advice.parts import PARTS_FOLDER, linear_file
 from synthzoo.advice.simple_models import CONSTANT, LINEAR, PAIRS
+from synthzoo.advice.starts import TUNED, UNTUNED
 from synthzoo.advice.verdict import ENERGIES, FORCES, Worth
 from synthzoo.data.labelled_set import rms
 
@@ -62,7 +63,7 @@ def spread_of(trial: Trial, quantity: str) -> float:
 
 
 def _use(found: Found) -> str:
-    texts = (_useless(found), _choice(found), _cut_short(found))
+    texts = (_useless(found), _choice(found), _harm(found), _cut_short(found))
     return " ".join(filter(None, texts))
 
 
@@ -73,10 +74,25 @@ def _useless(found: Found) -> str:
     return "No model that was tried explains most of the forces."
 
 
+def _harm(found: Found) -> str:
+    """Return what fine-tuning makes of the network that is to be used without it."""
+    name = found.verdict.enough.name.removeprefix(UNTUNED)
+    tuned = [trial for trial in found.largest if trial.name == f"{TUNED}{name}"]
+    if not _unfitted(found) or not tuned:
+        return ""
+    return f"Fine-tuned on {tuned[0].size} structures, it has {errors_text(tuned[0])}."
+
+
+def _unfitted(found: Found) -> bool:
+    """Return whether the model to use is a network as it comes."""
+    return found.verdict.enough.name.startswith(UNTUNED)
+
+
 def _cut_short(found: Found) -> str:
     """Return whether a network might have been chosen, had its fits been whole."""
     shares = [visits / usual for visits, usual in found.visits.values()]
-    if found.verdict.enough.name not in SIMPLE or min(shares, default=1.0) > CUT:
+    simple = found.verdict.enough.name in SIMPLE or _unfitted(found)
+    if not simple or min(shares, default=1.0) > CUT:
         return ""
     return (
         f"But fits of networks were cut to as little as {100 * min(shares):.0f} % of "
@@ -87,6 +103,8 @@ def _cut_short(found: Found) -> str:
 def _choice(found: Found) -> str:
     best, enough = found.verdict.best, found.verdict.enough
     tested = f"on structures that its fits to {enough.size} others had not seen"
+    if _unfitted(found):
+        tested = "on your structures, with one constant per element fitted to others,"
     text = f"Use the {_called(enough.name)}: its errors {tested} are"
     text = f"{text} {errors_text(enough)}"
     if not found.verdict.told:
@@ -121,7 +139,9 @@ def _called(name: str) -> str:
     if name in (CONSTANT, PAIRS):
         return name
     kind, _, model = name.partition(" ")
-    return f"{kind} `{model}`" if kind == "fine-tuned" else "directly trained network"
+    if kind in (TUNED, UNTUNED):
+        return f"{kind} `{model}`"
+    return "directly trained network"
 
 
 def _expect(found: Found) -> str:
@@ -132,8 +152,11 @@ def _expect(found: Found) -> str:
         error = found.verdict.enough.prediction.errors[0].force_rmse_eV_A
         return f"Expect errors of about {error:.3f} eV/Å; {_share(error, size)}."
     now, energies = found.outlook.now, found.outlook.energies_now
+    fitted = (
+        "Expect" if _unfitted(found) else f"Fitted to all {count} structures, expect"
+    )
     return (
-        f"Fitted to all {count} structures, expect {band(now, 3)} eV/Å and "
+        f"{fitted} {band(now, 3)} eV/Å and "
         f"{band(energies, 1)} meV/atom on others of their kinds, by its learning "
         f"curve; {_share(now.error, size)}{_floor(found)}."
     )
@@ -184,6 +207,8 @@ def _more(found: Found) -> str:
     if found.outlook is None:
         return "There are too few structures for a learning curve: compute more."
     outlook, now = found.outlook, found.outlook.now
+    if _unfitted(found):
+        return "More structures do not change this network, which is not fitted."
     told = (
         f"twice as many structures ({2 * count}) would bring forces from "
         f"{now.error:.3f} to {band(outlook.doubled, 3)} eV/Å, and energies from "
@@ -196,13 +221,17 @@ def _more(found: Found) -> str:
 
 
 def _overtaken(found: Found) -> str:
-    """Return whether a simpler model is expected to be as good with more structures."""
+    """Return whether another model is expected to be better with more structures.
+
+    Simpler ones are looked at, and all if the one to use does not learn from more.
+    """
     enough = found.verdict.enough.name
     names = [trial.name for trial in found.largest]
     for times in (2, 4):
         count = times * len(found.data.bulk)
         own = found.curve(enough, FORCES)
-        for name in names[: names.index(enough)]:
+        others = names if _unfitted(found) else names[: names.index(enough)]
+        for name in others:
             law = found.curve(name, FORCES)
             if law and own and law.at(count).error < own.at(count).error:
                 return (

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from ase.build import bulk
 
 from synthzoo.advice.coverage import coverage
 from synthzoo.advice.data import Fold, curve_sizes, make_folds
+from synthzoo.advice.findings import Found
 from synthzoo.advice.label_noise import label_noise
+from synthzoo.advice.starts import Start
 from synthzoo.advice.trials import Said, Trial, keep, kept, trial
-from synthzoo.advice.verdict import choose_model
+from synthzoo.advice.verdict import choose_model, outlook_of
+from synthzoo.advice.words import advice_for
 from synthzoo.data.labelled_set import LabelledSet
 from synthzoo.data.labels import Labels
-from synthzoo.data.structures import GROUP_KEY
+from synthzoo.data.structures import GROUP_KEY, label
 from synthzoo.errors import InputError
 
 NOISE_EV_A = 0.02
@@ -112,6 +119,53 @@ def test_the_simplest_model_that_is_not_clearly_worse_is_enough():
     assert choose_model([worse, best]).clearly_better == ("forces",)
     bad_energies = said_with(data, 0.05, 0.1001)
     assert choose_model([bad_energies, best]).enough is best
+
+
+def test_a_network_that_fits_as_it_comes_is_not_tuned():
+    """The advice says what a fit would do to it, and that more data change nothing."""
+    data = noisy(30)
+    sizes = (5, 10, 20)
+    errors = {"untuned mine": (0.1, 0.1, 0.1), "fine-tuned mine": (0.9, 0.5, 0.3)}
+    trials = [
+        dataclasses.replace(said_with(data, 0.01, error, 2), name=name, size=size)
+        for name, values in errors.items()
+        for size, error in zip(sizes, values, strict=True)
+    ]
+    verdict = choose_model([each for each in trials if each.size == 20])
+    bulk_data: Any = SimpleNamespace(bulk=data, elements=("C",))
+    found = Found(
+        data=bulk_data,
+        trials=tuple(trials),
+        starts=(),
+        tuned=("mine",),
+        left_out=(),
+        noise=label_noise(data, []),
+        by_start=None,
+        by_data=None,
+        origins=(),
+        visits={},
+        verdict=verdict,
+        outlook=outlook_of(trials[:3], len(data), None),
+    )
+    advice = advice_for(found)
+    assert "Use the untuned `mine`: its errors on your structures" in advice.use
+    assert "Fine-tuned on 20 structures, it has 0.30" in advice.use
+    assert "which is not fitted" in advice.next
+    assert advice.expect.startswith("Expect 0.1")
+
+
+def test_an_untuned_network_gets_constants_from_other_structures():
+    """Forces stay, and energies are exact where one constant is all that lacks."""
+    data = noisy(6)
+    predicted = [
+        label(atoms, energy_eV=found.energy_eV + 3 * 8, forces_eV_A=found.forces_eV_A)
+        for atoms, found in zip(data.structures, data.labels, strict=True)
+    ]
+    nothing: Any = None
+    start = Start("mine", nothing, nothing, predicted, nothing)
+    said = start.says(data, [0, 1, 2], [5, 3])
+    np.testing.assert_allclose(said.energies_eV, data.energies_eV[[5, 3]])
+    np.testing.assert_array_equal(said.forces_eV_A[:8], data.labels[5].forces_eV_A)
 
 
 def test_four_structures_do_not_tell_models_apart():

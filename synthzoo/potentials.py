@@ -136,6 +136,13 @@ def first_at_level(models: Sequence[Model], level: str | None) -> list[Model]:
     return [at_level(model, level) for model in models[:1]] + list(models[1:])
 
 
+def level_of(model: Model) -> str | None:
+    """Return the name of the level of theory that a resolved model computes, if any."""
+    if not isinstance(model, Checkpoint) or not model.levels:
+        return None
+    return model.level or model.levels[0]
+
+
 def refuse_others(model: Model, *, needed_for: str) -> None:
     """Refuse what is no reference of a checkpoint; nothing is looked up or loaded."""
     if isinstance(model, TeacherReference) or (

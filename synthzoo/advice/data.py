@@ -12,6 +12,7 @@ import numpy as np
 from synthzoo.data.frames import FrameSet, read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import LabelledSet, as_labelled
+from synthzoo.data.level_frames import part_of_level
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import check_without_model, joined
 from synthzoo.finetuning.plan import fold_set
@@ -59,7 +60,7 @@ def read_data(
     drop_bad: bool,
 ) -> UserData:
     """Return the structures that can be used, checked as for fine-tuning."""
-    frames = read_frames(files, format=format)
+    frames = part_of_level(read_frames(files, format=format), None)
     keys = find_label_keys(
         frames.structures,
         energy_key=energy_key,

@@ -14,6 +14,7 @@ import numpy as np
 
 from synthzoo.data.frames import FrameSet, read_frames
 from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.level_frames import part_of_level
 from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
@@ -133,7 +134,7 @@ def read_part(
 
     ``files``: to read; they are read once.
     """
-    frames = read_frames(files, format=source.format)
+    frames = part_of_level(read_frames(files, format=source.format), None)
     kept = [
         index
         for index, atoms in enumerate(frames.structures)

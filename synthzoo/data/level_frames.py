@@ -46,9 +46,9 @@ def read_levels(
     """
     found: dict[str, list[int]] = {}
     frames = read_frames(files, format=format)
-    named = any(_level_of(atoms) for atoms in frames.structures)
+    named = any(level_in(atoms) for atoms in frames.structures)
     for index, atoms in enumerate(frames.structures):
-        name = _level_of(atoms) or level or HIGH
+        name = level_in(atoms) or level or HIGH
         found.setdefault(name, []).append(index)
     sets = {name: frames.part(indices) for name, indices in found.items()}
     if level is None and len(sets) > 1:
@@ -75,6 +75,28 @@ def read_levels(
     return LevelFrames(default=default, own=own, others=sets)
 
 
+def part_of_level(frames: FrameSet, level: str | None) -> FrameSet:
+    """Return the structures that labels of one level of theory may be compared with.
+
+    Structures that name no level are of any.
+
+    ``level``: the level that is compared; None if it has no name.
+    """
+    levels = [level_in(atoms) for atoms in frames.structures]
+    named = sorted({name for name in levels if name is not None})
+    if level in named:
+        wanted = {None, level}
+        return frames.part([n for n, name in enumerate(levels) if name in wanted])
+    if len(named) > 1 or (level is not None and named):
+        of = "a model of one level" if level is None else f"the level {level}"
+        raise InputError(
+            f"{', '.join(file.name for file in frames.files)} holds labels of the "
+            f"level(s) of theory {', '.join(named)}, which do not belong to {of}. Give "
+            "labels of that level alone."
+        )
+    return frames
+
+
 def _check_names(names: Iterable[str]) -> None:
     for name in names:
         if not is_level_name(name):
@@ -84,7 +106,8 @@ def _check_names(names: Iterable[str]) -> None:
             )
 
 
-def _level_of(atoms: Atoms) -> str | None:
+def level_in(atoms: Atoms) -> str | None:
+    """Return the level of theory that a structure names, if it names one."""
     name = atoms.info.get(LEVEL_KEY)
     return name if isinstance(name, str) and name else None
 
@@ -92,7 +115,7 @@ def _level_of(atoms: Atoms) -> str | None:
 def _split(frames: FrameSet, name: str) -> dict[str, FrameSet]:
     found: dict[str, list[int]] = {}
     for index, atoms in enumerate(frames.structures):
-        found.setdefault(_level_of(atoms) or name, []).append(index)
+        found.setdefault(level_in(atoms) or name, []).append(index)
     return {key: frames.part(indices) for key, indices in found.items()}
 
 

@@ -14,6 +14,7 @@ from synthzoo.data.frames import read_frames
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labelled_set import LabelledSet, as_labelled
 from synthzoo.data.labels import partial_labels
+from synthzoo.data.level_frames import part_of_level
 from synthzoo.data.sound import listed
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import (
@@ -160,7 +161,7 @@ def _few(request: Request, data: LabelledSet) -> list[str]:
 
 
 def _read(request: Request, files: Sequence[Path]) -> tuple[FrameSet, LabelKeys]:
-    frames = read_frames(files, format=request.format)
+    frames = part_of_level(read_frames(files, format=request.format), None)
     keys = find_label_keys(
         frames.structures,
         energy_key=request.energy_key,

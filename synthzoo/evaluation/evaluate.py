@@ -11,6 +11,7 @@ import numpy as np
 
 from synthzoo.data.frames import read_frames
 from synthzoo.data.label_choice import find_label_keys
+from synthzoo.data.level_frames import part_of_level
 from synthzoo.data.sound import check_set
 from synthzoo.data.structures import kind_of
 from synthzoo.errors import InputError
@@ -27,6 +28,7 @@ from synthzoo.evaluation.parity import write_parity_of
 from synthzoo.potentials import (
     Model,
     first_at_level,
+    level_of,
     load_potential,
     model_name,
     resolve,
@@ -120,12 +122,12 @@ def evaluate_models(  # noqa: PLR0913  what to compare, and how
     >>> found.groups[0].name, found.groups[0].structures
     ('all', 153)
     """
-    frames = read_frames(source, format=format)
+    models = [resolve(model) for model in first_at_level(models, level)]
+    frames = part_of_level(read_frames(source, format=format), level_of(models[0]))
     keys = find_label_keys(
         frames.structures, energy_key=energy_key, forces_key=forces_key
     )
     labelled, data = _labelled(frames, keys, skip)
-    models = [resolve(model) for model in first_at_level(models, level)]
     names = unique([model_name(model) for model in models])
     potentials = list(map(load_potential, models))
     for name, potential in zip(names, potentials, strict=True):

@@ -62,8 +62,8 @@ def with_levels(plan: Plan, frames: LevelFrames, *, drop: bool = False) -> Plan:
     """
     if not frames.others:
         return plan
-    count = len(plan.training) + len(plan.held_out)
-    _require_enough(frames.default, count)
+    with _of_level(frames.default):
+        _require_enough(len(plan.training) + len(plan.held_out))
     levels = []
     for name, part in frames.others.items():
         _refuse_other_elements(plan.training, frames.default, name, part)
@@ -84,11 +84,12 @@ def _of_level(name: str) -> Iterator[None]:
         raise InputError(f"Level {name}: {error}") from error
 
 
-def _require_enough(name: str, count: int) -> None:
+def _require_enough(count: int) -> None:
     if count < LEAST_STRUCTURES:
         raise InputError(
-            f"Level {name} has {count} structure(s), and its last layer and constants "
-            f"need {LEAST_STRUCTURES} at least. Add structures, or leave the level out."
+            f"{count} structure(s) are too few: the last layer and constants of a "
+            f"level need {LEAST_STRUCTURES} at least. Add structures, or leave the "
+            "level out."
         )
 
 
@@ -99,7 +100,7 @@ def _plan_level(
     examination = examine(frames, keys, starting_calculator(start))
     examined = fit_for_use(examination, drop=drop)
     bulk = bulk_of(examined, start.config)
-    _require_enough(name, len(bulk.labelled))
+    _require_enough(len(bulk.labelled))
     reference = find_shifts(
         examination.calculator, bulk.labelled, bulk.predicted, bulk.known_eV
     )

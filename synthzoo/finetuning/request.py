@@ -13,7 +13,7 @@ import numpy as np
 
 from synthzoo.data.frames import FrameSet, find_files, read_frames
 from synthzoo.data.labelled_set import LabelledSet, as_labelled, find_keys
-from synthzoo.data.level_frames import LevelFrames, read_levels
+from synthzoo.data.level_frames import LevelFrames, part_of_level, read_levels
 from synthzoo.data.levels import LOW
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import Examination, examine, known_labels
@@ -272,7 +272,7 @@ def read_test(request: Request, plan: Plan) -> tuple[LabelledSet, bool]:
     """
     if not request.test:
         return plan.training.part([]), False
-    frames = read_frames(request.test, format=request.format)
+    frames = part_of_level(read_frames(request.test, format=request.format), plan.level)
     find = find_keys_of_level if plan.energies_only else find_keys
     keys = find(frames, energy_key=request.energy_key, forces_key=request.forces_key)
     if plan.keys.stress is None:

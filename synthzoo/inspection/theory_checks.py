@@ -133,7 +133,8 @@ def _mixed(
         message=f"The energies fall into two clusters, {clusters.gap:.3g} eV/atom "
         f"apart, {why}: {len(others)} structures{_common(data, others, fewer)} and "
         f"{len(fewer)}{_common(data, fewer, others)}. Labels of two levels of theory "
-        "or two codes cannot be learnt together.",
+        "or two codes cannot be learnt as one: give one of them to `finetune` with "
+        "--with.",
         frames=tuple(fewer.tolist()),
     )
 

@@ -19,6 +19,7 @@ import ase
 import synthzoo
 from synthzoo.data.label_choice import LabelSurvey
 from synthzoo.data.labels import labels_of
+from synthzoo.data.level_frames import level_in
 from synthzoo.data.reading import find_format
 from synthzoo.data.set_writing import SetWriter
 from synthzoo.data.sound import check_structure
@@ -212,13 +213,27 @@ def _write(
 ) -> InputError | None:
     """Write structures as a set; return what is wrong with the first that is wrong."""
     fault: InputError | None = None
+    levels: set[str | None] = set()
     shown = progress_bar(structures, desc="read", unit="structure")
     with SetWriter(folder, info=INFO_KEYS, unknown=UNKNOWN) as writer:
         for index, atoms in enumerate(shown):
             fault = fault or _add(writer, atoms, keys, name=name_of(index))
+            levels.add(level_in(atoms))
+        fault = fault or _several(levels)
         if fault is None:
             writer.finish(keys, said)
     return fault
+
+
+def _several(levels: set[str | None]) -> InputError | None:
+    """Return that structures name several levels of theory, if they do."""
+    named = sorted(name for name in levels if name is not None)
+    if len(named) < 2:
+        return None
+    return InputError(
+        f"The structures are of several levels of theory: {', '.join(named)}. Give "
+        "each level in a file of its own, the others with --with."
+    )
 
 
 def _add(

@@ -139,6 +139,7 @@ def request(start: Path, files: Files, **changes: Any) -> Request:
         "test": files.test,
         "replay": None,
         "levels": {"pbe": files.low},
+        "before": None,
         "level": "rpa",
         "energies_only": False,
         "drop_bad": False,
@@ -261,6 +262,20 @@ def test_structures_say_their_level_themselves(
         read_sets(request(tiny_checkpoint, files, data=one, level="ccsd"))
 
 
+def test_structures_of_other_levels_test_nothing(
+    tiny_checkpoint: Path, files: Files, tmp_path: Path
+):
+    """Of a test set with a column `level`, those of the default level are judged."""
+    mixed = tmp_path / "test.xyz"
+    structures = read_structures(files.test)
+    for number, atoms in enumerate(structures):
+        atoms.info["level"] = "rpa" if number % 3 else "pbe"
+    write_structures(mixed, structures)
+    assert len(read_sets(request(tiny_checkpoint, files, test=mixed)).test) == 4
+    with pytest.raises(InputError, match="pbe, rpa, which do not belong to"):
+        read_sets(request(tiny_checkpoint, files, test=mixed, level="ccsd"))
+
+
 def test_test_structures_may_have_energies_alone(tiny_checkpoint: Path, files: Files):
     """Their forces are then judged as little as those of the data."""
     sets = read_sets(request(tiny_checkpoint, files, test=files.high))
@@ -304,7 +319,7 @@ def of_silicon(frames: Frames) -> Frames:
 
 
 BAD: list[tuple[Callable[[Frames], Frames], str]] = [
-    (short, r"Level pbe has 2 structure\(s\)"),
+    (short, r"^Level pbe: 2 structure\(s\) are too few"),
     (in_kcal, "Level pbe: "),
     (of_silicon, "Level pbe holds Si, but level rpa also holds C"),
 ]

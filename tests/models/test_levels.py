@@ -214,6 +214,23 @@ def test_commands_compute_at_a_level(two_levels: Path, labelled: Path, tmp_path:
     assert "rpa (the default), pbe" in done.output
 
 
+def test_labels_are_compared_with_the_model_at_their_level(
+    two_levels: Path, tiny_checkpoint: Path, labelled: Path, tmp_path: Path
+):
+    """A column `level` in the data decides what belongs to which level."""
+    mixed = tmp_path / "mixed.xyz"
+    structures = read_structures(labelled)
+    for atoms, level in zip(structures, ("pbe", "rpa", "pbe"), strict=True):
+        atoms.info["level"] = level
+    write_structures(mixed, structures)
+    (found,) = evaluate_models([two_levels], mixed, level="pbe")
+    assert found.groups[0].structures == 2
+    (found,) = evaluate_models([two_levels], mixed)
+    assert found.groups[0].structures == 1
+    with pytest.raises(InputError, match=r"pbe, rpa, which .* to a model of one level"):
+        evaluate_models([tiny_checkpoint], mixed)
+
+
 class SeenError(Exception):
     """A function has come to the model that it loads."""
 

@@ -71,6 +71,17 @@ def test_each_level_learns_its_teacher(lj_set: Path, strong_set: Path, tmp_path:
         assert np.sqrt((error**2).mean()) < 0.5 * np.sqrt((known**2).mean())
 
 
+def test_structures_of_two_levels_in_one_file_are_refused(lj_set: Path, tmp_path: Path):
+    """Each level is a set of its own, or they would be learnt as one."""
+    mixed = tmp_path / "mixed.xyz"
+    structures = read_structures(lj_set)
+    for number, atoms in enumerate(structures):
+        atoms.info["level"] = "lj" if number % 2 else "strong"
+    write_structures(mixed, structures)
+    with pytest.raises(InputError, match="several levels of theory: lj, strong"):
+        pretrain(pretrain_recipe(max_epochs=1), mixed, tmp_path / "new")
+
+
 def test_an_epoch_goes_once_through_all_levels():
     """Batches hold as many atoms as with one level, and each structure comes once."""
     graph = {POSITIONS: torch.zeros(8, 3)}

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from synthzoo.advice.adviser import FITS_FOLDER, Adviser
 from synthzoo.advice.data import read_data
 from synthzoo.advice.findings import Found
+from synthzoo.advice.gap import refuse_without_gap_fit
 from synthzoo.advice.invariants import NEEDS_ACE
 from synthzoo.advice.label_noise import label_noise
 from synthzoo.advice.page import write_page
 from synthzoo.advice.parts import PARTS_FOLDER, write_parts
-from synthzoo.advice.request import FIT_ATOMS, AdviceRequest, Also
+from synthzoo.advice.request import FIT_ATOMS, WITH_GAP, AdviceRequest, Also
 from synthzoo.advice.starts import ShortFit, visits_of
 from synthzoo.advice.unknown import (
     refuse_other_elements,
@@ -121,7 +122,7 @@ def advise(  # noqa: PLR0913  what a user may say
         How many networks of the zoo are fine-tuned.
     also
         Further models that take much longer: ``direct``, a new network of the shape of
-        the first start.
+        the first start; ``gap``, a Gaussian approximation potential with SOAP.
     goal_eV_A
         Error of forces that is wanted. The page tells how many structures it takes.
     fit_atoms
@@ -145,6 +146,8 @@ def advise(  # noqa: PLR0913  what a user may say
     InputError
         If the output exists, the data cannot be used, there are too few structures, or
         a model does not know their elements.
+    MissingExtraError
+        If a GAP is asked for and gap_fit is not installed.
     SynthzooError
         If a model cannot be loaded, or a fit diverges.
 
@@ -156,6 +159,8 @@ def advise(  # noqa: PLR0913  what a user may say
     started = time.monotonic()
     output = Path(output)
     refuse_finished(output)
+    if WITH_GAP in also:
+        refuse_without_gap_fit()
     request = AdviceRequest(
         files=find_files(data),
         models=list(models),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from synthzoo.advice import trials
 from synthzoo.advice.data import Fold, UserData, curve_sizes, make_folds
+from synthzoo.advice.gap import GAP, Gap
 from synthzoo.advice.invariants import NEEDS_ACE
-from synthzoo.advice.parts import linear_file
-from synthzoo.advice.request import DIRECT, AdviceRequest
+from synthzoo.advice.parts import gap_file, linear_file
+from synthzoo.advice.request import DIRECT, WITH_GAP, AdviceRequest
 from synthzoo.advice.simple_models import (
     ACE_INSTALLED,
     LINEAR,
@@ -72,11 +73,22 @@ class Adviser:
             yield from self._tried(name, prepare)
         if not ACE_INSTALLED:
             self.left_out.append(f"{LINEAR}: {NEEDS_ACE}")
+        if WITH_GAP in self.request.also:
+            yield from self._tried(GAP, Gap, sizes=self.sizes[-1:])
+            self._write_gap()
+        else:
+            self.left_out.append(f"{GAP}: `--also gap` adds it, and takes minutes")
 
-    def _tried(self, name: str, prepare: Callable[[], Kind]) -> Iterator[Trial]:
+    def _tried(
+        self,
+        name: str,
+        prepare: Callable[[], Kind],
+        *,
+        sizes: Sequence[int] | None = None,
+    ) -> Iterator[Trial]:
         """Yield the trials of a kind of model, which is prepared if one is missing."""
         kind: Kind | None = None
-        for size in self.sizes:
+        for size in sizes or self.sizes:
             said = []
             for fold in self.folds:
                 path = self._path(name, size, fold)
@@ -91,6 +103,11 @@ class Adviser:
     def _said(self, kind: Kind, fold: Fold, size: int) -> Said:
         chosen = fold.training[:size]
         return kind.fit_and_say(self.data.bulk, chosen, fold.tested, self.request.seed)
+
+    def _write_gap(self) -> None:
+        path, bulk = gap_file(self.folder), self.data.bulk
+        if not path.is_file():
+            Gap().write(path, bulk, range(len(bulk)), self.request.seed)
 
     def _write_linear(self, kind: Kind | None) -> None:
         """Write the linear model of all structures, and those of the parts."""

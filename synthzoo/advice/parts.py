@@ -31,11 +31,11 @@ def write_parts(
 ) -> None:
     """Write what the largest fits saw, what tested them, and how they were made.
 
-    ``run``: working folder, with the linear models; they are copied.
+    ``run``: working folder, with linear models and GAP; they are copied.
     """
     folder.mkdir()
     size = curve_sizes(folds)[-1]
-    for path in run.glob("*.yace"):
+    for path in (*run.glob("*.yace"), *run.glob("*-gap.xml")):
         shutil.copy(path, folder / path.name)
     for fold in folds:
         chosen = [data.bulk.structures[index] for index in fold.training[:size]]
@@ -61,6 +61,11 @@ def left_out_file(folder: Path, number: int) -> Path:
 def linear_file(folder: Path, number: int | None = None) -> Path:
     """Return the file of the linear model of a fold, or of all structures."""
     return folder / f"{'all' if number is None else number}-linear.yace"
+
+
+def gap_file(folder: Path) -> Path:
+    """Return the file of the GAP of all structures."""
+    return folder / "all-gap.xml"
 
 
 def recipe_file(folder: Path, number: int, start: str) -> Path:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from synthzoo.potentials import Model, model_name
 from synthzoo.runs.files import hash_files
 
-DIRECT = "direct"
-Also = Literal["direct"]
+DIRECT, WITH_GAP = "direct", "gap"
+Also = Literal["direct", "gap"]
 FIT_ATOMS = 30_000
 """Atoms that each fit of a network sees in all: about twenty seconds on a core."""
 

@@ -109,18 +109,21 @@ class Constants:
         seed: int,  # noqa: ARG002  nothing is random
     ) -> Said:
         """Fit to some structures of a set and return what is said about others."""
-        elements = bulk.elements
-        counts = bulk.counts(elements)
-        sizes = counts.sum(axis=1)
-        energies = element_energies(
-            (bulk.energies_eV / sizes)[list(training)],
-            (counts / sizes[:, None])[list(training)],
-        )
-        chosen = list(tested)
+        energies = constants_of(bulk, training)
+        counts = bulk.part(tested).counts(list(energies))
         return Said(
-            energies_eV=counts[chosen] @ energies,
-            forces_eV_A=np.zeros((int(sizes[chosen].sum()), 3)),
+            energies_eV=counts @ np.array(list(energies.values())),
+            forces_eV_A=np.zeros((int(counts.sum()), 3)),
         )
+
+
+def constants_of(bulk: LabelledSet, training: Sequence[int]) -> dict[str, float]:
+    """Return an energy for each element of a set, by some of its structures (eV)."""
+    part = bulk.part(training)
+    counts = part.counts(bulk.elements)
+    sizes = counts.sum(axis=1)
+    found = element_energies(part.energies_eV / sizes, counts / sizes[:, None])
+    return dict(zip(bulk.elements, found.tolist(), strict=True))
 
 
 def simple_kinds(bulk: LabelledSet) -> Mapping[str, Callable[[], Kind]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthzoo.advice.curve import FARTHEST
-from synthzoo.advice.parts import PARTS_FOLDER, linear_file
+from synthzoo.advice.gap import GAP
+from synthzoo.advice.parts import PARTS_FOLDER, gap_file, linear_file
 from synthzoo.advice.simple_models import CONSTANT, LINEAR, PAIRS
 from synthzoo.advice.starts import TUNED, UNTUNED
 from synthzoo.advice.verdict import ENERGIES, FORCES, Worth
@@ -23,7 +24,7 @@ USELESS = 0.5
 explains too little of them."""
 SMALL = 0.03
 """An error of forces below this share of them needs no further work."""
-SIMPLE = (CONSTANT, PAIRS, LINEAR)
+SIMPLE = (CONSTANT, PAIRS, LINEAR, GAP)
 CUT = 0.5
 """Fits of networks that are shorter say too little of what whole ones would give."""
 MANY_OUTSIDE = 0.1
@@ -138,6 +139,8 @@ def _called(name: str) -> str:
         return f"linear model (`{linear_file(Path(PARTS_FOLDER))}`)"
     if name in (CONSTANT, PAIRS):
         return name
+    if name == GAP:
+        return f"GAP (`{gap_file(Path(PARTS_FOLDER))}`)"
     kind, _, model = name.partition(" ")
     if kind in (TUNED, UNTUNED):
         return f"{kind} `{model}`"
@@ -204,6 +207,8 @@ _WORTH: dict[Worth, str] = {
 
 def _more(found: Found) -> str:
     count = len(found.data.bulk)
+    if found.outlook is None and len({trial.size for trial in found.trials}) > 1:
+        return "No learning curve of this model was made."
     if found.outlook is None:
         return "There are too few structures for a learning curve: compute more."
     outlook, now = found.outlook, found.outlook.now

@@ -131,9 +131,10 @@ def suggest(
 )
 @click.option(
     "--also",
-    type=click.Choice(["direct"]),
+    type=click.Choice(["direct", "gap"]),
     multiple=True,
-    help="direct: also train a new network on the data alone, which takes long.",
+    help="direct: also train a new network on the data alone, which takes long. gap: "
+    "also fit a Gaussian approximation potential with SOAP, which takes minutes.",
 )
 @click.option(
     "--fit-atoms",

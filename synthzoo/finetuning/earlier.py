@@ -54,15 +54,18 @@ class Earlier:
                 "compared on these structures: leave --before out."
             )
 
-    def errors_of(self, name: str) -> GroupErrors | None:
-        """Return the errors that its own report begins with, if on such structures."""
+    def tested(self) -> tuple[str, GroupErrors] | None:
+        """Return on what its own report begins, and with which errors, if it does.
+
+        They are errors on structures that a fit has not seen.
+        """
         path = self.checkpoint.folder / METRICS_FILE
         if not path.is_file():
             return None
         shown = next(iter(read_record(path, dict[str, Any]).get("unseen", [])), None)
-        if shown is None or shown["name"] != name:
+        if shown is None:
             return None
-        return msgspec.convert(shown["after"][0], GroupErrors)
+        return shown["name"], msgspec.convert(shown["after"][0], GroupErrors)
 
 
 def find_earlier(model: Model, files: Sequence[Path]) -> Earlier:

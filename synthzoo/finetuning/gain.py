@@ -39,6 +39,11 @@ class FileErrors:
     after: GroupErrors
 
 
+FAMILIAR = 1.1
+"""Forces of new structures that are predicted this much worse than those that tested a
+model, or less, have shown it nothing new."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gain:
     """What new structures have bought.
@@ -47,6 +52,8 @@ class Gain:
     ``comparison``: that model (before) and fits to old and new structures (after) on
     structures that neither has seen.
     ``by_file``: the same by file.
+    ``expected_eV_A``: the earlier model's error of forces by its own report; None if it
+    was not tested.
     ``old``: on the old structures, each by a fit that has not seen it; if both models
     were tested in this way.
     """
@@ -54,7 +61,30 @@ class Gain:
     name: str
     comparison: Comparison
     by_file: Sequence[FileErrors]
+    expected_eV_A: float | None
     old: FileErrors | None
+
+    @property
+    def surprise(self) -> float | None:
+        """How much worse than expected the earlier model's forces are, as a factor."""
+        if not self.expected_eV_A or self.comparison.forces is None:
+            return None
+        found = self.comparison.before.errors[0].force_rmse_eV_A
+        return found / self.expected_eV_A
+
+    @property
+    def surprise_text(self) -> str:
+        """Whether the new structures were new to the earlier model, in words."""
+        if self.surprise is None:
+            return ""
+        text = (
+            f"{self.name} predicted the forces of the new structures with "
+            f"{self.surprise:.2f} times the error that it has on those that tested it "
+            f"({self.expected_eV_A:.3f} eV/Å)"
+        )
+        if self.surprise <= FAMILIAR:
+            return f"{text}: more of this kind would teach little, so you may stop."
+        return f"{text}: they were new to it, so go on."
 
 
 def find_gain(judge: Judge, earlier: Earlier) -> Gain | None:
@@ -88,10 +118,12 @@ def find_gain(judge: Judge, earlier: Earlier) -> Gain | None:
         forces=shown.forces is not None,
         seen=shown.seen,
     )
+    tested = earlier.tested()
     return Gain(
         name=earlier.name,
         comparison=comparison,
         by_file=_by_file(comparison),
+        expected_eV_A=tested[1].force_rmse_eV_A if tested else None,
         old=_on_old(judge, earlier, shown.after.part(old)),
     )
 
@@ -125,10 +157,11 @@ def _errors(prediction: Prediction, indices: Sequence[int]) -> GroupErrors:
 
 def _on_old(judge: Judge, earlier: Earlier, after: Prediction) -> FileErrors | None:
     """Return the errors of both models' further fits on the old structures."""
-    before = earlier.errors_of(LEFT_OUT)
+    name, before = earlier.tested() or ("", None)
     files = list(earlier.files)
     if (
         before is None
+        or name != LEFT_OUT
         or judge.unseen[0].name != LEFT_OUT
         or before.structures != len(after.residuals)
         or files_known(judge.plan.config, files)  # the start has seen them

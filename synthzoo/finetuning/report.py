@@ -322,6 +322,8 @@ def _gain(gain: Gain) -> list[Block]:
         "Structures that were computed because the earlier model was unsure of them "
         "show more of a gain than others would."
     )
+    if gain.surprise is not None:
+        text += f" {gain.surprise_text}"
     if gain.old:
         text += (
             f" The old ones: errors of the further fits of each model, {gain.name}'s "

@@ -57,7 +57,7 @@ def verdict(
 
 def gain_text(gain: Gain) -> str:
     """Return what the new structures have bought, in words."""
-    return f"Beside {gain.name}, {_errors(gain.comparison)}."
+    return f"Beside {gain.name}, {_errors(gain.comparison)}. {gain.surprise_text}"
 
 
 def advice(alone: Comparison, level: str | None) -> str:
@@ -243,6 +243,8 @@ def metrics(results: Results) -> dict[str, Any]:
 def _gain_values(gain: Gain) -> dict[str, Any]:
     return _values(gain.comparison) | {
         "model": gain.name,
+        "expected_eV_A": gain.expected_eV_A,
+        "surprise": gain.surprise,
         "by_file": [dataclasses.asdict(each) for each in gain.by_file],
         "old": dataclasses.asdict(gain.old) if gain.old else None,
     }

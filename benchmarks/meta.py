@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from synthzoo import finetune, pretrain
+from synthzoo.models.recipe import ModelRecipe
 from synthzoo.recipes.loading import load_recipe
 from synthzoo.training.recipe import MetaRecipe, PretrainRecipe
 
@@ -69,6 +70,7 @@ class Starts:
         """Return the checkpoint of a name: one, mixed, or meta-K-OUTER-INNER rate."""
         (first, file), *others = self.files.items()
         recipe = load_recipe(PretrainRecipe, RECIPE)
+        model = ModelRecipe(**self.options.model)
         epochs = self.options.epochs * (1 if name != ONE else len(self.files))
         changes: dict[str, Any] = {"max_epochs": epochs}
         if name not in {ONE, MIXED}:
@@ -81,7 +83,7 @@ class Starts:
                 "ema_decay": recipe.fit.ema_decay ** int(inner_steps),
             }
         recipe = dataclasses.replace(
-            recipe, fit=dataclasses.replace(recipe.fit, **changes)
+            recipe, model=model, fit=dataclasses.replace(recipe.fit, **changes)
         )
         output: Path = self.options.output / name
         if not output.exists():
@@ -134,6 +136,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--judges", type=int, default=300)
     parser.add_argument("--pretrained-on", type=int)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--model", type=json.loads, default={})
     return parser.parse_args()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from ase.build import bulk
 from click.testing import CliRunner
 
 from synthzoo.cli import main
+from synthzoo.data.samples import load_sample
 from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.finetuning.data_check import check_data
@@ -427,6 +430,57 @@ def test_a_fit_to_two_levels_goes_on_where_it_was(
     assert any(name.endswith("@pbe") for name in whole)
     for name in whole:
         np.testing.assert_array_equal(whole[name], resumed[name])
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "levels.md").read_text(encoding="utf-8")
+QUICKER = (
+    ("finetune carbon rpa.xyz", "finetune carbon-nep-2k rpa.xyz --recipe quick.yaml"),
+    ('load_sample("carbon-pbe")', 'load_sample("carbon-pbe")[::5]'),
+)
+QUICK = """
+finetune:
+  visits: 15
+  check_share: 0
+  replay_share: 0
+  threads: 1
+"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(QUICKER, marks=pytest.mark.thorough, id="quicker"),
+        pytest.param((), marks=pytest.mark.long, id="as written"),
+    ],
+)
+def test_the_page_runs(
+    changes: tuple[tuple[str, str], ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Its files are made, the fit is, and both levels predict them."""
+    monkeypatch.chdir(tmp_path)
+    Path("quick.yaml").write_text(QUICK)
+    text = PAGE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    pattern = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    fit, files, *use = pattern.findall(text)
+    for language, block in (files, fit, *use):
+        if language == "python":
+            exec(block, {})  # noqa: S102
+            continue
+        for line in block.splitlines():
+            name, *words = shlex.split(line, comments=True)
+            assert name == "synthzoo"
+            done = CliRunner().invoke(main, words)
+            assert done.exit_code == 0, done.output
+        if not Path("in.xyz").exists():
+            write_structures("in.xyz", load_sample("carbon-pbe")[:2])
+    high, low = (read_structures(f"{name}.xyz")[0] for name in ("high", "low"))
+    apart = high.get_potential_energy() - low.get_potential_energy()
+    assert abs(apart) / len(high) > 1  # total energies, and those of binding
 
 
 @pytest.mark.long

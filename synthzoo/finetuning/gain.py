@@ -13,7 +13,7 @@ from synthzoo.data.structures import group_of
 from synthzoo.evaluation.errors import errors_by_group
 from synthzoo.finetuning.comparison import Comparison, compare, predict_set
 from synthzoo.finetuning.earlier import files_known
-from synthzoo.finetuning.judge import LEFT_OUT, Judge
+from synthzoo.finetuning.judge import LEFT_OUT, TEST, Judge
 from synthzoo.models.calculator import SynthzooCalculator
 from synthzoo.models.place import Place
 
@@ -39,6 +39,9 @@ class FileErrors:
     after: GroupErrors
 
 
+NEW = "new"
+"""Name of structures that are fitted now, and were not before."""
+
 FAMILIAR = 1.1
 """Forces of new structures that are predicted this much worse than those that tested a
 model, or less, have shown it nothing new."""
@@ -53,7 +56,8 @@ class Gain:
     structures that neither has seen.
     ``by_file``: the same by file.
     ``expected_eV_A``: the earlier model's error of forces by its own report; None if it
-    was not tested.
+    was not tested, or if these are structures of a test set, which nobody has chosen
+    for being new.
     ``old``: on the old structures, each by a fit that has not seen it; if both models
     were tested in this way.
     """
@@ -111,14 +115,14 @@ def find_gain(judge: Judge, earlier: Earlier) -> Gain | None:
     stored = earlier.checkpoint.stored
     model = SynthzooCalculator(stored, place=Place(device=judge.device))
     comparison = compare(
-        "new",
+        TEST if shown.name == TEST else NEW,
         part,
         predict_set(part, model),
         shown.after.part(new),
         forces=shown.forces is not None,
         seen=shown.seen,
     )
-    tested = earlier.tested()
+    tested = earlier.tested() if comparison.name == NEW else None
     return Gain(
         name=earlier.name,
         comparison=comparison,

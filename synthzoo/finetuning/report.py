@@ -10,6 +10,7 @@ from synthzoo.evaluation.errors import error_columns
 from synthzoo.finetuning import figures
 from synthzoo.finetuning.certainty import FAR
 from synthzoo.finetuning.earlier import METRICS_FILE
+from synthzoo.finetuning.gain import NEW
 from synthzoo.finetuning.results import metrics
 from synthzoo.reports.document import (
     Figure,
@@ -302,7 +303,7 @@ def _errors(results: Results) -> list[Block]:
 def _gain(gain: Gain) -> list[Block]:
     """Return the errors of an earlier model and of the new one, by file."""
     whole = gain.comparison
-    parts = [("new, all", whole.before.errors[0], whole.after.errors[0])]
+    parts = [(f"{whole.name}, all", whole.before.errors[0], whole.after.errors[0])]
     if len(gain.by_file) > 1:
         parts += [(each.name, each.before, each.after) for each in gain.by_file]
     if gain.old:
@@ -317,11 +318,14 @@ def _gain(gain: Gain) -> list[Block]:
         )
     )
     text = (
-        f"No structure of the new ones, or related to one of them, was fitted by "
-        f"{gain.name}, and now each was predicted by a fit that had not seen it. "
-        "Structures that were computed because the earlier model was unsure of them "
-        "show more of a gain than others would."
+        f"None of the {whole.name} structures, nor any related to them, was fitted by "
+        f"{gain.name}, and now each was predicted by a fit that had not seen it."
     )
+    if whole.name == NEW:
+        text += (
+            " Structures that were computed because the earlier model was unsure of "
+            "them show more of a gain than others would."
+        )
     if gain.surprise is not None:
         text += f" {gain.surprise_text}"
     if gain.old:

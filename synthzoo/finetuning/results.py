@@ -57,7 +57,9 @@ def verdict(
 
 def gain_text(gain: Gain) -> str:
     """Return what the new structures have bought, in words."""
-    return f"Beside {gain.name}, {_errors(gain.comparison)}. {gain.surprise_text}"
+    return (
+        f"Beside {gain.name}, {_errors(gain.comparison)}. {gain.surprise_text}".strip()
+    )
 
 
 def advice(alone: Comparison, level: str | None) -> str:

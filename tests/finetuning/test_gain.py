@@ -119,6 +119,11 @@ def test_what_is_related_to_the_old_structures_counts_as_seen(
     assert [len(atoms) for atoms in structures] == [8, 2, 8, 2, 8]
     last_and_second = [*said.forces_eV_A[-8:], *said.forces_eV_A[8:10]]
     np.testing.assert_array_equal(said.part([4, 1]).forces_eV_A, last_and_second)
+    assert gain.comparison.name == "new"
+    judge.unseen = [compare("test", labelled, said, said)]
+    tested = find_gain(judge, Earlier(checkpoint=mine, files=files[:1]))
+    assert tested is not None
+    assert (tested.comparison.name, tested.surprise) == ("test", None)
     everything = Earlier(checkpoint=mine, files=files)
     assert find_gain(judge, everything) is None
 

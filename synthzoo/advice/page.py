@@ -79,9 +79,11 @@ def _models(folder: Path, found: Found) -> list[Block]:
     text = (
         "Each structure was tested once by models that had not seen it, nor any of its "
         "group. The number after ± is the standard error of the mean over the parts "
-        "that were left out. The simplest model is enough if the differences to the "
-        "model with the smallest error of forces may be due to the choice of "
-        "structures: by bootstrap of groups, at 95 %. These errors say nothing of "
+        "that were left out. The best model has the smallest error of forces, or, "
+        "where another one's forces are not clearly worse, clearly better energies. "
+        "The simplest model is enough if the differences to the best one may be due to "
+        "the choice of structures: by bootstrap of groups, at 95 %. These errors say "
+        "nothing of "
         "structures unlike the data: run `synthzoo md` before you trust any of them."
     )
     return [

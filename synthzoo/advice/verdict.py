@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from synthzoo.advice.curve import Forecast, PowerLaw, fit_power_law
-from synthzoo.finetuning.comparison import LEAST_GROUPS, compare
+from synthzoo.finetuning.comparison import LEAST_GROUPS, Comparison, compare
 
 if TYPE_CHECKING:
     from synthzoo.advice.trials import Trial
@@ -25,7 +25,9 @@ WORTHWHILE = 0.95
 class Verdict:
     """Which of some models to take.
 
-    ``best``: the one with the smallest error of forces.
+    ``best``: the one with the smallest error of forces; or, of those whose forces are
+    not clearly worse, the one with the smallest error of energies, if that is clearly
+    smaller.
     ``enough``: the simplest one whose errors, of energies and of forces, are not
     clearly larger.
     ``told``: whether there are enough unrelated structures to tell models apart.
@@ -45,13 +47,13 @@ def choose_model(trials: Sequence[Trial]) -> Verdict:
     ``trials``: of the kinds of models, the simplest first, fitted to as much as can be.
     """
     best = min(trials, key=_force_error)
-    comparisons = [
-        compare(each.name, each.tested, each.prediction, best.prediction)
-        for each in trials
-    ]
-    told = comparisons[0].groups >= LEAST_GROUPS
-    if not told:
+    if _changes(best, best).groups < LEAST_GROUPS:
         return Verdict(best=best, enough=best, told=False)
+    as_good = [each for each in trials if _changes(each, best).forces != "better"]
+    rival = min(as_good, key=_energy_error)
+    if _changes(best, rival).energy == "better":
+        best = rival
+    comparisons = [_changes(each, best) for each in trials]
     better: tuple[str, ...] = ()
     for each, found in zip(trials, comparisons, strict=True):
         names = {"energies": found.energy, "forces": found.forces}
@@ -62,8 +64,17 @@ def choose_model(trials: Sequence[Trial]) -> Verdict:
     raise ValueError("The best trial is not among the trials.")
 
 
+def _changes(before: Trial, after: Trial) -> Comparison:
+    """Return what is clearly better or worse with another model."""
+    return compare(after.name, after.tested, before.prediction, after.prediction)
+
+
 def _force_error(trial: Trial) -> float:
     return trial.prediction.errors[0].force_rmse_eV_A
+
+
+def _energy_error(trial: Trial) -> float:
+    return trial.prediction.errors[0].energy_rmse_meV_per_atom
 
 
 def power_law(trials: Sequence[Trial], quantity: str) -> PowerLaw | None:

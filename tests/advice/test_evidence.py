@@ -121,6 +121,19 @@ def test_the_simplest_model_that_is_not_clearly_worse_is_enough():
     assert choose_model([bad_energies, best]).enough is best
 
 
+def test_energies_decide_where_forces_are_as_good():
+    """A model whose forces are better by one in a thousand is not the best one."""
+    data = noisy(30)
+    crude = said_with(data, 0.05, 0.0999, 2)
+    fine = said_with(data, 0.01, 0.1, 3)
+    found = choose_model([crude, fine])
+    assert found.best is fine
+    assert found.enough is fine
+    assert found.clearly_better == ("energies",)
+    worse_forces = said_with(data, 0.01, 0.2, 3)
+    assert choose_model([crude, worse_forces]).enough is crude
+
+
 def test_a_network_that_fits_as_it_comes_is_not_tuned():
     """The advice says what a fit would do to it, and that more data change nothing."""
     data = noisy(30)

@@ -16,6 +16,7 @@ start     the start, high energies alone
 levels    the start with `--with low.xyz`: both levels
 stand-in  the start with `--energies-only`: its own forces stand in for labels. The fits
           of the row before make this one, too
+equal     the row before at the rate and with the steps of both levels
 bound     the start, energies and forces of the high level
 """
 
@@ -37,6 +38,7 @@ from synthzoo import finetune
 from synthzoo.data.label_choice import find_label_keys
 from synthzoo.data.labels import LabelKeys, labels_of
 from synthzoo.data.structures import label, read_structures, write_structures
+from synthzoo.finetuning.recipe import LEVELS_RATE, LEVELS_VISITS
 from synthzoo.labelling.relabel import relabel_file
 from synthzoo.reports.document import markdown_table
 
@@ -54,6 +56,7 @@ ROWS: dict[str, dict[str, Any]] = {
     SCRATCH: ENERGIES | {"forces_weight": 0.0, "compare_direct": True},
     "start": ENERGIES | {"forces_weight": 0.0},
     LEVELS: ENERGIES,
+    "equal": ENERGIES | {"learning_rate": LEVELS_RATE, "visits": LEVELS_VISITS},
     "bound": {},
 }
 

@@ -292,7 +292,7 @@ def test_functions_load_the_level(
 
 OF_NO_LEVEL = {
     "features": "the same at all levels",
-    "load_committee": "its members are loaded from their own folders",
+    "load_committee": "its members know the default level alone",
     "run_benchmark": "what it fits has one level",
     "suggest": "the default level alone knows how sure it is",
     "transmute_model": "the scaled start has one level",

@@ -93,7 +93,7 @@ class MetaRecipe(Checked, frozen=True, kw_only=True):
     """
 
     inner_steps: Count = 10
-    outer_rate: Annotated[float, number(0, 1)] = 0.5
+    outer_rate: Annotated[float, above_0(1)] = 0.5
 
 
 class FitRecipe(StepsRecipe, frozen=True, kw_only=True):

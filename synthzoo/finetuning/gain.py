@@ -54,7 +54,7 @@ class Gain:
     ``name``: of the earlier model.
     ``comparison``: that model (before) and fits to old and new structures (after) on
     structures that neither has seen.
-    ``by_file``: the same by file.
+    ``by_file``: the same by file, of files with several structures.
     ``expected_eV_A``: the earlier model's error of forces by its own report; None if it
     was not tested, or if these are structures of a test set, which nobody has chosen
     for being new.
@@ -143,6 +143,7 @@ def _groups(judge: Judge, earlier: Earlier) -> set[str]:
 
 
 def _by_file(found: Comparison) -> list[FileErrors]:
+    """Return the errors by file; none where a file is a single calculation."""
     files = [origin.rpartition("@")[0] for origin in found.labelled.origins]
     return [
         FileErrors(
@@ -152,6 +153,7 @@ def _by_file(found: Comparison) -> list[FileErrors]:
         )
         for name in dict.fromkeys(files)
         for indices in [[i for i, file in enumerate(files) if file == name]]
+        if len(indices) > 1
     ]
 
 

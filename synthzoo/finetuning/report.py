@@ -304,7 +304,10 @@ def _gain(gain: Gain) -> list[Block]:
     """Return the errors of an earlier model and of the new one, by file."""
     whole = gain.comparison
     parts = [(f"{whole.name}, all", whole.before.errors[0], whole.after.errors[0])]
-    if len(gain.by_file) > 1:
+    if any(
+        each.after.structures < whole.after.errors[0].structures
+        for each in gain.by_file
+    ):
         parts += [(each.name, each.before, each.after) for each in gain.by_file]
     if gain.old:
         parts.append(("old, left out in turn", gain.old.before, gain.old.after))

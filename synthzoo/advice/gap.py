@@ -78,7 +78,8 @@ class Gap:
         """Fit to some structures of a set, and write the potential."""
         part = bulk.part(training)
         constants = constants_of(bulk, training)
-        with tempfile.TemporaryDirectory() as folder, new_file(path) as partial:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "gap.xml"
             data = Path(folder) / "training.xyz"
             ase.io.write(data, [*_labelled(part)], format="extxyz")
             done = subprocess.run(  # noqa: S603  our own arguments
@@ -95,16 +96,24 @@ class Gap:
                     "do_copy_at_file=F",
                     "sparse_separate_file=F",
                     f"rnd_seed={seed + 1}",
-                    f"gp_file={partial}",
+                    f"gp_file={made}",
                 ],
                 cwd=folder,
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            if done.returncode or not partial.is_file():
-                last = (done.stderr or done.stdout).strip().splitlines()[-3:]
-                raise SynthzooError(f"gap_fit ended with a fault: {' '.join(last)}")
+            if done.returncode or not made.is_file():
+                raise SynthzooError(f"gap_fit ended with a fault: {_fault(done)}")
+            with new_file(path) as partial:
+                shutil.copyfile(made, partial)
+
+
+def _fault(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last words of gap_fit, without what it warns of a thousand times."""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines()]
+    told = [line for line in lines if line and "FoX" not in line]
+    return " ".join(told[-3:]) or f"exit code {done.returncode}"
 
 
 def _descriptors(part: LabelledSet) -> str:

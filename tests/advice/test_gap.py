@@ -32,9 +32,14 @@ def clusters(count: int) -> LabelledSet:
 
 
 @pytest.mark.thorough
-def test_a_gap_learns_energies_and_forces():
+def test_a_gap_learns_energies_and_forces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Of two elements, without a cell, on the scale of the labels."""
     pytest.importorskip("quippy")
+    monkeypatch.chdir(tmp_path)
+    Gap().write(Path("relative.xml"), clusters(2), [0, 1], 0)
+    assert "<GAP_params" in Path("relative.xml").read_text()
     data = clusters(12)
     tested = [10, 11]
     said = Gap().fit_and_say(data, range(10), tested, 0).judged(data.part(tested))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.sine_waves import error_on_new_waves, new_network, trained
 from synthzoo.data.structures import label, read_structures, write_structures
 from synthzoo.errors import InputError
 from synthzoo.models.checkpoint import as_checkpoint, load_stored
@@ -126,6 +127,14 @@ def test_inner_steps_keep_their_rate_and_forget_their_direction():
     assert [module.rate_at(step) for step in (10, 50, 100)] == [1, 1, 1]
     (group,) = module.configure_optimizers()["optimizer"].param_groups
     assert group["betas"][0] == 0
+
+
+@pytest.mark.thorough
+def test_a_new_sine_wave_is_learnt_in_a_few_steps():
+    """The example of arXiv:1803.02999: 32 steps on 10 points of a wave."""
+    meta = MetaRecipe(inner_steps=10, outer_rate=0.5)
+    learnt = error_on_new_waves(trained(meta, tasks=150, rate=0.005))
+    assert learnt < 0.5 * error_on_new_waves(new_network())
 
 
 @pytest.mark.parametrize("change", [{"pull": 0.1}, {"optimizer": "muon"}])

@@ -43,8 +43,8 @@ from synthzoo.cli.options import (
 @click.option(
     "--protocol",
     help="Dynamics whose frames are candidates, too: quick, ramp, anneal, npt, "
-    "melt-quench or a YAML file, as for md. If STRUCTURES are no more than are to be "
-    "chosen, ramp by default; otherwise none.",
+    "melt-quench or a YAML file, as for md. By default ramp if STRUCTURES are no more "
+    "than are to be chosen, otherwise none.",
 )
 @click.option(
     "--runs",
@@ -67,7 +67,7 @@ from synthzoo.cli.options import (
 @click.option(
     "--template",
     type=READ,
-    help="An input of yours for this code, whose settings the inputs get: an INCAR, an "
+    help="Input of yours whose settings are used for all structures: an INCAR, an "
     "input of pw.x or CP2K, or a YAML file of GPAW's keywords.",
 )
 @pseudo_option
@@ -90,9 +90,9 @@ def suggest(
 ) -> None:
     """Choose the structures that are most worth computing next.
 
-    They are chosen from STRUCTURES, or also from dynamics that MODEL runs from them:
-    those with whose labels MODEL would be surest of all candidates, no two alike. MODEL
-    has to know how sure it is, as models made by finetune do.
+    They are chosen from STRUCTURES, or also from dynamics that MODEL runs from them.
+    Their labels would lower the uncertainty of all candidates most, so no two are
+    alike. MODEL has to know how sure it is, as models made by finetune do.
     """
     summary = synthzoo.suggest(model, structures, output, **given(**options))
     echo_result(summary, as_json=as_json)
@@ -161,10 +161,10 @@ def advise(
     """Say which model suits DATA, and what to compute next.
 
     Simple models and fine-tuned networks are compared on parts of DATA that they have
-    not seen, with few structures and with many. The page in the new folder has the
-    errors, learning curves, unknown environments, and advice of three sentences. It
-    takes minutes. MODEL names the networks to fine-tune, instead of the best one of the
-    zoo.
+    not seen, with few structures and with many. The report in the new folder has the
+    errors, learning curves, unknown environments, and advice in three sentences. The
+    command takes minutes. MODEL names the networks to fine-tune, instead of the best
+    one of the zoo.
     """
     summary = synthzoo.advise(
         [data, *more], output, models=models, tell=note, **given(**options)

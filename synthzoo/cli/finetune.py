@@ -63,8 +63,8 @@ recipe_option = click.option(
 @click.option(
     "--before",
     type=MODEL,
-    help="Model of the first of the files: the report says what the others have "
-    "bought.",
+    help="Earlier model, fitted to the first of these files: the report says what "
+    "the other files, with new structures, improved.",
 )
 @click.option(
     "--replay",

@@ -44,7 +44,8 @@ def by_level(
 
 level_option = click.option(
     "--level",
-    help="Level of theory, of a model that has several; its default one if not given.",
+    help="Level of theory to compute, if the model has several; its default level if "
+    "not given.",
 )
 
 levels_option = click.option(
@@ -59,5 +60,6 @@ levels_option = click.option(
 )
 level_of_data_option = click.option(
     "--level",
-    help="What to call the level of theory of the data, beside those of --with.",
+    help="Name of the level of theory of the data, beside those of --with; `high` by "
+    "default.",
 )

@@ -30,6 +30,7 @@ from synthzoo.stability.protocol import Limits
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import NDArray
 
     from synthzoo.data.frames import FrameSet
     from synthzoo.models.calculator import SynthzooCalculator
@@ -41,6 +42,11 @@ RUNS = 4
 LEAST_RATIO = 0.6
 """Atoms nearer than this share of the sum of their covalent radii have met by a fault
 of the model: such structures teach little that is of use."""
+
+
+SAME = 1e-4
+"""Mean features of one structure, read from two files, differ by less than this share
+of their length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +63,7 @@ class SuggestSummary:
         How many there were to choose from, with those that were left out.
     left_out
         How many of these were not looked at: the model cannot compute them, atoms
-        almost coincide, or they occur twice.
+        almost coincide, they occur twice, or they are known.
     before_eV_A, after_eV_A
         Predicted standard deviation of force components, root mean square over all
         candidates, now and once the chosen ones are known (eV/Å).
@@ -80,6 +86,7 @@ def suggest(  # noqa: PLR0913  what a user may say
     output: str | Path,
     *,
     count: int = 20,
+    known: str | Path | Sequence[str | Path] = (),
     protocol: str | Path | None = None,
     runs: int = RUNS,
     hottest_K: float | None = None,
@@ -113,6 +120,9 @@ def suggest(  # noqa: PLR0913  what a user may say
         and the new file to `finetune`.
     count
         How many structures to choose.
+    known
+        Structures that have been computed already, such as the data of the model: the
+        same ones are not chosen again.
     protocol
         Dynamics that explore, as for `run_md`. If not given, ``ramp`` is run where the
         files hold no more structures than are to be chosen.
@@ -146,11 +156,11 @@ def suggest(  # noqa: PLR0913  what a user may say
     """
     output = Path(output)
     refuse_finished(output)
-    if count < 1 or runs < 1:
-        raise InputError("Choose at least one structure, by at least one run.")
+    _refuse_nothing(count, runs)
     found = resolve(model)
     calculator, uncertainty = _sure(found)
     frames = read_frames(source, format=format)
+    old = read_frames(known, format=format).structures if known else []
     inputs = None
     if code is not None:
         wanted = Wanted(
@@ -170,6 +180,7 @@ def suggest(  # noqa: PLR0913  what a user may say
         if protocol is None
         else recipe_values(find_protocol(protocol)),
         "settings": [count, runs, hottest_K, duration, seed],
+        **({"known": [content_hash(atoms) for atoms in old]} if old else {}),
     }
     with open_run(output, manifest, results=(f"{DYNAMICS_FOLDER}*",)) as run:
         if run.finished is None:
@@ -188,13 +199,18 @@ def suggest(  # noqa: PLR0913  what a user may say
                         workers=workers,
                     )
                 pool += _explored(folder)
-            run.complete(_write(output, pool, calculator, uncertainty, count))
+            run.complete(_write(output, pool, old, calculator, uncertainty, count))
         if inputs is not None and not inputs.folder.exists():
             inputs.write(read_structures(output))
         summary = run.summary or {}
         run.close()
     made = None if inputs is None else inputs.folder
     return SuggestSummary(output=output, inputs=made, **summary)
+
+
+def _refuse_nothing(count: int, runs: int) -> None:
+    if count < 1 or runs < 1:
+        raise InputError("Choose at least one structure, by at least one run.")
 
 
 def _announced(output: Path, code: str, wanted: Wanted) -> Inputs:
@@ -276,20 +292,42 @@ def _sound(pool: Iterable[Atoms], calculator: SynthzooCalculator) -> Iterator[At
         yield atoms
 
 
+def _new(
+    pool: Sequence[Atoms], known: Sequence[Atoms], calculator: SynthzooCalculator
+) -> tuple[list[Atoms], list[NDArray[np.float32]]]:
+    """Return the sound candidates that are not known, and the features of each.
+
+    The same structure has the same features, however a code has moved or sorted it.
+    """
+    kept = list(_sound(pool, calculator))
+    features = list(features_of_each(calculator, kept))
+    old = features_of_each(calculator, list(_sound(known, calculator)))
+    means = np.array([each.mean(axis=0) for each in old])
+    if not len(means):
+        return kept, features
+    sizes = np.linalg.norm(means, axis=1)
+    new = [
+        index
+        for index, each in enumerate(features)
+        if (np.linalg.norm(means - each.mean(axis=0), axis=1) > SAME * sizes).all()
+    ]
+    return [kept[index] for index in new], [features[index] for index in new]
+
+
 def _write(
     output: Path,
     pool: Sequence[Atoms],
+    known: Sequence[Atoms],
     calculator: SynthzooCalculator,
     uncertainty: Uncertainty,
     count: int,
 ) -> dict[str, Any]:
-    kept = list(_sound(pool, calculator))
+    kept, features = _new(pool, known, calculator)
     if not kept:
         raise InputError(
-            f"None of the {len(pool)} candidates can be computed: the model does not "
-            "know their elements, or atoms almost coincide."
+            f"None of the {len(pool)} candidates can be chosen: the model does not "
+            "know their elements, atoms almost coincide, or they are known."
         )
-    features = list(features_of_each(calculator, kept))
     deviations = [
         uncertainty.forces_eV_A * distances(each, uncertainty.root) for each in features
     ]

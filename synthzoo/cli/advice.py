@@ -41,6 +41,12 @@ from synthzoo.cli.options import (
     help="Number of structures to choose; 20 by default.",
 )
 @click.option(
+    "--known",
+    multiple=True,
+    help="Structures that have been computed, such as your data: a file or a pattern; "
+    "may be repeated. They are not chosen again.",
+)
+@click.option(
     "--protocol",
     help="Dynamics whose frames are candidates, too: quick, ramp, anneal, npt, "
     "melt-quench or a YAML file, as for md. By default ramp if STRUCTURES are no more "

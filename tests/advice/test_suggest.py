@@ -159,6 +159,21 @@ def test_the_command_says_what_it_chose(sure: Path, pool: Path, tmp_path: Path):
     assert "exists" in again.stderr
 
 
+def test_what_is_known_already_is_left_out(sure: Path, pool: Path, tmp_path: Path):
+    """However its atoms are sorted, and wherever the cell begins."""
+    moved = rattled(2, 0.3)[::-1]
+    moved.positions += 0.4
+    moved.wrap()
+    moved.write(tmp_path / "known.xyz")
+    done = suggest(
+        sure, pool, tmp_path / "n.xyz", count=4, known=[tmp_path / "known*.xyz"]
+    )
+    assert (done.structures, done.left_out) == (2, 3)
+    (tmp_path / "all.xyz").write_text(pool.read_text())
+    with pytest.raises(InputError, match="or they are known"):
+        suggest(sure, pool, tmp_path / "2.xyz", count=4, known=tmp_path / "all.xyz")
+
+
 def test_inputs_stand_beside_the_choice(sure: Path, pool: Path, tmp_path: Path):
     """In the same order, each with its reason; an old folder stops it at once."""
     command = ["suggest", str(sure), str(pool), "-n", "2", "--code", "gpaw"]
@@ -219,6 +234,6 @@ def test_a_model_that_does_not_know_is_refused(
 def test_other_elements_leave_nothing_to_choose(sure: Path, tmp_path: Path):
     """No output and no working folder is left."""
     write_structures(tmp_path / "copper.xyz", [bulk("Cu"), bulk("Cu", a=3.7)])
-    with pytest.raises(InputError, match="None of the 2 candidates"):
+    with pytest.raises(InputError, match="None of the 2 candidates can be chosen"):
         suggest(sure, tmp_path / "copper.xyz", tmp_path / "next.xyz", count=1)
     assert [path.name for path in tmp_path.iterdir()] == ["copper.xyz"]

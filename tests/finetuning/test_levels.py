@@ -433,38 +433,35 @@ def test_a_fit_to_two_levels_goes_on_where_it_was(
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "levels.md").read_text(encoding="utf-8")
-QUICKER = (
-    ("finetune carbon rpa.xyz", "finetune carbon-nep-2k rpa.xyz --recipe quick.yaml"),
-    ('load_sample("carbon-pbe")', 'load_sample("carbon-pbe")[::5]'),
-)
-QUICK = """
-finetune:
-  visits: 15
-  check_share: 0
-  replay_share: 0
-  threads: 1
-"""
+OF_SMALL_MODEL = {
+    "finetune carbon rpa.xyz --with pbe.xyz": "fetch {model}",
+    "--level low": "--level pbe",
+    'level="low"': 'level="pbe"',
+}
+"""How the page reads where a small model that exists is copied instead of fitted."""
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "small",
     [
-        pytest.param(QUICKER, marks=pytest.mark.thorough, id="quicker"),
-        pytest.param((), marks=pytest.mark.long, id="as written"),
+        pytest.param(True, marks=pytest.mark.thorough, id="a small model"),
+        pytest.param(False, marks=pytest.mark.long, id="as written"),
     ],
 )
 def test_the_page_runs(
-    changes: tuple[tuple[str, str], ...],
+    *,
+    small: bool,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """Its files are made, the fit is, and both levels predict them."""
+    """Its files are made, the fit is, and both levels predict."""
     monkeypatch.chdir(tmp_path)
-    Path("quick.yaml").write_text(QUICK)
     text = PAGE
-    for old, new in changes:
+    for old, new in OF_SMALL_MODEL.items() if small else ():
         assert old in text
-        text = text.replace(old, new)
+        model = request.getfixturevalue("both")
+        text = text.replace(old, new.format(model=model))
     pattern = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
     fit, files, *use = pattern.findall(text)
     for language, block in (files, fit, *use):

@@ -14,6 +14,7 @@ import numpy as np
 from synthzoo.data import unconstrained
 from synthzoo.data.structures import read_structures
 from synthzoo.distillation.atoms import strange_atoms
+from synthzoo.distillation.calm import calm_start
 from synthzoo.distillation.costs import label_seconds
 from synthzoo.distillation.probes import Curve, curves_of
 from synthzoo.distillation.stages import (
@@ -26,7 +27,6 @@ from synthzoo.distillation.stages import (
     STARTS_LABELLED_FILE,
     STUDENT_FOLDER,
     TEST_LABELLED_FILE,
-    calm_start,
 )
 from synthzoo.evaluation.errors import Prediction, judge_set, shifted, shifts_eV
 from synthzoo.finetuning.earlier import METRICS_FILE

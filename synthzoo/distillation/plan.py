@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthzoo.data.pairs import find_pairs
+from synthzoo.distillation.calm import squeezable
 from synthzoo.distillation.costs import Costs, label_seconds, visit_seconds
 from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
@@ -59,6 +60,9 @@ ALLOYS: dict[str, Any] = {
 }
 OPEN_SHARE = 0.15
 """Of the structures around crystals of the user: slabs of these."""
+SQUEEZED_SHARE = 0.05
+"""Of the synthetic structures: the user's crystals with atoms that are too close."""
+SQUEEZED: dict[str, Any] = {"shortest": [0.6, 0.9], "max_atoms": 24}
 FEWEST_DISTANCES, MOST_DISTANCES = 10, 40
 """Of a pair of elements..."""
 MOST_DIMERS, FEW_DISTANCES = 0.25, 3
@@ -347,11 +351,12 @@ def _distances(structures: float) -> int:
 
 
 def recipe_of(
-    plan: Plan, request: Request, data: LabelledSet, starts: str
+    plan: Plan, request: Request, data: LabelledSet, starts: str, squeezed: str
 ) -> dict[str, Any]:
     """Return the sections of a recipe that `synthzoo build` understands.
 
     ``starts``: name of the file with the structures of the user, beside the recipe.
+    ``squeezed``: name of that with the structures that `squeezable` returns.
     """
     elements = list(data.elements)
     pairs = len(elements) * (len(elements) + 1) // 2
@@ -363,6 +368,12 @@ def recipe_of(
         each = round(ALLOY_SHARE * plan.structures / len(ALLOYS["prototypes"]))
         parts.append({"kind": "crystals", "count": each} | ALLOYS)
         around -= each * len(ALLOYS["prototypes"])
+    if solids := len(squeezable(data)):
+        each = math.ceil(SQUEEZED_SHARE * plan.structures / solids)
+        parts.append(
+            {"kind": "compressed", "structures": squeezed, "count": each} | SQUEEZED
+        )
+        around -= each * solids
     around_part = {"kind": "around", "structures": starts, "count": around}
     around_part["open_share"] = OPEN_SHARE
     parts.insert(0, around_part | _around(plan.costs))

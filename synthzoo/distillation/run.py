@@ -22,6 +22,7 @@ from synthzoo.distillation.request import Request, UserData, read_data
 from synthzoo.distillation.stages import (
     POTENTIAL_FOLDER,
     RECIPE_FILE,
+    SQUEEZED_FILE,
     STARTS_FILE,
     STUDENT_FOLDER,
     label_starts,
@@ -258,7 +259,7 @@ def _settled_plan(
     except BaseException:
         _clear(output)
         raise
-    recipe = recipe_of(plan, request, found.bulk, STARTS_FILE)
+    recipe = recipe_of(plan, request, found.bulk, STARTS_FILE, SQUEEZED_FILE)
     write_text(output / RECIPE_FILE, yaml.safe_dump(recipe, sort_keys=False))
     with new_file(path) as partial:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from synthzoo.data.structures import read_structures, write_structures
+from synthzoo.distillation.calm import calm_start, squeezable
 from synthzoo.distillation.plan import REPLAY_SHARE
 from synthzoo.distillation.probes import probe_structures
 from synthzoo.distillation.replay import to_replay
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
 RECIPE_FILE = "recipe.yaml"
 STARTS_FILE, STARTS_LABELLED_FILE = "starts.xyz", "starts-teacher.xyz"
+SQUEEZED_FILE = "squeezed.xyz"
 TEST_FILE, TEST_LABELLED_FILE = "test.xyz", "test-teacher.xyz"
 REPLAY_FILE = "replay.xyz"
 PROBES_FILE, PROBES_LABELLED_FILE = "probes.xyz", "probes-teacher.xyz"
@@ -38,9 +37,6 @@ STUDENT_FOLDER, POTENTIAL_FOLDER, DYNAMICS_FOLDER = "student", "potential", "md"
 
 INDEX_KEY = "index"
 """Key in ``Atoms.info``: number of a structure in the file before its labelling."""
-
-DYNAMICS_ATOMS = 32
-"""Smaller cells are repeated for the dynamics."""
 
 
 def stages(
@@ -73,10 +69,12 @@ def stages(
 
 
 def write_inputs(folder: Path, data: UserData) -> None:
-    """Write the structures that the teacher labels first."""
+    """Write what the teacher labels first, and what synthetic structures start from."""
     inputs = {STARTS_FILE: _bare(data.bulk), PROBES_FILE: probe_structures(data.bulk)}
     if data.test is not None:
         inputs[TEST_FILE] = _bare(data.test)
+    if squeezed := squeezable(data.bulk):
+        inputs[SQUEEZED_FILE] = squeezed
     for name, structures in inputs.items():
         for index, atoms in enumerate(structures):
             atoms.info[INDEX_KEY] = index
@@ -136,30 +134,3 @@ def _run_md(request: Request, data: LabelledSet, potential: Path, folder: Path) 
             workers=request.workers,
             device="cpu",
         )
-
-
-def calm_start(data: LabelledSet) -> Atoms:
-    """Return the structure of lowest energy, repeated if it is small.
-
-    Only the composition counts of which there are most structures. Small forces would
-    not do: strained crystals have none by symmetry.
-    """
-    formulas = [
-        atoms.get_chemical_formula(mode="hill", empirical=True)
-        for atoms in data.structures
-    ]
-    (most, _), *_ = Counter(formulas).most_common(1)
-    energies = [
-        labels.energy_eV / len(atoms) if formula == most else np.inf
-        for atoms, labels, formula in zip(
-            data.structures, data.labels, formulas, strict=True
-        )
-    ]
-    atoms: Atoms = data.structures[int(np.argmin(energies))].copy()
-    atoms.set_constraint()
-    while atoms.pbc.any() and len(atoms) < DYNAMICS_ATOMS:
-        lengths = np.where(atoms.pbc, atoms.cell.lengths(), np.inf)
-        copies = [1, 1, 1]
-        copies[int(np.argmin(lengths))] = 2
-        atoms = atoms.repeat(copies)
-    return atoms

@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 from synthzoo.data.labelled_set import LabelledSet
 from synthzoo.data.labels import Labels
 from synthzoo.distillation import plan as planning
+from synthzoo.distillation.calm import squeezable
 from synthzoo.distillation.costs import Costs
 from synthzoo.distillation.plan import FEWEST_STRUCTURES, make_plan, recipe_of, spend
 from synthzoo.distillation.request import Request
@@ -118,7 +119,7 @@ def test_a_slow_teacher_computes_less_for_each_structure(copper):
 
     def around(costs: Costs) -> dict[str, Any]:
         plan = spend(request(), copper, ModelRecipe(), costs)
-        sections = recipe_of(plan, request(), copper, "starts.xyz")
+        sections = recipe_of(plan, request(), copper, "starts.xyz", "squeezed.xyz")
         part: dict[str, Any] = sections["generate"]["parts"][0]
         return part
 
@@ -160,7 +161,7 @@ def test_alloys_of_other_compositions_are_made_of_metals_only():
         labels = Labels(energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
         data = LabelledSet(structures=[atoms], labels=[labels], origins=[""])
         plan = spend(request(60), data, ModelRecipe(), COSTS)
-        sections = recipe_of(plan, request(), data, "starts.xyz")
+        sections = recipe_of(plan, request(), data, "starts.xyz", "squeezed.xyz")
         return [part["kind"] for part in sections["generate"]["parts"]]
 
     assert "crystals" in kinds("CuAu", "cesiumchloride", 3.1)
@@ -175,7 +176,7 @@ def test_pairs_of_thirty_elements_leave_room_for_other_structures():
     labels = Labels(energy_eV=-1.0, forces_eV_A=np.zeros((len(atoms), 3)))
     data = LabelledSet(structures=[atoms], labels=[labels], origins=[""])
     plan = spend(request(5), data, ModelRecipe(), COSTS)
-    sections = recipe_of(plan, request(), data, "starts.xyz")
+    sections = recipe_of(plan, request(), data, "starts.xyz", "squeezed.xyz")
     parts = {part["kind"]: part for part in sections["generate"]["parts"]}
     assert parts["dimers"]["count"] < 10
     assert parts["around"]["count"] > plan.structures / 2
@@ -185,12 +186,16 @@ def test_the_recipe_makes_as_many_structures_as_planned(copper, tmp_path: Path):
     from synthzoo.data.structures import write_structures
     from synthzoo.generation.parts import maker_of
     from synthzoo.generation.recipe import GenerateRecipe
+    from synthzoo.generation.start_files import with_hashes
     from synthzoo.recipes.loading import parse_recipe
 
     starts = tmp_path / "starts.xyz"
     write_structures(starts, copper.structures)
     plan = spend(request(), copper, ModelRecipe(), COSTS)
-    sections = recipe_of(plan, request(), copper, str(starts))
-    recipe = parse_recipe(GenerateRecipe, sections["generate"], source="plan")
+    squeezed = tmp_path / "squeezed.xyz"
+    write_structures(squeezed, squeezable(copper))
+    sections = recipe_of(plan, request(), copper, str(starts), str(squeezed))
+    parsed = parse_recipe(GenerateRecipe, sections["generate"], source="plan")
+    recipe = with_hashes(parsed)
     made = sum(maker_of(part).structures(part, recipe.species) for part in recipe.parts)
     assert made == pytest.approx(plan.structures, rel=0.05)

@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 
 from synthzoo.data.labelled_set import LabelledSet
 from synthzoo.data.labels import Labels
-from synthzoo.distillation.stages import calm_start
+from synthzoo.distillation.calm import calm_start, squeezable
 
 
 def test_dynamics_start_from_the_crystal_of_lowest_energy():
@@ -34,3 +34,22 @@ def test_the_dynamics_of_a_molecule_start_from_it_alone():
     labels = Labels(energy_eV=-20.0, forces_eV_A=np.zeros((5, 3)))
     data = LabelledSet(structures=[methane], labels=[labels], origins=[""])
     assert calm_start(data) == methane
+
+
+def test_of_each_composition_one_structure_without_vacuum_is_squeezed():
+    """Squeezing vacuum would bring no atoms together, but distort a molecule."""
+    crystals = [bulk("InP", "zincblende", a=a) for a in (5.7, 5.87, 6.0)]
+    other = bulk("In", "fcc", a=4.7)
+    slab = bulk("P", "sc", a=2.4, cubic=True)
+    slab.center(vacuum=8.0, axis=2)
+    structures = [*crystals, other, slab]
+    labels = [
+        Labels(energy_eV=energy, forces_eV_A=np.zeros((len(atoms), 3)))
+        for energy, atoms in zip(
+            (-7.0, -8.0, -7.5, -3.0, -5.0), structures, strict=True
+        )
+    ]
+    data = LabelledSet(structures=structures, labels=labels, origins=[""] * 5)
+    found = squeezable(data)
+    assert [len(atoms) for atoms in found] == [2, 1]
+    assert found[0].get_volume() == pytest.approx(crystals[1].get_volume())

@@ -58,7 +58,7 @@ from synthzoo.cli.options import (
     help="Also train a new network on your structures alone, for comparison; by "
     "default where that takes a small part of the time.",
 )
-@click.option("--seed", type=int, default=0, help="Of everything that is random.")
+@click.option("--seed", type=int, default=0, help="Random seed.")
 @workers_option
 @json_option
 def distill(

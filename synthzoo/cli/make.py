@@ -216,7 +216,7 @@ def build(recipe: str, *, output: Path, as_json: bool, **options: Any) -> None:
 @click.option(
     "--shift",
     is_flag=True,
-    help="Remove the constant energy per atom by which model and labels differ.",
+    help="Remove the constant energy of each element by which model and labels differ.",
 )
 @click.option("--skip", multiple=True, help="Group to leave out; may be repeated.")
 @click.option(

@@ -89,8 +89,8 @@ def _card_values(card: ModelCard) -> dict[str, Any]:
 def show(name: str, *, bibtex: bool, as_json: bool) -> None:
     """Print a model's card: errors, limits, licence, citation.
 
-    NAME may also be a checkpoint folder, or hf:organisation/name, with a page and
-    levels of theory of its own.
+    NAME may also be a checkpoint folder or hf:organisation/name. Then the elements, the
+    levels of theory and the page of that checkpoint are printed.
     """
     from synthzoo.zoo.cards import render_card
 

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 @click.option(
     "--clusters", type=click.IntRange(min=0), help="Number of clusters; 7 by default."
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Of all that is random.")
+@click.option("--seed", type=click.IntRange(min=0), help="Random seed.")
 @format_option
 @json_option
 def map_(
@@ -176,7 +176,7 @@ def _print(summary: MapSummary) -> None:
     type=click.IntRange(min=1),
     help="Number of parts that errors are measured on; all by default.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Of all that is random.")
+@click.option("--seed", type=click.IntRange(min=0), help="Random seed.")
 @format_option
 @json_option
 def local_energies(

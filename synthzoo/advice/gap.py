@@ -15,6 +15,7 @@ import numpy as np
 from synthzoo.advice.dft_inputs import with_vacuum
 from synthzoo.advice.simple_models import constants_of, cutoff_of
 from synthzoo.advice.trials import Said
+from synthzoo.data import unconstrained
 from synthzoo.data.labelled_set import rms
 from synthzoo.errors import MissingExtraError, SynthzooError
 from synthzoo.runs.files import new_file
@@ -68,8 +69,8 @@ class Gap:
             for index in tested:
                 atoms = _periodic(bulk.structures[index])
                 atoms.calc = calculator
-                energies.append(atoms.get_potential_energy())
-                forces.append(atoms.get_forces())
+                energies.append(unconstrained.energy_eV(atoms))
+                forces.append(unconstrained.forces_eV_A(atoms))
         return Said(energies_eV=np.array(energies), forces_eV_A=np.concatenate(forces))
 
     def write(

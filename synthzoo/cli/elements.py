@@ -31,30 +31,15 @@ class IsolatedEnergyType(click.ParamType[tuple[str, float]]):
         return element, number
 
 
-class PseudopotentialType(click.ParamType[tuple[str, str]]):
-    """An element and its pseudopotential: C=C.UPF."""
+class PairType(click.ParamType[tuple[str, str]]):
+    """Two texts around ``=`` or ``:``, such as C=C.UPF or Ga:In.
 
-    name = "element=file"
+    ``name``: of both, with what is between them. ``example``: for the error.
+    """
 
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, str]:
-        """Return symbol and file."""
-        if isinstance(value, tuple):
-            return value
-        element, _, file = str(value).partition("=")
-        if not file or not element:
-            self.fail(f"{value!r} is not of the form C=C.UPF.", param, ctx)
-        return element, file
-
-
-class RenamingType(click.ParamType[tuple[str, str]]):
-    """An element and the one that it becomes: Ga:In."""
-
-    name = "old:new"
+    def __init__(self, name: str, example: str) -> None:
+        self.name, self.example = name, example
+        self.separator = "=" if "=" in name else ":"
 
     def convert(
         self,
@@ -62,13 +47,13 @@ class RenamingType(click.ParamType[tuple[str, str]]):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[str, str]:
-        """Return both symbols."""
+        """Return both texts."""
         if isinstance(value, tuple):
             return value
-        old, _, new = str(value).partition(":")
-        if not old or not new:
-            self.fail(f"{value!r} is not of the form Ga:In.", param, ctx)
-        return old, new
+        first, _, second = str(value).partition(self.separator)
+        if not first or not second:
+            self.fail(f"{value!r} is not of the form {self.example}.", param, ctx)
+        return first, second
 
 
 def _one_or_several(
@@ -96,7 +81,7 @@ element_option = click.option("--element", help="New element, such as Si.")
 map_option = click.option(
     "--map",
     "elements",
-    type=RenamingType(),
+    type=PairType("old:new", "Ga:In"),
     multiple=True,
     callback=_map,
     help="An element and what it becomes, such as Ga:In; may be repeated. Instead of "
@@ -105,7 +90,7 @@ map_option = click.option(
 pseudo_option = click.option(
     "--pseudo",
     "pseudopotentials",
-    type=PseudopotentialType(),
+    type=PairType("element=file", "C=C.UPF"),
     multiple=True,
     callback=_map,
     help="Pseudopotential of an element, such as C=path/POTCAR (VASP) or C=C.UPF "

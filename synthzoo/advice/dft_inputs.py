@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from synthzoo.advice.dft_codes import CODES, K_SPACING_1_A, Code, Wanted
+from synthzoo.advice.vacuum import VACUUM_A, with_vacuum
 from synthzoo.errors import InputError
 from synthzoo.runs.files import new_folder, refuse_existing, write_text
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-VACUUM_A = 12.0
-"""Least distance to the next image along an axis that is not periodic."""
 
 ABOUT, README = "about.txt", "README.txt"
 
@@ -159,35 +155,6 @@ def _write_one(atoms: Atoms, folder: Path, code: Code) -> None:
     }
     lines = [f"{key}: {value}\n" for key, value in about.items() if value]
     write_text(folder / ABOUT, "".join(lines))
-
-
-def with_vacuum(atoms: Atoms) -> Atoms:
-    """Return a structure whose images are far away along axes that are not periodic.
-
-    Its labels and arrays are left out, its ``info`` is kept.
-    """
-    from ase import Atoms
-
-    padded = Atoms(
-        atoms.symbols,
-        positions=atoms.positions,
-        cell=atoms.cell,
-        pbc=atoms.pbc,
-        info=dict(atoms.info),
-    )
-    for axis in range(3):
-        if not padded.pbc[axis] and _gap_A(padded, axis) < VACUUM_A:
-            padded.center(vacuum=VACUUM_A / 2, axis=axis)
-    return padded
-
-
-def _gap_A(atoms: Atoms, axis: int) -> float:
-    """Return how far the images along an axis are from each other."""
-    if not atoms.cell[axis].any():
-        return 0.0
-    normal = atoms.cell.complete().reciprocal()[axis]
-    heights = atoms.positions @ normal / np.linalg.norm(normal)
-    return float(1 / np.linalg.norm(normal) - np.ptp(heights))
 
 
 def _vacuum_told(atoms: Atoms, padded: Atoms) -> str:

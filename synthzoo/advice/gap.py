@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import ase.io
 import numpy as np
 
-from synthzoo.advice.dft_inputs import with_vacuum
 from synthzoo.advice.simple_models import constants_of, cutoff_of
 from synthzoo.advice.trials import Said
+from synthzoo.advice.vacuum import with_vacuum
 from synthzoo.data import unconstrained
 from synthzoo.data.labelled_set import rms
 from synthzoo.errors import MissingExtraError, SynthzooError

@@ -50,12 +50,7 @@ def calmest(data: LabelledSet) -> list[Atoms]:
     The composition of which there are most structures comes first. Small forces would
     not do as a measure: strained crystals have none by symmetry.
     """
-    energies = np.array(
-        [
-            labels.energy_eV / len(atoms)
-            for atoms, labels in zip(data.structures, data.labels, strict=True)
-        ]
-    )
+    energies = data.energies_eV / [len(atoms) for atoms in data.structures]
     formulas = np.array(
         [
             atoms.get_chemical_formula(mode="hill", empirical=True)

@@ -16,7 +16,8 @@ from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 
 from synthzoo.advice.dft_codes import Wanted
-from synthzoo.advice.dft_inputs import with_vacuum, write_dft_inputs
+from synthzoo.advice.dft_inputs import write_dft_inputs
+from synthzoo.advice.vacuum import with_vacuum
 from synthzoo.errors import InputError
 
 INCAR = """SYSTEM = relaxation of old times # KSPACING = 0.1

@@ -272,7 +272,8 @@ def resolve_reference(reference: str) -> str:
     kind, _, what = reference.partition(":")
     if kind not in KINDS:
         reference = _reference(find_teacher(kind), Path(what) if what else None)
-    if KINDS[reference.partition(":")[0]].by_name:
+    kind, _, what = reference.partition(":")
+    if what in KINDS[kind].names:
         return reference
     front, colon, path = reference.rpartition(":")
     is_relative = bool(path) and "{" not in reference and is_there(Path(path))

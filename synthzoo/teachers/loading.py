@@ -47,15 +47,15 @@ class Kind:
         teacher.
     batch_atoms
         Atoms of the structures that it is given at a time; one structure if zero.
-    by_name
-        Whether what stands behind the colon is never a file.
+    names
+        What may stand behind the colon and is never a file.
     """
 
     what: str
     sha256: Callable[[str], str]
     load: Callable[[str, str, str], Teacher]
     batch_atoms: int = 0
-    by_name: bool = False
+    names: tuple[str, ...] = ()
 
 
 KINDS: dict[str, Kind] = {
@@ -77,16 +77,16 @@ KINDS: dict[str, Kind] = {
         load=load_lammps,
     ),
     "sevennet": Kind(
-        what=f"NAME ({', '.join(SEVENNETS)})",
+        what=f"NAME ({', '.join(SEVENNETS)}) or FILE (.pth)",
         sha256=sevennet_sha256,
         load=load_sevennet,
-        by_name=True,
+        names=tuple(SEVENNETS),
     ),
     "chgnet": Kind(
         what=f"NAME ({', '.join(CHGNETS)})",
         sha256=chgnet_sha256,
         load=load_chgnet,
-        by_name=True,
+        names=CHGNETS,
     ),
     "mace": Kind(what="NAME or FILE (untried)", sha256=mace_sha256, load=load_mace),
     "nequip": Kind(
@@ -116,7 +116,8 @@ def load_teacher(reference: str, *, sha256: str | None = None) -> Teacher:
         - ``kim:ID``: a portable model of OpenKIM that is installed;
         - ``lammps:STYLE`` or ``lammps:STYLE:FILE``: a potential of LAMMPS, such as
           ``lammps:lcbop`` or ``lammps:vashishta:InP.vashishta``;
-        - ``sevennet:NAME``: a pre-trained SevenNet, such as ``sevennet:7net-0``;
+        - ``sevennet:NAME`` or ``sevennet:FILE``: a SevenNet, pre-trained such as
+          ``sevennet:7net-0``, or one that SevenNet has trained or fine-tuned;
         - ``chgnet:NAME``: a pre-trained CHGNet, such as ``chgnet:0.3.0``;
         - ``mace:NAME`` or ``mace:FILE``: a MACE network (untried);
         - ``nequip:FILE``: a network that nequip has compiled for ASE;

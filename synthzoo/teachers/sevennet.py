@@ -1,4 +1,4 @@
-"""SevenNet, a universal potential whose weights come with the package sevenn."""
+"""SevenNet, a universal potential: weights of the package sevenn, or a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ase.data import chemical_symbols
 
-from synthzoo.errors import InputError
+from synthzoo.errors import InputError, TeacherError
+from synthzoo.runs.files import is_there
 from synthzoo.teachers.networks import (
     NetworkCalculator,
     installed_folder,
@@ -27,17 +28,30 @@ WEIGHTS = {
 }
 """Files in the package by what is to follow ``sevennet:``."""
 
+HARMLESS = {
+    "numpy.ndarray",
+    "numpy.dtype",
+    *(
+        f"numpy.{core}.multiarray.{name}"
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    ),
+}
+"""What a pickle of SevenNet calls beside torch to make arrays."""
+
 
 def sevennet_sha256(what: str) -> str:
     """Return the hash of a file of weights, and of what is asked of it."""
-    sha256 = file_sha256(_weights(what))
-    head = what.partition(":")[2]
+    weights, head = _weights(what)
+    sha256 = file_sha256(weights)
     return text_sha256(sha256, head) if head else sha256
 
 
 def load_sevennet(reference: str, what: str, sha256: str) -> Teacher:
-    """Return a pre-trained SevenNet as a teacher."""
-    make = partial(_make, _weights(what), what.partition(":")[2] or None)
+    """Return a SevenNet as a teacher, pre-trained or from a file that it saved."""
+    weights, head = _weights(what)
+    _refuse_code(weights)
+    make = partial(_make, weights, head)
     calculator, elements = made_apart(make, extra=EXTRA, reference=reference)
     return network_teacher(
         calculator,
@@ -60,10 +74,32 @@ def _make(weights: Path, head: str | None) -> tuple[NetworkCalculator, tuple[str
     return NetworkCalculator(theirs), elements
 
 
-def _weights(what: str) -> Path:
-    if what not in WEIGHTS:
-        raise InputError(
-            f"There is no SevenNet {what!r} here; known: {', '.join(WEIGHTS)}."
+def _weights(what: str) -> tuple[Path, str | None]:
+    """Return a file of weights and the level of theory that is asked of it."""
+    if what in WEIGHTS:
+        folder = installed_folder("sevenn", extra=EXTRA) / "pretrained_potentials"
+        return folder / WEIGHTS[what], what.partition(":")[2] or None
+    if is_there(Path(what)):
+        return Path(what), None
+    raise InputError(
+        f"There is no SevenNet {what!r} here, nor a file of that name; known: "
+        f"{', '.join(WEIGHTS)}."
+    )
+
+
+def _refuse_code(weights: Path) -> None:
+    """Raise an error if a file calls more than is needed to make numbers.
+
+    It is a pickle, and SevenNet executes whatever it holds.
+    """
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    try:
+        found = get_unsafe_globals_in_checkpoint(weights)
+    except ValueError as error:
+        raise TeacherError(f"{weights} is no file of SevenNet: {error}.") from error
+    if called := set(found) - HARMLESS:
+        raise TeacherError(
+            f"{weights} calls {', '.join(sorted(called))}: it could run code, so it is "
+            "not loaded. Files of SevenNet hold numbers alone."
         )
-    folder = installed_folder("sevenn", extra=EXTRA) / "pretrained_potentials"
-    return folder / WEIGHTS[what]

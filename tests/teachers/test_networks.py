@@ -1,5 +1,7 @@
 """Universal networks of other packages as teachers, with their own weights."""
 
+import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -9,14 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from benchmarks import tune_sevennet
+from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError, MissingExtraError, TeacherError
 from synthzoo.models.isolation import nequip_session
 from synthzoo.recipes.loading import teacher_name
 from synthzoo.teachers import Teacher, load_teacher, open_teacher, reference_sha256
 from synthzoo.teachers.catalogue import resolve_reference
+from synthzoo.teachers.networks import installed_folder
+from synthzoo.teachers.sevennet import WEIGHTS
 from tests.extras import need
 
 SEVENNET, CHGNET = "sevennet:7net-0", "chgnet:0.3.0"
@@ -168,7 +175,7 @@ def test_a_file_never_stands_in_the_way_of_a_name(
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("sevennet:7net-omni", "no SevenNet '7net-omni' here; known: 7net-0, "),
+        ("sevennet:7net-omni", "no SevenNet '7net-omni' here, nor .*: 7net-0, "),
         ("chgnet:0.1.0", r"no CHGNet '0\.1\.0'; known: 0\.3\.0, "),
     ],
 )
@@ -176,6 +183,63 @@ def test_an_unknown_network_is_refused(reference: str, message: str):
     """Nothing is downloaded."""
     with pytest.raises(InputError, match=message):
         open_teacher(reference)
+
+
+def test_a_file_that_sevennet_saved_is_named_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It has the hash of what it holds, and means the same in any folder."""
+    need("sevenn", "sevennet")
+    weights = installed_folder("sevenn", extra="sevennet") / "pretrained_potentials"
+    shutil.copy(weights / WEIGHTS["7net-0"], tmp_path / "tuned.pth")
+    monkeypatch.chdir(tmp_path)
+    absolute = resolve_reference("sevennet:tuned.pth")
+    assert absolute == f"sevennet:{tmp_path / 'tuned.pth'}"
+    assert teacher_name(absolute) == "sevennet:tuned.pth"
+    assert reference_sha256(absolute) == reference_sha256(SEVENNET)
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore")
+def test_a_tuned_sevennet_is_a_teacher_on_the_scale_of_its_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A constant for each element and the weights stand in the file."""
+    need("sevenn", "sevennet")
+    crystals = [
+        label(bulk("C", a=a_A), energy_eV=energy_eV, forces_eV_A=np.zeros((2, 3)))
+        for a_A, energy_eV in ((3.5, -300.0), (3.6, -300.4))
+    ]
+    write_structures(tmp_path / "dft.xyz", crystals)
+    tuned, words = tmp_path / "tuned.pth", ["--epochs", "3"]
+    command = ["tune_sevennet", str(tmp_path / "dft.xyz"), "-o", str(tuned), *words]
+    monkeypatch.setattr(sys, "argv", command)
+    tune_sevennet.main()
+    teacher = open_teacher(f"sevennet:{tuned}")
+    alone = 2 * teacher.isolated_atom_energies_eV["C"]
+    found = [teacher.label(atoms).get_potential_energy() + alone for atoms in crystals]
+    assert np.mean(found) == pytest.approx(-300.2, abs=0.5)
+    assert found[1] - found[0] < 0
+
+
+class Program:
+    """What a pickle can bring along."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """Return what is called when it is loaded."""
+        return os.system, ("touch here",)
+
+
+def test_a_file_with_code_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """SevenNet would execute it."""
+    need("sevenn", "sevennet")
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model_state_dict": {}, "config": Program()}, "tuned.pth")
+    with pytest.raises(TeacherError, match=r"^tuned\.pth calls posix\.system: "):
+        open_teacher("sevennet:tuned.pth")
+    assert not Path("here").exists()
 
 
 @pytest.mark.parametrize("reference", [SEVENNET, CHGNET])

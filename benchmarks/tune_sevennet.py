@@ -131,10 +131,15 @@ def _energy(found: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _save(checkpoint: Any, network: Any, output: Path) -> None:
-    """Save what SevenNet's own calculator needs; its shift is among the weights."""
-    torch.save(
-        {"config": checkpoint.config, "model_state_dict": network.state_dict()}, output
-    )
+    """Save what SevenNet's own calculator needs; its shift is among the weights.
+
+    The version is today's: weights of old networks are put into another order on
+    loading, which has been done.
+    """
+    import sevenn
+
+    config = checkpoint.config | {"version": sevenn.__version__}
+    torch.save({"config": config, "model_state_dict": network.state_dict()}, output)
 
 
 def _say(text: str) -> None:

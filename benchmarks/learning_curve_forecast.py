@@ -10,12 +10,15 @@ often the truth lies within its band.
     python benchmarks/learning_curve_forecast.py … out --start carbon --draws 3
 
 Without ``--start``, the linear model is forecast; with it, a network that is
-fine-tuned for as long as `advise` does it.
+fine-tuned for as long as `advise` does it. What a fit said is kept in ``out``: a script
+that was stopped goes on with the next fit.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -27,8 +30,8 @@ import numpy as np
 from synthzoo.advice.data import Fold, UserData, curve_sizes, make_folds, read_data
 from synthzoo.advice.request import FIT_ATOMS
 from synthzoo.advice.simple_models import LINEAR, ace_kind
-from synthzoo.advice.starts import fit_to_part, judge_start
-from synthzoo.advice.trials import Trial, trial
+from synthzoo.advice.starts import file_stem, fit_to_part, judge_start
+from synthzoo.advice.trials import Trial, keep, kept, trial
 from synthzoo.advice.verdict import ENERGIES, FORCES, power_law
 from synthzoo.data.labelled_set import rms
 from synthzoo.data.structures import read_structures, write_structures
@@ -62,6 +65,10 @@ def network(data: UserData, options: argparse.Namespace) -> FitAndSay:
     start = judge_start(options.start, data)
 
     def fit_and_say(fitted: Sequence[int], tested: Sequence[int], seed: int) -> Said:
+        named = hashlib.sha256(json.dumps([fitted, tested, seed]).encode()).hexdigest()
+        done = options.folder / f"{file_stem(options.start)}-{named[:12]}.npz"
+        if done.is_file():
+            return kept(done)
         fold = Fold(number=1, training=tuple(fitted), tested=tuple(tested))
         fit = fit_to_part(
             start, data, fold, len(fitted), most_atoms=FIT_ATOMS, seed=seed
@@ -70,7 +77,9 @@ def network(data: UserData, options: argparse.Namespace) -> FitAndSay:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         run_fits([fit.job], folder)
-        return fit.said(folder, data.bulk)
+        said = fit.said(folder, data.bulk)
+        keep(done, said)
+        return said
 
     return fit_and_say
 

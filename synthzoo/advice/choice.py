@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ALIKE = 0.95
 """Structures that bring this share of the largest gain are as good; the smallest of
 them is taken."""
+
+STILL_EV_A = 1e-4
+"""Where no predicted force is larger, symmetry forbids them."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,24 @@ class Knowledge:
         return float(np.vdot(self._wanted, np.linalg.inv(known)))
 
 
+def still_ones(forces_eV_A: Sequence[NDArray[np.floating]]) -> set[int]:
+    """Return the structures on whose atoms no forces act, by symmetry.
+
+    ``forces_eV_A``: those that a model predicts, for each structure.
+    """
+    return {
+        place
+        for place, forces in enumerate(forces_eV_A)
+        if np.abs(forces).max(initial=0.0) < STILL_EV_A
+    }
+
+
 def choose(
-    features: Sequence[NDArray[Any]], uncertainty: Uncertainty, count: int
+    features: Sequence[NDArray[Any]],
+    uncertainty: Uncertainty,
+    count: int,
+    *,
+    still: Container[int] = (),
 ) -> list[Choice]:
     """Return the candidates to compute, the most telling first.
 
@@ -85,8 +104,14 @@ def choose(
     are needed: the posterior of a linear model does not depend on them.
 
     ``features``: of the atoms of each candidate.
+    ``still``: candidates whose forces vanish by symmetry. Any model knows these forces,
+    and their labels say nothing about others: only their energies count.
     """
-    forces = Knowledge(features, uncertainty.root, uncertainty.atoms)
+    forces = Knowledge(
+        [0 * each if i in still else each for i, each in enumerate(features)],
+        uncertainty.root,
+        uncertainty.atoms,
+    )
     energies = Knowledge(
         [mean_features(each) for each in features],
         uncertainty.energy_root,

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from ase.io.trajectory import Trajectory
 
-from synthzoo.advice.choice import choose
+from synthzoo.advice.choice import choose, still_ones
 from synthzoo.advice.dft_codes import Wanted
 from synthzoo.advice.dft_inputs import Inputs, elements_of, find_code
 from synthzoo.data.frames import read_frames
 from synthzoo.data.labelled_set import rms
 from synthzoo.data.structures import content_hash, read_structures, write_structures
 from synthzoo.errors import InputError
-from synthzoo.models.hidden import features_of_each
+from synthzoo.models.hidden import features_of_each, results_of_each
 from synthzoo.models.uncertainty import FORCES, WHO_KNOWS, distances
 from synthzoo.potentials import Model, is_network, load_potential, model_name, resolve
 from synthzoo.recipes.loading import recipe_values
@@ -30,10 +30,11 @@ from synthzoo.stability.protocol import Limits
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import NDArray
 
+    from synthzoo.advice.choice import Choice
     from synthzoo.data.frames import FrameSet
     from synthzoo.models.calculator import SynthzooCalculator
+    from synthzoo.models.engine.evaluator import Result
     from synthzoo.models.uncertainty import Uncertainty
 
 DYNAMICS_FOLDER = "dynamics"
@@ -294,24 +295,27 @@ def _sound(pool: Iterable[Atoms], calculator: SynthzooCalculator) -> Iterator[At
 
 def _new(
     pool: Sequence[Atoms], known: Sequence[Atoms], calculator: SynthzooCalculator
-) -> tuple[list[Atoms], list[NDArray[np.float32]]]:
-    """Return the sound candidates that are not known, and the features of each.
+) -> tuple[list[Atoms], list[Result]]:
+    """Return the sound candidates that are not known, and what the model says of each.
 
     The same structure has the same features, however a code has moved or sorted it.
     """
     kept = list(_sound(pool, calculator))
-    features = list(features_of_each(calculator, kept))
+    found = list(results_of_each(calculator, kept))
     old = features_of_each(calculator, list(_sound(known, calculator)))
     means = np.array([each.mean(axis=0) for each in old])
     if not len(means):
-        return kept, features
+        return kept, found
     sizes = np.linalg.norm(means, axis=1)
     new = [
         index
-        for index, each in enumerate(features)
-        if (np.linalg.norm(means - each.mean(axis=0), axis=1) > SAME * sizes).all()
+        for index, each in enumerate(found)
+        if (
+            np.linalg.norm(means - np.asarray(each.features).mean(axis=0), axis=1)
+            > SAME * sizes
+        ).all()
     ]
-    return [kept[index] for index in new], [features[index] for index in new]
+    return [kept[index] for index in new], [found[index] for index in new]
 
 
 def _write(
@@ -322,22 +326,26 @@ def _write(
     uncertainty: Uncertainty,
     count: int,
 ) -> dict[str, Any]:
-    kept, features = _new(pool, known, calculator)
+    kept, found = _new(pool, known, calculator)
     if not kept:
         raise InputError(
             f"None of the {len(pool)} candidates can be chosen: the model does not "
             "know their elements, atoms almost coincide, or they are known."
         )
+    features = [np.asarray(each.features) for each in found]
+    still = still_ones([each.forces for each in found])
     deviations = [
-        uncertainty.forces_eV_A * distances(each, uncertainty.root) for each in features
+        (place not in still)
+        * uncertainty.forces_eV_A
+        * distances(each, uncertainty.root)
+        for place, each in enumerate(features)
     ]
-    chosen = choose(features, uncertainty, count)
+    chosen = choose(features, uncertainty, count, still=still)
     for rank, choice in enumerate(chosen, start=1):
         atoms = kept[choice.index]
         atoms.info["suggestion"] = rank
-        atoms.info["reason"] = (
-            f"standard deviation of its forces {rms(deviations[choice.index]):.3g} "
-            f"eV/A; once it is known, {choice.deviation_eV_A:.3g} over all candidates"
+        atoms.info["reason"] = _reason(
+            choice, None if choice.index in still else rms(deviations[choice.index])
         )
         atoms.arrays[FORCES] = deviations[choice.index]
     write_structures(output, [kept[choice.index] for choice in chosen])
@@ -348,3 +356,18 @@ def _write(
         "before_eV_A": rms(np.array([rms(each) for each in deviations])),
         "after_eV_A": chosen[-1].deviation_eV_A,
     }
+
+
+def _reason(choice: Choice, deviation_eV_A: float | None) -> str:
+    """Return in words why a structure was chosen.
+
+    ``deviation_eV_A``: of its forces; None if symmetry forbids them.
+    """
+    own = (
+        "symmetry forbids forces, so it is for its energy"
+        if deviation_eV_A is None
+        else f"standard deviation of its forces {deviation_eV_A:.3g} eV/A"
+    )
+    return (
+        f"{own}; once it is known, {choice.deviation_eV_A:.3g} eV/A over all candidates"
+    )

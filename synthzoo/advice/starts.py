@@ -151,14 +151,17 @@ class ShortFit:
         """Atoms of the structures that are fitted, on average."""
         return float(np.mean([len(atoms) for atoms, _ in self.job.training]))
 
-    def said(self, folder: Path, bulk: LabelledSet) -> Said:
-        """Return what the fitted model says about the structures that test it."""
+    def calculator(self, folder: Path) -> SynthzooCalculator:
+        """Return the fitted model, once the fit is done in a folder."""
         weights = run_fits([self.job], folder)[self.job.name]  # done: only read
         config = self.start.checkpoint.config
         stored = with_reference(weights, config, self.reference)
-        calculator = SynthzooCalculator(stored, place=Place(device="cpu"))
+        return SynthzooCalculator(stored, place=Place(device="cpu"))
+
+    def said(self, folder: Path, bulk: LabelledSet) -> Said:
+        """Return what the fitted model says about the structures that test it."""
         part = bulk.part(self.fold.tested)
-        predicted = list(predict_structures(part.structures, calculator))
+        predicted = list(predict_structures(part.structures, self.calculator(folder)))
         found = judge_set(part, predicted)
         sizes = np.array([len(atoms) for atoms in part.structures])
         return Said(

@@ -49,9 +49,16 @@ def features_of_each(
     calculator: SynthzooCalculator, structures: Iterable[Atoms]
 ) -> Iterator[NDArray[np.floating]]:
     """Yield the features of the atoms of each structure, a batch at a time."""
+    for found in results_of_each(calculator, structures):
+        yield np.asarray(found.features)
+
+
+def results_of_each(
+    calculator: SynthzooCalculator, structures: Iterable[Atoms]
+) -> Iterator[Result]:
+    """Yield what `with_features` returns for each structure, a batch at a time."""
     for batch in checked_batches(structures, calculator, BATCH_ATOMS):
-        for found in with_features(calculator, [atoms for _, atoms in batch]):
-            yield np.asarray(found.features)
+        yield from with_features(calculator, [atoms for _, atoms in batch])
 
 
 @contextmanager

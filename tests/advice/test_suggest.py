@@ -126,6 +126,16 @@ def test_of_two_that_are_as_good_the_smaller_is_chosen():
     assert found.index == 1
 
 
+def test_where_symmetry_forbids_forces_only_the_energy_counts():
+    """Of two that are alike the smaller would be chosen, but its forces say nothing."""
+    known = Uncertainty.of(list(np.eye(3)[:, None]))
+    row = np.array([[5.0, 0, 0]])
+    pair = [row.repeat(8, axis=0), row.repeat(2, axis=0)]
+    first, second = choose(pair, known, 2, still={1})
+    assert (first.index, second.index) == (0, 1)
+    assert second.deviation_eV_A == pytest.approx(first.deviation_eV_A)
+
+
 def test_the_most_telling_come_first(sure: Path, pool: Path, tmp_path: Path):
     """Copies, and atoms that coincide, are left out; no labels are written."""
     done = suggest(sure, pool, tmp_path / "next.xyz", count=2)

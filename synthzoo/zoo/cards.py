@@ -80,6 +80,8 @@ class ModelRecord(Checked, frozen=True, kw_only=True):
         BibTeX.
     aliases
         Shorter names.
+    replaces
+        Names of models that left the package for this one.
     known_failures
         What it gets so wrong that a user must know.
     reference_values
@@ -103,6 +105,7 @@ class ModelRecord(Checked, frozen=True, kw_only=True):
     results: tuple[Result, ...]
     citation: Annotated[str, matching(_BIBTEX, "a BibTeX entry")]
     aliases: tuple[Name, ...] = ()
+    replaces: tuple[Name, ...] = ()
     known_failures: tuple[KnownFailure, ...] = ()
     reference_values: ReferenceValues | None = None
     published: Published | None = None

@@ -18,6 +18,8 @@ from synthzoo.zoo.card_records import FileRecord
 from synthzoo.zoo.cards import ModelCard, read_card, render_card
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from synthzoo.models.checkpoint import Checkpoint
     from synthzoo.models.config import CheckpointConfig
 
@@ -80,20 +82,33 @@ def find_card(name: str, folder: Path | None = None) -> ModelCard:
     Raises
     ------
     UnknownModelError
-        If no card has this name; the message suggests similar ones.
+        If no card has this name; the message suggests similar ones, or the model that
+        replaced it.
 
     Examples
     --------
     >>> card = find_card("carbon")
     >>> card.name, card.elements, card.licence
-    ('carbon-ace-54k', ('C',), 'mit')
+    ('carbon-ace-69k', ('C',), 'mit')
     """
     cards = {known: card for card in model_cards(folder) for known in card.names}
     if name in cards:
         return cards[name]
-    near = difflib.get_close_matches(name.lower(), cards, n=3, cutoff=0.6)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    hint = _replaced(name, folder) or _similar(name, cards)
     raise UnknownModelError(f"No model named {name!r}.{hint} See `synthzoo list`.")
+
+
+def _replaced(name: str, folder: Path | None) -> str:
+    heirs = [card for card in model_cards(folder) if name in card.replaces]
+    return "".join(
+        f" {card.name} has replaced it. Did you mean {card.names[-1]!r}?"
+        for card in heirs
+    )
+
+
+def _similar(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def groups(folder: Path | None = None) -> tuple[str, ...]:

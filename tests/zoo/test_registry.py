@@ -56,6 +56,17 @@ def test_a_name_unlike_any_other_gets_no_suggestion(cards: Path):
         registry.find_card("zzz", cards)
 
 
+def test_the_name_of_a_replaced_model_leads_to_its_heir(cards: Path):
+    """Whoever wrote it into a script learns what to write instead."""
+    write_card(cards, example_head(replaces=["tiny-old"]))
+    with pytest.raises(UnknownModelError) as caught:
+        registry.find_card("tiny-old", cards)
+    assert str(caught.value) == (
+        "No model named 'tiny-old'. tiny-carbon has replaced it. Did you mean 'tiny'? "
+        "See `synthzoo list`."
+    )
+
+
 def test_a_name_taken_twice_is_refused(cards: Path):
     """An alias that another model has as its name would be ambiguous."""
     write_card(cards, example_head(name="other", aliases=["tiny-carbon"]))

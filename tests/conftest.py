@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,19 @@ HERE = Path(__file__).parent
 collect_ignore = ["legacy/make_states.py"]  # a script that needs the nequip of 2023
 LOOPBACK = {None, "", "localhost", "127.0.0.1", "::1"}
 HUB_SETTINGS = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN")
+
+
+SLOW_WEIGHT = 8
+"""About so many other tests take the time of one that is marked `slow`."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker ends with one alone."""
+    work: Counter[Path] = Counter()
+    for item in items:
+        work[item.path] += SLOW_WEIGHT if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -work[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,7 +90,7 @@ def shared() -> Callable[[str], Path]:
 
 
 def tiny_config(
-    elements: tuple[str, ...] = ("C",), *, kind: str = "potential"
+    elements: tuple[str, ...] = ("C",), *, kind: str = "potential", layers: int = 2
 ) -> CheckpointConfig:
     """Return the description of a real but very small NequIP model."""
     from synthzoo.models.config import FORMAT_VERSION, CheckpointConfig
@@ -85,7 +99,7 @@ def tiny_config(
         format_version=FORMAT_VERSION,
         builder="NequIPGNNModel",
         arguments={
-            "num_layers": 2,
+            "num_layers": layers,
             "l_max": 1,
             "parity": False,
             "num_features": 4,
@@ -141,14 +155,16 @@ def mixed(atoms: Atoms, elements: Sequence[str]) -> Atoms:
     return atoms
 
 
-def write_tiny_checkpoint(folder: Path, elements: tuple[str, ...] = ("C",)) -> None:
-    """Write a checkpoint of an untrained two-layer NequIP model."""
+def write_tiny_checkpoint(
+    folder: Path, elements: tuple[str, ...] = ("C",), *, layers: int = 2
+) -> None:
+    """Write a checkpoint of an untrained NequIP model."""
     from ase.build import bulk
 
     from synthzoo.models.checkpoint import write_checkpoint
     from synthzoo.models.network import build_model
 
-    config = tiny_config(elements)
+    config = tiny_config(elements, layers=layers)
     golden = [mixed(bulk("C", cubic=cubic), elements) for cubic in (False, True)]
     for seed, atoms in enumerate(golden):
         atoms.rattle(0.05, seed=seed)

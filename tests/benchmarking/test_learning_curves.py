@@ -31,9 +31,10 @@ from synthzoo.errors import InputError
 from synthzoo.evaluation.errors import GroupErrors
 from synthzoo.finetuning.jobs import DIRECT_VISITS
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe, times_seen
+from synthzoo.runs.workers import InProcess
 
 OFFSET_EV = -148.0
-SHORT = FinetuneRecipe(visits=24, threads=1)
+SHORT = FinetuneRecipe(visits=24, replay_share=0.0, threads=1)
 
 SCRIPT = """
 import sys
@@ -86,7 +87,7 @@ def curves(
         least_atoms=3,
         recipe=SHORT,
         direct_visits=16,
-        workers=2,
+        executor=InProcess(),
     )
 
 
@@ -148,7 +149,7 @@ def test_a_finished_run_is_never_repeated(
         "least_atoms": 3,
         "recipe": SHORT,
         "direct_visits": 16,
-        "workers": 1,
+        "executor": InProcess(),
     }
     before = {path: path.stat().st_mtime_ns for path in _runs(curves)}
     computed: list[Result] = []
@@ -276,7 +277,7 @@ def test_a_fit_that_diverges_is_a_result(
         draws=1,
         least_atoms=3,
         recipe=wild,
-        workers=1,
+        executor=InProcess(),
     )
     assert (found.runs, found.failed) == (2, 1)
     text = found.table.read_text()

@@ -24,6 +24,7 @@ from synthzoo.distillation.run import distill, plan_distillation
 from synthzoo.errors import InputError, TeacherError
 from synthzoo.finetuning import jobs as finetuning_jobs
 from synthzoo.finetuning import recipe as finetuning_recipe
+from synthzoo.models.recipe import ModelRecipe
 from synthzoo.zoo.load import load_calculator
 
 TEACHER_REFERENCE = (
@@ -72,15 +73,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+class TwoLayers(ModelRecipe, frozen=True, kw_only=True):
+    """A network with half of the layers."""
+
+    num_layers: int = 2
+
+
 def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let few structures and short fits be enough."""
+    """Let few structures, two layers and few short fits be enough."""
     monkeypatch.setattr(planning, "FEWEST_STRUCTURES", 20)
     monkeypatch.setattr(planning, "MOST_STRUCTURES", 60)
-    monkeypatch.setattr(planning, "MOST_EPOCHS", 30)
+    monkeypatch.setattr(planning, "MOST_EPOCHS", 20)
     monkeypatch.setattr(planning, "FEATURES", ((8, 4),))
+    monkeypatch.setattr(planning, "ModelRecipe", TwoLayers)
     monkeypatch.setattr(finetuning_recipe, "FULL_ATOMS", 1.0)
     for size, values in finetuning_recipe.DEFAULTS.items():
-        monkeypatch.setitem(finetuning_recipe.DEFAULTS, size, values | {"visits": 60})
+        short = values | {"visits": 60}
+        if values["check_share"]:
+            short |= {"check_share": 0.5}
+        monkeypatch.setitem(finetuning_recipe.DEFAULTS, size, short)
     monkeypatch.setattr(finetuning_jobs, "DIRECT_VISITS", 60)
 
 

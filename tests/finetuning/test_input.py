@@ -321,7 +321,8 @@ def test_near_copies_alone_are_fitted_with_a_weak_check(
         tiny_checkpoint,
         path,
         tmp_path / "mine",
-        recipe=FinetuneRecipe(visits=12, threads=1),
+        recipe=FinetuneRecipe(visits=12, replay_share=0.0, threads=1),
+        workers=1,
     )
     assert summary.training_structures == 12
     assert "cannot be told" in summary.verdict
@@ -360,7 +361,7 @@ def test_broken_frames_can_be_left_out(
         tiny_checkpoint,
         path,
         tmp_path / "mine",
-        recipe=FinetuneRecipe(visits=11, check_share=0.0, threads=1),
+        recipe=FinetuneRecipe(visits=11, check_share=0.0, replay_share=0.0, threads=1),
         drop_bad=True,
     )
     assert summary.training_structures == 11
@@ -374,7 +375,7 @@ def test_one_structure_is_enough(tiny_checkpoint: Path, tmp_path: Path):
     ase.io.write(tmp_path / "one.xyz", atoms)
     from synthzoo.finetuning.recipe import FinetuneRecipe
 
-    recipe = FinetuneRecipe(visits=3, threads=1)
+    recipe = FinetuneRecipe(visits=3, replay_share=0.0, threads=1)
     summary = finetune(
         tiny_checkpoint, tmp_path / "one.xyz", tmp_path / "mine", recipe=recipe
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
 
 from synthzoo.data.labelled_set import read_labelled
+from synthzoo.data.structures import label, write_structures
 from synthzoo.errors import InputError
 from synthzoo.finetuning.data_check import check_data
 from synthzoo.finetuning.fits import FitJob, run_fits
@@ -20,16 +23,34 @@ from synthzoo.finetuning.replay import NOTHING
 from synthzoo.finetuning.run import finetune
 from synthzoo.models.nequip_network import NequIP
 from synthzoo.training.place import TrainingPlace
+from tests.conftest import write_tiny_checkpoint
 from tests.toy import finetuning_plan
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 @pytest.fixture
-def job(tiny_checkpoint: Path, rattled_diamond: Path) -> FitJob:
-    """Return a short fit of ten crystals, two to a batch."""
+def job(request: pytest.FixtureRequest, tmp_path: Path) -> FitJob:
+    """Return a short fit of ten crystals, two to a batch; of so many layers."""
+    write_tiny_checkpoint(tmp_path / "start", layers=getattr(request, "param", 1))
+    write_structures(tmp_path / "lj.xyz", [crystal(seed) for seed in range(10)])
     recipe = FinetuneRecipe(visits=20, batch_atoms=16, check_share=0.0, threads=1)
-    frames, keys = read_labelled([rattled_diamond])
-    plan = finetuning_plan(tiny_checkpoint, frames, keys, recipe)
+    frames, keys = read_labelled([tmp_path / "lj.xyz"])
+    plan = finetuning_plan(tmp_path / "start", frames, keys, recipe)
     return planned_fit(plan, NOTHING.mixed)
+
+
+def crystal(seed: int) -> Atoms:
+    """Return rattled diamond with Lennard-Jones labels."""
+    atoms = bulk("C", cubic=True)
+    atoms.rattle(0.1, seed=seed)
+    atoms.calc = LennardJones(sigma=1.4, epsilon=0.5, rc=4.0)
+    return label(
+        atoms,
+        energy_eV=atoms.get_potential_energy(),
+        forces_eV_A=atoms.get_forces(),
+    )
 
 
 @pytest.mark.parametrize("function", [finetune, check_data])
@@ -77,12 +98,13 @@ def traced(function: Any, **_: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "compiler",
+    ("compiler", "job"),
     [
-        pytest.param(traced, marks=pytest.mark.thorough),
-        pytest.param(torch.compile, marks=pytest.mark.long),
+        pytest.param(traced, 1, marks=pytest.mark.thorough),
+        pytest.param(torch.compile, 2, marks=pytest.mark.long),
     ],
     ids=["traced", "compiled"],
+    indirect=["job"],
 )
 def test_a_compiled_fit_learns_what_a_plain_one_does(
     job: FitJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: Any

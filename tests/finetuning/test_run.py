@@ -27,7 +27,7 @@ OFFSET_EV = -148.314
 STIFFER = 1.5
 FREE_EV = -7.0
 """Energy of a free atom by the tiny checkpoint."""
-SHORT = FinetuneRecipe(visits=40, check_share=0.0, threads=1)
+SHORT = FinetuneRecipe(visits=40, check_share=0.0, replay_share=0.0, threads=1)
 
 SCRIPT = """
 import sys
@@ -217,7 +217,9 @@ def test_the_command_prints_what_was_done(
     from synthzoo.cli import main
 
     recipe = tmp_path / "short.yaml"
-    recipe.write_text("finetune: {visits: 20, threads: 1, check_share: 0}\n")
+    recipe.write_text(
+        "finetune: {visits: 20, threads: 1, check_share: 0, replay_share: 0}\n"
+    )
     output = tmp_path / "mine"
     arguments = [
         "finetune",

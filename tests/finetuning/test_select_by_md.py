@@ -20,7 +20,9 @@ from synthzoo.finetuning.run import finetune
 from synthzoo.finetuning.select_by_md import Candidate, ranked, starting_structures
 from tests.toy import finetuning_plan
 
-RECIPE = FinetuneRecipe(visits=80, check_share=0.0, threads=1, select_by="md")
+RECIPE = FinetuneRecipe(
+    visits=80, check_share=0.0, replay_share=0.0, threads=1, select_by="md"
+)
 
 PROTOCOL = """
 md:

@@ -158,7 +158,7 @@ def copper_part(fault: str) -> MeltQuench:
         anneal_fs=0,
         cool_fs=0,
         sample_fs=2,
-        max_hours=15 / 3600,
+        max_hours=5 / 3600,
     )
 
 
@@ -185,7 +185,7 @@ def test_trajectories_that_fail_are_left_out_and_named(tmp_path: Path):
     ]
     assert "SIGSEGV" in reasons[0]
     assert "did not converge" in reasons[1]
-    assert "no answer in 15 s" in reasons[2]
+    assert "no answer in 5 s" in reasons[2]
     groups = {atoms.info["group"] for atoms in read_structures(tmp_path / "1.xyz")}
     assert not groups & {failure.group for failure in summaries[0].failed}
     made = [tmp_path / "1.xyz", tmp_path / "2.xyz"]

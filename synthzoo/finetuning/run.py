@@ -26,7 +26,8 @@ from synthzoo.finetuning.gain import find_gain
 from synthzoo.finetuning.jobs import ALONE, describe_jobs, make_jobs, mixed_in
 from synthzoo.finetuning.judge import Judge
 from synthzoo.finetuning.recipe import FinetuneRecipe
-from synthzoo.finetuning.report import ALONE_FOLDER, card_text, write_report
+from synthzoo.finetuning.report import card_text, write_report
+from synthzoo.finetuning.report_text import ALONE_FOLDER
 from synthzoo.finetuning.request import Request, find_request, read_sets
 from synthzoo.finetuning.results import DirectTraining, Results
 from synthzoo.finetuning.select_by_md import DYNAMICS_FOLDER, select_by_md

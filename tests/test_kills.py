@@ -18,7 +18,7 @@ HERE = Path(__file__).parents[1]
 SEED = 5
 AT_RANDOM = 5
 STRUCTURES = 300
-FEW_STRUCTURES = 72
+FEW_STRUCTURES = 48
 CHILDREN = 3
 RUN = """
 import sys

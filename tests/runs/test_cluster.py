@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,13 +46,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(folder: Path) -> bytes:
     """Return what a local run makes."""
     return finish(relabel(folder, "local.xyz", "--workers", "1"), folder, "local.xyz")
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
-    """Give a fresh cluster of two workers, which work in another folder."""
-    with dask_cluster(tmp_path, 2) as made:
-        yield made
 
 
 def relabel(folder: Path, output: str, *options: str) -> subprocess.Popen[str]:
@@ -103,45 +96,41 @@ def finished_chunks(folder: Path, output: str) -> int:
 
 @pytest.mark.thorough
 def test_a_cluster_makes_the_bytes_of_a_local_run(
-    folder: Path, expected: bytes, cluster: DaskCluster
+    folder: Path, expected: bytes, tmp_path: Path
 ):
-    """Even if a worker dies in the middle: its work is done again elsewhere."""
-    process = relabel(folder, "dask.xyz", *on(cluster))
-    wait_for(lambda: finished_chunks(folder, "dask.xyz") >= 2)
-    cluster.workers[0].kill()
-    assert finish(process, folder, "dask.xyz") == expected
+    """Workers that come late are waited for; the work of one that dies is done again.
+
+    That a queue has still to start them is said.
+    """
+    with dask_cluster(tmp_path, 0) as cluster:
+        process = relabel(folder, "dask.xyz", *on(cluster))
+        assert process.stderr is not None
+        assert "no workers; waiting" in process.stderr.readline()
+        cluster.add_worker()
+        cluster.add_worker()
+        wait_for(lambda: finished_chunks(folder, "dask.xyz") >= 2)
+        cluster.workers[0].kill()
+        assert finish(process, folder, "dask.xyz") == expected
 
 
 @pytest.mark.thorough
 def test_a_lost_scheduler_is_one_clear_error_and_the_run_goes_on_elsewhere(
-    folder: Path, expected: bytes, cluster: DaskCluster, tmp_path: Path
+    folder: Path, expected: bytes, tmp_path: Path
 ):
     """What the cluster had finished is kept and is not done again."""
-    process = relabel(folder, "lost.xyz", *on(cluster))
-    wait_for(lambda: finished_chunks(folder, "lost.xyz") >= 2)
-    cluster.scheduler.kill()
-    output, errors = process.communicate(timeout=120)
+    with dask_cluster(tmp_path, 1) as cluster:
+        process = relabel(folder, "lost.xyz", *on(cluster))
+        wait_for(lambda: finished_chunks(folder, "lost.xyz") >= 2)
+        cluster.scheduler.kill()
+        output, errors = process.communicate(timeout=120)
     assert (process.returncode, output) == (1, "")
     assert errors.startswith("Error: The workers are gone")
     assert "What is finished is kept; run the same command again" in errors
     assert errors.count("\n") == 1
     kept = finished_chunks(folder, "lost.xyz")
     assert 2 <= kept < CHUNKS
-    resumed = relabel(folder, "lost.xyz", "--workers", "2")
+    resumed = relabel(folder, "lost.xyz", "--workers", "1")
     assert finish(resumed, folder, "lost.xyz") == expected
-
-
-@pytest.mark.thorough
-def test_a_cluster_without_workers_is_mentioned(
-    folder: Path, expected: bytes, tmp_path: Path
-):
-    """A run waits for workers that a queue has still to start, and says so."""
-    with dask_cluster(tmp_path, 0) as cluster:
-        process = relabel(folder, "waiting.xyz", *on(cluster))
-        assert process.stderr is not None
-        assert "no workers; waiting" in process.stderr.readline()
-        cluster.add_worker()
-        assert finish(process, folder, "waiting.xyz") == expected
 
 
 @pytest.mark.parametrize(

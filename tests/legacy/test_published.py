@@ -497,7 +497,9 @@ def test_the_commands_take_it_by_its_name(card: ModelCard, tmp_path: Path):
     result = run("evaluate", "paper/small", tmp_path / "bulk.xyz", "--json")
     assert json.loads(result.stdout)["groups"][0]["energy_rmse_meV_per_atom"] < 1e-2
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("finetune: {visits: 6, learning_rate: 1.0e-3, check_share: 0.0}")
+    recipe.write_text(
+        "finetune: {visits: 6, learning_rate: 1.0e-3, check_share: 0, replay_share: 0}"
+    )
     tuned = tmp_path / "tuned"
     result = run("finetune", "paper/small", data, "-o", tuned, "--recipe", recipe)
     assert result.exit_code == 0, result.stderr
@@ -527,7 +529,9 @@ def test_a_free_atom_is_right_after_tuning(card: ModelCard, tmp_path: Path):
         "C": 0.0
     }
     labelled_by("paper/small", data, alone_eV=-148.0, more_eV=0.4)
-    recipe = FinetuneRecipe(visits=6, learning_rate=1e-6, check_share=0.0)
+    recipe = FinetuneRecipe(
+        visits=6, learning_rate=1e-6, check_share=0.0, replay_share=0.0
+    )
     summary = finetune("paper/small", data, tmp_path / "tuned", recipe=recipe)
     assert "isolated atoms keep their energy" in summary.reference
     config = read_config(tmp_path / "tuned")

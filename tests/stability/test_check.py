@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 STEP_FS = 4.0
 WARM = Dynamics(name="warm", duration_fs=1000, start_K=600)
 MILD = Dynamics(name="mild", duration_fs=200, start_K=300)
+BRIEF = Dynamics(name="brief", duration_fs=40, start_K=300)
 CONSTANT = Dynamics(name="constant", ensemble="nve", duration_fs=1000)
 PRESSURE = Dynamics(name="pressure", ensemble="npt", duration_fs=1000, start_K=300)
 HOT = Dynamics(name="hot", duration_fs=1000, start_K=1500)
@@ -81,7 +82,7 @@ def check(calculator: Any, atoms: Atoms, folder: Path, protocol: MdRecipe) -> Ve
         ("calculator", unsound.Raising(), copper(), recipe(WARM), "RuntimeError: no"),
         ("temperature", unsound.Furnace(), copper(), recipe(WARM), "600 K at the the"),
         ("drift", unsound.Whirling(), copper(), recipe(MILD, CONSTANT), "meV/atom/ps"),
-        ("order", unsound.ScaledForces(), copper(), recipe(MILD, STEPS), "not 2"),
+        ("order", unsound.ScaledForces(), copper(), recipe(BRIEF, STEPS), "not 2"),
         ("fused", unsound.NoWall(), copper(), recipe(WARM), r"are 0\.\d\d Å apart"),
         ("lost", unsound.Repulsive(), CLUSTER, recipe(WARM), "no neighbour"),
         ("cell", unsound.Repulsive(), copper(), recipe(PRESSURE), "the volume is"),

@@ -64,7 +64,7 @@ for name, after in {"load": loaded, "use": state()}.items():
 def teacher(request: pytest.FixtureRequest) -> Teacher:
     kind = request.param.partition(":")[0]
     need(MODULES[kind], kind)
-    return load_teacher(request.param)
+    return open_teacher(request.param)  # tests/teachers/test_catalogue.py tests it
 
 
 def quartz() -> Atoms:

@@ -18,7 +18,7 @@ from synthzoo.finetuning.committee import MEMBERS_FOLDER
 from synthzoo.stability.verdict import SERIES_FILE
 from tests.extras import need
 
-FEW_VISITS = "finetune: {visits: 8, check_share: 0, threads: 1}\n"
+FEW_VISITS = "finetune: {visits: 8, check_share: 0, replay_share: 0, threads: 1}\n"
 PROTOCOL = """
 md:
   timestep_fs: 1
@@ -30,12 +30,12 @@ md:
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    """Give the address of a cluster of two workers with nannies, as is usual."""
+    """Give the address of a cluster of a worker with a nanny, as is usual."""
     need("distributed", "dask")
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        n_workers=1, threads_per_worker=1, dashboard_address=":0"
     ) as cluster:
         yield cluster.scheduler_address
 
@@ -59,7 +59,7 @@ def folder(
 def run_twice(scheduler: str, *arguments: str) -> None:
     """Run a command on this machine and on the cluster, into folders of these names."""
     cluster = ("--executor", "dask", "--scheduler", scheduler)
-    for output, place in (("local", ("--workers", "2")), ("cluster", cluster)):
+    for output, place in (("local", ("--workers", "1")), ("cluster", cluster)):
         result = CliRunner().invoke(main, [*arguments, "-o", output, *place])
         assert result.exit_code == 0, result.output
 

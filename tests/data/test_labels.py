@@ -69,7 +69,7 @@ def in_own_place(**results) -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("seed", ["0", "1", "2", "3"])
+@pytest.mark.parametrize("seed", ["0", "1"])
 def test_the_choice_does_not_depend_on_the_hash_seed(seed: str, tmp_path: Path):
     """A reference comes before ASE's own place, and that before any model."""
     atoms = in_own_place()

@@ -1,12 +1,12 @@
 """Compare two levels of theory in one network with costly energies alone.
 
-    python benchmarks/levels.py carbon-gap17-dft-train.extxyz c_ace.yace OUTPUT \
+    python benchmarks/levels.py carbon-gap17-dft-train.extxyz ace:c_ace.yace OUTPUT \
         --start carbon-ace-2k --sizes 25 100 --draws 0 1 2
 
-A cheap teacher labels 500 structures of a labelled set with energies and forces: the
-low level. The set's own labels are the high level, of which only the energies are used.
-The other structures, at most 300, judge energies and forces. Structures of the high
-level are drawn from those 500, so that both levels label them.
+A cheap teacher labels 500 structures of a labelled set (``--low``) with energies and
+forces: the low level. The set's own labels are the high level, of which only the
+energies are used. The other structures, at most 300, judge energies and forces.
+Structures of the high level are drawn from the same, so that both levels label them.
 
 Each run is one line of OUTPUT/runs.jsonl, and runs that are there already are not
 repeated; OUTPUT/table.md has the means over the draws. The rows:
@@ -72,7 +72,7 @@ def main() -> None:
         for size in options.sizes
         for row in options.rows
     ]
-    pool = Pool(options.structures, options.output)
+    pool = Pool(options.structures, options.output, low=options.low)
     measure = _measure(pool, low_level(pool, options.teacher))
     lines = run_missing(options.output / "runs.jsonl", runs, measure)
     (options.output / "table.md").write_text(table_of(lines), encoding="utf-8")
@@ -82,18 +82,21 @@ class Pool:
     """The structures of the high level: some to draw from, others to judge.
 
     ``structures``: labelled structures of the high level.
+    ``low``: how many to draw from, which are also those of the low level.
     ``judges``: how many judge, at most.
     """
 
-    def __init__(self, structures: Path, folder: Path, *, judges: int = JUDGES) -> None:
+    def __init__(
+        self, structures: Path, folder: Path, *, low: int = LOW, judges: int = JUDGES
+    ) -> None:
         self.folder = folder
         self.judges = folder / "judges.xyz"
         found = read_structures(structures)
         kept = [atoms for atoms in found if len(atoms) >= LEAST_ATOMS]
         self._keys = find_label_keys(kept)
         order = np.random.default_rng(0).permutation(len(kept))
-        self.structures = [kept[index] for index in order[:LOW]]
-        judging = [kept[index] for index in order[LOW : LOW + judges]]
+        self.structures = [kept[index] for index in order[:low]]
+        judging = [kept[index] for index in order[low : low + judges]]
         if not self.judges.exists():
             write_structures(
                 self.judges, [_plain(atoms, self._keys) for atoms in judging]
@@ -111,15 +114,12 @@ class Pool:
         return self.write(path, [self.structures[index] for index in order[:size]])
 
 
-def low_level(pool: Pool, teacher: Path) -> Path:
-    """Return the structures of the pool with labels of C-ACE, the low level.
-
-    ``teacher``: potential file of C-ACE.
-    """
+def low_level(pool: Pool, teacher: str) -> Path:
+    """Return the structures of the pool with a teacher's labels, the low level."""
     low = pool.folder / "low.xyz"
     if not low.exists():
         bare = pool.write(pool.folder / "structures.xyz", pool.structures)
-        relabel_file(bare, low, teacher=f"ace:{teacher}")
+        relabel_file(bare, low, teacher=teacher)
     return low
 
 
@@ -204,8 +204,9 @@ def _spread(group: list[dict[str, Any]], name: str, digits: int) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("structures", type=Path)
-    parser.add_argument("teacher", type=Path)
+    parser.add_argument("teacher")
     parser.add_argument("output", type=Path)
+    parser.add_argument("--low", type=int, default=LOW)
     parser.add_argument("--start", default="carbon-ace-2k")
     parser.add_argument("--sizes", type=int, nargs="+", default=[25, 100])
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])

@@ -20,8 +20,7 @@ import numpy as np
 import torch
 from ase.data import atomic_numbers
 
-from synthzoo.data.labelled_set import LabelledSet, read_labelled
-from synthzoo.data.labels import labels_of
+from synthzoo.data.labelled_set import LabelledSet, as_labelled, read_labelled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,22 +41,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     begin = time.process_time()
-    data = _read(options.data)
+    data = as_labelled(*read_labelled([options.data]))
     checkpoint, network = _load(options.start)
     _add_constants(network, data)
     _fit(network, data, options)
     _save(checkpoint, network, options.output)
     _say(f"{options.output}: {time.process_time() - begin:.0f} s of processor time")
-
-
-def _read(path: Path) -> LabelledSet:
-    frames, keys = read_labelled([path])
-    structures = frames.structures
-    return LabelledSet(
-        structures=structures,
-        labels=[labels_of(atoms, keys) for atoms in structures],
-        origins=[str(path)] * len(structures),
-    )
 
 
 def _load(start: str) -> tuple[Any, Any]:

@@ -47,8 +47,8 @@ def main() -> None:
         print(f"{name}: {1000 * np.median(values):.3g} ms a call")  # noqa: T201
     ratios = np.divide(*np.transpose(turns)[::-1])
     print(  # noqa: T201
-        f"{len(student)} atoms: {np.median(ratios):.0f} times as fast "
-        f"({ratios.min():.0f} to {ratios.max():.0f})"
+        f"{len(student)} atoms: {np.median(ratios):.3g} times as fast "
+        f"({ratios.min():.3g} to {ratios.max():.3g})"
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synthzoo.errors import InputError
 from synthzoo.finetuning.checks import describe
 from synthzoo.finetuning.jobs import describe_jobs, make_jobs
+from synthzoo.finetuning.length import describe_trials, most_visits
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.replay import NOTHING, comes_with_synthzoo
 from synthzoo.finetuning.request import (
@@ -189,7 +190,10 @@ def _fits(request: Request, sets: Sets) -> str:
             f"; {len(level.training)} of level {level.name}, {level.shared} of them "
             f"also of level {plan.level}"
         )
-    texts = [f"{text}. {describe_jobs(make_jobs(request, sets), request.workers)}"]
+    texts = [
+        f"{text}. {describe_jobs(make_jobs(request, sets), request.workers)}",
+        *filter(None, [describe_trials(plan, most_visits(plan, request.recipe))]),
+    ]
     if plan.related and not len(sets.test):
         texts.append(
             "Most structures are nearly the same or of one group: the structures that "

@@ -135,12 +135,7 @@ class Judge:
         if recipe.seeds == 1 or self.choice is not None:
             return []
         errors = [self._held_out_errors(name) for name in seed_names(recipe.seeds)]
-        energy_weight = recipe.energy_weight or 0.0  # resolved: not None
-        losses = [
-            energy_weight * (found.energy_rmse_meV_per_atom / 1000) ** 2
-            + recipe.forces_weight * found.force_rmse_eV_A**2
-            for found in errors
-        ]
+        losses = [recipe.loss(found) for found in errors]
         best = int(np.nanargmin(losses))
         return [
             SeedResult(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from synthzoo.recipes.schema import (
     LATER,
@@ -16,6 +16,9 @@ from synthzoo.recipes.schema import (
     Share,
 )
 from synthzoo.training.recipe import LearningRate, StepsRecipe
+
+if TYPE_CHECKING:
+    from synthzoo.evaluation.errors import GroupErrors
 
 Value = TypeVar("Value")
 
@@ -50,6 +53,9 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     direct_visits
         Structures that a comparison from scratch sees in all, instead of a number that
         grows with that of the structures.
+    most_visits
+        Structures seen in all at most, where trials find that fits should be longer
+        than `visits` is by default; by default as many as training from scratch sees.
     seeds
         Number of fits that differ by their seed; the one with the smallest loss on the
         held-out structures is kept.
@@ -87,8 +93,15 @@ class FinetuneRecipe(StepsRecipe, Section, frozen=True, kw_only=True):
     replay_stress_weight: Annotated[NotNegative, LATER] = 0.1
     replay_labels: ReplayLabels = "start"
     direct_visits: Annotated[Count | None, LATER] = None
+    most_visits: Annotated[Count | None, LATER] = None
     level_share: Annotated[Share, LATER] = 0.6
     level_weights: Annotated[dict[str, NotNegative] | None, LATER] = None
+
+    def loss(self, errors: GroupErrors) -> float:
+        """Return errors of energies and forces, weighed as in the fit (eV² scale)."""
+        energy_eV = errors.energy_rmse_meV_per_atom / 1000
+        weighed = (self.energy_weight or 0.0) * energy_eV**2  # resolved: not None
+        return weighed + self.forces_weight * errors.force_rmse_eV_A**2
 
 
 CHECKED = {"held_out_share": 0.0, "check_share": 0.2}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synthzoo.finetuning.comparison import Comparison
+    from synthzoo.finetuning.length import Trials
     from synthzoo.finetuning.plan import Plan
     from synthzoo.finetuning.recipe import ReplayLabels
     from synthzoo.finetuning.replay import Synthetic
@@ -73,7 +74,7 @@ def fit_text(results: Results) -> str:
         f"{results.batch_atoms} atoms{_shortage(results)}, with a learning rate of "
         f"{recipe.learning_rate:g} that falls to zero along a cosine. "
     )
-    text += _kept_text(results)
+    text += _length_text(results.trials) + _kept_text(results)
     if len(results.replay.mixed):
         text += (
             f" Of {len(results.replay.mixed)} synthetic structures, some were mixed "
@@ -89,6 +90,25 @@ _REPLAY_TEXT: dict[ReplayLabels, str] = {
         "the forces of its teacher, or the model's own predictions where there are none"
     ),
 }
+
+
+def _length_text(trials: Trials) -> str:
+    """Return what trials said about the length of the fit, in words."""
+    if not trials.usual:
+        return ""
+    text = (
+        f"{len(trials.usual)} trials with {trials.usual[0].visits} structures, each "
+        "without another part of the data, said how long to fit. They took "
+        f"{100 * trials.fitted.gain:.0f} % off the loss on the structures that they "
+        f"saw, and {100 * trials.left_out.gain:.0f} % off that on the others"
+    )
+    if not trials.longer:
+        return f"{text}, so longer fits were not tried. "
+    told = " and ".join(
+        f"{100 * trial.left_out.gain:.0f} % with {trial.visits} structures"
+        for trial in trials.longer
+    )
+    return f"{text}. Longer ones took {told} off the latter. "
 
 
 def _kept_text(results: Results) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from synthzoo.finetuning.comparison import Change, Comparison
     from synthzoo.finetuning.gain import Gain
     from synthzoo.finetuning.judge import LevelErrors, SeedResult
+    from synthzoo.finetuning.length import Trials
     from synthzoo.finetuning.physics import Curve, Physics
     from synthzoo.finetuning.plan import Plan
     from synthzoo.finetuning.replay import Synthetic
@@ -157,6 +158,7 @@ class Results:
     """What a fine-tuning gave.
 
     ``batch_atoms``: size of the batches that the fit has come to.
+    ``trials``: fits that said how long to fit.
     ``seeds``: what the fits are worth of which the best is kept; empty for one fit.
     ``selection``: what weights are worth that were put through dynamics, the best
     first; empty if none were.
@@ -179,6 +181,7 @@ class Results:
     plan: Plan
     batch_atoms: int
     losses: Sequence[TrainingLoss]
+    trials: Trials
     seeds: Sequence[SeedResult]
     selection: Sequence[Candidate]
     replay: Synthetic
@@ -233,6 +236,7 @@ def metrics(results: Results) -> dict[str, Any]:
         ),
         "probes": [dataclasses.asdict(curve) for curve in results.curves],
         "gain": _gain_values(results.gain) if results.gain else None,
+        "trials": dataclasses.asdict(results.trials),
         "seeds": [dataclasses.asdict(entry) for entry in results.seeds],
         "selection": [dataclasses.asdict(entry) for entry in results.selection],
         "losses": [dataclasses.asdict(loss) for loss in results.losses],

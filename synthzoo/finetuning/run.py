@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from synthzoo.finetuning.fits import (
 from synthzoo.finetuning.gain import find_gain
 from synthzoo.finetuning.jobs import ALONE, describe_jobs, make_jobs, mixed_in
 from synthzoo.finetuning.judge import Judge
+from synthzoo.finetuning.length import describe_trials, find_length, most_visits
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.report import card_text, write_report
 from synthzoo.finetuning.report_text import ALONE_FOLDER
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from synthzoo.finetuning.energy_reference import EnergyReference
     from synthzoo.finetuning.fits import FitJob
+    from synthzoo.finetuning.length import Length, RunFits
     from synthzoo.finetuning.plan import Plan
     from synthzoo.finetuning.request import Sets, Sources
     from synthzoo.finetuning.select_by_md import Candidate
@@ -248,7 +251,8 @@ def finetune(  # noqa: PLR0913  what a user may say
         Checkpoint folder to make.
     recipe
         How to fit: a recipe, its file, or the name of one that comes with synthzoo.
-        What it leaves open follows from the number of structures.
+        What it leaves open follows from the number of structures. Where these are few
+        and much alike, trial fits say how long to fit.
     isolated_energies_eV
         Energy of the isolated atom of each element, on the scale of the labels. If not
         given, it is found among the structures or fitted.
@@ -355,10 +359,8 @@ def finetune(  # noqa: PLR0913  what a user may say
         found = run.summary
         if found is None or not (made.exists() or output.exists()):
             sets = read_sets(request)
-            jobs = make_jobs(request, sets)
-            if tell is not None:
-                tell(describe_jobs(jobs, request.workers))
-            found = run.complete(_make(request, sets, jobs, run.folder, started))
+            length = _find_length(request, sets, run.folder, tell or _say_nothing)
+            found = run.complete(_make(request, sets, length, run.folder, started))
         if made.exists():
             made.replace(output)
         run.close()
@@ -366,19 +368,46 @@ def finetune(  # noqa: PLR0913  what a user may say
     return FinetuneSummary(output=output, report=output / MARKDOWN_FILE, **found)
 
 
+def _say_nothing(text: str) -> None:
+    pass
+
+
+def _find_length(
+    request: Request, sets: Sets, run: Path, tell: Callable[[str], object]
+) -> Length:
+    """Say what will be fitted; return how long, by trials where that is in doubt."""
+    plan, jobs = sets.plan, make_jobs(request, sets)
+    most = most_visits(plan, request.recipe)
+    tell(
+        f"{describe_jobs(jobs, request.workers)} {describe_trials(plan, most)}".strip()
+    )
+    length = find_length(plan, jobs[0], most=most, run=_fitting(request, run))
+    if length.plan.recipe != plan.recipe:
+        longer = make_jobs(request, dataclasses.replace(sets, plan=length.plan))
+        tell(f"Longer fits are better: {describe_jobs(longer, request.workers)}")
+    return length
+
+
+def _fitting(request: Request, run: Path) -> RunFits:
+    return partial(
+        run_fits, folder=run, workers=request.workers, executor=request.executor
+    )
+
+
 def _make(
-    request: Request,
-    sets: Sets,
-    jobs: Sequence[FitJob],
-    run: Path,
-    started: float,
+    request: Request, sets: Sets, length: Length, run: Path, started: float
 ) -> dict[str, Any]:
     """Fit, write checkpoint and report in the working folder; return the summary."""
-    plan = sets.plan
+    sets = dataclasses.replace(sets, plan=length.plan)
+    plan, jobs = sets.plan, make_jobs(request, sets)
+    left = [job for job in jobs if job.name not in length.weights]
     judge = Judge(
         plan=plan,
-        weights=run_fits(jobs, run, workers=request.workers, executor=request.executor)
-        | read_snapshots(jobs, run),
+        weights={
+            **length.weights,
+            **_fitting(request, run)(left),
+            **read_snapshots(left, run),
+        },
         test=sets.test,
         test_forces=sets.test_forces,
         synthetic=sets.synthetic.kept,
@@ -399,6 +428,7 @@ def _make(
         plan=plan,
         batch_atoms=read_batch_atoms(run / judge.kept_fit) or plan.recipe.batch_atoms,
         losses=read_losses(run / judge.kept_fit),
+        trials=length.trials,
         seeds=judge.seeds,
         selection=selection,
         replay=dataclasses.replace(sets.synthetic, mixed=mixed_in(request, sets)),

@@ -12,8 +12,10 @@ import numpy as np
 from synthzoo.data.pairs import find_pairs
 from synthzoo.distillation.calm import squeezable
 from synthzoo.distillation.costs import Costs, label_seconds, visit_seconds
+from synthzoo.distillation.replay import LACKED_SHARE, USUAL_SHARE
 from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
+from synthzoo.finetuning.length import lengths, structures_shown
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.generation.kinds.from_file import Around
 from synthzoo.generation.sizes import are_metals
@@ -94,8 +96,9 @@ DEAR_COMPARISON = 0.3
 """Training on the user's structures alone is left out if it takes more than this share
 of the time, unless it is asked for."""
 
-REPLAY_SHARE = 0.3
-"""Of the atoms that fine-tuning sees, so many are of synthetic structures."""
+LONGER_SHARE = 0.5
+"""Fine-tuning may be longer than usual, if trials find it better, as far as it takes no
+more than this share of the time."""
 
 SPARE = 1.2
 """What is measured again may take longer by this factor."""
@@ -122,6 +125,8 @@ class Plan:
     generation_s, training_s, tuning_s
         What structures and labels, pre-training, and fine-tuning with its comparisons
         will take.
+    most_visits
+        Structures that fine-tuning sees at most, if trials find it better.
     compare_direct
         Whether a new network is trained on the user's structures alone.
     direct_s
@@ -136,6 +141,7 @@ class Plan:
     generation_s: float
     training_s: float
     tuning_s: float
+    most_visits: int
     compare_direct: bool
     direct_s: float
 
@@ -158,7 +164,8 @@ class Plan:
             f"each atom and a cutoff of {self.model.cutoff_A:g} Å, which sees each "
             f"structure {self.epochs} times: {_minutes(self.training_s)}.",
             "Fine-tuning on your structures, and what it is tested and compared with: "
-            f"{_minutes(self.tuning_s)}.",
+            f"{_minutes(self.tuning_s)}, if trials find that {self.most_visits} "
+            "structures should be shown to each fit, and less otherwise.",
             *self._left_out(),
             f"In all about {self.minutes:.0f} minutes on this machine if it is idle.",
         ]
@@ -205,13 +212,20 @@ def spend(
     request: Request, data: LabelledSet, model: ModelRecipe, costs: Costs
 ) -> Plan:
     """Return a plan for one network; there may be no time for any structure."""
-    if request.compare_direct is not None:
-        return _spend(request, data, model, costs, compare=request.compare_direct)
-    plan = _spend(request, data, model, costs, compare=True)
+    asked = request.compare_direct
+    plans = [
+        _spend(request, data, model, costs, compare=compare, longer=longer)
+        for longer in (True, False)
+        for compare in ((True, False) if asked is None else (asked,))
+    ]
     limit_s = DEAR_COMPARISON * request.minutes * SECONDS_PER_MINUTE
-    if plan.direct_s <= limit_s and plan.structures >= FEWEST_STRUCTURES:
-        return plan
-    return _spend(request, data, model, costs, compare=False)
+    affordable = (
+        plan
+        for plan in plans
+        if plan.structures >= FEWEST_STRUCTURES
+        and (asked or not plan.compare_direct or plan.direct_s <= limit_s)
+    )
+    return next(affordable, plans[-1])
 
 
 def _spend(
@@ -221,8 +235,9 @@ def _spend(
     costs: Costs,
     *,
     compare: bool,
+    longer: bool,
 ) -> Plan:
-    tuning_s, direct_s = _tuning_seconds(request, data, costs)
+    tuning_s, direct_s, most_visits = _tuning(request, data, costs, longer=longer)
     if compare:
         tuning_s += direct_s
     left_s = SHARE_OF_STUDENT * (request.minutes * SECONDS_PER_MINUTE - tuning_s)
@@ -242,6 +257,7 @@ def _spend(
         generation_s=structures * making_s,
         training_s=structures * epochs * visit_s,
         tuning_s=tuning_s,
+        most_visits=most_visits,
         compare_direct=compare,
         direct_s=direct_s,
     )
@@ -297,18 +313,31 @@ def _least_minutes(request: Request, data: LabelledSet, plan: Plan) -> float:
     return (student_s + plan.tuning_s) / SECONDS_PER_MINUTE
 
 
-def _tuning_seconds(
-    request: Request, data: LabelledSet, costs: Costs
-) -> tuple[float, float]:
-    """Return what fine-tuning with its further fits takes, and those from scratch."""
+def _tuning(
+    request: Request, data: LabelledSet, costs: Costs, *, longer: bool
+) -> tuple[float, float, int]:
+    """Return what fine-tuning with its further fits takes, and those from scratch.
+
+    The third number is how many structures a fit may see at most.
+
+    ``longer``: whether there may be more than usual, if trials find it better.
+    """
     sizes = [len(atoms) for atoms in data.structures]
     recipe = resolve_recipe(FinetuneRecipe(), sizes)
+    usual, fresh = recipe.visits or 0, visits_from_scratch(sizes)
     checks = 0 if request.test else _fits_that_check(recipe)
     at_a_time = min(request.workers, 1 + checks)
     visit_s = data.atoms / len(data) * costs.visit_s_per_atom / at_a_time
-    replayed = 1 / (1 - REPLAY_SHARE)
-    tuning_s = (1 + checks) * (recipe.visits or 0) * replayed * visit_s
-    return tuning_s, max(1, checks) * visits_from_scratch(sizes) * visit_s
+    replayed_s = visit_s / (1 - (LACKED_SHARE if _are_alloys(data) else USUAL_SHARE))
+    limit_s = LONGER_SHARE * request.minutes * SECONDS_PER_MINUTE if longer else 0.0
+    seconds = {
+        visits: replayed_s * structures_shown(usual, visits, checks=checks)
+        for visits in lengths(usual, fresh)
+    }
+    most = max(
+        visits for visits in seconds if seconds[visits] <= limit_s or visits == usual
+    )
+    return seconds[most], max(1, checks) * fresh * visit_s, most
 
 
 def _fits_that_check(recipe: FinetuneRecipe) -> int:
@@ -332,6 +361,11 @@ def cutoff_for(structures: Sequence[Atoms]) -> float:
     if wanted > len(distances):
         return longest
     return round(float(np.clip(distances[wanted - 1], shortest, longest)), 1)
+
+
+def _are_alloys(data: LabelledSet) -> bool:
+    """Return whether structures of other compositions are made."""
+    return len(data.elements) > 1 and are_metals(data.elements)
 
 
 def _averaging(plan: Plan, data: LabelledSet) -> float:
@@ -364,7 +398,7 @@ def recipe_of(
     dimers = min(pairs * distances, round(MOST_DIMERS * plan.structures))
     around = plan.structures - dimers - DYNAMICS_FRAMES * plan.dynamics
     parts: list[dict[str, Any]] = [{"kind": "dimers", "count": distances}]
-    if len(elements) > 1 and are_metals(elements):
+    if _are_alloys(data):
         each = round(ALLOY_SHARE * plan.structures / len(ALLOYS["prototypes"]))
         parts.append({"kind": "crystals", "count": each} | ALLOYS)
         around -= each * len(ALLOYS["prototypes"])

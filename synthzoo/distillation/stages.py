@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from synthzoo.data.structures import read_structures, write_structures
 from synthzoo.distillation.calm import calm_start, squeezable
-from synthzoo.distillation.plan import REPLAY_SHARE
 from synthzoo.distillation.probes import probe_structures
 from synthzoo.distillation.replay import to_replay
 from synthzoo.distillation.request import check_against
@@ -102,25 +101,28 @@ def label_starts(request: Request, data: UserData, folder: Path) -> None:
 def _tune(request: Request, data: LabelledSet, plan: Plan, folder: Path) -> None:
     student, potential = folder / STUDENT_FOLDER, folder / POTENTIAL_FOLDER
     replay = folder / REPLAY_FILE
+    if not is_missing(potential):
+        return
+    synthetic = read_structures(student / LABELLED_FILE)
+    replayed, share = to_replay(synthetic, data.structures)
     if is_missing(replay):
-        synthetic = read_structures(student / LABELLED_FILE)
-        write_structures(replay, to_replay(synthetic, data.structures))
-    if is_missing(potential):
-        finetune(
-            student / CHECKPOINT_FOLDER,
-            request.files,
-            potential,
-            energy_key=request.energy_key,
-            forces_key=request.forces_key,
-            format=request.format,
-            test=request.test,
-            replay=replay,
-            replay_share=REPLAY_SHARE,
-            drop_bad=request.drop_bad,
-            compare_direct=plan.compare_direct,
-            seed=request.seed,
-            workers=request.workers,
-        )
+        write_structures(replay, replayed)
+    finetune(
+        student / CHECKPOINT_FOLDER,
+        request.files,
+        potential,
+        energy_key=request.energy_key,
+        forces_key=request.forces_key,
+        format=request.format,
+        test=request.test,
+        replay=replay,
+        replay_share=share,
+        most_visits=plan.most_visits,
+        drop_bad=request.drop_bad,
+        compare_direct=plan.compare_direct,
+        seed=request.seed,
+        workers=request.workers,
+    )
 
 
 def _run_md(request: Request, data: LabelledSet, potential: Path, folder: Path) -> None:

@@ -73,6 +73,7 @@ def distilled(
             generation_s=60.0,
             training_s=120.0,
             tuning_s=60.0,
+            most_visits=900,
             compare_direct=True,
             direct_s=30.0,
         ),

@@ -152,6 +152,7 @@ def check_data(  # noqa: PLR0913  what a user may say
     if not errors:
         try:
             plan = plan_fit(request, examined)
+            findings += [note for note in plan.notes if note not in findings]
             tested, forces = read_test(request, plan)
             sets = Sets(
                 plan=plan,

@@ -246,8 +246,21 @@ def plan_fit(request: Request, examined: Examination) -> Plan:
         tested=bool(request.test),
         levelled=bool(request.frames.others),
     )
-    plan = replace(plan, notes=(*plan.notes, *_seen_by_start(request)))
+    doubts = (*_seen_by_start(request), *_stand_in_doubts(plan, request))
+    plan = replace(plan, notes=(*plan.notes, *doubts))
     return with_levels(plan, request.frames, drop=request.drop_bad)
+
+
+def _stand_in_doubts(plan: Plan, request: Request) -> list[str]:
+    """Return that forces of a start which is no potential cannot replace labels."""
+    levels = bool(request.frames.others)
+    if not plan.energies_only or levels or plan.config.kind != "starting-point":
+        return []
+    return [
+        f"{request.start.name} is a start for fine-tuning and no potential: its "
+        "forces, which stand in for those that the data lack, mean nothing. Give "
+        "structures of a cheaper method with forces as well (--with)."
+    ]
 
 
 def _seen_by_start(request: Request) -> list[str]:

@@ -382,3 +382,23 @@ def test_a_check_computes_each_structure_once(
     assert found.fits is not None
     expected = [atoms.positions.tobytes() for atoms in read_structures(dft)]
     assert sorted(seen) == sorted([*expected, Atoms("C").positions.tobytes()])
+
+
+def test_forces_of_a_mere_start_are_no_labels(dft: Path):
+    """Where the data have energies only, the check of the data says so."""
+    from synthzoo.finetuning.data_check import check_data
+
+    found = check_data("silicon", _as_silicon(dft), energies_only=True)
+    assert "and no potential: its forces" in " ".join(found.findings)
+    other = check_data("carbon-ace-2k", dft, energies_only=True)
+    assert "and no potential: its forces" not in " ".join(other.findings)
+
+
+def _as_silicon(data: Path) -> Path:
+    structures = read_structures(data)
+    for atoms in structures:
+        atoms.symbols[:] = "Si"
+        atoms.set_cell(1.5 * atoms.cell, scale_atoms=True)
+    path = data.parent / "silicon.xyz"
+    write_structures(path, structures)
+    return path

@@ -1,6 +1,7 @@
 """How long to fit: as usual, or longer where trials find it better."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from synthzoo.finetuning.data_check import check_data
 from synthzoo.finetuning.length import Losses, Trial, Trials
 from synthzoo.finetuning.recipe import FinetuneRecipe
 from synthzoo.finetuning.run import finetune
-from synthzoo.recipes.loading import settle_recipe
 
 OPEN = FinetuneRecipe(learning_rate=0.003, warmup_steps=0, replay_share=0.0, threads=1)
 """Says nothing of the length."""
@@ -105,12 +105,12 @@ def test_what_cannot_be_learnt_is_not_fitted_longer(
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("given", [{"visits": 40}, {"most_visits": 50}])
 def test_no_trial_where_the_length_is_given(
-    given: dict[str, int], tiny_checkpoint: Path, rattled_diamond: Path
+    given: dict[str, Any], tiny_checkpoint: Path, rattled_diamond: Path
 ):
     """`--check` announces trials, or none."""
 
-    def announced(**settings: int) -> bool:
-        settled = settle_recipe(FinetuneRecipe, OPEN, **settings)
+    def announced(**settings: Any) -> bool:
+        settled = replace(OPEN, **settings)
         found = check_data(tiny_checkpoint, rattled_diamond, recipe=settled)
         return "whether longer ones would be better" in str(found.fits)
 

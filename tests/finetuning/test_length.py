@@ -85,6 +85,7 @@ def test_crystals_that_are_alike_are_fitted_longer(
     assert "Longer ones took" in found["report"]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("short")
 def test_what_cannot_be_learnt_is_not_fitted_longer(
     tiny_checkpoint: Path, rattled_diamond: Path, tmp_path: Path

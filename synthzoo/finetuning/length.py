@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from synthzoo.finetuning.comparison import predict_set
 from synthzoo.finetuning.energy_reference import with_reference
 from synthzoo.finetuning.jobs import check_name, visits_from_scratch
-from synthzoo.finetuning.plan import fold_set, starting_calculator
+from synthzoo.finetuning.plan import check_parts, starting_calculator
 from synthzoo.finetuning.recipe import CHECKED
 from synthzoo.models.calculator import SynthzooCalculator
 
@@ -240,11 +240,10 @@ def trial_parts(plan: Plan) -> list[Parts]:
     """Return what trials fit and what they leave out; nothing for a single group."""
     if plan.checks:
         return plan.checks
-    folds = round(1 / CHECKED["check_share"])
-    divided = fold_set(plan.training.structures, folds, plan.recipe.seed)
+    checked = dataclasses.replace(plan.recipe, committee=0, **CHECKED)
     return [
         (plan.training.part(fitted), plan.training.part(left_out))
-        for fitted, left_out in divided
+        for fitted, left_out in check_parts(plan.training.structures, checked)
     ]
 
 

@@ -240,7 +240,10 @@ def trial_parts(plan: Plan) -> list[Parts]:
     """Return what trials fit and what they leave out; nothing for a single group."""
     if plan.checks:
         return plan.checks
-    checked = dataclasses.replace(plan.recipe, committee=0, **CHECKED)
+    share = CHECKED["check_share"]
+    checked = dataclasses.replace(
+        plan.recipe, committee=0, held_out_share=0.0, check_share=share
+    )
     return [
         (plan.training.part(fitted), plan.training.part(left_out))
         for fitted, left_out in check_parts(plan.training.structures, checked)

@@ -227,12 +227,12 @@ def describe_trials(plan: Plan, most: int) -> str:
 
     ``most``: see `most_visits`.
     """
-    times = most // (plan.recipe.visits or most)
-    if times < STEP:
+    usual, *longer = lengths(plan.recipe.visits or 0, most)  # resolved: not None
+    if not longer:
         return ""
     return (
         f"First, {TRIALS} fits that leave out a part of the data say whether longer "
-        f"ones would be better, up to {times} times as long."
+        f"ones would be better, up to {longer[-1] // usual} times as long."
     )
 
 

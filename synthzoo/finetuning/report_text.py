@@ -97,15 +97,15 @@ def _length_text(trials: Trials) -> str:
     if not trials.usual:
         return ""
     text = (
-        f"{len(trials.usual)} trials with {trials.usual[0].visits} structures, each "
-        "without another part of the data, said how long to fit. They took "
+        f"{len(trials.usual)} trial fits that saw {trials.usual[0].visits} structures, "
+        "each without another part of the data, said how long to fit. They took "
         f"{100 * trials.fitted.gain:.0f} % off the loss on the structures that they "
         f"saw, and {100 * trials.left_out.gain:.0f} % off that on the others"
     )
     if not trials.longer:
         return f"{text}, so longer fits were not tried. "
     told = " and ".join(
-        f"{100 * trial.left_out.gain:.0f} % with {trial.visits} structures"
+        f"{100 * trial.left_out.gain:.0f} % ({trial.visits} structures)"
         for trial in trials.longer
     )
     return f"{text}. Longer ones took {told} off the latter. "
@@ -120,7 +120,7 @@ def _kept_text(results: Results) -> str:
     text = "The averaged weights of the last step are kept"
     if results.seeds:
         return f"{text}."
-    return f"{text}: nothing is chosen by held-out structures."
+    return f"{text}: no weights are chosen by held-out structures."
 
 
 def drift_text(value: float | None) -> str:

@@ -80,7 +80,7 @@ def test_crystals_that_are_alike_are_fitted_longer(
     assert [each["visits"] for each in trials["usual"]] == [40, 40, 40]
     assert [each["visits"] for each in trials["longer"]] == [160]
     assert found["recipe"]["visits"] == 160
-    assert "up to 5 times as long" in found["told"][0]
+    assert "up to 4 times as long" in found["told"][0]
     assert found["told"][1].startswith("Longer fits are better: 160 structures")
     assert "Longer ones took" in found["report"]
 

@@ -106,11 +106,12 @@ def _measure(
     options: argparse.Namespace, files: tuple[Path, Path], run: dict[str, Any]
 ) -> dict[str, Any]:
     drawn, judging = files
-    sets = read_sets(_request(options, drawn))
+    request = _request(options, drawn)
+    sets = read_sets(request)
     plan = sets.plan
     usual = plan.recipe.visits or 0  # resolved: not None
     visits = math.ceil(run["factor"] * usual)
-    first = make_jobs(_request(options, drawn), sets)[0]
+    first = make_jobs(request, sets)[0]
     if run["fold"] is None:
         recipe = dataclasses.replace(plan.recipe, visits=visits)
         weights = _fitted(dataclasses.replace(first, recipe=recipe))
@@ -138,10 +139,8 @@ def _request(options: argparse.Namespace, drawn: Path) -> Request:
         name="model",
         start=start,
         files=[drawn],
-        test=[],
         replay=find_replay(options.replay, start.config),
         recipe=recipe,
-        isolated_energies_eV={},
     )
 
 

@@ -31,6 +31,7 @@ from synthzoo.advice.verdict import ENERGIES, FORCES, choose_model, outlook_of
 from synthzoo.data.frames import find_files, read_frames
 from synthzoo.reports.document import HTML_FILE
 from synthzoo.runs.files import write_text
+from synthzoo.runs.progress import keep_silent
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.runs.resumable import open_run, refuse_finished
 
@@ -181,7 +182,7 @@ def advise(  # noqa: PLR0913  what a user may say
         made = run.folder / PAGE_FOLDER
         found = run.summary
         if found is None or not (made.exists() or output.exists()):
-            told = _write(run.folder, request, manifest, tell or (lambda _: None))
+            told = _write(run.folder, request, manifest, tell or keep_silent)
             found = run.complete(told)
         if made.exists():
             made.replace(output)

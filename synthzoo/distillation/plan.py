@@ -164,8 +164,8 @@ class Plan:
             f"each atom and a cutoff of {self.model.cutoff_A:g} Å, which sees each "
             f"structure {self.epochs} times: {_minutes(self.training_s)}.",
             "Fine-tuning on your structures, and what it is tested and compared with: "
-            f"{_minutes(self.tuning_s)}, if trials find that {self.most_visits} "
-            "structures should be shown to each fit, and less otherwise.",
+            f"{_minutes(self.tuning_s)}, with {self.most_visits} structures shown to "
+            "each fit at most.",
             *self._left_out(),
             f"In all about {self.minutes:.0f} minutes on this machine if it is idle.",
         ]

@@ -32,6 +32,7 @@ from synthzoo.distillation.stages import (
 from synthzoo.errors import InputError
 from synthzoo.potentials import Model, teacher_reference
 from synthzoo.runs.files import new_file, sole_writer, write_text
+from synthzoo.runs.progress import keep_silent
 from synthzoo.runs.stages import StageRecord
 from synthzoo.training.build import CHECKPOINT_FOLDER
 
@@ -150,7 +151,7 @@ def distill(  # noqa: PLR0913  what a user may say
         compare_direct=compare_direct,
         seed=seed,
     )
-    output, tell = Path(output), tell or _keep_silent
+    output, tell = Path(output), tell or keep_silent
     _refuse_others(output)
     _refuse_other_minutes(output, minutes)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -315,7 +316,3 @@ def _refuse_other_minutes(output: Path, minutes: float) -> None:
             f"result. For {minutes:g} minutes give a new folder; this one stays as it "
             "is."
         )
-
-
-def _keep_silent(text: str) -> None:
-    """Say nothing."""

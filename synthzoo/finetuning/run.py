@@ -39,6 +39,7 @@ from synthzoo.models.levels import NewLevels
 from synthzoo.recipes.loading import recipe_hash, recipe_values, settle_recipe
 from synthzoo.reports.document import MARKDOWN_FILE
 from synthzoo.runs.files import new_file
+from synthzoo.runs.progress import keep_silent
 from synthzoo.runs.provenance import installed_versions
 from synthzoo.runs.resumable import open_run, refuse_finished
 from synthzoo.training.curves import read_losses
@@ -359,17 +360,13 @@ def finetune(  # noqa: PLR0913  what a user may say
         found = run.summary
         if found is None or not (made.exists() or output.exists()):
             sets = read_sets(request)
-            length = _find_length(request, sets, run.folder, tell or _say_nothing)
+            length = _find_length(request, sets, run.folder, tell or keep_silent)
             found = run.complete(_make(request, sets, length, run.folder, started))
         if made.exists():
             made.replace(output)
         run.close()
     found["findings"] = tuple(found["findings"])
     return FinetuneSummary(output=output, report=output / MARKDOWN_FILE, **found)
-
-
-def _say_nothing(text: str) -> None:
-    pass
 
 
 def _find_length(

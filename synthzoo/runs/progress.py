@@ -63,3 +63,7 @@ def progress_bar(
         }
         unit = unit if unit in SYMBOLS else f"{unit}s"
     return tqdm(items, desc=desc, unit=unit, total=total, initial=initial, **settings)
+
+
+def keep_silent(text: str) -> None:
+    """Say nothing: what is called where nobody wants to be told."""

@@ -47,7 +47,7 @@ from synthzoo.models.graphs import Graph, sizes_of, to_graph
 from synthzoo.models.isolation import nequip_session
 from synthzoo.models.network import build_model
 from synthzoo.reports.document import markdown_table
-from synthzoo.training.batches import AtomBatches, Mixed, loader
+from synthzoo.training.batches import AtomBatches, Loader, Mixed
 from synthzoo.training.fit import fit
 from synthzoo.training.recipe import FitRecipe
 from synthzoo.zoo.find import find_checkpoint
@@ -296,7 +296,7 @@ def _residuals(
     """Return model minus label: energies per atom, and all force components."""
     energies, forces = [], []
     model.eval()
-    for batch in loader(graphs, AtomBatches(sizes_of(graphs), BATCH, 0)):
+    for batch in Loader(graphs, AtomBatches(sizes_of(graphs), BATCH, 0)):
         output = model(dict(batch))
         counts = batch[AtomicDataDict.NUM_NODES_KEY].reshape(-1, 1)
         key = AtomicDataDict.TOTAL_ENERGY_KEY

@@ -138,7 +138,8 @@ def finetune(
     DATA are files in any format that ASE reads, or patterns such as 'runs/*/OUTCAR'.
     Energies may be total energies on any scale: the new checkpoint predicts them on the
     same scale. Its folder holds a report that says whether fine-tuning helped. If the
-    command is interrupted, give it again: it continues after the last whole epoch.
+    command is interrupted, give it again: it continues where it was, or from a few
+    minutes before.
     """
     options["isolated_energies_eV"] = dict(options.pop("isolated_energy"))
     output = options.pop("output")

@@ -159,8 +159,8 @@ def pretrain(
     """Train a network on labelled structures.
 
     RECIPE is a file, or the name of a recipe of synthzoo's. The result is a checkpoint.
-    If the command is interrupted, give it again: it continues after the last whole
-    epoch.
+    If the command is interrupted, give it again: it continues where it was, or from a
+    few minutes before.
     """
     from synthzoo.training.place import is_first_process
 

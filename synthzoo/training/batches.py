@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -45,11 +45,6 @@ class AtomBatches(Sampler[list[int]]):
         self.count = max(1, int(self.sizes.sum() // width))
         self.seed = seed
         self.epoch = 0
-
-    @property
-    def sampler(self) -> AtomBatches:
-        """Where Lightning looks for `set_epoch`."""
-        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch.
@@ -164,11 +159,6 @@ class SharedBatches(Sampler[list[int]]):
         self.batches = batches
         self.sizes = sizes
 
-    @property
-    def sampler(self) -> SharedBatches:
-        """Where Lightning looks for `set_epoch`."""
-        return self
-
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch."""
         self.batches.set_epoch(epoch)
@@ -212,13 +202,42 @@ def share_out(
     return [sorted(part) for part in parts]
 
 
-def loader(graphs: Graphs, batches: Sampler[list[int]]) -> DataLoader[Any]:
-    """Return a loader that joins the graphs of each batch into one."""
-    return DataLoader(
-        graphs,  # type: ignore[arg-type]  # so is a list
-        batch_sampler=batches,
-        collate_fn=join,
-    )
+class Loader:
+    """The batches of an epoch, each joined into one graph.
+
+    Lightning keeps its state with that of the fit. A fit that was killed within an
+    epoch goes on after the batches that it had seen.
+
+    ``batches``: which structures are in which batch.
+    """
+
+    def __init__(self, graphs: Graphs, batches: Sampler[list[int]]) -> None:
+        self.graphs = graphs
+        self.sampler = self.batch_sampler = batches  # Lightning sets its epoch
+        self._passed = 0
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return len(self.sampler)  # type: ignore[arg-type]  # ours have a length
+
+    def __iter__(self) -> Iterator[Graph]:
+        """Yield the batches that are left; after the last one, those of an epoch."""
+        left = islice(self.sampler, self._passed % len(self), None)
+        for batch in DataLoader(
+            self.graphs,  # type: ignore[arg-type]  # so is a list
+            batch_sampler=left,
+            collate_fn=join,
+        ):
+            self._passed += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what is kept with the state of the fit."""
+        return {"passed": self._passed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take up what was kept."""
+        self._passed = state_dict["passed"]
 
 
 def have_stress(graphs: Graphs) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lightning
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
@@ -21,13 +21,13 @@ from synthzoo.errors import DivergedError
 from synthzoo.training.batches import (
     AtomBatches,
     Graphs,
+    Loader,
     Mixed,
     MixedBatches,
     SharedBatches,
     atoms_of,
     have_stress,
     joined,
-    loader,
 )
 from synthzoo.training.logs import (
     ENERGY_ERROR,
@@ -49,6 +49,7 @@ from synthzoo.training.states import (
     BEST,
     LAST,
     WholeStates,
+    WithinEpoch,
     find_state,
     read_state,
     state_file,
@@ -56,7 +57,6 @@ from synthzoo.training.states import (
 
 if TYPE_CHECKING:
     import torch
-    from torch.utils.data import DataLoader
 
     from synthzoo.training.recipe import FitRecipe
 
@@ -143,7 +143,7 @@ def fit(  # noqa: PLR0913  the sets, and how
             with _interruptible():
                 trainer.fit(
                     module,
-                    loader(graphs, batches),
+                    Loader(graphs, batches),
                     held_out,
                     ckpt_path=find_state(folder),
                 )
@@ -176,7 +176,7 @@ def _kept(
     recipe: FitRecipe,
     folder: Path,
     trainer: lightning.Trainer,
-    held_out: DataLoader[Any] | None,
+    held_out: Loader | None,
 ) -> FitResult:
     """Return the weights that are kept, measured once more."""
     epochs, steps = trainer.current_epoch, trainer.global_step
@@ -238,14 +238,12 @@ def _batches(
     return _shared(batches, together, processes)
 
 
-def _held_out(
-    validation: Graphs, recipe: FitRecipe, processes: int
-) -> DataLoader[Any] | None:
+def _held_out(validation: Graphs, recipe: FitRecipe, processes: int) -> Loader | None:
     if not validation:
         return None
     sizes = atoms_of(validation)
     batches = AtomBatches(sizes, 4 * recipe.batch_atoms, seed=0, shares=processes)
-    return loader(validation, _shared(batches, sizes, processes))
+    return Loader(validation, _shared(batches, sizes, processes))
 
 
 def _shared(
@@ -271,6 +269,8 @@ def _trainer(
     if validated:  # before the last state, which records what is the best so far
         callbacks.append(_store(folder, BEST, monitor=FORCES_ERROR))
     callbacks.append(_store(folder, LAST, monitor=None))
+    row = recipe.meta.inner_steps if recipe.meta else 1
+    callbacks.append(WithinEpoch(folder, row=row))
     return lightning.Trainer(
         **trainer_arguments(place),
         max_epochs=recipe.max_epochs,

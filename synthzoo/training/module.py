@@ -132,6 +132,9 @@ def _depth(part: str) -> int:
 
 ADAM_BETA1 = 0.9
 
+SUMS = "sums_of_losses"
+"""In a state: a row for each process."""
+
 
 def make_optimizer(
     network: torch.nn.Module, recipe: FitRecipe
@@ -243,6 +246,25 @@ class FitModule(AveragedFit):
         norm = torch.nn.utils.clip_grad_norm_(values, gradient_clip_val or math.inf)
         if not torch.isfinite(norm):
             raise self._diverged("gradient")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the errors of the epoch so far, as each process has summed them up."""
+        sums = [
+            value.double()  # as nequip sums: no bit is lost
+            for metric in self.loss.values()
+            for value in metric.metric_state.values()
+        ]
+        checkpoint[SUMS] = self.all_gather(torch.stack(sums)).reshape(-1, len(sums))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the errors of the epoch so far; earlier versions have kept none."""
+        if SUMS not in checkpoint:
+            return
+        mine = checkpoint[SUMS][self.global_rank :: self.world_size].sum(dim=0)
+        values = iter(mine.to(self.device))
+        for metric in self.loss.values():
+            for name in metric.metric_state:
+                setattr(metric, name, next(values))
 
     def _diverged(self, what: str) -> DivergedError:
         number, batch = self._batch

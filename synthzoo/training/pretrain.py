@@ -115,8 +115,9 @@ def pretrain(  # noqa: PLR0913  what to train, and where
 
     The state of the fit, its logs, the resolved recipe and a figure of the errors over
     the epochs are kept in ``OUTPUT.parts``. If a call was interrupted, the same call
-    continues after the last whole epoch and ends with the same weights. If the loss
-    becomes NaN, the best weights so far are written to ``OUTPUT.parts/last-good``.
+    continues from the last state, which is minutes old at most, and ends with the same
+    weights. If the loss becomes NaN, the best weights so far are written to
+    ``OUTPUT.parts/last-good``.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class TaskBatches(Sampler[list[int]]):
     """Batches of one task each, as many of it in a row as there are inner steps.
 
     An epoch goes through all tasks in a random order, each in whole rows of batches; so
-    a fit never ends an epoch, and is never stored, within a row.
+    a fit never ends an epoch within a row. Nor is it stored there, see `WithinEpoch`.
 
     ``sizes``: number of atoms of each structure of each task; the indices of a task
     follow those of the tasks before.
@@ -58,11 +58,6 @@ class TaskBatches(Sampler[list[int]]):
                 f"smallest set has {min(map(len, self.tasks))} batches. Make "
                 "`inner_steps` or `batch_atoms` smaller, or give more structures."
             )
-
-    @property
-    def sampler(self) -> TaskBatches:
-        """Where Lightning looks for `set_epoch`."""
-        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch."""

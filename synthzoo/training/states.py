@@ -1,29 +1,40 @@
-"""States of a fit on disk: written whole, two of them kept, damaged ones skipped."""
+"""States of a fit on disk: when they are kept, written whole, damaged ones skipped."""
 
 from __future__ import annotations
 
 import io
 import logging
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from synthzoo.errors import CheckpointError, one_line
 from synthzoo.runs.files import new_file
 
 if TYPE_CHECKING:
+    import lightning
     from lightning.fabric.utilities.types import _PATH
+    from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 _LOG = logging.getLogger(__name__)
 
 LAST, BEST, BEFORE = "last", "best", "before-last"
+"""At the ends of epochs."""
+
+WITHIN = "within-epoch"
+INTERVAL = timedelta(minutes=10)
+"""Of the states within an epoch."""
 
 
 class WholeStates(TorchCheckpointIO):
     """Writes a state beside its target and renames it; the last one is kept, too.
+
+    The last one at the end of an epoch replaces that within the epoch.
 
     Lightning's own way writes into the folder for temporary files. Where that is
     another file system, moving is copying, and a kill leaves half a file.
@@ -41,6 +52,39 @@ class WholeStates(TorchCheckpointIO):
             partial.write_bytes(content.getbuffer())
             if target.stem == LAST and target.exists():
                 target.replace(state_file(target.parent, BEFORE))
+        if target.stem == LAST:
+            state_file(target.parent, WITHIN).unlink(missing_ok=True)
+
+
+class WithinEpoch(ModelCheckpoint):
+    """Keeps a state in time intervals, so that a kill in a long epoch costs no more.
+
+    None is kept after the last batch, since the state of the whole epoch follows, nor
+    between the steps of Reptile on a task, whose start is not in a state.
+
+    ``row``: number of batches after which a state can be kept.
+    """
+
+    def __init__(self, folder: Path, *, row: int = 1) -> None:
+        super().__init__(
+            folder,
+            filename=WITHIN,
+            train_time_interval=INTERVAL,
+            enable_version_counter=False,
+        )
+        self._row = row
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Keep a state if it is time."""
+        if (batch_idx + 1) % self._row == 0 and not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 def state_file(folder: Path, name: str) -> Path:
@@ -50,7 +94,7 @@ def state_file(folder: Path, name: str) -> Path:
 
 def find_state(folder: Path) -> Path | None:
     """Return the last sound state of a fit; None if there is none."""
-    states = (state_file(folder, name) for name in (LAST, BEFORE))
+    states = (state_file(folder, name) for name in (WITHIN, LAST, BEFORE))
     return next((path for path in states if _is_sound(path)), None)
 
 

@@ -194,9 +194,10 @@ class Limits(Checked, frozen=True, kw_only=True):
     wall_eV, wall_eV_per_atom
         Least height of the wall at the shortest distance, above the minimum.
     thermal_reach
-        Of a dimer's curve, the part is judged that is lower than so many times kT at
-        the protocol's highest temperature, above the minimum, or than ``wall_eV`` if
-        that is higher. Dynamics get no farther. Without dynamics all of it is judged.
+        Of the curves of dimers and, per atom, of squeezed structures the part is judged
+        that is lower than so many times kT at the protocol's highest temperature, above
+        the minimum, or than ``wall_eV`` if that is higher. Dynamics get no farther.
+        Without dynamics all of it is judged.
     """
 
     fused_ratio: NotNegative = 0.5

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthzoo.models.place import Place
-    from synthzoo.stability.protocol import Limits, MdRecipe
+    from synthzoo.stability.protocol import MdRecipe
     from synthzoo.stability.verdict import FailureKind
 
 DIMER_GAP_A = 12.0
@@ -43,7 +43,7 @@ def scan_model(
         if isinstance(stage, Dimers):
             scans += scan_dimers(calculator, atoms, stage, recipe)
         elif isinstance(stage, Squeeze):
-            scans.append(scan_squeeze(calculator, atoms, stage, recipe.limits))
+            scans.append(scan_squeeze(calculator, atoms, stage, recipe))
     return tuple(scans)
 
 
@@ -63,9 +63,13 @@ def scan_dimers(
 
 
 def scan_squeeze(
-    calculator: Calculator, atoms: Atoms, stage: Squeeze, limits: Limits
+    calculator: Calculator, atoms: Atoms, stage: Squeeze, recipe: MdRecipe
 ) -> Scan:
-    """Return the energy of a structure that is compressed alike in all directions."""
+    """Return the energy of a structure that is compressed alike in all directions.
+
+    Like that of a dimer, the curve is judged only as far in as atoms come.
+    """
+    limits = recipe.limits
     contact = shortest_contact(atoms, limits)
     shortest = 1.0 if contact is None else contact.ratio
     scales = np.geomspace(1.0, min(0.95, stage.nearest / shortest), stage.points)
@@ -76,11 +80,13 @@ def scan_squeeze(
         hole=limits.hole_eV_per_atom,
         wall=limits.wall_eV_per_atom,
         unit="eV/atom",
+        reach=_reach_eV(recipe),
     )
     failure = None
     if wrong is not None:
         where, what = wrong
         detail = f"at {scales[where]:.2f} times its length, the structure's {what}"
+        detail += _judged(recipe, "eV/atom")
         failure = _failure("wall", stage.name, detail)
     return Scan(
         kind="squeeze",
@@ -111,19 +117,18 @@ def _dimer(
         distances = np.concatenate([distances, more])
         energies = np.concatenate([energies, energies_at(more)])
     name = "–".join(symbols)
-    reach_eV = _reach_eV(recipe)
     wrong = _judge_wall(
-        energies, hole=limits.hole_eV, wall=limits.wall_eV, unit="eV", reach=reach_eV
+        energies,
+        hole=limits.hole_eV,
+        wall=limits.wall_eV,
+        unit="eV",
+        reach=_reach_eV(recipe),
     )
     failure = None
     if wrong is not None:
         where, what = wrong
         detail = f"{name} alone, at {distances[where]:.2f} Å: the {what}"
-        if recipe.hottest_K is not None:
-            detail += (
-                f" (judged up to {reach_eV:.2g} eV above the minimum, as far as atoms "
-                f"come at {recipe.hottest_K:g} K)"
-            )
+        detail += _judged(recipe, "eV")
         failure = _failure("dimer", stage.name, detail)
     return Scan(
         kind="dimer",
@@ -135,11 +140,21 @@ def _dimer(
 
 
 def _reach_eV(recipe: MdRecipe) -> float:
-    """Return how high above a dimer's minimum its curve is judged."""
+    """Return how high above its minimum a curve is judged."""
     if recipe.hottest_K is None:
         return math.inf
     limits = recipe.limits
     return max(limits.wall_eV, limits.thermal_reach * recipe.hottest_K * kB)
+
+
+def _judged(recipe: MdRecipe, unit: str) -> str:
+    """Return in brackets how high a curve was judged; nothing if all of it was."""
+    if recipe.hottest_K is None:
+        return ""
+    return (
+        f" (judged up to {_reach_eV(recipe):.2g} {unit} above the minimum, as far as "
+        f"atoms come at {recipe.hottest_K:g} K)"
+    )
 
 
 def _farther_in(ratios: NDArray[np.float64], end: float) -> NDArray[np.float64]:

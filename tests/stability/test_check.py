@@ -177,21 +177,35 @@ def test_a_potential_without_wall_fails_the_curves(tmp_path: Path) -> None:
     assert verdict.replicas == ()
 
 
+class Hole(unsound.InterruptedPairs):
+    """Lennard-Jones with a well inside its wall.
+
+    In front of it, the energy is 3 eV above the minimum for two atoms, and 15 eV/atom
+    for a squeezed crystal.
+    """
+
+    def pair(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Subtract a Gaussian."""
+        energy, slope = super().pair(r)
+        return energy - 60 * np.exp(-(((r - 1.8) / 0.1) ** 2)), slope
+
+
+def test_a_structure_is_judged_as_far_as_it_can_be_squeezed(tmp_path: Path) -> None:
+    """At 300 K, that is 1 eV/atom."""
+    for folder in ("cold", "all"):
+        (tmp_path / folder).mkdir()
+    rest = Dynamics(name="rest", duration_fs=2 * STEP_FS, start_K=300)
+    assert check(Hole(), copper(), tmp_path / "cold", recipe(Squeeze(), rest)).passed
+    verdict = check(Hole(), copper(), tmp_path / "all", recipe(Squeeze()))
+    assert [failure.kind for failure in verdict.failures] == ["wall"]
+
+
 @pytest.mark.thorough
 def test_a_hole_in_the_wall_is_found_where_atoms_get_there(tmp_path: Path) -> None:
     """A curve that rises, falls and rises again has a minimum that is no bond.
 
     It lies behind a barrier of 3 eV, which is 20 kT at 1700 K.
     """
-
-    class Hole(unsound.InterruptedPairs):
-        """Lennard-Jones with a well inside its wall."""
-
-        def pair(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            """Subtract a Gaussian."""
-            energy, slope = super().pair(r)
-            return energy - 60 * np.exp(-(((r - 1.8) / 0.1) ** 2)), slope
-
     cold, hot = tmp_path / "cold", tmp_path / "hot"
     for folder in (cold, hot):
         folder.mkdir()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from synthzoo.finetuning.length import LEAST_GAIN
+
 if TYPE_CHECKING:
     from synthzoo.finetuning.comparison import Comparison
     from synthzoo.finetuning.length import Trials
@@ -104,11 +106,19 @@ def _length_text(trials: Trials) -> str:
     )
     if not trials.longer:
         return f"{text}, so longer fits were not tried. "
-    told = " and ".join(
-        f"{100 * trial.left_out.gain:.0f} % ({trial.visits} structures)"
-        for trial in trials.longer
+    shorter = trials.usual[trials.longer[0].fold]
+    told = []
+    for trial in trials.longer:
+        less = 1 - trial.left_out.end / shorter.left_out.end
+        told.append(
+            f"with {trial.visits} structures, its loss on the others became "
+            f"{100 * abs(less):.1f} % {'smaller' if less >= 0 else 'larger'}"
+        )
+        shorter = trial
+    return (
+        f"{text}. The worst of them was then made longer: {', and '.join(told)}. That "
+        f"is taken as a gain from {100 * LEAST_GAIN:.0f} % on. "
     )
-    return f"{text}. Longer ones took {told} off the latter. "
 
 
 def _kept_text(results: Results) -> str:

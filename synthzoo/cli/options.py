@@ -190,14 +190,27 @@ def echo_json(value: Any) -> None:
 
 
 def echo_result(result: Any, *, as_json: bool) -> None:
-    """Print a frozen dataclass as JSON, or one field a line."""
+    """Print a frozen dataclass as JSON, or one field a line.
+
+    Several sentences have a line each, several words are on one line.
+    """
     values = dataclasses.asdict(result)
     if as_json:
         echo_json(values)
         return
     width = max(map(len, values))
     for name, value in values.items():
-        click.echo(f"{name:<{width}}  {value}")
+        for number, line in enumerate(_lines(value)):
+            click.echo(f"{'' if number else name:<{width}}  {line}".rstrip())
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key}: {entry}" for key, entry in value.items()] or [""]
+    if not isinstance(value, tuple):
+        return [str(value)]
+    entries = [str(entry) for entry in value]
+    return entries if any(" " in entry for entry in entries) else [", ".join(entries)]
 
 
 def echo_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

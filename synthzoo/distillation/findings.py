@@ -59,7 +59,10 @@ KIND_ERRORS = (
 )
 """Field of the errors of a kind of structures, digits, and unit."""
 CLEARLY, FEWEST_OF_A_KIND = 1.1, 3
-"""A kind became worse if its error is larger by this factor, on so many structures."""
+"""A kind became worse if its error is larger by this factor, on so many structures. A
+potential is faster than its teacher if it is so by this factor."""
+ERRORS = ("energy_meV_per_atom", "force_eV_A")
+"""Fields of `Errors` that tell potentials apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +156,7 @@ def _on_errors(found: Distilled) -> list[str]:
     student = found.of(STUDENT)
     if student is not None:
         texts += _on_tuning(student, tuned)
-    texts += _on_kinds(found.worse)
+    texts += [*_on_kinds(found.worse), *_on_better_teacher(found, teacher, tuned)]
     if direct is not None:
         worse = tuned.energy_meV_per_atom >= direct.energy_meV_per_atom
         texts.append(
@@ -182,6 +185,18 @@ def _on_tuning(student: Errors, tuned: Errors) -> list[str]:
         f"Before fine-tuning, the student had {_pair(student)}: fine-tuning made its "
         f"{' and '.join(worse)} worse."
     ]
+
+
+def _on_better_teacher(found: Distilled, teacher: Errors, tuned: Errors) -> list[str]:
+    """Return whether the teacher is the better choice."""
+    if any(getattr(teacher, field) > getattr(tuned, field) for field in ERRORS):
+        return []
+    text = (
+        f"The teacher itself has {_pair(teacher)} after one constant for each element: "
+        "it is more accurate"
+    )
+    quick = found.speed_up < CLEARLY
+    return [f"{text}, and as fast: use the teacher." if quick else f"{text}."]
 
 
 def _on_kinds(worse: Sequence[str]) -> list[str]:

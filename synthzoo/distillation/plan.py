@@ -15,7 +15,7 @@ from synthzoo.distillation.costs import Costs, label_seconds, visit_seconds
 from synthzoo.distillation.replay import LACKED_SHARE, USUAL_SHARE
 from synthzoo.errors import InputError
 from synthzoo.finetuning.jobs import visits_from_scratch
-from synthzoo.finetuning.length import lengths, structures_shown
+from synthzoo.finetuning.length import FEWEST, lengths, structures_shown
 from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.generation.kinds.from_file import Around
 from synthzoo.generation.sizes import are_metals
@@ -332,7 +332,7 @@ def _tuning(
     limit_s = LONGER_SHARE * request.minutes * SECONDS_PER_MINUTE if longer else 0.0
     seconds = {
         visits: replayed_s * structures_shown(usual, visits, checks=checks)
-        for visits in lengths(usual, fresh)
+        for visits in lengths(usual, fresh if len(sizes) >= FEWEST else usual)
     }
     most = max(
         visits for visits in seconds if seconds[visits] <= limit_s or visits == usual

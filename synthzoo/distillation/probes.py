@@ -71,9 +71,9 @@ def _stretched(data: LabelledSet) -> list[Atoms]:
             copy.calc = None
             copy.set_constraint()
             copy.set_cell(atoms.cell * stretch, scale_atoms=True)
-            name = atoms.get_chemical_formula(mode="hill", empirical=True)
+            formula, _ = atoms.symbols.formula.reduce()
             copy.info = {
-                CURVE_KEY: f"{name}, volume",
+                CURVE_KEY: f"{formula:periodic}, volume",
                 PLACE_KEY: copy.get_volume() / len(copy),
             }
             structures.append(copy)

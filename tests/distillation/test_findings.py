@@ -60,6 +60,7 @@ def distilled(
     *,
     failure: Failure | None = None,
     worse: tuple[str, ...] = (),
+    teacher_s: float = 1e-2,
 ) -> Distilled:
     return Distilled(
         teacher="nep:some.txt",
@@ -103,13 +104,24 @@ def distilled(
                 energies_eV={TEACHER: (float("nan"), 0.0), POTENTIAL: (1.0, 0.0)},
             ),
         ),
-        teacher_s=1e-2,
+        teacher_s=teacher_s,
         potential_s=1e-4,
         dynamics=dynamics(failure),
     )
 
 
 GOOD = {TEACHER: (20.0, 0.3), POTENTIAL: (8.0, 0.05), DIRECT: (50.0, 0.4)}
+
+
+def test_a_teacher_that_is_more_accurate_and_as_fast_is_recommended():
+    found = {TEACHER: (11.0, 0.136), POTENTIAL: (11.7, 0.153), DIRECT: (98.3, 0.663)}
+    slow = " ".join(distilled(found).verdict)
+    assert "The teacher itself has 11.0 meV/atom and 0.136 eV/Å" in slow
+    assert "use the teacher" not in slow
+    quick = " ".join(distilled(found, teacher_s=1e-4).verdict)
+    assert "it is more accurate, and as fast: use the teacher." in quick
+    mixed = " ".join(distilled(found | {POTENTIAL: (11.7, 0.13)}).verdict)
+    assert "teacher itself" not in mixed
 
 
 def test_a_good_potential_is_called_good_and_quick():

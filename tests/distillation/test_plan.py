@@ -25,6 +25,7 @@ from synthzoo.distillation.plan import (
 )
 from synthzoo.distillation.request import Request
 from synthzoo.errors import InputError
+from synthzoo.finetuning.recipe import FinetuneRecipe, resolve_recipe
 from synthzoo.generation.kinds.from_file import Around
 from synthzoo.models.recipe import ModelRecipe
 
@@ -150,6 +151,16 @@ def test_fine_tuning_may_be_longer_where_there_is_time(copper):
     for minutes, plan in found.items():
         assert plan.tuning_s <= LONGER_SHARE * 60 * minutes
         assert f"{plan.most_visits} structures" in " ".join(plan.lines())
+
+
+def test_trials_are_not_planned_where_none_are_made(copper):
+    plans = {
+        count: spend(request(600), copper.part(range(count)), ModelRecipe(), COSTS)
+        for count in (4, 5)
+    }
+    usual = resolve_recipe(FinetuneRecipe(), [16] * 4).visits
+    assert plans[4].most_visits == usual
+    assert plans[5].most_visits > usual
 
 
 def test_too_short_a_time_is_refused_with_the_one_that_is_enough(copper, monkeypatch):

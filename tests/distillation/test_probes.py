@@ -50,7 +50,7 @@ _KINDS = (("rocksalt", 5.6), ("zincblende", 6.2))
 def test_all_pairs_of_elements_are_probed():
     data = labelled([bulk("NaCl", "rocksalt", a=5.6)], [-7.0])
     names = dict.fromkeys(a.info[CURVE_KEY] for a in probe_structures(data))
-    assert list(names) == ["ClNa, volume", "Cl–Cl", "Cl–Na", "Na–Na"]
+    assert list(names) == ["NaCl, volume", "Cl–Cl", "Cl–Na", "Na–Na"]
 
 
 def test_molecules_have_pairs_but_no_volumes():

@@ -61,8 +61,6 @@ KIND_ERRORS = (
 CLEARLY, FEWEST_OF_A_KIND = 1.1, 3
 """A kind became worse if its error is larger by this factor, on so many structures. A
 potential is faster than its teacher if it is so by this factor."""
-ERRORS = ("energy_meV_per_atom", "force_eV_A")
-"""Fields of `Errors` that tell potentials apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +81,15 @@ class Errors:
     structures: int
     energy_meV_per_atom: float
     force_eV_A: float
+
+    def worse_than(self, other: Errors) -> list[str]:
+        """Return of what the errors are larger: energies, forces, both or neither."""
+        worse = []
+        if self.energy_meV_per_atom > other.energy_meV_per_atom:
+            worse.append("energies")
+        if self.force_eV_A > other.force_eV_A:
+            worse.append("forces")
+        return worse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +181,7 @@ def _on_errors(found: Distilled) -> list[str]:
 
 def _on_tuning(student: Errors, tuned: Errors) -> list[str]:
     """Return what fine-tuning made worse."""
-    worse = []
-    if tuned.energy_meV_per_atom > student.energy_meV_per_atom:
-        worse.append("energies")
-    if tuned.force_eV_A > student.force_eV_A:
-        worse.append("forces")
+    worse = tuned.worse_than(student)
     if not worse:
         return []
     return [
@@ -189,7 +192,7 @@ def _on_tuning(student: Errors, tuned: Errors) -> list[str]:
 
 def _on_better_teacher(found: Distilled, teacher: Errors, tuned: Errors) -> list[str]:
     """Return whether the teacher is the better choice."""
-    if any(getattr(teacher, field) > getattr(tuned, field) for field in ERRORS):
+    if teacher.worse_than(tuned):
         return []
     text = (
         f"The teacher itself has {_pair(teacher)} after one constant for each element: "
